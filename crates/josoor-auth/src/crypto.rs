@@ -1,0 +1,30 @@
+//! The few cryptographic steps that more than one room needs, over aws-lc-rs.
+
+use aws_lc_rs::{hmac, rand};
+
+/// `N` bytes from the system's cryptographic generator.
+///
+/// # Panics
+/// If the operating system has no randomness to give; nothing safe could be done after that.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// HMAC-SHA-256 (RFC 2104) of the parts, each preceded by its length so that no two lists of parts collide.
+pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
+/// Whether two byte strings are equal, in time that depends on their lengths alone.
+pub fn equal(left: &[u8], right: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(left, right).is_ok()
+}

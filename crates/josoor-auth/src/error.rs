@@ -1,0 +1,134 @@
+//! What can go wrong, said once. There is no HTTP in here: `http::problem` alone knows statuses and documents.
+
+use std::time::Duration;
+
+pub use josoor_auth_verify::Refusal;
+
+/// The result of everything that can fail for a reason a caller may be told.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One field of the input that cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field as the caller named it: a JSON member, a query parameter, or a configuration key.
+    pub field: String,
+    /// Stable, `snake_case`; what programs and translations go by.
+    pub code: &'static str,
+    /// One English sentence: what is wrong and what would be right. Never repeats a secret value.
+    pub message: String,
+}
+
+/// Why a value is refused, before it is known which field it stood in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Stable, `snake_case`.
+    pub code: &'static str,
+    /// One English sentence.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A reason with its stable code.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The same reason, with the field it concerns.
+    pub fn in_field(self, field: impl Into<String>) -> FieldError {
+        FieldError {
+            field: field.into(),
+            code: self.code,
+            message: self.message,
+        }
+    }
+}
+
+/// Everything that a use case can refuse or fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Input that parses as JSON but breaks the rules of one or more fields. Never empty.
+    #[error("some fields are not acceptable")]
+    Invalid(Vec<FieldError>),
+    /// Fields that the endpoint does not have. Never empty.
+    #[error("some fields are unknown here")]
+    UnknownFields(Vec<FieldError>),
+    /// The address (by its canonical key) belongs to an account.
+    #[error("this e-mail address is already registered")]
+    EmailTaken,
+    /// Unknown address or wrong password; which of the two is never told.
+    #[error("incorrect e-mail address or password")]
+    InvalidCredentials,
+    /// The password was right, but the account is deactivated.
+    #[error("the account is not active")]
+    AccountInactive,
+    /// `registration.mode` is `closed`.
+    #[error("registration is closed")]
+    RegistrationClosed,
+    /// A token or its session does not admit the request.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The act would leave no active administrator.
+    #[error("the last active administrator stays")]
+    LastAdmin,
+    /// No such thing, or not the caller's.
+    #[error("not found")]
+    NotFound,
+    /// A one-time link that was never valid.
+    #[error("the link is not valid")]
+    LinkInvalid,
+    /// A one-time link after its end.
+    #[error("the link has expired")]
+    LinkExpired,
+    /// A one-time link that has done its work.
+    #[error("the link was already used")]
+    LinkUsed,
+    /// A request that sends or sets the refresh cookie from an origin that may not.
+    #[error("this origin may not use cookie sessions")]
+    OriginNotAllowed,
+    /// Over a limit; worth another try after `retry_after`.
+    #[error("too many requests")]
+    RateLimited {
+        /// When the next try can succeed.
+        retry_after: Duration,
+        /// The policy's name, its quota and its window, for the `RateLimit` headers.
+        policy: RateLimitPolicy,
+    },
+    /// The password hasher's queue is full.
+    #[error("too many sign-ins at once")]
+    Overloaded {
+        /// When the queue is likely to have room.
+        retry_after: Duration,
+    },
+    /// The database cannot be reached or did not answer in time.
+    #[error("the store is not available")]
+    StoreUnavailable(#[source] anyhow::Error),
+    /// A fault of ours. The cause goes to the log, never to the caller.
+    #[error("internal error")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// What the `RateLimit-Policy` header says of a limit (draft-ietf-httpapi-ratelimit-headers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimitPolicy {
+    /// The policy's name.
+    pub name: &'static str,
+    /// Requests per window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
+}
+
+impl Error {
+    /// One unacceptable field.
+    pub fn invalid(field: impl Into<String>, reason: Invalid) -> Self {
+        Self::Invalid(vec![reason.in_field(field)])
+    }
+
+    /// A fault of ours.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        Self::Internal(cause.into())
+    }
+}

@@ -1,0 +1,4 @@
+//! Names.
+/// Placeholder until its module is written.
+#[derive(Debug)]
+pub struct FullName;

@@ -1,0 +1,18 @@
+//! Values that are parsed once and never seen as raw text again. No I/O in here.
+
+mod email;
+mod full_name;
+mod ids;
+mod locale;
+mod password;
+mod secret;
+mod timestamp;
+
+pub use email::Email;
+pub use full_name::FullName;
+pub use ids::{SessionId, UserId};
+pub use josoor_auth_verify::Role;
+pub use locale::Locale;
+pub use password::Password;
+pub use secret::Secret;
+pub use timestamp::Timestamp;

@@ -1,0 +1,4 @@
+//! Passwords.
+/// Placeholder until its module is written.
+#[derive(Debug)]
+pub struct Password;
