@@ -1,0 +1,69 @@
+//! The table `changes`: what every node must hear of, written in the transaction that made it so.
+
+use uuid::Uuid;
+
+use super::{Conn, RevokeReason, SessionRow, execute, from_row, on};
+use crate::error::Result;
+use crate::types::{SessionId, Timestamp, UserId};
+
+/// One row: a session was ended, or (without a session) a user changed or went.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Grows, but not in the order of the commits.
+    pub id: i64,
+    /// When the act took place.
+    pub at: Timestamp,
+    user_id: i64,
+    session_id: Option<Uuid>,
+    /// Why the session was ended.
+    pub reason: Option<RevokeReason>,
+    /// Until when a copy of what changed could be believed somewhere.
+    pub until: Timestamp,
+}
+
+from_row!(Change { id, at, user_id, session_id, reason, until });
+
+impl Change {
+    /// The user who changed, or whose session was ended.
+    pub const fn user_id(&self) -> UserId {
+        UserId(self.user_id)
+    }
+
+    /// The session that was ended.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.session_id.map(SessionId)
+    }
+}
+
+impl Conn {
+    /// Records that a session was ended.
+    pub async fn record_revocation(&mut self, session: &SessionRow, reason: RevokeReason, now: Timestamp) -> Result<()> {
+        const SQL: &str =
+            "insert into changes (at, user_id, session_id, reason, until) values ($1, $2, $3, $4, $5)";
+        let (user, id) = (session.user_id().0, session.id().0);
+        execute!(
+            self,
+            sqlx::query(SQL).bind(now).bind(user).bind(id).bind(reason.as_str()).bind(session.expires_at)
+        )
+        .map(drop)
+    }
+
+    /// Records that a user changed or went. Copies of it can be believed until `until`.
+    pub async fn record_user_change(&mut self, user: UserId, now: Timestamp, until: Timestamp) -> Result<()> {
+        const SQL: &str = "insert into changes (at, user_id, until) values ($1, $2, $3)";
+        execute!(self, sqlx::query(SQL).bind(now).bind(user.0).bind(until)).map(drop)
+    }
+
+    /// Up to `limit` changes made at `since` or later with an id above `after`, by id.
+    pub async fn changes_since(&mut self, since: Timestamp, after: i64, limit: i64) -> Result<Vec<Change>> {
+        const SQL: &str = "select id, at, user_id, session_id, reason, until from changes
+             where at >= $1 and id > $2 order by id limit $3";
+        on!(self, sqlx::query_as(SQL).bind(since).bind(after).bind(limit), fetch_all)
+    }
+
+    /// Removes up to `limit` changes that no copy can contradict any more. How many went.
+    pub async fn purge_changes(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
+        const SQL: &str = "delete from changes where id in (select id from changes where until < $1 limit $2)";
+        execute!(self, sqlx::query(SQL).bind(before).bind(limit))
+    }
+}

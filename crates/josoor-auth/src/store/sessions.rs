@@ -1,0 +1,350 @@
+//! The table `sessions`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use super::{Conn, execute, from_row, on};
+use crate::error::{Refusal, Result};
+use crate::types::{SessionId, Timestamp, UserId};
+
+/// Why a session was ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevokeReason {
+    /// Its owner signed out.
+    Logout,
+    /// Its owner ended it from another session.
+    RevokedByUser,
+    /// An administrator ended it.
+    RevokedByAdmin,
+    /// The password was changed or reset.
+    PasswordChanged,
+    /// The account was deactivated.
+    AccountDeactivated,
+    /// The account was deleted.
+    AccountDeleted,
+    /// An old refresh token was presented again.
+    RefreshReuse,
+}
+
+impl RevokeReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Logout,
+        Self::RevokedByUser,
+        Self::RevokedByAdmin,
+        Self::PasswordChanged,
+        Self::AccountDeactivated,
+        Self::AccountDeleted,
+        Self::RefreshReuse,
+    ];
+
+    /// As stored, and as written into tombstones.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::RevokedByUser => "revoked_by_user",
+            Self::RevokedByAdmin => "revoked_by_admin",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountDeactivated => "account_deactivated",
+            Self::AccountDeleted => "account_deleted",
+            Self::RefreshReuse => "refresh_reuse",
+        }
+    }
+
+    /// What the holder of a token of such a session is told.
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::Logout | Self::RevokedByUser | Self::RevokedByAdmin | Self::AccountDeleted => Refusal::SessionRevoked,
+            Self::PasswordChanged => Refusal::PasswordChanged,
+            Self::AccountDeactivated => Refusal::AccountInactive,
+            Self::RefreshReuse => Refusal::RefreshTokenReused,
+        }
+    }
+}
+
+impl fmt::Display for RevokeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RevokeReason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| text.to_owned())
+    }
+}
+
+/// A session, as stored.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    id: Uuid,
+    user_id: i64,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+    /// When a token of it was last accepted, to the minute or so.
+    pub last_seen_at: Timestamp,
+    /// The absolute end.
+    pub expires_at: Timestamp,
+    /// The idle end.
+    pub idle_expires_at: Timestamp,
+    /// The address that signed in.
+    pub ip: String,
+    /// The program that signed in.
+    pub user_agent: String,
+    /// The current refresh generation.
+    pub generation: i64,
+    /// `iat` of the current refresh token.
+    pub generation_issued_at: Timestamp,
+    /// `exp` of the current refresh token.
+    pub generation_expires_at: Timestamp,
+    /// The highest generation of which an access token was accepted.
+    pub used_generation: i64,
+    /// The generation that the current one replaced.
+    pub replaced_generation: Option<i64>,
+    /// The generations superseded last, as `rotation` writes them.
+    pub superseded: String,
+    /// When the session was ended before its time.
+    pub revoked_at: Option<Timestamp>,
+    /// Why.
+    pub revoke_reason: Option<RevokeReason>,
+}
+
+from_row!(SessionRow {
+    id,
+    user_id,
+    created_at,
+    last_seen_at,
+    expires_at,
+    idle_expires_at,
+    ip,
+    user_agent,
+    generation,
+    generation_issued_at,
+    generation_expires_at,
+    used_generation,
+    replaced_generation,
+    superseded,
+    revoked_at,
+    revoke_reason
+});
+
+impl SessionRow {
+    /// The session's id.
+    pub const fn id(&self) -> SessionId {
+        SessionId(self.id)
+    }
+
+    /// Whose it is.
+    pub const fn user_id(&self) -> UserId {
+        UserId(self.user_id)
+    }
+
+    /// When the session ends if nothing more happens.
+    pub fn ends_at(&self) -> Timestamp {
+        self.idle_expires_at.min(self.expires_at)
+    }
+
+    /// Why the session admits nobody now, or `None` when it is live.
+    pub fn ended(&self, now: Timestamp) -> Option<Refusal> {
+        if let Some(reason) = self.revoke_reason {
+            return Some(reason.refusal());
+        }
+        (self.revoked_at.is_some() || now >= self.ends_at()).then_some(Refusal::SessionExpired)
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent, generation, \
+         generation_issued_at, generation_expires_at, used_generation, replaced_generation, superseded, revoked_at, \
+         revoke_reason"
+    };
+}
+
+/// What a session begins with; its first generation is 1.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Fresh.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Now.
+    pub created_at: Timestamp,
+    /// The absolute end.
+    pub expires_at: Timestamp,
+    /// The idle end.
+    pub idle_expires_at: Timestamp,
+    /// The client's address.
+    pub ip: &'a str,
+    /// The client's `User-Agent`.
+    pub user_agent: &'a str,
+}
+
+/// A step to the next refresh generation, with what must still be true for it to happen.
+#[derive(Debug)]
+pub struct Rotation {
+    /// The session.
+    pub id: SessionId,
+    /// The generation that the decision was made on.
+    pub from: i64,
+    /// Happens only while no access token of `from` was accepted: the current generation is given up unused.
+    pub only_if_unused: bool,
+    /// Whose place the new generation takes.
+    pub replaced: i64,
+    /// The remembered generations, after the step.
+    pub superseded: String,
+    /// Now: `iat` of the new refresh token.
+    pub issued_at: Timestamp,
+    /// `exp` of the new refresh token and the new idle end.
+    pub idle_expires_at: Timestamp,
+}
+
+/// That a token of a session was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// The session.
+    pub session: SessionId,
+    /// The generation of the token.
+    pub generation: i64,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Conn {
+    /// Adds a session.
+    pub async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<SessionRow> {
+        const SQL: &str = concat!(
+            "insert into sessions (id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent,
+                generation, generation_issued_at, generation_expires_at, used_generation, superseded)
+             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '')
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(new.id.0)
+                .bind(new.user_id.0)
+                .bind(new.created_at)
+                .bind(new.expires_at)
+                .bind(new.idle_expires_at)
+                .bind(new.ip)
+                .bind(new.user_agent),
+            fetch_one
+        )
+    }
+
+    /// The session with this id, live or ended.
+    pub async fn session_by_id(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!("select ", columns!(), " from sessions where id = $1");
+        on!(self, sqlx::query_as(SQL).bind(id.0), fetch_optional)
+    }
+
+    /// A user's live sessions, the latest first.
+    pub async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from sessions
+              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+              order by created_at desc, id limit 1000"
+        );
+        on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
+    }
+
+    /// Takes the step, if the session is still as the decision saw it and nobody has ended it. This one statement
+    /// decides between any number of refreshes, and between a refresh and a revocation.
+    pub async fn rotate_session(&mut self, step: &Rotation) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set generation = generation + 1, generation_issued_at = $3, generation_expires_at = $4,
+                idle_expires_at = $4, last_seen_at = $3, replaced_generation = $5, superseded = $6
+             where id = $1 and generation = $2 and revoked_at is null and idle_expires_at > $3
+               and (used_generation < $2 or not $7)
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(step.id.0)
+                .bind(step.from)
+                .bind(step.issued_at)
+                .bind(step.idle_expires_at)
+                .bind(step.replaced)
+                .bind(step.superseded.as_str())
+                .bind(step.only_if_unused),
+            fetch_optional
+        )
+    }
+
+    /// Moves the idle end of a live session without a new generation; never back.
+    pub async fn extend_session(
+        &mut self,
+        id: SessionId,
+        idle_expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set last_seen_at = $3,
+                idle_expires_at = case when idle_expires_at < $2 then $2 else idle_expires_at end
+             where id = $1 and revoked_at is null and idle_expires_at > $3
+             returning ",
+            columns!()
+        );
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(idle_expires_at).bind(now), fetch_optional)
+    }
+
+    /// Notes that a token was accepted: moves the last-seen time and the used generation, never back.
+    pub async fn touch_session(&mut self, touch: &Touch) -> Result<()> {
+        const SQL: &str = "update sessions set
+                last_seen_at = case when last_seen_at < $2 then $2 else last_seen_at end,
+                used_generation = case when used_generation < $3 and $3 <= generation then $3 else used_generation end
+             where id = $1 and revoked_at is null";
+        execute!(self, sqlx::query(SQL).bind(touch.session.0).bind(touch.at).bind(touch.generation)).map(drop)
+    }
+
+    /// Ends a session, if it is live. Gives it as it was ended; `None` when there was nothing to end.
+    pub async fn revoke_session(
+        &mut self,
+        id: SessionId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set revoked_at = $2, revoke_reason = $3
+             where id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+             returning ",
+            columns!()
+        );
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now).bind(reason.as_str()), fetch_optional)
+    }
+
+    /// Ends all live sessions of a user but, if given, one.
+    pub async fn revoke_sessions_of(
+        &mut self,
+        user: UserId,
+        except: Option<SessionId>,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set revoked_at = $2, revoke_reason = $3
+             where user_id = $1 and id <> $4 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+             returning ",
+            columns!()
+        );
+        let except = except.map_or(Uuid::nil(), |id| id.0);
+        on!(self, sqlx::query_as(SQL).bind(user.0).bind(now).bind(reason.as_str()).bind(except), fetch_all)
+    }
+
+    /// Removes up to `limit` sessions whose absolute end lies before `before`. How many went.
+    pub async fn purge_sessions(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
+        const SQL: &str = "delete from sessions where id in
+            (select id from sessions where expires_at < $1 order by expires_at limit $2)";
+        execute!(self, sqlx::query(SQL).bind(before).bind(limit))
+    }
+}

@@ -1,0 +1,367 @@
+//! The table `users`.
+
+use sqlx::{AssertSqlSafe, QueryBuilder, SqlSafeStr};
+
+use super::codec::RoleColumn;
+use super::{Conn, execute, from_row, on};
+use crate::error::{Error, Result};
+use crate::hasher::PasswordHash;
+use crate::types::{Email, FullName, Locale, Role, Timestamp, UserId};
+
+/// A user, as stored.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// The address as it was typed.
+    pub email: String,
+    /// Null for accounts that have no password yet.
+    pub password_hash: Option<PasswordHash>,
+    /// The name to show.
+    pub full_name: Option<String>,
+    /// What the user may do.
+    pub role: Role,
+    /// Whether the user may sign in.
+    pub is_active: bool,
+    /// When the address was proved.
+    pub email_verified_at: Option<Timestamp>,
+    /// The language of pages and mails.
+    pub locale: Locale,
+    /// Grows with every visible change.
+    pub version: i64,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+struct UserRow {
+    id: i64,
+    email: String,
+    password_hash: Option<String>,
+    full_name: Option<String>,
+    role: RoleColumn,
+    is_active: bool,
+    email_verified_at: Option<Timestamp>,
+    locale: Locale,
+    version: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+from_row!(UserRow {
+    id,
+    email,
+    password_hash,
+    full_name,
+    role,
+    is_active,
+    email_verified_at,
+    locale,
+    version,
+    created_at,
+    updated_at
+});
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: UserId(row.id),
+            email: row.email,
+            password_hash: row.password_hash.map(PasswordHash::from_stored),
+            full_name: row.full_name,
+            role: row.role.0,
+            is_active: row.is_active,
+            email_verified_at: row.email_verified_at,
+            locale: row.locale,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// The columns of [`UserRow`], for every statement that gives one.
+macro_rules! columns {
+    () => {
+        "id, email, password_hash, full_name, role, is_active, email_verified_at, locale, version, created_at, updated_at"
+    };
+}
+
+/// What a new account begins with.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    /// Its address.
+    pub email: &'a Email,
+    /// Null: cannot sign in until a password is set.
+    pub password_hash: Option<&'a PasswordHash>,
+    /// The name to show.
+    pub full_name: Option<&'a FullName>,
+    /// What the user may do.
+    pub role: Role,
+    /// The language of pages and mails.
+    pub locale: Locale,
+    /// When the address was proved, if it was.
+    pub email_verified_at: Option<Timestamp>,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// The changes of one act; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserPatch {
+    /// The name; `Some(None)` takes it away.
+    pub full_name: Option<Option<FullName>>,
+    /// The language.
+    pub locale: Option<Locale>,
+    /// The role.
+    pub role: Option<Role>,
+    /// Whether the user may sign in.
+    pub is_active: Option<bool>,
+}
+
+/// Which users a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Lower-case text that the address or the name contains.
+    pub text: Option<String>,
+    /// Only this role.
+    pub role: Option<Role>,
+    /// Only active, or only inactive, users.
+    pub is_active: Option<bool>,
+}
+
+/// The order of a list. Ties are broken by id, so that pages neither repeat nor miss a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserSort {
+    /// The column.
+    pub column: &'static str,
+    /// Largest first.
+    pub descending: bool,
+}
+
+impl UserSort {
+    /// What a list may be sorted by, and the column behind each name.
+    pub const KEYS: [(&'static str, &'static str); 6] = [
+        ("id", "id"),
+        ("email", "email_key"),
+        ("full_name", "full_name"),
+        ("role", "role"),
+        ("created_at", "created_at"),
+        ("updated_at", "updated_at"),
+    ];
+
+    /// Reads `created_at` or `-created_at`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
+        let (_, column) = Self::KEYS.into_iter().find(|(key, _)| *key == name)?;
+        Some(Self { column, descending })
+    }
+}
+
+fn search_text(email_key: &str, full_name: Option<&str>) -> String {
+    format!("{email_key}\n{}", full_name.unwrap_or_default().to_lowercase())
+}
+
+impl Conn {
+    /// Adds a user; `None` when the address's canonical key is taken.
+    pub async fn insert_user(&mut self, new: &NewUser<'_>) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "insert into users (email, email_key, password_hash, full_name, search_text, role, is_active,
+                email_verified_at, locale, version, created_at, updated_at, password_changed_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10, $11)
+             on conflict (email_key) do nothing
+             returning ",
+            columns!()
+        );
+        let full_name = new.full_name.map(FullName::as_str);
+        let password_changed_at = new.password_hash.map(|_| new.created_at);
+        let row = on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(new.email.address())
+                .bind(new.email.key())
+                .bind(new.password_hash.map(PasswordHash::as_str))
+                .bind(full_name)
+                .bind(search_text(new.email.key(), full_name))
+                .bind(new.role.as_str())
+                .bind(true)
+                .bind(new.email_verified_at)
+                .bind(new.locale.as_str())
+                .bind(new.created_at)
+                .bind(password_changed_at),
+            fetch_optional
+        )?;
+        Ok(row.map(User::from))
+    }
+
+    /// The user with this id.
+    pub async fn user_by_id(&mut self, id: UserId) -> Result<Option<User>> {
+        const SQL: &str = concat!("select ", columns!(), " from users where id = $1");
+        Ok(on!(self, sqlx::query_as::<_, UserRow>(SQL).bind(id.0), fetch_optional)?.map(User::from))
+    }
+
+    /// The user with this address, by its canonical key.
+    pub async fn user_by_email(&mut self, email: &Email) -> Result<Option<User>> {
+        const SQL: &str = concat!("select ", columns!(), " from users where email_key = $1");
+        Ok(on!(self, sqlx::query_as::<_, UserRow>(SQL).bind(email.key()), fetch_optional)?.map(User::from))
+    }
+
+    /// Notes a sign-in, if the user is still what the password was checked against: same version, active. Holds the
+    /// row until the transaction ends, so that a concurrent change comes before or after the whole sign-in.
+    pub async fn claim_sign_in(&mut self, id: UserId, version: i64, now: Timestamp) -> Result<bool> {
+        const SQL: &str = "update users set last_login_at = $3 where id = $1 and version = $2 and is_active";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(version).bind(now))? == 1)
+    }
+
+    /// Replaces a stored hash by one with the current parameters, if it is still the one that was verified.
+    pub async fn upgrade_password_hash(&mut self, id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool> {
+        const SQL: &str = "update users set password_hash = $3 where id = $1 and password_hash = $2";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(old.as_str()).bind(new.as_str()))? == 1)
+    }
+
+    /// Sets another password, if the stored one is still `old`. The version grows.
+    pub async fn change_password_hash(
+        &mut self,
+        id: UserId,
+        old: Option<&PasswordHash>,
+        new: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool> {
+        const SQL: &str = "update users set password_hash = $3, password_changed_at = $4, updated_at = $4,
+                version = version + 1
+             where id = $1 and coalesce(password_hash, '') = $2";
+        let old = old.map_or("", PasswordHash::as_str);
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(old).bind(new.as_str()).bind(now))? == 1)
+    }
+
+    /// Applies a patch and gives the user as it is now; `None` when there is no such user. The version grows only
+    /// when something really changes.
+    pub async fn update_user(&mut self, id: UserId, patch: &UserPatch, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set full_name = $2, search_text = $3, locale = $4, role = $5, is_active = $6,
+                updated_at = $7, version = version + 1
+             where id = $1 and version = $8
+             returning ",
+            columns!()
+        );
+        const KEY: &str = "select email_key from users where id = $1";
+        // Another act may change the user between the read and the update; then this one looks again.
+        for _ in 0..16 {
+            let Some(before) = self.user_by_id(id).await? else { return Ok(None) };
+            let full_name = match &patch.full_name {
+                Some(name) => name.as_ref().map(|name| name.as_str().to_owned()),
+                None => before.full_name.clone(),
+            };
+            let locale = patch.locale.unwrap_or(before.locale);
+            let role = patch.role.unwrap_or(before.role);
+            let is_active = patch.is_active.unwrap_or(before.is_active);
+            let unchanged = full_name == before.full_name
+                && locale == before.locale
+                && role == before.role
+                && is_active == before.is_active;
+            if unchanged {
+                return Ok(Some(before));
+            }
+            let key: Option<String> = on!(self, sqlx::query_scalar(KEY).bind(id.0), fetch_optional)?;
+            let Some(key) = key else { return Ok(None) };
+            let row = on!(
+                self,
+                sqlx::query_as::<_, UserRow>(SQL)
+                    .bind(id.0)
+                    .bind(full_name.as_deref())
+                    .bind(search_text(&key, full_name.as_deref()))
+                    .bind(locale.as_str())
+                    .bind(role.as_str())
+                    .bind(is_active)
+                    .bind(now)
+                    .bind(before.version),
+                fetch_optional
+            )?;
+            if let Some(row) = row {
+                return Ok(Some(row.into()));
+            }
+        }
+        Err(Error::StoreUnavailable(anyhow::anyhow!("user {id} is being changed by many others")))
+    }
+
+    /// Removes a user and, with it, its sessions and tokens. Whether there was one.
+    pub async fn delete_user(&mut self, id: UserId) -> Result<bool> {
+        const SQL: &str = "delete from users where id = $1";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0))? == 1)
+    }
+
+    /// How many administrators can sign in. Decide on it only after [`Conn::pass_guard`]`("admins")`.
+    pub async fn count_active_admins(&mut self) -> Result<i64> {
+        const SQL: &str = "select count(*) from users where role = 'admin' and is_active";
+        on!(self, sqlx::query_scalar(SQL), fetch_one)
+    }
+
+    /// How many users there are.
+    pub async fn count_users(&mut self) -> Result<i64> {
+        const SQL: &str = "select count(*) from users";
+        on!(self, sqlx::query_scalar(SQL), fetch_one)
+    }
+
+    /// One page of the users that a filter lets through, and how many there are in all.
+    pub async fn list_users(
+        &mut self,
+        filter: &UserFilter,
+        sort: UserSort,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<User>, i64)> {
+        let total: i64 = match self.raw() {
+            super::Raw::Postgres(c) => {
+                let mut query = QueryBuilder::new("select count(*) from users where true");
+                push_filter(&mut query, filter);
+                query.build_query_scalar().fetch_one(&mut *c).await
+            }
+            super::Raw::Sqlite(c) => {
+                let mut query = QueryBuilder::new("select count(*) from users where true");
+                push_filter(&mut query, filter);
+                query.build_query_scalar().fetch_one(&mut *c).await
+            }
+        }
+        .map_err(super::store_error)?;
+        let head = format!("select {} from users where true", columns!());
+        let direction = if sort.descending { "desc" } else { "asc" };
+        // Both engines agree on where nulls stand only when told.
+        let tail = format!(" order by {} {direction} nulls last, id {direction} limit ", sort.column);
+        let rows: Vec<UserRow> = match self.raw() {
+            super::Raw::Postgres(c) => {
+                let mut query = QueryBuilder::new(AssertSqlSafe(head).into_sql_str());
+                push_filter(&mut query, filter);
+                query.push(&tail).push_bind(limit).push(" offset ").push_bind(offset);
+                query.build_query_as().fetch_all(&mut *c).await
+            }
+            super::Raw::Sqlite(c) => {
+                let mut query = QueryBuilder::new(AssertSqlSafe(head).into_sql_str());
+                push_filter(&mut query, filter);
+                query.push(&tail).push_bind(limit).push(" offset ").push_bind(offset);
+                query.build_query_as().fetch_all(&mut *c).await
+            }
+        }
+        .map_err(super::store_error)?;
+        Ok((rows.into_iter().map(User::from).collect(), total))
+    }
+}
+
+fn push_filter<'a, E>(query: &mut QueryBuilder<E>, filter: &'a UserFilter)
+where
+    E: sqlx::Database,
+    String: sqlx::Encode<'a, E> + sqlx::Type<E>,
+    &'static str: sqlx::Encode<'a, E> + sqlx::Type<E>,
+    bool: sqlx::Encode<'a, E> + sqlx::Type<E>,
+{
+    if let Some(text) = &filter.text {
+        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        query.push(" and search_text like ").push_bind(format!("%{escaped}%")).push(" escape '\\'");
+    }
+    if let Some(role) = filter.role {
+        query.push(" and role = ").push_bind(role.as_str());
+    }
+    if let Some(is_active) = filter.is_active {
+        query.push(" and is_active = ").push_bind(is_active);
+    }
+}
