@@ -1,0 +1,174 @@
+//! What people do with their own accounts: register, change the profile, leave. And the first account of all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use crate::app::App;
+use crate::config::RegistrationMode;
+use crate::crypto;
+use crate::error::{Error, Refusal, Result};
+use crate::hasher::Verdict;
+use crate::sessions::{self, Caller, Client, Issued};
+use crate::store::{Audit, NewAudit, NewUser, RevokeReason, User, UserPatch};
+use crate::types::{Email, FullName, Locale, Password, Role, Secret};
+use crate::users;
+
+/// What somebody registers with. There is no role in it: everybody begins as a user.
+#[derive(Debug)]
+pub struct Registration {
+    /// The address.
+    pub email: Email,
+    /// The password; its policy is checked here.
+    pub password: Password,
+    /// The name to show.
+    pub full_name: Option<FullName>,
+    /// The language of pages and mails.
+    pub locale: Locale,
+}
+
+/// Makes an account and signs it in.
+///
+/// # Errors
+/// `RegistrationClosed`; `Invalid` for a password against the policy; `EmailTaken`; `Overloaded`.
+pub async fn register(app: &App, new: Registration, client: &Client) -> Result<Issued> {
+    if app.config.registration.mode == RegistrationMode::Closed {
+        return Err(Error::RegistrationClosed);
+    }
+    create(app, new, Role::User, client, None).await
+}
+
+/// The purpose of the token that makes the first administrator.
+const SETUP: &str = "setup";
+
+/// How long the link of the first start is good for.
+const SETUP_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// Makes a one-time token for the first administrator, if there is no administrator yet. Earlier ones end.
+pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    tx.pass_guard("admins").await?;
+    if tx.count_active_admins().await? > 0 {
+        return Ok(None);
+    }
+    tx.expire_one_time_tokens(SETUP, now).await?;
+    let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
+    tx.insert_one_time_token(id, SETUP, None, now, now.plus(SETUP_LIFE)).await?;
+    tx.commit().await?;
+    Ok(Some(app.keys.one_time_token(SETUP, id)))
+}
+
+/// Makes the first administrator with the token that the first start printed, and signs it in.
+///
+/// # Errors
+/// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `LinkUsed` also once there is an administrator.
+pub async fn set_up(app: &App, token: &str, new: Registration, client: &Client) -> Result<Issued> {
+    let id = app.keys.read_one_time_token(SETUP, token).ok_or(Error::LinkInvalid)?;
+    let row = app.db.read().await?.one_time_token(id).await?.ok_or(Error::LinkInvalid)?;
+    if row.used_at.is_some() {
+        return Err(Error::LinkUsed);
+    }
+    if app.clock.now() >= row.expires_at {
+        return Err(Error::LinkExpired);
+    }
+    create(app, new, Role::Admin, client, Some(id)).await
+}
+
+async fn create(
+    app: &App,
+    new: Registration,
+    role: Role,
+    client: &Client,
+    setup: Option<uuid::Uuid>,
+) -> Result<Issued> {
+    new.password
+        .check_policy(app.config.password.min_length)
+        .map_err(|reason| Error::invalid("password", reason))?;
+    // One at a time per address: of many that ask for one address at once, one hashes and the others are refused.
+    let turn = app.registrations.turn(new.email.key());
+    let _turn = turn.lock().await;
+    if app.db.read().await?.user_by_email(&new.email).await?.is_some() {
+        return Err(Error::EmailTaken);
+    }
+    let hash = app.hasher.hash(new.password).await?;
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    if let Some(id) = setup {
+        tx.pass_guard("admins").await?;
+        if tx.count_active_admins().await? > 0 || !tx.claim_one_time_token(id, now).await? {
+            return Err(Error::LinkUsed);
+        }
+    }
+    let user = tx
+        .insert_user(&NewUser {
+            email: &new.email,
+            password_hash: Some(&hash),
+            full_name: new.full_name.as_ref(),
+            role,
+            locale: new.locale,
+            email_verified_at: None,
+            created_at: now,
+        })
+        .await?
+        .ok_or(Error::EmailTaken)?;
+    let session = sessions::open_session(app, &mut tx, &user, client, now).await?;
+    let row = NewAudit {
+        actor: Some(user.id),
+        subject: Some(user.id),
+        session: Some(session.id()),
+        ..client.audit(Audit::Register, now)
+    };
+    tx.insert_audit(&row).await?;
+    tx.commit().await?;
+    sessions::issue(app, &session, &user, now).await
+}
+
+/// Changes one's own name or language.
+pub async fn update_profile(app: &App, caller: &Caller, patch: UserPatch, client: &Client) -> Result<User> {
+    debug_assert!(patch.role.is_none() && patch.is_active.is_none(), "a profile has neither");
+    users::update(app, caller.id(), patch, client).await.map_err(|error| match error {
+        // The account went away after the request was let in.
+        Error::NotFound => Refusal::SessionRevoked.into(),
+        other => other,
+    })
+}
+
+/// Deletes one's own account, with everything that belongs to it.
+///
+/// # Errors
+/// `InvalidCredentials` for a wrong password; `LastAdmin`.
+pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
+    let user = app.db.read().await?.user_by_id(caller.id()).await?.ok_or(Refusal::SessionRevoked)?;
+    let verdict = app.hasher.verify(password, user.password_hash).await?;
+    if verdict == Verdict::NoMatch {
+        return Err(Error::InvalidCredentials);
+    }
+    users::delete(app, caller.id(), client).await
+}
+
+/// One's own sessions but the current one, ended. How many there were.
+pub async fn revoke_other_sessions(app: &App, caller: &Caller, client: &Client) -> Result<usize> {
+    sessions::revoke_all(app, caller.id(), Some(caller.session), RevokeReason::RevokedByUser, client).await
+}
+
+/// Turns at registering one address.
+#[derive(Debug, Default)]
+pub struct Turns(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// The lock of this address, shared by all who want it now.
+    fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        // What nobody holds any more costs memory only until somebody else comes.
+        if turns.len() >= 1024 {
+            turns.retain(|_, turn| turn.strong_count() > 0);
+        }
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        turns.insert(key.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
+}

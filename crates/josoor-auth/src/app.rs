@@ -1,0 +1,210 @@
+//! The one place where everything is wired together.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accounts::Turns;
+use crate::clock::Clock;
+use crate::config::{Config, PasswordScheme};
+use crate::error::{Error, Result};
+use crate::hasher::{Hasher, HasherConfig, Scheme};
+use crate::hot::Hot;
+use crate::jobs;
+use crate::keys::Keys;
+use crate::kv::{Kv, KvConfig, KvEvent};
+use crate::store::Db;
+use crate::telemetry::Metrics;
+
+/// A running service, cheap to clone. It has no state of its own: what it knows is in the parts.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+/// The parts of the service.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// The source of time.
+    pub clock: Clock,
+    /// The database.
+    pub db: Db,
+    /// The hot copies of sessions and users.
+    pub hot: Hot,
+    /// The password hasher.
+    pub hasher: Hasher,
+    /// Keys, and the tokens made with them.
+    pub keys: Keys,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Turns at registering one address.
+    pub registrations: Turns,
+    /// False while the node is starting or draining.
+    ready: AtomicBool,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Opens the stores, brings the tables up to date and loads the keys. Nothing runs in the background yet.
+    pub async fn open(config: Config, clock: Clock) -> Result<Self> {
+        let db = Db::open(&config.database).await?;
+        db.migrate(&config.database.schema).await?;
+        let keys = Keys::load(&config, &db, clock.now()).await?;
+        let kv = match &config.redis.url {
+            None => Kv::InProcess,
+            Some(target) => Kv::connect(KvConfig {
+                url: target.url.clone(),
+                kind: target.kind,
+                prefix: config.redis.prefix.clone(),
+                timeout: config.redis.timeout,
+            })
+            .map_err(Error::internal)?,
+        };
+        let metrics = Metrics::new();
+        let hasher = Hasher::new(HasherConfig {
+            threads: config.hash.threads,
+            queue: config.hash.queue,
+            scheme: match config.password.scheme {
+                PasswordScheme::Bcrypt => Scheme::Bcrypt { cost: config.password.bcrypt_cost },
+                PasswordScheme::Argon2id => Scheme::Argon2id {
+                    memory_kib: config.password.argon2_memory_kib,
+                    iterations: config.password.argon2_iterations,
+                    parallelism: config.password.argon2_parallelism,
+                },
+            },
+        })
+        .map_err(Error::internal)?;
+        let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), metrics.clone());
+        Ok(Self(Arc::new(Parts {
+            config,
+            clock,
+            db,
+            hot,
+            hasher,
+            keys,
+            metrics,
+            registrations: Turns::default(),
+            ready: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })))
+    }
+
+    /// Starts the background work: listening to Redis, the tail of `changes`, notes of use, purging.
+    pub fn start(&self) {
+        self.spawn(listen);
+        self.spawn(tail);
+        self.spawn(write_touches);
+        self.spawn(jobs::purge_regularly);
+        self.0.ready.store(true, Ordering::Release);
+    }
+
+    fn spawn<F>(&self, task: fn(Self) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (app, stop) = (self.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task(app) => {}
+            }
+        });
+    }
+
+    /// Whether this node wants new requests.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Tells load balancers to send nothing new here.
+    pub fn begin_draining(&self) {
+        self.0.ready.store(false, Ordering::Release);
+    }
+
+    /// Ends the background work, writes what is left to write and closes the database.
+    pub async fn close(&self) {
+        self.begin_draining();
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Err(error) = self.hot.flush_touches().await {
+            tracing::warn!(error = ?error, "the last notes of use were not written");
+        }
+        self.db.close().await;
+    }
+}
+
+/// Follows the state of the invalidation channel, and hears what comes over it.
+async fn listen(app: App) {
+    let mut events = app.hot.kv().events();
+    while let Some(event) = events.recv().await {
+        match event {
+            KvEvent::Subscribed => app.hot.start_hearing(),
+            KvEvent::Message(payload) => app.hot.hear(&payload),
+            KvEvent::Lost => app.hot.stop_hearing(),
+        }
+    }
+    // In process there is nothing to hear, ever.
+    std::future::pending::<()>().await;
+}
+
+/// The longest that a change made elsewhere goes unheard when nobody tells.
+const TAIL_EVERY: Duration = Duration::from_millis(1000);
+
+/// In one process the command line's acts come only this way, and a look costs microseconds.
+const TAIL_EVERY_ALONE: Duration = Duration::from_millis(250);
+
+/// The shortest pause between two rounds, however often something fails.
+const TAIL_PAUSE: Duration = Duration::from_millis(100);
+
+async fn tail(app: App) {
+    let every = if matches!(app.hot.kv(), Kv::InProcess) { TAIL_EVERY_ALONE } else { TAIL_EVERY };
+    let mut applied = HashMap::new();
+    let mut failing = false;
+    loop {
+        match app.hot.tail(&mut applied).await {
+            Ok(()) => {
+                if failing {
+                    tracing::info!("changes are read again");
+                }
+                failing = false;
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(error = ?error, "changes cannot be read; trying again each second");
+                }
+                failing = true;
+            }
+        }
+        tokio::time::sleep(TAIL_PAUSE).await;
+        let _ = tokio::time::timeout(every.saturating_sub(TAIL_PAUSE), app.hot.woken()).await;
+    }
+}
+
+/// Gathers for a moment, so that many notes share a transaction.
+const TOUCH_PAUSE: Duration = Duration::from_millis(100);
+
+async fn write_touches(app: App) {
+    loop {
+        app.hot.has_touches().await;
+        if let Err(error) = app.hot.flush_touches().await {
+            tracing::warn!(error = ?error, "notes of use were not written");
+        }
+        tokio::time::sleep(TOUCH_PAUSE).await;
+    }
+}

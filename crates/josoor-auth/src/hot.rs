@@ -1,0 +1,819 @@
+//! The hot copies of sessions and users: what an authenticated request reads instead of the database.
+//!
+//! Three tiers, each a copy of the one below: this node's **near cache**, the shared copies in **Redis** (where there
+//! is one), and the **database**, which is the truth. The whole point is that a revocation wins against every copy,
+//! whatever fails and in whatever order things arrive:
+//!
+//! * A session's end is final. Its tombstone replaces any copy and is replaced by none, in Redis by the script that
+//!   writes copies; and the near cache takes a fill only if nothing was heard of its key since the fill began.
+//! * A user's copies carry the user's version; a lower one never replaces a higher one.
+//! * The near cache is believed only while this node hears Redis, and no entry for longer than `cache.near_ttl`.
+//!   What it knows to be ended is believed always.
+//! * Redis is believed only while every write to it has succeeded and the connection has not been lost since. After
+//!   that the **tail** first re-applies the table `changes` from the moment up to which Redis is known to be whole (a
+//!   watermark that lives in Redis itself, so that a failover or an old snapshot takes it back along with the rest).
+//! * The tail also re-reads the last moments of `changes` every second. That covers a crash between commit and
+//!   announcement, and another process, such as the command line, that works on the same database.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::config::CacheConfig;
+use crate::error::{Refusal, Result};
+use crate::kv::Kv;
+use crate::store::{Change, Db, RevokeReason, SessionRow, Touch, User};
+use crate::telemetry::Metrics;
+use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
+
+/// How long a user's copy stays in Redis without being written again.
+const USER_COPY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Transactions commit later than they are stamped; no transaction of ours lives longer than this.
+const COMMIT_WINDOW: Duration = Duration::from_secs(15);
+
+/// How far back Redis is mended at least after a failure. In a cluster one shard may have lost writes that the
+/// watermark, which lives in another, knows nothing of.
+const MEND_AT_LEAST: Duration = Duration::from_secs(15 * 60);
+
+/// Changes read in one step.
+const PAGE: i64 = 1000;
+
+/// Tombstones in one message.
+const MESSAGE_ITEMS: usize = 200;
+
+/// The watermark's key.
+const WATERMARK: &str = "josoor-auth:applied";
+
+/// Longer than any session that can be configured to matter; renewed every second.
+const WATERMARK_LIFE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// How long a node believes that a note of use was written, before it writes the last-seen time again.
+const SEEN_EVERY: Duration = Duration::from_secs(60);
+
+/// The copy of a live session under `session:<sid>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCopy {
+    /// Whose it is.
+    pub user_id: i64,
+    /// For display.
+    pub email: String,
+    /// The role at sign-in; informational. Authorisation reads [`UserCopy`].
+    pub role: Role,
+    /// When the user signed in.
+    pub login_at: Timestamp,
+    /// When the session ends if nothing more happens; a refresh moves it.
+    pub expires_at: Timestamp,
+    /// `expires_at` in microseconds since 1970. It only grows, so it tells the newer of two copies.
+    pub version: i64,
+}
+
+/// What stands under `session:<sid>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SessionEntry {
+    Tombstone { revoked: String },
+    Live(SessionCopy),
+}
+
+/// The copy of a user under `user:<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserCopy {
+    /// Grows with every change.
+    pub version: i64,
+    /// The id.
+    pub id: i64,
+    /// The address, as typed.
+    pub email: String,
+    /// What the user may do, now.
+    pub role: Role,
+    /// Whether the user may do anything at all.
+    pub is_active: bool,
+    /// The name to show.
+    pub full_name: Option<String>,
+    /// Whether the address was proved.
+    pub email_verified: bool,
+    /// `en` or `ar`.
+    pub locale: String,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl From<&User> for UserCopy {
+    fn from(user: &User) -> Self {
+        Self {
+            version: user.version,
+            id: user.id.0,
+            email: user.email.clone(),
+            role: user.role,
+            is_active: user.is_active,
+            full_name: user.full_name.clone(),
+            email_verified: user.email_verified_at.is_some(),
+            locale: user.locale.as_str().to_owned(),
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+impl UserCopy {
+    /// What replaces the copy of a user who was deleted: nobody, and newer than anything.
+    fn gone(id: UserId, now: Timestamp) -> Self {
+        Self {
+            version: i64::MAX,
+            id: id.0,
+            email: String::new(),
+            role: Role::User,
+            is_active: false,
+            full_name: None,
+            email_verified: false,
+            locale: Locale::En.as_str().to_owned(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    const fn is_gone(&self) -> bool {
+        self.version == i64::MAX
+    }
+}
+
+/// What is told to other nodes on the channel `josoor-auth:invalidate`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Message {
+    /// Sessions that were ended, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revoked: Vec<(Uuid, String)>,
+    /// Users that changed, and their versions now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    users: Vec<(i64, i64)>,
+    /// A generation whose access token another service accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used: Option<Used>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Used {
+    sid: Uuid,
+    #[serde(rename = "gen")]
+    generation: i64,
+}
+
+/// What an act did that others must hear of, after its commit.
+#[derive(Debug, Default)]
+pub struct Effects {
+    revoked: Vec<(SessionId, RevokeReason, Timestamp)>,
+    users: Vec<UserCopy>,
+}
+
+impl Effects {
+    /// Adds an ended session.
+    pub fn revoke(&mut self, session: &SessionRow, reason: RevokeReason) {
+        self.revoked.push((session.id(), reason, session.expires_at));
+    }
+
+    /// Adds a changed user.
+    pub fn change(&mut self, user: &User) {
+        self.users.push(user.into());
+    }
+
+    /// Adds a deleted user.
+    pub fn delete(&mut self, user: UserId, now: Timestamp) {
+        self.users.push(UserCopy::gone(user, now));
+    }
+}
+
+/// A near entry and when it was filled.
+#[derive(Clone)]
+enum NearSession {
+    Live { user: UserId, expires_at: Timestamp, filled: Instant },
+    Ended(Refusal),
+}
+
+#[derive(Clone)]
+enum NearUser {
+    Copy { copy: Arc<UserCopy>, filled: Instant },
+    /// Something newer is known to exist.
+    AtLeast(i64),
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Uuid, NearSession> for ByBytes {
+    fn weight(&self, _: &Uuid, _: &NearSession) -> u64 {
+        160
+    }
+}
+
+impl Weighter<i64, NearUser> for ByBytes {
+    fn weight(&self, _: &i64, entry: &NearUser) -> u64 {
+        match entry {
+            NearUser::Copy { copy, .. } => {
+                320 + copy.email.len() as u64 + copy.full_name.as_ref().map_or(0, |name| name.len() as u64)
+            }
+            NearUser::AtLeast(_) => 128,
+        }
+    }
+}
+
+/// Counts what was heard of the keys of one stripe, so that a fill that began before can tell.
+const STRIPES: usize = 256;
+
+/// This node's own copies.
+struct Near {
+    sessions: Cache<Uuid, NearSession, ByBytes>,
+    users: Cache<i64, NearUser, ByBytes>,
+    stripes: Box<[Mutex<u64>]>,
+    life: Duration,
+    /// Entries filled before this moment, in nanoseconds since `born`, are not believed.
+    believed_from: AtomicU64,
+    born: Instant,
+    /// Whether invalidations are being heard.
+    hearing: AtomicBool,
+}
+
+impl Near {
+    fn new(config: &CacheConfig, hearing: bool) -> Self {
+        // Sized for small entries; the weight is what bounds it.
+        let bytes = config.near_bytes.max(64 * 1024);
+        let items = usize::try_from(bytes / 320).unwrap_or(usize::MAX);
+        Self {
+            sessions: Cache::with_weighter(items, bytes / 2, ByBytes),
+            users: Cache::with_weighter(items / 2, bytes / 2, ByBytes),
+            stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            life: config.near_ttl,
+            believed_from: AtomicU64::new(0),
+            born: Instant::now(),
+            hearing: AtomicBool::new(hearing),
+        }
+    }
+
+    fn stripe(&self, hash: u64) -> std::sync::MutexGuard<'_, u64> {
+        let index = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
+        // A panic while a counter is held leaves it in order.
+        self.stripes[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn session_stripe(&self, id: SessionId) -> std::sync::MutexGuard<'_, u64> {
+        self.stripe(id.0.as_u64_pair().1)
+    }
+
+    fn user_stripe(&self, id: UserId) -> std::sync::MutexGuard<'_, u64> {
+        self.stripe(id.0.unsigned_abs())
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn is_fresh(&self, filled: Instant) -> bool {
+        self.hearing.load(Ordering::Acquire)
+            && filled.elapsed() < self.life
+            && self.nanos(filled) >= self.believed_from.load(Ordering::Acquire)
+    }
+
+    /// From now on nothing is believed that was filled until now.
+    fn forget_all(&self) {
+        self.believed_from.store(self.nanos(Instant::now()).saturating_add(1), Ordering::Release);
+    }
+
+    fn end_session(&self, id: SessionId, why: Refusal) {
+        let mut heard = self.session_stripe(id);
+        *heard += 1;
+        self.sessions.insert(id.0, NearSession::Ended(why));
+    }
+
+    /// Something with this version exists: copies with a lower one are out of date.
+    fn user_at_least(&self, id: UserId, version: i64) {
+        let mut heard = self.user_stripe(id);
+        *heard += 1;
+        let newer = match self.users.get(&id.0) {
+            Some(NearUser::Copy { copy, .. }) => copy.version >= version,
+            Some(NearUser::AtLeast(known)) => known >= version,
+            None => false,
+        };
+        if !newer {
+            self.users.insert(id.0, NearUser::AtLeast(version));
+        }
+    }
+
+    fn fill_session(&self, id: SessionId, seen: u64, user: UserId, expires_at: Timestamp, filled: Instant) {
+        let heard = self.session_stripe(id);
+        if *heard == seen {
+            self.sessions.insert(id.0, NearSession::Live { user, expires_at, filled });
+        }
+    }
+
+    /// Takes a copy in, unless it is out of date. Whether it may be used.
+    fn fill_user(&self, seen: u64, copy: &Arc<UserCopy>, filled: Instant) -> bool {
+        let id = UserId(copy.id);
+        let heard = self.user_stripe(id);
+        let known = match self.users.get(&id.0) {
+            Some(NearUser::Copy { copy, .. }) => copy.version,
+            Some(NearUser::AtLeast(version)) => version,
+            None => 0,
+        };
+        if copy.version < known {
+            return false;
+        }
+        if *heard == seen {
+            self.users.insert(id.0, NearUser::Copy { copy: Arc::clone(copy), filled });
+        }
+        true
+    }
+}
+
+/// Whether Redis can be believed: while no write was lost since the tail last mended it.
+#[derive(Default)]
+struct Belief {
+    failures: AtomicU64,
+    mended: AtomicU64,
+}
+
+impl Belief {
+    /// Starts in doubt: what Redis holds when a node comes up was written by others.
+    fn new() -> Self {
+        Self { failures: AtomicU64::new(1), mended: AtomicU64::new(0) }
+    }
+
+    fn holds(&self) -> bool {
+        self.failures.load(Ordering::Acquire) == self.mended.load(Ordering::Acquire)
+    }
+
+    fn doubt(&self) {
+        self.failures.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The hot copies of this node and of Redis.
+pub struct Hot {
+    near: Near,
+    kv: Kv,
+    db: Db,
+    clock: Clock,
+    metrics: Metrics,
+    belief: Belief,
+    /// Wakes the tail.
+    wake: Notify,
+    /// When the tail last read `changes` to its end, in microseconds since 1970.
+    tailed_at: AtomicI64,
+    /// Which generations this node has noted lately, and when.
+    noted: Cache<Uuid, (i64, Timestamp)>,
+    touches: Mutex<Vec<Touch>>,
+    touched: Notify,
+}
+
+impl std::fmt::Debug for Hot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hot").finish_non_exhaustive()
+    }
+}
+
+/// Notes of use that wait to be written; more are dropped, and made again by the next request.
+const MAX_TOUCHES: usize = 50_000;
+
+impl Hot {
+    /// Copies over these stores.
+    pub fn new(config: &CacheConfig, kv: Kv, db: Db, clock: Clock, metrics: Metrics) -> Self {
+        let alone = matches!(kv, Kv::InProcess);
+        Self {
+            near: Near::new(config, alone),
+            belief: Belief::new(),
+            wake: Notify::new(),
+            tailed_at: AtomicI64::new(clock.now().as_micros()),
+            noted: Cache::new(100_000),
+            touches: Mutex::new(Vec::new()),
+            touched: Notify::new(),
+            kv,
+            db,
+            clock,
+            metrics,
+        }
+    }
+
+    /// The user of a live session, as of now; or why there is none.
+    ///
+    /// `user` is who the token says it is; a session of somebody else is refused.
+    pub async fn resolve(&self, session: SessionId, user: UserId) -> Result<Arc<UserCopy>> {
+        let near_session = self.near.sessions.get(&session.0);
+        if let Some(NearSession::Ended(why)) = near_session {
+            return Err(why.into());
+        }
+        let now = self.clock.now();
+        let session_known = match near_session {
+            // Past its end only the database can say whether a refresh has moved it.
+            Some(NearSession::Live { user: owner, expires_at, filled })
+                if now < expires_at && self.near.is_fresh(filled) =>
+            {
+                check_owner(owner, user)?;
+                true
+            }
+            _ => false,
+        };
+        let user_known = match self.near.users.get(&user.0) {
+            Some(NearUser::Copy { copy, filled }) if self.near.is_fresh(filled) => Some(copy),
+            _ => None,
+        };
+        if let (true, Some(copy)) = (session_known, &user_known) {
+            self.metrics.cache_hit("near");
+            return admit(copy);
+        }
+        self.fill(session, user, now).await.and_then(|copy| admit(&copy))
+    }
+
+    /// Reads both copies from Redis, and what is not there from the database.
+    async fn fill(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
+        let filled = Instant::now();
+        let (session_seen, user_seen) = (*self.near.session_stripe(session), *self.near.user_stripe(user));
+        let (mut owner, mut copy) = (None, None);
+        if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
+            match session_entry {
+                Some(SessionEntry::Tombstone { revoked }) => {
+                    let why = revoked.parse::<RevokeReason>().map_or(Refusal::SessionRevoked, RevokeReason::refusal);
+                    self.near.end_session(session, why);
+                    return Err(why.into());
+                }
+                Some(SessionEntry::Live(live)) if now < live.expires_at => {
+                    check_owner(UserId(live.user_id), user)?;
+                    self.near.fill_session(session, session_seen, UserId(live.user_id), live.expires_at, filled);
+                    owner = Some(UserId(live.user_id));
+                }
+                _ => {}
+            }
+            if let Some(shared) = user_entry.filter(|shared| shared.id == user.0) {
+                let shared = Arc::new(shared);
+                if self.near.fill_user(user_seen, &shared, filled) {
+                    copy = Some(shared);
+                }
+            }
+        }
+        if let (Some(_), Some(copy)) = (owner, &copy) {
+            self.metrics.cache_hit("redis");
+            return Ok(Arc::clone(copy));
+        }
+        self.metrics.cache_miss();
+        let mut conn = self.db.read().await?;
+        let row = conn.session_by_id(session).await?;
+        let stored = conn.user_by_id(user).await?;
+        drop(conn);
+        // Rows go when their account goes, or long after their end.
+        let row = row.ok_or(Refusal::SessionRevoked)?;
+        if let Some(why) = row.ended(now) {
+            if let (Some(reason), true) = (row.revoke_reason, now < row.expires_at) {
+                self.near.end_session(session, why);
+                self.write_tombstones(&[(session, reason, row.expires_at)]).await;
+            }
+            return Err(why.into());
+        }
+        check_owner(row.user_id(), user)?;
+        let stored = stored.ok_or(Refusal::SessionRevoked)?;
+        let copy = Arc::new(UserCopy::from(&stored));
+        self.near.fill_session(session, session_seen, user, row.ends_at(), filled);
+        self.near.fill_user(user_seen, &copy, filled);
+        self.write_copies(&row, &stored).await;
+        Ok(copy)
+    }
+
+    async fn read_shared(&self, session: SessionId, user: UserId) -> Option<(Option<SessionEntry>, Option<UserCopy>)> {
+        if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
+            return None;
+        }
+        let (session, user) = match self.kv.get_pair(&session_key(session), &user_key(user)).await {
+            Ok(pair) => pair,
+            Err(error) => {
+                self.doubt(&error);
+                return None;
+            }
+        };
+        // What does not parse is no copy of ours.
+        Some((
+            session.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+            user.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+        ))
+    }
+
+    /// Puts copies of a new or re-read session where the next request finds them. May fail without harm.
+    async fn write_copies(&self, session: &SessionRow, user: &User) {
+        if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
+            return;
+        }
+        let now = self.clock.now();
+        let copy = SessionEntry::Live(SessionCopy {
+            user_id: user.id.0,
+            email: user.email.clone(),
+            role: user.role,
+            login_at: session.created_at,
+            expires_at: session.ends_at(),
+            version: session.ends_at().as_micros(),
+        });
+        let life = session.ends_at().since(now).max(Duration::from_secs(1));
+        let written = async {
+            self.kv.set_versioned(&session_key(session.id()), session.ends_at().as_micros(), &to_json(&copy), life).await?;
+            self.write_user(&UserCopy::from(user)).await
+        };
+        if let Err(error) = written.await {
+            self.doubt(&error);
+        }
+    }
+
+    async fn write_user(&self, copy: &UserCopy) -> Result<(), crate::kv::KvError> {
+        self.kv.set_versioned(&user_key(UserId(copy.id)), copy.version, &to_json(copy), USER_COPY_LIFE).await
+    }
+
+    /// Writes tombstones; whether Redis took them all.
+    async fn write_tombstones(&self, revoked: &[(SessionId, RevokeReason, Timestamp)]) -> bool {
+        if matches!(self.kv, Kv::InProcess) {
+            return true;
+        }
+        let now = self.clock.now();
+        let entries = revoked
+            .iter()
+            .map(|(session, reason, until)| {
+                let tombstone = SessionEntry::Tombstone { revoked: reason.as_str().to_owned() };
+                (session_key(*session), to_json(&tombstone), until.since(now).max(Duration::from_secs(1)))
+            })
+            .collect();
+        match self.kv.set_many(entries).await {
+            Ok(()) => true,
+            Err(error) => {
+                self.doubt(&error);
+                false
+            }
+        }
+    }
+
+    /// Puts the copies of a session that began or was refreshed in place, after its commit.
+    pub async fn publish_session(&self, session: &SessionRow, user: &User) {
+        self.write_copies(session, user).await;
+    }
+
+    /// Makes an act hold: on this node before this returns, on the others as fast as Redis carries it, and with
+    /// Redis away as soon as their tails read it. Call it after the commit, which must hold a row in `changes` for
+    /// every effect.
+    pub async fn announce(&self, effects: Effects) {
+        for (session, reason, _) in &effects.revoked {
+            self.near.end_session(*session, reason.refusal());
+        }
+        for user in &effects.users {
+            self.near.user_at_least(UserId(user.id), user.version);
+        }
+        // While Redis is in doubt nobody on this node reads it, and the tail will write all this before that changes.
+        if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
+            return;
+        }
+        if !self.write_tombstones(&effects.revoked).await {
+            return;
+        }
+        for user in &effects.users {
+            if let Err(error) = self.write_user(user).await {
+                return self.doubt(&error);
+            }
+        }
+        let mut messages: Vec<Message> = effects
+            .revoked
+            .chunks(MESSAGE_ITEMS)
+            .map(|chunk| Message {
+                revoked: chunk.iter().map(|(id, reason, _)| (id.0, reason.as_str().to_owned())).collect(),
+                ..Message::default()
+            })
+            .collect();
+        messages.extend(effects.users.chunks(MESSAGE_ITEMS).map(|chunk| Message {
+            users: chunk.iter().map(|user| (user.id, user.version)).collect(),
+            ..Message::default()
+        }));
+        for message in &messages {
+            if let Err(error) = self.kv.publish(&to_json(message)).await {
+                return self.doubt(&error);
+            }
+        }
+    }
+
+    /// Takes in what another node tells.
+    pub fn hear(&self, payload: &str) {
+        // Anybody who can write to Redis can say anything; nothing said here lets anyone in.
+        let Ok(message) = serde_json::from_str::<Message>(payload) else { return };
+        for (session, reason) in message.revoked {
+            let why = reason.parse::<RevokeReason>().map_or(Refusal::SessionRevoked, RevokeReason::refusal);
+            self.near.end_session(SessionId(session), why);
+        }
+        for (user, version) in message.users {
+            self.near.user_at_least(UserId(user), version);
+        }
+        if let Some(used) = message.used {
+            self.note_use(SessionId(used.sid), used.generation);
+        }
+    }
+
+    /// Invalidations are heard from now on.
+    pub fn start_hearing(&self) {
+        self.near.forget_all();
+        self.near.hearing.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Invalidations may be missed from now on.
+    pub fn stop_hearing(&self) {
+        self.near.hearing.store(false, Ordering::Release);
+        self.belief.doubt();
+    }
+
+    fn doubt(&self, error: &crate::kv::KvError) {
+        let held = self.belief.holds();
+        self.belief.doubt();
+        if held {
+            tracing::warn!(%error, "Redis is not believed until its copies have been mended");
+            self.wake.notify_one();
+        }
+    }
+
+    /// Whether the shared copies are in use.
+    pub fn is_shared(&self) -> bool {
+        self.belief.holds() && !matches!(self.kv, Kv::InProcess)
+    }
+
+    /// The store of the shared copies.
+    pub const fn kv(&self) -> &Kv {
+        &self.kv
+    }
+
+    /// Resolves when the tail should run before its time.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// One round of the tail: re-applies what `changes` holds since the last round, or since Redis was last known to
+    /// be whole. `applied` remembers between the rounds what the last ones did.
+    pub async fn tail(&self, applied: &mut HashMap<i64, Timestamp>) -> Result<()> {
+        let started = self.clock.now();
+        let shared = !matches!(self.kv, Kv::InProcess);
+        let failures = self.belief.failures.load(Ordering::Acquire);
+        let mending = shared && !self.belief.holds();
+        let mut since = Timestamp::from_micros(self.tailed_at.load(Ordering::Acquire)).minus(COMMIT_WINDOW);
+        // While Redis does not answer nothing can be mended, but this node still needs what it would have heard.
+        let mut reachable = shared;
+        if mending {
+            match self.kv.get(WATERMARK).await {
+                Ok(mark) => {
+                    let mark = mark.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+                    // Without a mark Redis is new or empty: there is no copy to correct. One may yet have come from
+                    // another node in the meantime, which the shortest mending covers.
+                    let whole = mark.map_or(started, Timestamp::from_micros).min(started.minus(MEND_AT_LEAST));
+                    since = since.min(whole.minus(COMMIT_WINDOW));
+                    applied.clear();
+                }
+                Err(_) => reachable = false,
+            }
+        }
+        let mut whole = reachable;
+        let mut after = 0;
+        loop {
+            let page = self.db.read().await?.changes_since(since, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+            let fresh: Vec<Change> = page.into_iter().filter(|change| !applied.contains_key(&change.id)).collect();
+            let taken = self.apply(&fresh, reachable).await?;
+            whole &= taken;
+            if taken {
+                applied.extend(fresh.iter().map(|change| (change.id, change.at)));
+            }
+            if is_last {
+                break;
+            }
+        }
+        applied.retain(|_, at| *at >= started.minus(2 * COMMIT_WINDOW));
+        self.tailed_at.store(started.as_micros(), Ordering::Release);
+        if whole {
+            let mark = started.as_micros().to_string();
+            match self.kv.set(WATERMARK, &mark, WATERMARK_LIFE).await {
+                Ok(()) if mending && self.near.hearing.load(Ordering::Acquire) => {
+                    self.belief.mended.store(failures, Ordering::Release);
+                    if self.belief.holds() {
+                        tracing::info!("Redis is believed: its copies have been mended");
+                    }
+                }
+                Ok(()) => {}
+                Err(error) => self.doubt(&error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies changes to this node and, if asked, to Redis; whether all was taken.
+    async fn apply(&self, changes: &[Change], to_redis: bool) -> Result<bool> {
+        let now = self.clock.now();
+        let mut tombstones = Vec::new();
+        let mut users = Vec::new();
+        for change in changes {
+            match change.session_id() {
+                Some(session) => {
+                    let reason = change.reason.unwrap_or(RevokeReason::RevokedByAdmin);
+                    self.near.end_session(session, reason.refusal());
+                    if now < change.until {
+                        tombstones.push((session, reason, change.until));
+                    }
+                }
+                None if !users.contains(&change.user_id()) => users.push(change.user_id()),
+                None => {}
+            }
+        }
+        let mut whole = !to_redis || self.write_tombstones(&tombstones).await;
+        for id in users {
+            let copy = match self.db.read().await?.user_by_id(id).await? {
+                Some(user) => UserCopy::from(&user),
+                None => UserCopy::gone(id, now),
+            };
+            self.near.user_at_least(id, copy.version);
+            if to_redis
+                && whole
+                && let Err(error) = self.write_user(&copy).await
+            {
+                self.doubt(&error);
+                whole = false;
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Notes that an access token of this generation was accepted. Written to the database within a moment; once per
+    /// generation, and once a minute for the last-seen time.
+    pub fn note_use(&self, session: SessionId, generation: i64) {
+        let now = self.clock.now();
+        if let Some((noted, at)) = self.noted.get(&session.0)
+            && noted >= generation
+            && now.since(at) < SEEN_EVERY
+        {
+            return;
+        }
+        self.noted.insert(session.0, (generation, now));
+        let mut touches = self.touches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if touches.len() < MAX_TOUCHES {
+            touches.push(Touch { session, generation, at: now });
+            self.touched.notify_one();
+        }
+    }
+
+    /// Resolves when there are notes of use to write.
+    pub async fn has_touches(&self) {
+        self.touched.notified().await;
+    }
+
+    /// Writes the notes of use that have gathered.
+    pub async fn flush_touches(&self) -> Result<()> {
+        let touches = {
+            let mut touches = self.touches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::take(&mut *touches)
+        };
+        for chunk in touches.chunks(200) {
+            let mut tx = self.db.begin().await?;
+            for touch in chunk {
+                tx.touch_session(touch).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+fn check_owner(owner: UserId, user: UserId) -> Result<()> {
+    if owner == user { Ok(()) } else { Err(Refusal::TokenInvalid.into()) }
+}
+
+fn admit(copy: &Arc<UserCopy>) -> Result<Arc<UserCopy>> {
+    if copy.is_gone() {
+        return Err(Refusal::SessionRevoked.into());
+    }
+    if !copy.is_active {
+        return Err(Refusal::AccountInactive.into());
+    }
+    Ok(Arc::clone(copy))
+}
+
+fn session_key(id: SessionId) -> String {
+    format!("session:{id}")
+}
+
+fn user_key(id: UserId) -> String {
+    format!("user:{id}")
+}
+
+fn to_json<T: Serialize>(value: &T) -> String {
+    // Our own types have string keys and no failing Serialize.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Until when copies of a user that changes now can be believed anywhere.
+pub fn user_copies_until(now: Timestamp) -> Timestamp {
+    now.plus(USER_COPY_LIFE)
+}

@@ -1,0 +1,48 @@
+//! Work that nobody waits for.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::error::Result;
+use crate::types::Timestamp;
+
+/// Between two rounds of purging.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Rows removed in one statement: few enough that nobody waits for the writer.
+const STEP: i64 = 500;
+
+/// The pause between two steps.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Ended sessions stay for a while, so that "why was I signed out?" can be answered.
+const KEEP_ENDED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Removes what is past its time, for ever.
+pub async fn purge_regularly(app: App) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(error) = purge(&app).await {
+            tracing::warn!(error = ?error, "purging stopped early; it goes on next time");
+        }
+    }
+}
+
+/// Removes, in small steps, sessions and one-time tokens that ended a day ago, changes that no copy can contradict
+/// any more, and audit rows past their retention.
+pub async fn purge(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let ended = now.minus(KEEP_ENDED);
+    in_steps(app, ended, async |app, before| app.db.write().await?.purge_sessions(before, STEP).await).await?;
+    in_steps(app, ended, async |app, before| app.db.write().await?.purge_one_time_tokens(before, STEP).await).await?;
+    in_steps(app, ended, async |app, before| app.db.write().await?.purge_changes(before, STEP).await).await?;
+    let retained = now.minus(app.config.audit.retention);
+    in_steps(app, retained, async |app, before| app.db.write().await?.purge_audit(before, STEP).await).await
+}
+
+async fn in_steps(app: &App, before: Timestamp, step: impl AsyncFn(&App, Timestamp) -> Result<u64>) -> Result<()> {
+    while step(app, before).await? > 0 {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}

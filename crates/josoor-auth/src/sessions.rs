@@ -1,0 +1,467 @@
+//! Signing in, staying in, signing out.
+
+use std::sync::Arc;
+
+use josoor_auth_verify::{AccessType, Claims};
+
+use crate::app::App;
+use crate::crypto;
+use crate::error::{Error, Refusal, Result};
+use crate::hasher::{PasswordHash, Verdict};
+use crate::hot::{Effects, UserCopy};
+use crate::keys::RefreshClaims;
+use crate::rotation::{self, Decision};
+use crate::store::{Audit, Conn, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
+use crate::types::{Email, Password, Secret, SessionId, Timestamp, UserId};
+
+/// Who is calling: recorded with sessions and in the audit trail, never a reason to trust anything.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The client's address; empty for the command line.
+    pub ip: String,
+    /// The client's `User-Agent`, cut and cleaned.
+    pub user_agent: String,
+    /// The request's id.
+    pub request_id: String,
+    /// The user behind the request, where one is known.
+    pub actor: Option<UserId>,
+}
+
+impl Client {
+    /// An audit row of this client's, to be completed.
+    pub fn audit(&self, action: Audit, at: Timestamp) -> NewAudit<'_> {
+        NewAudit {
+            at,
+            action,
+            succeeded: true,
+            reason: None,
+            actor: self.actor,
+            subject: None,
+            session: None,
+            ip: non_empty(&self.ip),
+            user_agent: non_empty(&self.user_agent),
+            request_id: non_empty(&self.request_id),
+        }
+    }
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The tokens of a session, and whose they are.
+#[derive(Debug)]
+pub struct Issued {
+    /// The user, as of now.
+    pub user: UserCopy,
+    /// Good for requests.
+    pub access_token: Secret,
+    /// Good for the next refresh. `None` where only the access token was renewed.
+    pub refresh_token: Option<Secret>,
+    /// Until the access token expires, in seconds.
+    pub expires_in: i64,
+    /// When the session ends if nothing more happens.
+    pub session_ends_at: Timestamp,
+    /// Now.
+    pub issued_at: Timestamp,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The user, as of now.
+    pub user: Arc<UserCopy>,
+    /// The session that the token belongs to.
+    pub session: SessionId,
+}
+
+impl Caller {
+    /// The user's id.
+    pub fn id(&self) -> UserId {
+        UserId(self.user.id)
+    }
+}
+
+/// Checks an access token, its session and its user. This runs on every request.
+pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
+    let claims = app.keys.verify_access(token, app.clock.now())?;
+    let session = SessionId(claims.sid);
+    let user = app.hot.resolve(session, UserId(claims.sub)).await?;
+    app.hot.note_use(session, claims.generation);
+    Ok(Caller { user, session })
+}
+
+/// Signs in with address and password.
+///
+/// # Errors
+/// `InvalidCredentials` for an unknown address and for a wrong password, after the same work; `AccountInactive` only
+/// after the right password; `Overloaded` when too many wait for the hasher.
+pub async fn log_in(app: &App, email: &Email, password: Password, client: &Client) -> Result<Issued> {
+    let result = try_log_in(app, email, password, client).await;
+    app.metrics.sign_in(match &result {
+        Ok(_) => "success",
+        Err(Error::InvalidCredentials) => "invalid_credentials",
+        Err(Error::AccountInactive) => "account_inactive",
+        Err(Error::Overloaded { .. }) => "overloaded",
+        Err(Error::RateLimited { .. }) => "rate_limited",
+        Err(_) => "error",
+    });
+    result
+}
+
+async fn try_log_in(app: &App, email: &Email, password: Password, client: &Client) -> Result<Issued> {
+    let user = app.db.read().await?.user_by_email(email).await?;
+    let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+    let verdict = app.hasher.verify(password.clone(), stored).await?;
+    let (Some(user), Verdict::Match { outdated }) = (user, verdict) else {
+        // Known or not, one row: also the work after the hash is the same.
+        return refuse_log_in(app, None, Error::InvalidCredentials, client).await;
+    };
+    if !user.is_active {
+        return refuse_log_in(app, Some(user.id), Error::AccountInactive, client).await;
+    }
+    // The sign-in does not fail because its hash could not be modernised.
+    let upgrade = if outdated { app.hasher.hash(password).await.ok() } else { None };
+    open_session_for(app, user, upgrade.as_ref(), client).await
+}
+
+async fn refuse_log_in(app: &App, subject: Option<UserId>, error: Error, client: &Client) -> Result<Issued> {
+    let reason = match error {
+        Error::AccountInactive => "account_inactive",
+        _ => "invalid_credentials",
+    };
+    let row = NewAudit {
+        succeeded: false,
+        reason: Some(reason),
+        subject,
+        ..client.audit(Audit::SignIn, app.clock.now())
+    };
+    app.db.write().await?.insert_audit(&row).await?;
+    Err(error)
+}
+
+/// Opens a session for a user whose password was just verified, if the user is still what it was verified against.
+async fn open_session_for(
+    app: &App,
+    mut user: User,
+    upgrade: Option<&PasswordHash>,
+    client: &Client,
+) -> Result<Issued> {
+    // A change of the name during the hash is no reason to fail; a change of the password or the activation is.
+    for _ in 0..8 {
+        let now = app.clock.now();
+        let mut tx = app.db.begin().await?;
+        if tx.claim_sign_in(user.id, user.version, now).await? {
+            if let (Some(old), Some(new)) = (&user.password_hash, upgrade) {
+                tx.upgrade_password_hash(user.id, old, new).await?;
+            }
+            let session = open_session(app, &mut tx, &user, client, now).await?;
+            let row = NewAudit {
+                actor: Some(user.id),
+                subject: Some(user.id),
+                session: Some(session.id()),
+                ..client.audit(Audit::SignIn, now)
+            };
+            tx.insert_audit(&row).await?;
+            tx.commit().await?;
+            return issue(app, &session, &user, now).await;
+        }
+        drop(tx);
+        let again = app.db.write().await?.user_by_id(user.id).await?;
+        user = match again {
+            Some(again) if again.password_hash == user.password_hash && again.is_active => again,
+            Some(again) if again.password_hash == user.password_hash => {
+                return refuse_log_in(app, Some(again.id), Error::AccountInactive, client).await;
+            }
+            _ => return refuse_log_in(app, None, Error::InvalidCredentials, client).await,
+        };
+    }
+    Err(Error::StoreUnavailable(anyhow::anyhow!("user {} is being changed by many others", user.id)))
+}
+
+/// Adds a session in the caller's unit of work.
+pub(crate) async fn open_session(
+    app: &App,
+    tx: &mut Conn,
+    user: &User,
+    client: &Client,
+    now: Timestamp,
+) -> Result<SessionRow> {
+    let expires_at = now.plus(app.config.session.absolute);
+    tx.insert_session(&NewSession {
+        // Always fresh; nothing that the client sent becomes an identifier.
+        id: SessionId::random(),
+        user_id: user.id,
+        created_at: now,
+        expires_at,
+        idle_expires_at: now.plus(app.config.session.idle).min(expires_at),
+        ip: &client.ip,
+        user_agent: &client.user_agent,
+    })
+    .await
+}
+
+/// Makes both tokens of the session's current generation, after the commit.
+pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Timestamp) -> Result<Issued> {
+    app.hot.publish_session(session, user).await;
+    let mut issued = issue_access(app, session, session.generation, user, now)?;
+    issued.refresh_token = Some(app.keys.mint_refresh(session));
+    Ok(issued)
+}
+
+fn issue_access(app: &App, session: &SessionRow, generation: i64, user: &User, now: Timestamp) -> Result<Issued> {
+    let iat = now.as_secs();
+    let exp = now.plus(app.config.auth.access_lifetime).min(session.ends_at()).as_secs();
+    let claims = Claims {
+        iss: app.config.auth.issuer.clone(),
+        sub: user.id.0,
+        email: user.email.clone(),
+        role: user.role,
+        token_type: AccessType::Access,
+        sid: session.id().0,
+        generation,
+        jti: uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid().to_string(),
+        iat,
+        exp,
+        aud: app.config.auth.audience.clone(),
+    };
+    Ok(Issued {
+        user: user.into(),
+        access_token: app.keys.sign_access(&claims)?,
+        refresh_token: None,
+        expires_in: exp - iat,
+        session_ends_at: session.ends_at(),
+        issued_at: now,
+    })
+}
+
+/// Exchanges a refresh token for the tokens of the next generation, or for the current ones again; the table is in
+/// [`rotation`].
+///
+/// # Errors
+/// `TokenInvalid`; `TokenExpired` or, when the session itself is over, its reason; `RefreshTokenReused` after ending
+/// the session.
+pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> {
+    let result = try_refresh(app, token, client).await;
+    app.metrics.refresh(match &result {
+        Ok((outcome, _)) => outcome,
+        Err(Error::Refused(refusal)) => refusal.code(),
+        Err(_) => "error",
+    });
+    result.map(|(_, issued)| issued)
+}
+
+async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(&'static str, Issued)> {
+    let claims = app.keys.read_refresh(token)?;
+    // Each round is a fresh look; one that loses its step lost it to another refresh or to a revocation, both of
+    // which the next look sees.
+    for _ in 0..32 {
+        let now = app.clock.now();
+        let mut conn = app.db.write().await?;
+        let Some(session) = conn.session_by_id(claims.session()).await? else {
+            return Err(Refusal::SessionRevoked.into());
+        };
+        let user = conn.user_by_id(session.user_id()).await?;
+        drop(conn);
+        let user = live_user(&claims, &session, user, now)?;
+        match rotation::decide(&session, claims.generation, now, app.config.session.refresh_grace) {
+            Decision::GiveCurrent => return Ok(("given_again", issue(app, &session, &user, now).await?)),
+            Decision::Reuse => return end_reused(app, &session, client, now).await,
+            Decision::Rotate { replaced, only_if_unused, superseded } => {
+                let step = Rotation {
+                    id: session.id(),
+                    from: session.generation,
+                    only_if_unused,
+                    replaced,
+                    superseded,
+                    issued_at: now,
+                    idle_expires_at: now.plus(app.config.session.idle).min(session.expires_at),
+                };
+                let rotated = app.db.write().await?.rotate_session(&step).await?;
+                if let Some(session) = rotated {
+                    return Ok(("rotated", issue(app, &session, &user, now).await?));
+                }
+            }
+        }
+    }
+    Err(Error::StoreUnavailable(anyhow::anyhow!("session {} is being refreshed by many others", claims.session())))
+}
+
+/// The user of a session that may still be refreshed; or why not.
+fn live_user(claims: &RefreshClaims, session: &SessionRow, user: Option<User>, now: Timestamp) -> Result<User> {
+    let ended = session.ended(now);
+    if now.as_secs() >= claims.exp {
+        // An old token that comes up late is no sign of theft. Its holder is told what became of the session.
+        return Err(ended.unwrap_or(Refusal::TokenExpired).into());
+    }
+    if let Some(why) = ended {
+        return Err(why.into());
+    }
+    match user {
+        None => Err(Refusal::SessionRevoked.into()),
+        Some(user) if !user.is_active => Err(Refusal::AccountInactive.into()),
+        Some(user) => Ok(user),
+    }
+}
+
+async fn end_reused(
+    app: &App,
+    session: &SessionRow,
+    client: &Client,
+    now: Timestamp,
+) -> Result<(&'static str, Issued)> {
+    let reason = RevokeReason::RefreshReuse;
+    let mut tx = app.db.begin().await?;
+    // Only who really ends the session raises the alarm.
+    if let Some(ended) = tx.revoke_session(session.id(), reason, now).await? {
+        tx.record_revocation(&ended, reason, now).await?;
+        let row = NewAudit {
+            succeeded: false,
+            reason: Some(reason.as_str()),
+            subject: Some(session.user_id()),
+            session: Some(session.id()),
+            ..client.audit(Audit::RefreshReuse, now)
+        };
+        tx.insert_audit(&row).await?;
+        tx.commit().await?;
+        let mut effects = Effects::default();
+        effects.revoke(&ended, reason);
+        app.hot.announce(effects).await;
+        app.metrics.revoked(reason.as_str(), 1);
+        tracing::warn!(user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was ended");
+    }
+    Err(Refusal::RefreshTokenReused.into())
+}
+
+/// Renews the access token of a live session from a valid one: no new generation, no refresh token; the idle end
+/// moves, never past the absolute end.
+pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
+    let now = app.clock.now();
+    let claims = app.keys.verify_access(token, now)?;
+    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    app.hot.resolve(session, user).await?;
+    let mut conn = app.db.write().await?;
+    let row = conn.session_by_id(session).await?.ok_or(Refusal::SessionRevoked)?;
+    let idle_end = now.plus(app.config.session.idle).min(row.expires_at);
+    let Some(row) = conn.extend_session(session, idle_end, now).await? else {
+        let row = conn.session_by_id(session).await?.ok_or(Refusal::SessionRevoked)?;
+        return Err(row.ended(now).unwrap_or(Refusal::SessionExpired).into());
+    };
+    let user = conn.user_by_id(user).await?.ok_or(Refusal::SessionRevoked)?;
+    drop(conn);
+    if !user.is_active {
+        return Err(Refusal::AccountInactive.into());
+    }
+    app.hot.publish_session(&row, &user).await;
+    app.hot.note_use(session, claims.generation);
+    app.metrics.refresh("renewed");
+    issue_access(app, &row, claims.generation, &user, now)
+}
+
+/// Which session a sign-out means.
+#[derive(Debug)]
+pub enum LogOut<'a> {
+    /// By its refresh token: current, superseded or expired.
+    Refresh(&'a str),
+    /// By its access token: valid or expired.
+    Access(&'a str),
+}
+
+/// Ends the session of a token. Done already is done.
+pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()> {
+    let now = app.clock.now();
+    let session = match token {
+        LogOut::Refresh(token) => app.keys.read_refresh(token)?.session(),
+        LogOut::Access(token) => SessionId(app.keys.verify_access_at_any_age(token, now)?.sid),
+    };
+    let mut tx = app.db.begin().await?;
+    let Some(ended) = tx.revoke_session(session, RevokeReason::Logout, now).await? else { return Ok(()) };
+    let client = Client { actor: Some(ended.user_id()), ..client.clone() };
+    finish_revocation(app, tx, vec![ended], RevokeReason::Logout, &client, now).await.map(drop)
+}
+
+/// A user's live sessions, the latest first.
+pub async fn list(app: &App, user: UserId) -> Result<Vec<SessionRow>> {
+    app.db.read().await?.live_sessions(user, app.clock.now()).await
+}
+
+/// Ends one session of `owner`.
+///
+/// # Errors
+/// `NotFound` when the user has no such live session, also when it is somebody else's.
+pub async fn revoke(app: &App, owner: UserId, session: SessionId, client: &Client) -> Result<()> {
+    let now = app.clock.now();
+    let reason = RevokeReason::RevokedByUser;
+    let mut tx = app.db.begin().await?;
+    let mine = tx.session_by_id(session).await?.is_some_and(|row| row.user_id() == owner);
+    let ended = if mine { tx.revoke_session(session, reason, now).await? } else { None };
+    let ended = ended.ok_or(Error::NotFound)?;
+    finish_revocation(app, tx, vec![ended], reason, client, now).await.map(drop)
+}
+
+/// Ends a session whoever it belongs to, for an operator. Whether it was live.
+pub async fn revoke_any(app: &App, session: SessionId, client: &Client) -> Result<bool> {
+    let now = app.clock.now();
+    let reason = RevokeReason::RevokedByAdmin;
+    let mut tx = app.db.begin().await?;
+    let Some(ended) = tx.revoke_session(session, reason, now).await? else { return Ok(false) };
+    finish_revocation(app, tx, vec![ended], reason, client, now).await?;
+    Ok(true)
+}
+
+/// Ends all sessions of a user but, if given, one. How many there were.
+pub async fn revoke_all(
+    app: &App,
+    user: UserId,
+    except: Option<SessionId>,
+    reason: RevokeReason,
+    client: &Client,
+) -> Result<usize> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let ended = tx.revoke_sessions_of(user, except, reason, now).await?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    finish_revocation(app, tx, ended, reason, client, now).await
+}
+
+/// Records, commits and announces ended sessions.
+async fn finish_revocation(
+    app: &App,
+    mut tx: Conn,
+    ended: Vec<SessionRow>,
+    reason: RevokeReason,
+    client: &Client,
+    now: Timestamp,
+) -> Result<usize> {
+    let mut effects = Effects::default();
+    record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
+    tx.commit().await?;
+    app.hot.announce(effects).await;
+    app.metrics.revoked(reason.as_str(), ended.len() as u64);
+    Ok(ended.len())
+}
+
+/// Writes what every ended session needs, in the caller's unit of work, and gathers what to announce after it.
+pub(crate) async fn record_revocations(
+    tx: &mut Conn,
+    ended: &[SessionRow],
+    reason: RevokeReason,
+    client: &Client,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Result<()> {
+    for session in ended {
+        tx.record_revocation(session, reason, now).await?;
+        let row = NewAudit {
+            reason: Some(reason.as_str()),
+            subject: Some(session.user_id()),
+            session: Some(session.id()),
+            ..client.audit(Audit::SessionRevoke, now)
+        };
+        tx.insert_audit(&row).await?;
+        effects.revoke(session, reason);
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What administrators and operators do with users.
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::hot::{self, Effects};
+use crate::sessions::{self, Client};
+use crate::store::{Audit, Conn, NewAudit, NewUser, RevokeReason, User, UserFilter, UserPatch, UserSort};
+use crate::types::{Email, FullName, Locale, Password, Role, Timestamp, UserId};
+
+/// One page of users, and how many there are in all.
+pub async fn list(
+    app: &App,
+    filter: &UserFilter,
+    sort: UserSort,
+    page: i64,
+    page_size: i64,
+) -> Result<(Vec<User>, i64)> {
+    let offset = (page - 1).saturating_mul(page_size);
+    app.db.read().await?.list_users(filter, sort, page_size, offset).await
+}
+
+/// The user with this id.
+pub async fn get(app: &App, id: UserId) -> Result<User> {
+    app.db.read().await?.user_by_id(id).await?.ok_or(Error::NotFound)
+}
+
+/// The user with this address.
+pub async fn get_by_email(app: &App, email: &Email) -> Result<User> {
+    app.db.read().await?.user_by_email(email).await?.ok_or(Error::NotFound)
+}
+
+/// Makes an account without signing it in, for an operator. Without a password nobody can sign in to it yet.
+///
+/// # Errors
+/// `Invalid` for a password against the policy; `EmailTaken`.
+pub async fn create(
+    app: &App,
+    email: &Email,
+    password: Option<Password>,
+    full_name: Option<FullName>,
+    role: Role,
+    locale: Locale,
+    client: &Client,
+) -> Result<User> {
+    let hash = match password {
+        Some(password) => {
+            password
+                .check_policy(app.config.password.min_length)
+                .map_err(|reason| Error::invalid("password", reason))?;
+            Some(app.hasher.hash(password).await?)
+        }
+        None => None,
+    };
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let new = NewUser {
+        email,
+        password_hash: hash.as_ref(),
+        full_name: full_name.as_ref(),
+        role,
+        locale,
+        email_verified_at: None,
+        created_at: now,
+    };
+    let user = tx.insert_user(&new).await?.ok_or(Error::EmailTaken)?;
+    let row = NewAudit { subject: Some(user.id), reason: Some(role.as_str()), ..client.audit(Audit::Register, now) };
+    tx.insert_audit(&row).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Changes a user. A deactivation ends the user's sessions; it and a change of role hold from the next request on.
+///
+/// # Errors
+/// `NotFound`; `LastAdmin` when no active administrator would be left.
+pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) -> Result<User> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let may_remove_admin = patch.role.is_some_and(|role| role != Role::Admin) || patch.is_active == Some(false);
+    if may_remove_admin {
+        tx.pass_guard("admins").await?;
+    }
+    let before = tx.user_by_id(id).await?.ok_or(Error::NotFound)?;
+    let user = tx.update_user(id, &patch, now).await?.ok_or(Error::NotFound)?;
+    if user.version == before.version {
+        return Ok(user);
+    }
+    if may_remove_admin {
+        keep_an_admin(&mut tx, &before).await?;
+    }
+    let mut effects = Effects::default();
+    if before.is_active && !user.is_active {
+        let reason = RevokeReason::AccountDeactivated;
+        let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
+        sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
+    }
+    tx.record_user_change(id, now, hot::user_copies_until(now)).await?;
+    for row in audit_rows(&before, &user, client, now) {
+        tx.insert_audit(&row).await?;
+    }
+    tx.commit().await?;
+    effects.change(&user);
+    app.hot.announce(effects).await;
+    Ok(user)
+}
+
+fn audit_rows<'a>(before: &User, after: &'a User, client: &'a Client, now: Timestamp) -> Vec<NewAudit<'a>> {
+    let mut rows = Vec::new();
+    let mut add = |action, reason| {
+        rows.push(NewAudit { subject: Some(after.id), reason, ..client.audit(action, now) });
+    };
+    if before.role != after.role {
+        add(Audit::RoleChange, Some(after.role.as_str()));
+    }
+    if before.is_active != after.is_active {
+        add(Audit::ActivationChange, Some(if after.is_active { "activated" } else { "deactivated" }));
+    }
+    if before.full_name != after.full_name || before.locale != after.locale {
+        add(Audit::UserUpdate, None);
+    }
+    rows
+}
+
+/// Deletes a user with everything that belongs to it.
+///
+/// # Errors
+/// `NotFound`; `LastAdmin`.
+pub async fn delete(app: &App, id: UserId, client: &Client) -> Result<()> {
+    let now = app.clock.now();
+    let reason = RevokeReason::AccountDeleted;
+    let mut effects = Effects::default();
+    let mut tx = app.db.begin().await?;
+    tx.pass_guard("admins").await?;
+    let before = tx.user_by_id(id).await?.ok_or(Error::NotFound)?;
+    let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
+    sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
+    if !tx.delete_user(id).await? {
+        return Err(Error::NotFound);
+    }
+    keep_an_admin(&mut tx, &before).await?;
+    tx.record_user_change(id, now, hot::user_copies_until(now)).await?;
+    tx.insert_audit(&NewAudit { subject: Some(id), ..client.audit(Audit::UserDelete, now) }).await?;
+    tx.commit().await?;
+    effects.delete(id, now);
+    app.hot.announce(effects).await;
+    app.metrics.revoked(reason.as_str(), ended.len() as u64);
+    Ok(())
+}
+
+/// Refuses what has just been done in this unit of work if it took the last active administrator away. The caller
+/// has passed the guard `admins`, so no other act decides at the same time.
+async fn keep_an_admin(tx: &mut Conn, before: &User) -> Result<()> {
+    let was_active_admin = before.role == Role::Admin && before.is_active;
+    if was_active_admin && tx.count_active_admins().await? == 0 {
+        return Err(Error::LastAdmin);
+    }
+    Ok(())
+}
