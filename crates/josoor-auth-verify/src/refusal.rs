@@ -60,6 +60,34 @@ impl Refusal {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
 
+    /// The refusal for a session that was ended for `reason`, as the session's tombstone and the database give it. A
+    /// reason that is not known here is a plain [`SessionRevoked`](Self::SessionRevoked).
+    pub fn from_reason(reason: &str) -> Self {
+        match reason {
+            "password_changed" => Self::PasswordChanged,
+            "refresh_reuse" => Self::RefreshTokenReused,
+            "account_deactivated" => Self::AccountInactive,
+            _ => Self::SessionRevoked,
+        }
+    }
+
+    /// The short name of the problem document's `title` (RFC 9457, 3.1.3). The sentence for people is the `Display`
+    /// form.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::MissingToken => "Access token missing",
+            Self::TokenInvalid => "Token not valid",
+            Self::TokenExpired => "Access token expired",
+            Self::SessionExpired => "Session expired",
+            Self::SessionRevoked => "Session ended",
+            Self::PasswordChanged => "Password changed",
+            Self::RefreshTokenReused => "Refresh token used twice",
+            Self::AccountInactive => "Account not active",
+            Self::InsufficientRole => "Role too low",
+            Self::StoreUnavailable => "Store not available",
+        }
+    }
+
     /// Every refusal, in the order of the declaration.
     pub const ALL: [Self; 10] = [
         Self::MissingToken,

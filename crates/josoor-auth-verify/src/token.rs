@@ -328,12 +328,12 @@ impl TokenVerifier {
         &self.inner.issuer
     }
 
-    /// Whether `token` has a well-formed header that names one of our keys. `false` for a well-formed token may mean
-    /// that the service has a new key; it says nothing about the signature.
-    pub fn has_key_for(&self, token: &str) -> bool {
+    /// Whether `token` has a well-formed header that names a key which we do not have: the service may have a new
+    /// one, or somebody made the name up. Says nothing about the signature.
+    pub fn lacks_key_for(&self, token: &str) -> bool {
         split(token)
             .and_then(|parts| Header::parse(parts.header))
-            .is_ok_and(|header| self.key_for(&header).is_some())
+            .is_ok_and(|header| header.kid.is_some() && self.key_for(&header).is_none())
     }
 
     /// The claims of `token`, at the time `now` in seconds since 1970. Refuses with

@@ -1,0 +1,68 @@
+//! Who makes a request, and how that is found out.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{Claims, Refusal, Role};
+
+/// The user who makes a request, from the live state of the account and of the session; not from the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentUser {
+    /// The user's id. Never given to another user.
+    pub id: i64,
+    /// The user's address, as the user wrote it.
+    pub email: String,
+    /// What the user may do now.
+    pub role: Role,
+    /// The session, one per sign-in.
+    pub session_id: Uuid,
+}
+
+impl CurrentUser {
+    /// Whether the user's role is `at_least` or higher.
+    pub fn allows(&self, at_least: Role) -> bool {
+        self.role >= at_least
+    }
+}
+
+/// How a service finds out whether a token's session is alive and what its user may do now.
+///
+/// The crate brings [`ServiceCheck`](crate::ServiceCheck), which asks the service, and
+/// [`RedisCheck`](crate::RedisCheck), which reads the service's hot copies. A service with other means brings its own.
+pub trait SessionCheck: Send + Sync + 'static {
+    /// The user behind `token`, whose `claims` are already verified. Refuses when the session has ended, is not the
+    /// user's, or the account is not active; with [`Refusal::StoreUnavailable`] when that cannot be told.
+    fn check(
+        &self,
+        token: &str,
+        claims: &Claims,
+    ) -> impl Future<Output = Result<CurrentUser, Refusal>> + Send;
+}
+
+impl<C: SessionCheck> SessionCheck for Arc<C> {
+    fn check(
+        &self,
+        token: &str,
+        claims: &Claims,
+    ) -> impl Future<Output = Result<CurrentUser, Refusal>> + Send {
+        C::check(self, token, claims)
+    }
+}
+
+/// Why a check cannot be set up. Says which setting is wrong, never its value: an address may have a password in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The service's address.
+    #[error(
+        "the address of JOSOOR Auth must be http://host[:port] or https://…, without user, query and fragment"
+    )]
+    ServiceAddress,
+    /// The address of Redis.
+    #[error("the address of Redis must be redis://, rediss://, redis+cluster:// or rediss+cluster://")]
+    RedisAddress,
+    /// Redis behind Sentinel.
+    #[error("redis+sentinel:// is not supported here; check sessions through the service instead")]
+    RedisSentinel,
+}

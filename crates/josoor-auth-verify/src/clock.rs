@@ -1,0 +1,14 @@
+//! The time. The one place where this crate reads it; [`AuthLayer::clock`](crate::AuthLayer::clock) puts another in
+//! its stead.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the default clock itself")]
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,306 @@
+//! Reading the service's hot copies in Redis.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::AsyncCommands;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::{Claims, CurrentUser, Refusal, SessionCheck, SetupError, clock, json as strict_json, service};
+
+/// The longest wait for both copies, connecting included.
+const TIMEOUT: Duration = Duration::from_millis(200);
+
+/// After a failure Redis is left alone for so long, so that a hung one costs one request the wait and not each.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait for a connection, which is made in the background.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many generations are remembered as noted; at most twice as many, of about 40 bytes each.
+const NOTED_GENERATIONS: usize = 8192;
+
+/// Checks a session by reading `session:<sid>` and `user:<id>`, the copies that the service keeps in Redis.
+///
+/// A copy that says the session was revoked or the account is not active refuses; two good copies let in. Whatever is
+/// missing, unreadable, past its end or not there within 200 ms is no answer: `F`, as a rule a
+/// [`ServiceCheck`](crate::ServiceCheck), is asked instead, and the service fills the copies again. So losing Redis
+/// costs speed, never a sign-in and never a revocation.
+///
+/// The first time that a token of a session's refresh generation is accepted, that is published on
+/// `josoor-auth:invalidate`: the service wants to know which generations are in use (RFC 9700, 4.14.2).
+pub struct RedisCheck<F> {
+    fallback: F,
+    prefix: String,
+    redis: Arc<Redis>,
+    noted: Arc<Mutex<Noted>>,
+}
+
+impl<F: SessionCheck> RedisCheck<F> {
+    /// Reads the Redis at `redis_url`: `redis://` or `rediss://` for one server, `redis+cluster://` or
+    /// `rediss+cluster://` with one or more `host:port`, joined by commas, for a Cluster. Sentinel is not supported.
+    /// `prefix` is the service's `redis.prefix`. Opens no connection yet.
+    pub fn new(redis_url: &str, prefix: impl Into<String>, fallback: F) -> Result<Self, SetupError> {
+        Ok(Self {
+            fallback,
+            prefix: prefix.into(),
+            redis: Arc::new(Redis::new(redis_url)?),
+            noted: Arc::default(),
+        })
+    }
+
+    /// What the copies say; nothing when they do not say enough.
+    async fn read(&self, claims: &Claims) -> Option<Result<CurrentUser, Refusal>> {
+        if self.redis.is_paused() {
+            return None;
+        }
+        let keys = (
+            format!("{}session:{}", self.prefix, claims.sid),
+            format!("{}user:{}", self.prefix, claims.sub),
+        );
+        let read = async {
+            let connection = Redis::connection(&self.redis).await?;
+            let (mut first, mut second) = (connection.clone(), connection);
+            // Two commands, since in a Cluster the keys may live on two nodes.
+            tokio::try_join!(first.get_copy(&keys.0), second.get_copy(&keys.1))
+        };
+        let copies = tokio::time::timeout(TIMEOUT, read).await;
+        let (session, user) = match copies {
+            Ok(Ok(copies)) => copies,
+            Ok(Err(error)) => {
+                self.redis.pause();
+                tracing::warn!(category = ?error.kind(), "Redis cannot be read; the service is asked instead");
+                return None;
+            }
+            Err(_) => {
+                self.redis.pause();
+                tracing::warn!("Redis did not answer in time; the service is asked instead");
+                return None;
+            }
+        };
+        let session = strict_json::object(&session?)?;
+        let user = user.and_then(|bytes| strict_json::object(&bytes));
+        judge(&session, user.as_ref(), claims, clock::now())
+    }
+
+    /// Tells the service that a generation is in use: once each, beside the request, and as well as can be.
+    fn note_used(&self, claims: &Claims) {
+        if !lock(&self.noted).insert(claims.sid, claims.generation) {
+            return;
+        }
+        let message = json!({"used": {"sid": claims.sid, "gen": claims.generation}}).to_string();
+        let channel = format!("{}josoor-auth:invalidate", self.prefix);
+        let (redis, noted, session) = (Arc::clone(&self.redis), Arc::clone(&self.noted), claims.sid);
+        tokio::spawn(async move {
+            let publish = async {
+                let mut connection = Redis::connection(&redis).await?;
+                connection.publish_message(&channel, &message).await
+            };
+            let published = tokio::time::timeout(CONNECT_TIMEOUT, publish).await;
+            if !matches!(published, Ok(Ok(()))) {
+                // The next token of this generation tries again.
+                lock(&noted).forget(session);
+            }
+        });
+    }
+}
+
+impl<F: SessionCheck> SessionCheck for RedisCheck<F> {
+    async fn check(&self, token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
+        match self.read(claims).await {
+            Some(outcome) => {
+                if outcome.is_ok() {
+                    self.note_used(claims);
+                }
+                outcome
+            }
+            None => self.fallback.check(token, claims).await,
+        }
+    }
+}
+
+impl<F> fmt::Debug for RedisCheck<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisCheck")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The outcome that two copies stand for; nothing when they leave it open. A tombstone needs no second copy.
+fn judge(
+    session: &Map<String, Value>,
+    user: Option<&Map<String, Value>>,
+    claims: &Claims,
+    now: i64,
+) -> Option<Result<CurrentUser, Refusal>> {
+    if let Some(reason) = session.get("revoked") {
+        return Some(Err(Refusal::from_reason(reason.as_str()?)));
+    }
+    let expires_at = OffsetDateTime::parse(session.get("expires_at")?.as_str()?, &Rfc3339).ok()?;
+    // The copy may be older than a refresh that moved the end: only the service knows.
+    if expires_at.unix_timestamp() <= now {
+        return None;
+    }
+    if session.get("user_id")?.as_i64()? != claims.sub {
+        return Some(Err(Refusal::TokenInvalid));
+    }
+    let user = user?;
+    if !user.get("is_active")?.as_bool()? {
+        return Some(Err(Refusal::AccountInactive));
+    }
+    Some(Ok(CurrentUser {
+        id: claims.sub,
+        email: user.get("email")?.as_str()?.to_owned(),
+        role: user.get("role")?.as_str()?.parse().ok()?,
+        session_id: claims.sid,
+    }))
+}
+
+/// Which sessions' generations were noted as used, lately. Two halves: when the young one is full it becomes the old
+/// one, and what was old is forgotten, which costs a message more and nothing else.
+#[derive(Default)]
+struct Noted {
+    young: HashMap<Uuid, i64>,
+    old: HashMap<Uuid, i64>,
+}
+
+impl Noted {
+    /// Whether this is news. An earlier generation than the noted one is not: it is used since the later one exists.
+    fn insert(&mut self, session: Uuid, generation: i64) -> bool {
+        let known = self.young.get(&session).or_else(|| self.old.get(&session));
+        if known.is_some_and(|known| *known >= generation) {
+            return false;
+        }
+        if self.young.len() >= NOTED_GENERATIONS {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(session, generation);
+        true
+    }
+
+    fn forget(&mut self, session: Uuid) {
+        self.young.remove(&session);
+        self.old.remove(&session);
+    }
+}
+
+/// A panic elsewhere cannot leave these maps half changed, so a poisoned lock is as good as another.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One server or a Cluster, connected to at the first use.
+struct Redis {
+    address: Address,
+    connection: OnceCell<Connection>,
+    paused_until: Mutex<Option<Instant>>,
+}
+
+enum Address {
+    Single(redis::Client),
+    Cluster(Box<redis::cluster::ClusterClient>),
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(redis::aio::ConnectionManager),
+    Cluster(redis::cluster_async::ClusterConnection),
+}
+
+impl Redis {
+    fn new(redis_url: &str) -> Result<Self, SetupError> {
+        service::install_provider();
+        let (scheme, rest) = redis_url.split_once("://").ok_or(SetupError::RedisAddress)?;
+        let address = match scheme {
+            "redis" | "rediss" => {
+                Address::Single(redis::Client::open(redis_url).map_err(|_| SetupError::RedisAddress)?)
+            }
+            "redis+cluster" => Address::Cluster(Box::new(cluster("redis", rest)?)),
+            "rediss+cluster" => Address::Cluster(Box::new(cluster("rediss", rest)?)),
+            "redis+sentinel" | "rediss+sentinel" => return Err(SetupError::RedisSentinel),
+            _ => return Err(SetupError::RedisAddress),
+        };
+        Ok(Self {
+            address,
+            connection: OnceCell::new(),
+            paused_until: Mutex::default(),
+        })
+    }
+
+    fn is_paused(&self) -> bool {
+        lock(&self.paused_until).is_some_and(|until| Instant::now() < until)
+    }
+
+    fn pause(&self) {
+        *lock(&self.paused_until) = Some(Instant::now() + PAUSE);
+    }
+
+    /// The connection; made on a task of its own, so that a request that stops waiting does not throw it away.
+    async fn connection(this: &Arc<Self>) -> redis::RedisResult<Connection> {
+        if let Some(connection) = this.connection.get() {
+            return Ok(connection.clone());
+        }
+        let this = Arc::clone(this);
+        let connecting =
+            tokio::spawn(async move { this.connection.get_or_try_init(|| this.connect()).await.cloned() });
+        connecting
+            .await
+            .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "the program is stopping").into()))
+    }
+
+    async fn connect(&self) -> redis::RedisResult<Connection> {
+        match &self.address {
+            Address::Single(client) => {
+                let config = redis::aio::ConnectionManagerConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(TIMEOUT))
+                    .set_number_of_retries(1)
+                    .set_max_delay(PAUSE);
+                let manager = client.get_connection_manager_with_config(config).await?;
+                Ok(Connection::Single(manager))
+            }
+            Address::Cluster(client) => Ok(Connection::Cluster(client.get_async_connection().await?)),
+        }
+    }
+}
+
+/// `[user:password@]host:port[,host:port…]`.
+fn cluster(scheme: &str, rest: &str) -> Result<redis::cluster::ClusterClient, SetupError> {
+    let (user, hosts) = rest
+        .rsplit_once('@')
+        .map_or(("", rest), |(user, hosts)| (user, hosts));
+    let separator = if user.is_empty() { "" } else { "@" };
+    let nodes = hosts
+        .trim_end_matches('/')
+        .split(',')
+        .map(|host| format!("{scheme}://{user}{separator}{host}"));
+    redis::cluster::ClusterClient::builder(nodes)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .response_timeout(TIMEOUT)
+        .retries(1)
+        .build()
+        .map_err(|_| SetupError::RedisAddress)
+}
+
+impl Connection {
+    async fn get_copy(&mut self, key: &str) -> redis::RedisResult<Option<Vec<u8>>> {
+        match self {
+            Self::Single(connection) => connection.get(key).await,
+            Self::Cluster(connection) => connection.get(key).await,
+        }
+    }
+
+    async fn publish_message(&mut self, channel: &str, message: &str) -> redis::RedisResult<()> {
+        match self {
+            Self::Single(connection) => connection.publish(channel, message).await,
+            Self::Cluster(connection) => connection.publish(channel, message).await,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Asking the service itself: `/auth/check` for sessions, `/.well-known/jwks.json` for keys.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use url::Url;
+use uuid::Uuid;
+
+use crate::{Claims, CurrentUser, Refusal, SessionCheck, SetupError, TokenVerifier, VerificationKey, json};
+
+/// The longest wait for an answer of the service, its body included.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest body that is read of any answer, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The shortest time between two fetches of the keys, so that made-up key ids do not become requests.
+const REFETCH_AFTER: Duration = Duration::from_secs(30);
+
+/// The same while no key is known at all: the service may be just starting.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Checks a session by asking the service's `/auth/check`. Cheap to clone; a clone shares the connections.
+#[derive(Clone)]
+pub struct ServiceCheck {
+    service: Arc<Service>,
+}
+
+struct Service {
+    /// Without a slash at the end.
+    base: String,
+    is_https: bool,
+    client: OnceLock<reqwest::Client>,
+}
+
+impl ServiceCheck {
+    /// For the service at `base_url`, such as `https://auth.example.org`. Opens no connection yet. Requests go there
+    /// directly: proxies of the environment are not used and redirects not followed, because a token goes along.
+    pub fn new(base_url: &str) -> Result<Self, SetupError> {
+        let url = Url::parse(base_url).map_err(|_| SetupError::ServiceAddress)?;
+        let is_plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_plain {
+            return Err(SetupError::ServiceAddress);
+        }
+        Ok(Self {
+            service: Arc::new(Service {
+                base: url.as_str().trim_end_matches('/').to_owned(),
+                is_https: url.scheme() == "https",
+                client: OnceLock::new(),
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for ServiceCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServiceCheck").field(&self.service.base).finish()
+    }
+}
+
+impl SessionCheck for ServiceCheck {
+    /// Every answer that is not plainly 200 with the four headers or 401, and none within two seconds, is
+    /// [`Refusal::StoreUnavailable`].
+    async fn check(&self, token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Refusal::TokenInvalid)?;
+        bearer.set_sensitive(true);
+        let answer = self.service.get("/auth/check", Some(bearer)).await?;
+        match answer.status {
+            200 => user_of(&answer.headers, claims).ok_or_else(|| {
+                tracing::error!(
+                    service = self.service.base,
+                    "the answer of /auth/check does not fit the token"
+                );
+                Refusal::StoreUnavailable
+            }),
+            401 => Err(refusal_of(&answer.body)),
+            status => {
+                tracing::warn!(
+                    service = self.service.base,
+                    status,
+                    "unexpected answer of /auth/check"
+                );
+                Err(Refusal::StoreUnavailable)
+            }
+        }
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Service {
+    async fn get(&self, path: &str, bearer: Option<HeaderValue>) -> Result<Answer, Refusal> {
+        let mut request = self.client()?.get(format!("{}{path}", self.base));
+        if let Some(bearer) = bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let exchange = async {
+            let mut response = request.send().await?;
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await? {
+                body.extend_from_slice(&chunk);
+                if body.len() > MAX_BODY_BYTES {
+                    break;
+                }
+            }
+            Ok(Answer {
+                status: response.status().as_u16(),
+                headers: std::mem::take(response.headers_mut()),
+                body,
+            })
+        };
+        exchange.await.map_err(|error: reqwest::Error| {
+            tracing::warn!(service = self.base, path, %error, "the service did not answer");
+            Refusal::StoreUnavailable
+        })
+    }
+
+    /// Built at the first use, so that a host without trusted certificates is told of in the log and not by a panic
+    /// at the start.
+    fn client(&self) -> Result<&reqwest::Client, Refusal> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        install_provider();
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .timeout(TIMEOUT);
+        if !self.is_https {
+            // Otherwise a host without a certificate store could not even speak plain HTTP.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| {
+            tracing::error!(%error, "cannot make an HTTP client; are CA certificates installed?");
+            Refusal::StoreUnavailable
+        })?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+/// Gives rustls its cryptography, unless the program has chosen one: without it, building a client panics.
+pub(crate) fn install_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread was faster, which is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+}
+
+/// The user in the headers of a 200, who must be the one of the token: an answer that was mixed up on the way, or a
+/// page that says 200 to everything, lets nobody in.
+fn user_of(headers: &HeaderMap, claims: &Claims) -> Option<CurrentUser> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let id: i64 = text("x-auth-user-id")?.parse().ok()?;
+    let session_id = Uuid::try_parse(text("x-auth-session-id")?).ok()?;
+    if id != claims.sub || session_id != claims.sid {
+        return None;
+    }
+    Some(CurrentUser {
+        id,
+        email: address_of(text("x-auth-email")?)?,
+        role: text("x-auth-role")?.parse().ok()?,
+        session_id,
+    })
+}
+
+/// `X-Auth-Email` is percent-encoded only when the address is not ASCII; an ASCII address may have a `%` of its own.
+fn address_of(value: &str) -> Option<String> {
+    let decoded = percent_decode_str(value).decode_utf8().ok();
+    match decoded {
+        Some(decoded) if !decoded.is_ascii() => Some(decoded.into_owned()),
+        _ => (!value.is_empty()).then(|| value.to_owned()),
+    }
+}
+
+fn refusal_of(body: &[u8]) -> Refusal {
+    let problem = json::object(body);
+    let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str());
+    match code.and_then(Refusal::from_code) {
+        Some(Refusal::MissingToken) => {
+            tracing::error!(
+                "the token does not reach /auth/check: something on the way removes `Authorization`"
+            );
+            Refusal::StoreUnavailable
+        }
+        Some(refusal) if refusal.status() == http::StatusCode::UNAUTHORIZED => refusal,
+        _ => Refusal::TokenInvalid,
+    }
+}
+
+/// The service's public keys (RFC 7517), fetched when a token names a key that is not known yet, at most every 30
+/// seconds. For EdDSA, ES256 and RS256; under a shared secret the service's list is empty.
+#[derive(Clone)]
+pub struct ServiceKeys {
+    service: ServiceCheck,
+    last_fetch: Arc<Mutex<Option<LastFetch>>>,
+}
+
+struct LastFetch {
+    at: Instant,
+    succeeded: bool,
+}
+
+impl ServiceKeys {
+    /// For the service at `base_url`; see [`ServiceCheck::new`]. Fetches nothing yet.
+    pub fn new(base_url: &str) -> Result<Self, SetupError> {
+        Ok(Self {
+            service: ServiceCheck::new(base_url)?,
+            last_fetch: Arc::default(),
+        })
+    }
+
+    /// The keys that the service lists now. Keys of a kind that is not known here are left out.
+    /// [`Refusal::StoreUnavailable`] when the list cannot be had.
+    pub async fn fetch(&self) -> Result<Vec<VerificationKey>, Refusal> {
+        let answer = self.service.service.get("/.well-known/jwks.json", None).await?;
+        let list = json::object(&answer.body).filter(|_| answer.status == 200);
+        let keys = list.as_ref().and_then(|list| list.get("keys")?.as_array());
+        let Some(keys) = keys else {
+            tracing::warn!(
+                status = answer.status,
+                "the service's answer is not a list of keys"
+            );
+            return Err(Refusal::StoreUnavailable);
+        };
+        Ok(keys
+            .iter()
+            .filter_map(|jwk| match VerificationKey::from_jwk(jwk) {
+                // Two keys without an id could not be told apart.
+                Ok(key) => key.kid().is_some().then_some(key),
+                Err(error) => {
+                    tracing::warn!(%error, "a key in the service's list is not usable");
+                    None
+                }
+            })
+            .collect())
+    }
+
+    /// `verifier` with fresh keys, when it is time to fetch them for a token that names none of its own; nothing when
+    /// they were fetched a moment ago. One fetch at a time: who comes meanwhile waits for it and shares its outcome.
+    pub(crate) async fn refetch(
+        &self,
+        current: impl Fn() -> TokenVerifier,
+        token: &str,
+    ) -> Result<Option<TokenVerifier>, Refusal> {
+        let mut last_fetch = self.last_fetch.lock().await;
+        let verifier = current();
+        if !verifier.lacks_key_for(token) {
+            return Ok(Some(verifier));
+        }
+        if let Some(last) = &*last_fetch {
+            let pause = if verifier.keys().is_empty() {
+                RETRY_AFTER
+            } else {
+                REFETCH_AFTER
+            };
+            if last.at.elapsed() < pause {
+                return if last.succeeded {
+                    Ok(None)
+                } else {
+                    Err(Refusal::StoreUnavailable)
+                };
+            }
+        }
+        // Noted before the wait, so that a caller who gives up in the middle does not start a storm.
+        *last_fetch = Some(LastFetch {
+            at: Instant::now(),
+            succeeded: false,
+        });
+        let keys = self.fetch().await?;
+        *last_fetch = Some(LastFetch {
+            at: Instant::now(),
+            succeeded: true,
+        });
+        Ok(Some(verifier.with_only_keys(keys)))
+    }
+}
+
+impl fmt::Debug for ServiceKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServiceKeys")
+            .field(&self.service.service.base)
+            .finish()
+    }
+}
