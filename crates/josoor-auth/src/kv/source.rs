@@ -136,6 +136,10 @@ impl Source {
                 ClusterClient::builder(infos.clone())
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(config.timeout)
+                    // Moved keys and short votes are worth another try, as long as it fits into the timeout.
+                    .retries(3)
+                    .min_retry_wait(10)
+                    .max_retry_wait(40)
                     .build()
                     .map_err(unusable)?,
             ),

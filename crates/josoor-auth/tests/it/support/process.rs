@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Starts "$@" in the background with its output in `log`, tells its process id, and kills it when standard input
 /// ends. The input is a pipe from the test binary, which the system closes however the binary ends. Signals of a
@@ -65,10 +66,19 @@ impl Drop for Process {
     }
 }
 
-/// A TCP port that was free a moment ago.
+/// A TCP port that nobody listens on and that this binary has not given out before.
+///
+/// The ports are below the range that systems take for outgoing connections, or a connection of another test could sit
+/// on the port before its server does.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    // Test binaries that run side by side start at different places.
+    let start = std::process::id().wrapping_mul(1_009);
+    (0..COUNT)
+        .map(|_| FIRST + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
-        .port()
 }

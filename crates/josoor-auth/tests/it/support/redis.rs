@@ -97,6 +97,14 @@ impl RedisServer {
             "{}",
             String::from_utf8_lossy(&created.stdout)
         );
+        let started = Instant::now();
+        while !servers
+            .iter()
+            .all(|server| server.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+        {
+            assert!(started.elapsed() < Duration::from_secs(10), "the members agree");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         servers
     }
 
