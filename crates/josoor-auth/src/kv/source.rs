@@ -1,0 +1,380 @@
+//! How connections are opened to each kind of installation, and how it is known that one still serves.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError, RedisResult, Value,
+};
+use tokio::sync::mpsc;
+
+use super::address::Address;
+use super::{Kind, KvConfig, KvError};
+use crate::crypto;
+
+/// A server's host and port.
+pub(super) type Node = (String, u16);
+
+/// For one server to accept and greet. A server that needs longer is as good as down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// For all sentinels to be asked; the answers that came by then decide.
+const SENTINEL_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// What commands travel on. A clone is the same connection.
+#[derive(Clone)]
+pub(super) enum Link {
+    /// To one server; the node is named where sentinels chose it.
+    Node(MultiplexedConnection, Option<Node>),
+    Cluster(ClusterConnection),
+}
+
+/// How a link did in its last examination.
+pub(super) enum Health {
+    Good,
+    /// A part of the cluster does not answer. The connection's own picture of the cluster may be outdated.
+    Partial,
+}
+
+impl Link {
+    /// Sends one command and waits for as long as it takes.
+    pub(super) async fn run<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::Node(connection, _) => command.query_async(connection).await,
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
+    }
+
+    /// Succeeds when some master answers.
+    pub(super) async fn ping(&mut self) -> RedisResult<()> {
+        let ping = redis::cmd("PING");
+        match self {
+            Self::Node(connection, _) => ping.query_async(connection).await,
+            Self::Cluster(connection) => {
+                let any = RoutingInfo::MultiNode((
+                    MultipleNodeRoutingInfo::AllMasters,
+                    Some(ResponsePolicy::OneSucceeded),
+                ));
+                connection.route_command(ping, any).await.and_then(answered)
+            }
+        }
+    }
+
+    /// Whether this link still serves.
+    pub(super) async fn examine(&mut self) -> RedisResult<Health> {
+        match self {
+            Self::Node(connection, None) => examine_node(connection, Kind::Single).await?,
+            Self::Node(connection, Some(_)) => examine_node(connection, Kind::Sentinel).await?,
+            Self::Cluster(connection) => {
+                let all = RoutingInfo::MultiNode((
+                    MultipleNodeRoutingInfo::AllMasters,
+                    Some(ResponsePolicy::AllSucceeded),
+                ));
+                let everyone = connection
+                    .route_command(redis::cmd("PING"), all)
+                    .await
+                    .and_then(answered);
+                if everyone.is_err() {
+                    self.ping().await?;
+                    return Ok(Health::Partial);
+                }
+            }
+        }
+        Ok(Health::Good)
+    }
+}
+
+/// A subscription that the server has confirmed.
+pub(super) struct Subscription {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) pushes: mpsc::UnboundedReceiver<PushInfo>,
+    /// Where sentinels chose it.
+    pub(super) node: Option<Node>,
+}
+
+/// Opens connections to one installation.
+pub(super) struct Source {
+    address: Address,
+    timeout: Duration,
+    /// The servers, or the sentinels.
+    clients: Vec<Client>,
+    cluster: Option<ClusterClient>,
+}
+
+impl Source {
+    pub(super) fn new(config: &KvConfig) -> Result<Self, KvError> {
+        let address = Address::parse(config.url.expose())?;
+        if address.kind != config.kind {
+            return Err(KvError::Configuration(
+                "the scheme of the URL names another kind of installation",
+            ));
+        }
+        if config.timeout.is_zero() {
+            return Err(KvError::Configuration("the timeout is zero"));
+        }
+        if address.tls {
+            // The crate brings rustls without a provider. An error says that one is installed already.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
+        let settings = match address.kind {
+            Kind::Sentinel => &address.sentinel_settings,
+            Kind::Single | Kind::Cluster => &address.settings,
+        };
+        let infos = address
+            .hosts
+            .iter()
+            .map(|host| address.connection_info(host.clone(), settings.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let unusable = |_| KvError::Configuration("a host cannot be used");
+        let cluster = match address.kind {
+            Kind::Cluster => Some(
+                ClusterClient::builder(infos.clone())
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(config.timeout)
+                    // Moved keys and short votes are worth another try, as long as it fits into the timeout.
+                    .retries(3)
+                    .min_retry_wait(10)
+                    .max_retry_wait(40)
+                    .build()
+                    .map_err(unusable)?,
+            ),
+            Kind::Single | Kind::Sentinel => None,
+        };
+        let clients = infos
+            .into_iter()
+            .map(Client::open)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(unusable)?;
+        Ok(Self {
+            address,
+            timeout: config.timeout,
+            clients,
+            cluster,
+        })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.address.kind
+    }
+
+    /// Opens a connection for commands that has answered already.
+    pub(super) async fn open(&self) -> RedisResult<Link> {
+        let mut link = if let Some(cluster) = &self.cluster {
+            Link::Cluster(cluster.get_async_connection().await?)
+        } else {
+            let (client, node) = self.master().await?;
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                .set_response_timeout(Some(self.timeout));
+            Link::Node(
+                client
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?,
+                node,
+            )
+        };
+        link.examine().await?;
+        Ok(link)
+    }
+
+    /// Opens a connection of its own that listens to a channel. In a cluster, where a message reaches every server,
+    /// it is to any one that considers the cluster whole.
+    pub(super) async fn subscribe(&self, channel: &str, link: Option<Link>) -> RedisResult<Subscription> {
+        let Some(Link::Cluster(_)) = &link else {
+            if self.cluster.is_none() {
+                let (client, node) = self.master().await?;
+                return self.subscribe_at(&client, node, channel).await;
+            }
+            return self.subscribe_anywhere(self.clients.clone(), channel).await;
+        };
+        // The hosts of the configuration may be gone long since; the cluster knows its present ones.
+        let mut clients = self.clients.clone();
+        if let Some(Link::Cluster(connection)) = link {
+            let present = tokio::time::timeout(self.timeout, cluster_nodes(connection)).await;
+            for node in present.unwrap_or_default() {
+                if !self.address.hosts.contains(&node) {
+                    clients.push(self.client(node, &self.address.settings)?);
+                }
+            }
+        }
+        self.subscribe_anywhere(clients, channel).await
+    }
+
+    async fn subscribe_anywhere(&self, clients: Vec<Client>, channel: &str) -> RedisResult<Subscription> {
+        let [chance] = crypto::random_bytes();
+        let start = usize::from(chance) % clients.len();
+        let mut failure = nothing_answered();
+        for client in clients[start..].iter().chain(&clients[..start]) {
+            match self.subscribe_at(client, None, channel).await {
+                Ok(subscription) => return Ok(subscription),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn subscribe_at(
+        &self,
+        client: &Client,
+        node: Option<Node>,
+        channel: &str,
+    ) -> RedisResult<Subscription> {
+        // RESP3 lets one connection carry messages and answers, so that the heartbeat travels with the messages.
+        let info = client.get_connection_info().clone();
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings))?;
+        let (sender, pushes) = mpsc::unbounded_channel();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(CONNECT_TIMEOUT))
+            .set_push_sender(sender);
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        examine_node(&mut connection, self.kind()).await?;
+        connection.subscribe(channel).await?;
+        Ok(Subscription {
+            connection,
+            pushes,
+            node,
+        })
+    }
+
+    /// The server that takes writes: the only one, or the one that the sentinels name.
+    async fn master(&self) -> RedisResult<(Client, Option<Node>)> {
+        if self.kind() == Kind::Sentinel {
+            let node = self.master_by_sentinels().await?;
+            return Ok((self.client(node.clone(), &self.address.settings)?, Some(node)));
+        }
+        let client = self.clients.first().ok_or_else(nothing_answered)?;
+        Ok((client.clone(), None))
+    }
+
+    /// The address that most of the answering sentinels give. One sentinel that is cut off or hangs cannot decide and
+    /// does not delay the others.
+    pub(super) async fn master_by_sentinels(&self) -> RedisResult<Node> {
+        let mut asked: FuturesUnordered<_> = self
+            .clients
+            .iter()
+            .map(|client| self.ask_sentinel(client))
+            .collect();
+        let mut votes: HashMap<Node, usize> = HashMap::new();
+        let mut failure = nothing_answered();
+        let count = async {
+            while let Some(answer) = asked.next().await {
+                match answer {
+                    Ok(node) => {
+                        let votes_of_node = votes.entry(node).or_default();
+                        *votes_of_node += 1;
+                        if *votes_of_node > self.clients.len() / 2 {
+                            return;
+                        }
+                    }
+                    Err(error) => failure = error,
+                }
+            }
+        };
+        // Out of time: what was counted by now has to do.
+        let _ = tokio::time::timeout(SENTINEL_TIMEOUT, count).await;
+        let most = votes.into_iter().max_by_key(|(_, count)| *count);
+        most.map(|(node, _)| node).ok_or(failure)
+    }
+
+    async fn ask_sentinel(&self, sentinel: &Client) -> RedisResult<Node> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(SENTINEL_TIMEOUT))
+            .set_response_timeout(Some(SENTINEL_TIMEOUT));
+        let mut connection = sentinel
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let answer: Option<Node> = redis::cmd("SENTINEL")
+            .arg("get-master-addr-by-name")
+            .arg(&self.address.service)
+            .query_async(&mut connection)
+            .await?;
+        answer.ok_or_else(|| {
+            RedisError::from((
+                ErrorKind::MasterNameNotFoundBySentinel,
+                "the sentinels do not know the service",
+            ))
+        })
+    }
+
+    fn client(&self, node: Node, settings: &RedisConnectionInfo) -> RedisResult<Client> {
+        let info = self
+            .address
+            .connection_info(node, settings.clone())
+            .map_err(|_| RedisError::from((ErrorKind::InvalidClientConfig, "an address cannot be used")))?;
+        Client::open(info)
+    }
+}
+
+fn nothing_answered() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::NotConnected).into()
+}
+
+fn answered(value: Value) -> RedisResult<()> {
+    value.extract_error().map(drop)
+}
+
+/// Whether a server answers and still is what it was chosen for: a master behind sentinels, or a member of a cluster
+/// that sees most of the others. A server that was cut off with this node would otherwise seem well, while
+/// invalidations are published on the other side.
+pub(super) async fn examine_node(connection: &mut impl ConnectionLike, kind: Kind) -> RedisResult<()> {
+    let out_of_service = |what| Err(RedisError::from((ErrorKind::Client, what)));
+    match kind {
+        Kind::Single => redis::cmd("PING").query_async(connection).await,
+        Kind::Sentinel => {
+            let role: Value = redis::cmd("ROLE").query_async(connection).await?;
+            let Value::Array(parts) = role else {
+                return out_of_service("the server did not tell its role");
+            };
+            match parts.into_iter().next().map(String::from_redis_value) {
+                Some(Ok(name)) if name == "master" => Ok(()),
+                _ => out_of_service("the server is not the master any more"),
+            }
+        }
+        Kind::Cluster => {
+            let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
+            if info.contains("cluster_state:ok") {
+                Ok(())
+            } else {
+                out_of_service("the server has lost its cluster")
+            }
+        }
+    }
+}
+
+/// The servers of a cluster as one of them lists them; what cannot be understood is left out.
+async fn cluster_nodes(mut connection: ClusterConnection) -> Vec<Node> {
+    let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+    let mut slots = redis::cmd("CLUSTER");
+    slots.arg("SLOTS");
+    let Ok(Value::Array(ranges)) = connection.route_command(slots, anyone).await else {
+        return Vec::new();
+    };
+    let mut nodes = Vec::new();
+    for range in ranges {
+        let Value::Array(parts) = range else { continue };
+        // The first two are the ends of the range.
+        for server in parts.into_iter().skip(2) {
+            let Value::Array(server) = server else { continue };
+            let mut server = server.into_iter();
+            let (Some(host), Some(port)) = (server.next(), server.next()) else {
+                continue;
+            };
+            let (Ok(host), Ok(port)) = (String::from_redis_value(host), u16::from_redis_value(port)) else {
+                continue;
+            };
+            if !host.is_empty() && !nodes.contains(&(host.clone(), port)) {
+                nodes.push((host, port));
+            }
+        }
+    }
+    nodes
+}
