@@ -568,3 +568,6 @@ fn whole_seconds(duration: Duration) -> u64 {
         seconds.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests;
