@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::problem::{self, Problem};
 use super::settings::HttpSettings;
 use crate::error::{Error, FieldError, Invalid};
+use crate::telemetry::is_invisible;
 use crate::types::{SessionId, UserId};
 
 /// How many complaints of one kind an answer lists; a body of 64 KiB could earn thousands.
@@ -722,13 +723,6 @@ fn clean_user_agent(text: &str) -> Option<String> {
         .collect();
     let clean = clean.trim();
     (!clean.is_empty()).then(|| clean.to_owned())
-}
-
-/// Controls, line separators and the characters that reorder text (Unicode Bidi, UAX 9).
-pub(crate) fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A short name for a device, such as "Firefox on Windows", for the list of sessions. A guess from the `User-Agent`,

@@ -100,11 +100,18 @@ async fn every_error_becomes_a_whole_document() {
         }
         if parts.status == StatusCode::TOO_MANY_REQUESTS {
             assert_eq!(header("retry-after").as_deref(), Some("42"));
-            assert_eq!(header("ratelimit-policy").as_deref(), Some("\"login_account\";q=10;w=60"));
+            assert_eq!(
+                header("ratelimit-policy").as_deref(),
+                Some("\"login_account\";q=10;w=60")
+            );
             assert_eq!(header("ratelimit").as_deref(), Some("\"login_account\";r=0;t=42"));
         }
         let has_errors = document.get("errors").is_some();
-        assert_eq!(has_errors, parts.status == StatusCode::UNPROCESSABLE_ENTITY, "{what}");
+        assert_eq!(
+            has_errors,
+            parts.status == StatusCode::UNPROCESSABLE_ENTITY,
+            "{what}"
+        );
     }
 }
 
@@ -144,8 +151,14 @@ async fn what_axum_answers_itself_becomes_a_document() {
         Router::new()
             .route("/", post(async || ()))
             .route("/panic", get(panics))
-            .route("/{id}", get(async |axum::extract::Path(_): axum::extract::Path<i64>| ()))
-            .route("/readyz/now", get(async || (StatusCode::SERVICE_UNAVAILABLE, axum::Json("parts"))))
+            .route(
+                "/{id}",
+                get(async |axum::extract::Path(_): axum::extract::Path<i64>| ()),
+            )
+            .route(
+                "/readyz/now",
+                get(async || (StatusCode::SERVICE_UNAVAILABLE, axum::Json("parts"))),
+            )
     };
     for (method, path, status, code) in [
         (Method::GET, "/no/such", 404, "not_found"),
@@ -154,7 +167,11 @@ async fn what_axum_answers_itself_becomes_a_document() {
         (Method::GET, "/x", 400, "bad_request"),
     ] {
         let (parts, document) = answer(router(), request(method, path)).await;
-        assert_eq!((parts.status.as_u16(), document["code"].as_str()), (status, Some(code)), "{path}");
+        assert_eq!(
+            (parts.status.as_u16(), document["code"].as_str()),
+            (status, Some(code)),
+            "{path}"
+        );
         assert_eq!(document["status"], status);
         if status == 405 {
             assert_eq!(parts.headers["allow"], "POST");
@@ -179,8 +196,17 @@ fn the_table_is_whole() {
     let codes: BTreeSet<_> = CODES.iter().map(|entry| entry.code).collect();
     assert_eq!(codes.len(), CODES.len(), "no code twice");
     for entry in CODES {
-        assert!(entry.code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
-        assert!(entry.meaning.ends_with('.') && entry.meaning_ar.ends_with('.'), "{}", entry.code);
+        assert!(
+            entry
+                .code
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        );
+        assert!(
+            entry.meaning.ends_with('.') && entry.meaning_ar.ends_with('.'),
+            "{}",
+            entry.code
+        );
         assert!(entry.title.is_ascii() && !entry.title_ar.is_ascii());
         assert!(entry.status.is_client_error() || entry.status.is_server_error());
     }
