@@ -1,8 +1,131 @@
-//! stub
+//! The HTTP side: routes, what they take and give, and the layers around them.
+//!
+//! A handler reads its input into the house's types, calls one use case and shapes the answer. What goes wrong is an
+//! [`Error`](crate::error::Error), which [`problem`] alone turns into a status and a document.
 
+pub mod admin;
+pub mod auth;
+pub mod caller;
+pub mod check;
+pub mod cookies;
+pub mod docs;
 pub mod extract;
 pub mod headers;
+pub mod health;
 pub mod measure;
+pub mod openapi;
+pub mod pages;
 pub mod problem;
+pub mod representation;
 pub mod request_id;
+pub mod serve;
+pub mod sessions;
 pub mod settings;
+pub mod setup;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::{Extension, Router};
+use http::{HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::error::Error;
+use settings::HttpSettings;
+
+/// The documented API: the routes, and the OpenAPI document that is generated from them.
+fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::head())
+        .merge(auth::routes())
+        .merge(sessions::routes())
+        .merge(admin::routes())
+        .merge(check::routes())
+        .merge(health::routes())
+        .split_for_parts()
+}
+
+/// The OpenAPI document, without a running service.
+pub fn openapi_document() -> utoipa::openapi::OpenApi {
+    openapi::complete(api().1)
+}
+
+/// All routes of the service, inside their layers.
+pub fn router(app: &App) -> Router {
+    let settings = Arc::new(settings_of(app));
+    let (api, _) = api();
+    let routes = api
+        .merge(setup::routes())
+        .merge(docs::routes())
+        .merge(pages::routes())
+        .merge(openapi::routes())
+        .with_state(app.clone());
+    // The gateways' endpoint answers for every method, so it stands outside of CORS, which would answer OPTIONS
+    // before anybody has looked at the token.
+    let routes = match cors(app) {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    routes
+        .merge(check::any_method().with_state(app.clone()))
+        .fallback(async || Error::NotFound)
+        .layer(middleware::from_fn(limit_time))
+        // Outside of everything that can fail: from here on every failure is a problem document.
+        .layer(middleware::from_fn_with_state(Arc::clone(&settings), problem::finish))
+        .layer(middleware::from_fn_with_state(Arc::clone(&settings), headers::secure))
+        // Counts what the client sees, so after the documents are made.
+        .layer(middleware::from_fn_with_state(app.metrics.clone(), measure::measure))
+        // Gives the request its id and writes its line: outside of all that may log.
+        .layer(middleware::from_fn_with_state(Arc::clone(&settings), request_id::track))
+        // Every layer and extractor reads these.
+        .layer(Extension(settings))
+}
+
+fn settings_of(app: &App) -> HttpSettings {
+    let config = &app.config;
+    HttpSettings {
+        public_url: config.server.public_url.to_string(),
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        body_timeout: config.server.body_timeout,
+        request_timeout: config.server.request_timeout,
+        missing_token_status: config.auth.missing_token_status,
+        ..HttpSettings::default()
+    }
+}
+
+/// Ends a request that takes longer than any should; what it had begun is undone.
+async fn limit_time(request: Request, next: Next) -> Result<Response, Error> {
+    let limit = HttpSettings::of(request.extensions()).request_timeout;
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .map_err(|_| Error::Overloaded { retry_after: Duration::from_secs(1) })
+}
+
+/// CORS (Fetch, 3.2) for the configured origins; without any, browsers keep other origins out by themselves.
+fn cors(app: &App) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = app
+        .config
+        .server
+        .cors_origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(&origin.to_string()).ok())
+        .collect();
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, request_id::X_REQUEST_ID])
+            .expose_headers([
+                request_id::X_REQUEST_ID,
+                header::RETRY_AFTER,
+                HeaderName::from_static("ratelimit"),
+                HeaderName::from_static("ratelimit-policy"),
+            ])
+            .allow_credentials(true)
+            .max_age(Duration::from_secs(10 * 60))
+    })
+}

@@ -42,9 +42,10 @@ static SET_VERSIONED: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
 local stored = redis.call('GET', KEYS[1])
 if stored then
   local understood, value = pcall(cjson.decode, stored)
-  if understood and type(value) == 'table' and type(value.version) == 'number'
-     and value.version > tonumber(ARGV[1]) then
-    return 0
+  if understood and type(value) == 'table' then
+    if value.revoked ~= nil or type(value.version) == 'number' and value.version > tonumber(ARGV[1]) then
+      return 0
+    end
   end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

@@ -1,0 +1,217 @@
+//! `/admin`: what administrators do with users.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{private, read_full_name};
+use super::caller::Administrator;
+use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
+use super::problem::ProblemDocument;
+use super::representation::{RevokedResponse, RoleName, SessionList, UserList, UserResponse};
+use crate::app::App;
+use crate::error::{Invalid, Result};
+use crate::sessions;
+use crate::store::{RevokeReason, UserFilter, UserPatch, UserSort};
+use crate::types::Role;
+use crate::users;
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_users))
+        .routes(routes!(show_user, update_user, delete_user))
+        .routes(routes!(list_user_sessions, revoke_user_sessions))
+}
+
+/// The JSON body of a change of a user. What is left out stays.
+#[derive(ToSchema)]
+#[schema(additional_properties = false)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct UpdateUserRequest {
+    /// The name to show; null takes it away.
+    #[schema(max_length = 200, nullable)]
+    full_name: Option<String>,
+    /// What the user may do.
+    role: Option<RoleName>,
+    /// Whether the user may sign in. Taking this away ends the user's sessions.
+    is_active: Option<bool>,
+}
+
+/// The most users on one page.
+const PAGE_SIZE_AT_MOST: i64 = 100;
+
+/// The last page that can be asked for: the offset must stay within what a database can count.
+const PAGE_AT_MOST: i64 = 1_000_000_000;
+
+/// The longest text that is searched for, in characters.
+const SEARCH_AT_MOST: usize = 254;
+
+fn parse_role(text: &str) -> Result<Role, Invalid> {
+    text.parse().map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
+}
+
+fn parse_number(name: &str, at_most: i64) -> impl FnOnce(&str) -> Result<i64, Invalid> {
+    let message = format!("{name} is a whole number from 1 to {at_most}.");
+    move |text| match text.parse::<i64>() {
+        Ok(number) if (1..=at_most).contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(Invalid::new("out_of_range", message)),
+    }
+}
+
+fn parse_search(text: &str) -> Result<String, Invalid> {
+    if text.chars().count() > SEARCH_AT_MOST {
+        return Err(Invalid::new("too_long", "A search text has at most 254 characters."));
+    }
+    if text.contains('\0') {
+        return Err(Invalid::new("forbidden_character", "A search text has no U+0000."));
+    }
+    Ok(text.trim().to_lowercase())
+}
+
+fn parse_sort(text: &str) -> Result<UserSort, Invalid> {
+    UserSort::parse(text).ok_or_else(|| {
+        let keys: Vec<_> = UserSort::KEYS.iter().map(|(key, _)| *key).collect();
+        Invalid::new("unknown_sort", format!("sort is one of {}, with - before it for descending.", keys.join(", ")))
+    })
+}
+
+/// Lists users
+#[utoipa::path(
+    get, path = "/admin/users", tag = "admin", operation_id = "list_users", security(("bearer" = [])),
+    params(
+        ("q" = Option<String>, Query, max_length = 254, description = "Only users whose address or name contains this, in any letter case"),
+        ("role" = Option<RoleName>, Query, description = "Only users with this role"),
+        ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
+        ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),
+        ("page" = Option<i64>, Query, minimum = 1, maximum = 1_000_000_000, description = "From 1"),
+        ("page_size" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 20"),
+    ),
+    responses((status = 200, description = "One page of users", body = UserList))
+)]
+async fn list_users(
+    _: Administrator,
+    State(app): State<App>,
+    QueryFields(mut fields): QueryFields,
+) -> Result<Response> {
+    let text = fields.optional("q", parse_search).filter(|text| !text.is_empty());
+    let role = fields.optional("role", parse_role);
+    let is_active = fields.bool("is_active");
+    let sort = fields.optional("sort", parse_sort).unwrap_or(UserSort { column: "id", descending: false });
+    let page = fields.optional("page", parse_number("page", PAGE_AT_MOST)).unwrap_or(1);
+    let page_size = fields.optional("page_size", parse_number("page_size", PAGE_SIZE_AT_MOST)).unwrap_or(20);
+    fields.finish()?;
+    let filter = UserFilter { text, role, is_active };
+    let (users, total) = users::list(&app, &filter, sort, page, page_size).await?;
+    let items = users.iter().map(UserResponse::from).collect();
+    Ok(private(Json(UserList { items, total, page, page_size })))
+}
+
+/// Shows a user
+#[utoipa::path(
+    get, path = "/admin/users/{id}", tag = "admin", operation_id = "show_user", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 200, description = "The user", body = UserResponse),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn show_user(_: Administrator, State(app): State<App>, UserIdPath(id): UserIdPath) -> Result<Response> {
+    let user = users::get(&app, id).await?;
+    Ok(private(Json(UserResponse::from(&user))))
+}
+
+/// Changes a user
+///
+/// A change of role and a deactivation hold from the next request on.
+#[utoipa::path(
+    patch, path = "/admin/users/{id}", tag = "admin", operation_id = "update_user", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    request_body = UpdateUserRequest,
+    responses(
+        (status = 200, description = "The user as it is now", body = UserResponse),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "`last_admin`: no active administrator would be left", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn update_user(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let patch = read_patch(&mut fields);
+    fields.finish()?;
+    let user = users::update(&app, id, patch, &admin.client).await?;
+    Ok(private(Json(UserResponse::from(&user))))
+}
+
+fn read_patch(fields: &mut Fields) -> UserPatch {
+    UserPatch {
+        full_name: read_full_name(fields),
+        role: fields.optional("role", parse_role),
+        is_active: fields.bool("is_active"),
+        locale: None,
+    }
+}
+
+/// Deletes a user and everything that belongs to it
+#[utoipa::path(
+    delete, path = "/admin/users/{id}", tag = "admin", operation_id = "delete_user", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 204, description = "The user is gone; the id is never given again"),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "`last_admin`: no active administrator would be left", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn delete_user(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<Response> {
+    users::delete(&app, id, &admin.client).await?;
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// Lists a user's live sessions, the latest first
+#[utoipa::path(
+    get, path = "/admin/users/{id}/sessions", tag = "admin", operation_id = "list_user_sessions", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 200, description = "The sessions", body = SessionList),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn list_user_sessions(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<Response> {
+    users::get(&app, id).await?;
+    let sessions = sessions::list(&app, id).await?;
+    Ok(private(Json(SessionList::new(&sessions, Some(admin.caller.session)))))
+}
+
+/// Ends all sessions of a user
+#[utoipa::path(
+    delete, path = "/admin/users/{id}/sessions", tag = "admin", operation_id = "revoke_user_sessions", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 200, description = "How many were ended", body = RevokedResponse),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn revoke_user_sessions(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<Response> {
+    users::get(&app, id).await?;
+    let revoked = sessions::revoke_all(&app, id, None, RevokeReason::RevokedByAdmin, &admin.client).await?;
+    Ok(private(Json(RevokedResponse { revoked })))
+}

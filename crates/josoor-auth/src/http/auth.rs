@@ -1,0 +1,385 @@
+//! `/auth`: registering, signing in, refreshing, signing out, and one's own account.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use josoor_auth_verify::bearer_token;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::{From, SignedIn};
+use super::cookies;
+use super::extract::{Change, Fields, JsonBody, OptionalJsonBody};
+use super::problem::ProblemDocument;
+use super::representation::{BaseResponse, LocaleName, TokenResponse, UserResponse};
+use crate::accounts::{self, Registration};
+use crate::app::App;
+use crate::error::{Error, Invalid, Refusal, Result};
+use crate::sessions::{self, Issued, LogOut};
+use crate::store::UserPatch;
+use crate::types::{Email, FullName, Locale, Password, UserId};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(log_in))
+        .routes(routes!(refresh))
+        .routes(routes!(log_out))
+        .routes(routes!(show_me, update_me, delete_me))
+}
+
+/// Where a client wants its refresh token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// In the body of the answer.
+    #[default]
+    Body,
+    /// In a cookie that scripts cannot read. The request must come from an allowed origin.
+    Cookie,
+}
+
+impl Transport {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "body" => Ok(Self::Body),
+            "cookie" => Ok(Self::Cookie),
+            _ => Err(Invalid::new("unknown_transport", "A transport is body or cookie.")),
+        }
+    }
+
+    fn read(fields: &mut Fields) -> Self {
+        fields.optional("transport", Self::parse).unwrap_or_default()
+    }
+}
+
+/// The JSON body of a registration.
+#[derive(ToSchema)]
+#[schema(additional_properties = false)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct RegisterRequest {
+    /// Kept as typed; unique whatever its letter case.
+    #[schema(pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$", max_length = 254)]
+    email: String,
+    /// At least 8 characters and not among the most common passwords; at most 1,024 bytes in UTF-8.
+    #[schema(min_length = 8, max_length = 1024, format = Password)]
+    password: String,
+    /// The name to show.
+    #[schema(max_length = 200, nullable)]
+    full_name: Option<String>,
+    /// The language of pages and mails. Without it, that of the request, else the configured one.
+    #[schema(nullable)]
+    locale: Option<LocaleName>,
+    /// Where the refresh token goes.
+    #[schema(nullable)]
+    transport: Option<Transport>,
+}
+
+/// The JSON body of a sign-in.
+#[derive(ToSchema)]
+#[schema(additional_properties = false)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct LoginRequest {
+    /// In any letter case.
+    #[schema(pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$", max_length = 254)]
+    email: String,
+    /// At most 1,024 bytes in UTF-8.
+    #[schema(min_length = 1, max_length = 1024, format = Password)]
+    password: String,
+    /// Where the refresh token goes.
+    #[schema(nullable)]
+    transport: Option<Transport>,
+}
+
+/// The JSON body of a refresh or a sign-out.
+#[derive(ToSchema)]
+#[schema(additional_properties = false)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct RefreshRequest {
+    /// Without it the cookie counts, and without that the bearer token.
+    #[schema(nullable)]
+    refresh_token: Option<String>,
+}
+
+/// The JSON body of a change of one's own profile. What is left out stays.
+#[derive(ToSchema)]
+#[schema(additional_properties = false)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct UpdateMeRequest {
+    /// The name to show; null takes it away.
+    #[schema(max_length = 200, nullable)]
+    full_name: Option<String>,
+    /// The language of pages and mails.
+    locale: Option<LocaleName>,
+}
+
+/// The JSON body of the deletion of one's own account.
+#[derive(ToSchema)]
+#[schema(additional_properties = false)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct DeleteMeRequest {
+    /// The account's password, once more.
+    #[schema(min_length = 1, max_length = 1024, format = Password)]
+    password: String,
+}
+
+/// Reads what a registration and the making of the first administrator have in common.
+pub(super) fn read_registration(
+    fields: &mut Fields,
+    headers: &HeaderMap,
+    app: &App,
+) -> impl FnOnce() -> Option<Registration> + use<> {
+    let email = fields.required("email", Email::parse);
+    let password = fields.required("password", |text| {
+        let password = Password::parse(text)?;
+        password.check_policy(app.config.password.min_length)?;
+        Ok(password)
+    });
+    let full_name = fields.optional("full_name", FullName::parse).flatten();
+    let locale = fields.optional("locale", str::parse::<Locale>);
+    let preferred = headers
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|value| Locale::from_accept_language(value.to_str().ok()?));
+    let locale = locale.or(preferred).unwrap_or(app.config.mail.locale);
+    move || Some(Registration { email: email?, password: password?, full_name, locale })
+}
+
+/// Registers a new account and signs it in
+///
+/// The account begins with the role `user`, whatever the request says.
+#[utoipa::path(
+    post, path = "/auth/register", tag = "auth", operation_id = "register",
+    request_body = RegisterRequest,
+    responses(
+        (status = 201, description = "The account was made and is signed in", body = TokenResponse),
+        (status = 400, description = "`email_taken` or `malformed_json`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`registration_closed` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn register(
+    State(app): State<App>,
+    From(client): From,
+    headers: HeaderMap,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let registration = read_registration(&mut fields, &headers, &app);
+    let transport = Transport::read(&mut fields);
+    let registration = fields.finish_with(registration)?;
+    require_origin_for(transport, &app, &headers)?;
+    let issued = accounts::register(&app, registration, &client).await?;
+    Ok(signed_in(&app, StatusCode::CREATED, issued, transport, &headers))
+}
+
+/// Signs in with address and password
+#[utoipa::path(
+    post, path = "/auth/login", tag = "auth", operation_id = "log_in",
+    request_body = LoginRequest,
+    responses(
+        (status = 200, description = "Signed in", body = TokenResponse),
+        (status = 401, description = "`invalid_credentials`: unknown address or wrong password", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive` after the right password, or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn log_in(
+    State(app): State<App>,
+    From(client): From,
+    headers: HeaderMap,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let email = fields.required("email", Email::parse);
+    let password = fields.required("password", Password::parse);
+    let transport = Transport::read(&mut fields);
+    let (email, password) = fields.finish_with(|| Some((email?, password?)))?;
+    require_origin_for(transport, &app, &headers)?;
+    let issued = sessions::log_in(&app, &email, password, &client).await?;
+    Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
+}
+
+/// Exchanges a refresh token for new tokens
+///
+/// The token comes from the body, else from the cookie. With neither, a valid bearer token gets a new access token of
+/// the same session, without rotation.
+#[utoipa::path(
+    post, path = "/auth/refresh", tag = "auth", operation_id = "refresh",
+    request_body(content = Option<RefreshRequest>),
+    security((), ("bearer" = [])),
+    responses(
+        (status = 200, description = "New tokens", body = TokenResponse),
+        (status = 401, description = "Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`missing_token` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn refresh(
+    State(app): State<App>,
+    From(client): From,
+    headers: HeaderMap,
+    OptionalJsonBody(mut fields): OptionalJsonBody,
+) -> Result<Response> {
+    let given = fields.optional("refresh_token", any_text);
+    fields.finish()?;
+    if let Some(token) = given {
+        let issued = sessions::refresh(&app, token.expose(), &client).await?;
+        return Ok(with_cookies(Json(TokenResponse::from(&issued)), []));
+    }
+    if let Some(token) = cookies::refresh_token(&app, &headers) {
+        cookies::require_origin(&app, &headers)?;
+        let mut issued = sessions::refresh(&app, token, &client).await?;
+        let cookie = cookies::set_refresh(&app, &issued);
+        issued.refresh_token = None;
+        return Ok(with_cookies(Json(TokenResponse::from(&issued)), [cookie]));
+    }
+    let token = bearer_token(&headers)?.ok_or(Refusal::MissingToken)?;
+    let issued = sessions::renew_access(&app, token).await?;
+    Ok(with_cookies(Json(TokenResponse::from(&issued)), []))
+}
+
+/// Ends the session of a token
+///
+/// By the refresh token in the body, else by the cookie, else by the bearer token. A session that is over already is
+/// no failure.
+#[utoipa::path(
+    post, path = "/auth/logout", tag = "auth", operation_id = "log_out",
+    request_body(content = Option<RefreshRequest>),
+    security((), ("bearer" = [])),
+    responses(
+        (status = 200, description = "The session is over", body = BaseResponse),
+        (status = 401, description = "`token_invalid`: not a token of ours", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`missing_token` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn log_out(
+    State(app): State<App>,
+    From(client): From,
+    headers: HeaderMap,
+    OptionalJsonBody(mut fields): OptionalJsonBody,
+) -> Result<Response> {
+    let given = fields.optional("refresh_token", any_text);
+    fields.finish()?;
+    let cookie = cookies::refresh_token(&app, &headers);
+    let may_clear = cookie.is_some() && cookies::require_origin(&app, &headers).is_ok();
+    if let Some(token) = given {
+        sessions::log_out(&app, LogOut::Refresh(token.expose()), &client).await?;
+    } else if let Some(token) = cookie {
+        cookies::require_origin(&app, &headers)?;
+        match sessions::log_out(&app, LogOut::Refresh(token), &client).await {
+            // A cookie that is not ours any more, after a change of keys: what is wanted is that it goes.
+            Ok(()) | Err(Error::Refused(Refusal::TokenInvalid)) => {}
+            Err(error) => return Err(error),
+        }
+    } else {
+        let token = bearer_token(&headers)?.ok_or(Refusal::MissingToken)?;
+        sessions::log_out(&app, LogOut::Access(token), &client).await?;
+    }
+    let done = BaseResponse { success: true, message: "Signed out.", timestamp: app.clock.now() };
+    let clear = if may_clear { cookies::clear_refresh(&app) } else { None };
+    Ok(with_cookies(Json(done), [clear]))
+}
+
+/// Shows one's own account
+#[utoipa::path(
+    get, path = "/auth/me", tag = "account", operation_id = "show_me", security(("bearer" = [])),
+    responses((status = 200, description = "The account", body = UserResponse))
+)]
+async fn show_me(signed_in: SignedIn) -> Response {
+    private(Json(UserResponse::from(&*signed_in.caller.user)))
+}
+
+/// Changes one's own name or language
+#[utoipa::path(
+    patch, path = "/auth/me", tag = "account", operation_id = "update_me", security(("bearer" = [])),
+    request_body = UpdateMeRequest,
+    responses((status = 200, description = "The account as it is now", body = UserResponse))
+)]
+async fn update_me(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let full_name = read_full_name(&mut fields);
+    let locale = fields.optional("locale", str::parse::<Locale>);
+    fields.finish()?;
+    let patch = UserPatch { full_name, locale, ..UserPatch::default() };
+    let user = accounts::update_profile(&app, &signed_in.caller, patch, &signed_in.client).await?;
+    Ok(private(Json(UserResponse::from(&user))))
+}
+
+/// Deletes one's own account and everything that belongs to it
+#[utoipa::path(
+    delete, path = "/auth/me", tag = "account", operation_id = "delete_me", security(("bearer" = [])),
+    request_body = DeleteMeRequest,
+    responses(
+        (status = 204, description = "The account is gone"),
+        (status = 409, description = "`last_admin`: somebody has to manage the users", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn delete_me(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    headers: HeaderMap,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let password = fields.required("password", Password::parse);
+    let password = fields.finish_with(|| password)?;
+    accounts::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
+    let clear = cookies::refresh_token(&app, &headers).and_then(|_| cookies::clear_refresh(&app));
+    Ok(with_cookies(StatusCode::NO_CONTENT, [clear]))
+}
+
+/// Reads the name of a PATCH: left out, taken away, or set.
+pub(super) fn read_full_name(fields: &mut Fields) -> Option<Option<FullName>> {
+    match fields.optional_nullable("full_name", FullName::parse) {
+        Change::Keep => None,
+        Change::Clear => Some(None),
+        Change::Set(name) => Some(name),
+    }
+}
+
+/// A token is whatever its reader says it is.
+fn any_text(text: &str) -> Result<crate::types::Secret, Invalid> {
+    Ok(crate::types::Secret::new(text))
+}
+
+fn require_origin_for(transport: Transport, app: &App, headers: &HeaderMap) -> Result<()> {
+    match transport {
+        Transport::Body => Ok(()),
+        Transport::Cookie => cookies::require_origin(app, headers),
+    }
+}
+
+/// The answer to a sign-in, in the transport that was asked for.
+pub(super) fn signed_in(
+    app: &App,
+    status: StatusCode,
+    mut issued: Issued,
+    transport: Transport,
+    headers: &HeaderMap,
+) -> Response {
+    let device = cookies::set_device(app, UserId(issued.user.id), headers);
+    let refresh = match transport {
+        Transport::Body => None,
+        Transport::Cookie => {
+            let cookie = cookies::set_refresh(app, &issued);
+            issued.refresh_token = None;
+            cookie
+        }
+    };
+    with_cookies((status, Json(TokenResponse::from(&issued))), [refresh, device])
+}
+
+/// An answer about a person: not for any cache (RFC 9111, 5.2.2.5).
+pub(super) fn private(answer: impl IntoResponse) -> Response {
+    with_cookies(answer, [])
+}
+
+fn with_cookies<const N: usize>(answer: impl IntoResponse, cookies: [Option<HeaderValue>; N]) -> Response {
+    let mut response = answer.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for cookie in cookies.into_iter().flatten() {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
+}

@@ -1,0 +1,101 @@
+//! `/auth/check`: what gateways ask before they let a request through (nginx `auth_request`, Traefik `ForwardAuth`,
+//! Caddy `forward_auth`, Envoy `ext_authz`).
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use josoor_auth_verify::bearer_token;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::extract::Fields;
+use super::problem::{Problem, ProblemDocument};
+use super::representation::RoleName;
+use crate::app::App;
+use crate::error::{Error, Invalid, Refusal, Result};
+use crate::sessions;
+use crate::types::Role;
+
+/// What an address in a header must not hold as it is; the rest of ASCII stays readable.
+const HEADER_UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b',').add(b';');
+
+/// The documentation of the endpoint; its routes, for every method, are in [`any_method`].
+pub fn routes() -> OpenApiRouter<App> {
+    let mut document = OpenApiRouter::new();
+    let path = <__path_check as utoipa::Path>::path();
+    let item = utoipa::openapi::PathItem::new(utoipa::openapi::HttpMethod::Get, <__path_check as utoipa::Path>::operation());
+    document.get_openapi_mut().paths.paths.insert(path, item);
+    document
+}
+
+/// The endpoint, under its path and every path below it, for every method: gateways repeat the method and may append
+/// the path of the request that they ask about.
+pub fn any_method() -> Router<App> {
+    Router::new().route("/auth/check", any(check)).route("/auth/check/{*path}", any(check))
+}
+
+/// Says whether a token lets its bearer in
+///
+/// Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
+/// (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+#[utoipa::path(
+    get, path = "/auth/check", tag = "gateway", operation_id = "check", security(("bearer" = [])),
+    params(("role" = Option<RoleName>, Query, description = "Ask for at least this role")),
+    responses(
+        (status = 200, description = "The bearer may pass", headers(
+            ("X-Auth-User-Id" = i64, description = "The user's id"),
+            ("X-Auth-Email" = String, description = "The user's address, percent-encoded when not ASCII"),
+            ("X-Auth-Role" = String, description = "The user's role, now"),
+            ("X-Auth-Session-Id" = String, description = "The session's id"),
+        )),
+        (status = 401, description = "Missing or bad token, always 401 here", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`insufficient_role`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn check(State(app): State<App>, request: Request) -> Response {
+    let mut response = match answer(&app, request.headers(), request.uri().query()).await {
+        Ok(headers) => (StatusCode::OK, headers).into_response(),
+        Err(error) => {
+            let mut problem = Problem::from(error);
+            // `auth.missing_token_status` is for browsers' requests; gateways know 401 and 403 apart.
+            if problem.code.code == Refusal::MissingToken.code() {
+                problem.status = StatusCode::UNAUTHORIZED;
+            }
+            problem.into_response()
+        }
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<HeaderMap> {
+    let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
+    let caller = sessions::authenticate(app, token).await?;
+    let role = match Fields::from_query(query.unwrap_or_default()) {
+        Ok(mut fields) => {
+            let role = fields.optional("role", |text| {
+                text.parse::<Role>().map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
+            });
+            fields.finish()?;
+            role
+        }
+        Err(problem) => return Err(Error::invalid("query", Invalid::new("malformed_query", problem.detail))),
+    };
+    if role.is_some_and(|role| caller.user.role < role) {
+        return Err(Refusal::InsufficientRole.into());
+    }
+    let user = &caller.user;
+    let email = utf8_percent_encode(&user.email, HEADER_UNSAFE).to_string();
+    let pairs = [
+        ("x-auth-user-id", user.id.to_string()),
+        ("x-auth-email", email),
+        ("x-auth-role", user.role.as_str().to_owned()),
+        ("x-auth-session-id", caller.session.to_string()),
+    ];
+    pairs
+        .into_iter()
+        .map(|(name, value)| Ok((HeaderName::from_static(name), HeaderValue::from_str(&value).map_err(Error::internal)?)))
+        .collect()
+}

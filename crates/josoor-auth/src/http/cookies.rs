@@ -1,0 +1,168 @@
+//! The two cookies: the refresh token of cookie transport, and the mark of a known device.
+//!
+//! Both are `HttpOnly` and `SameSite=Strict`, and `Secure` whenever the public URL is https; the refresh cookie then
+//! also has the `__Host-` prefix (RFC 6265bis, 4.1.3.2). Who sends the refresh cookie or asks for one must come from
+//! an origin that may have it.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::sessions::Issued;
+use crate::types::UserId;
+
+/// How long a device stays known: the longest that browsers keep a cookie (RFC 6265bis, 5.5).
+const DEVICE_LIFE_SECONDS: i64 = 400 * 24 * 60 * 60;
+
+const DEVICE: &str = "josoor_device";
+
+fn refresh_name(config: &Config) -> &'static str {
+    if config.server.public_url.is_https() { "__Host-josoor_refresh" } else { "josoor_refresh" }
+}
+
+/// The value of a cookie, if the request sends exactly one of that name.
+fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter_map(|(key, value)| (key == name).then_some(value));
+    match (values.next(), values.next()) {
+        (Some(value), None) if !value.is_empty() => Some(value),
+        // Two of one name: one of them was planted, and nobody can say which.
+        _ => None,
+    }
+}
+
+fn cookie(config: &Config, name: &str, value: &str, max_age: i64) -> Option<HeaderValue> {
+    let secure = if config.server.public_url.is_https() { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The refresh token in the request's cookie. Nothing is said yet about the request's origin.
+pub fn refresh_token<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
+    read(headers, refresh_name(&app.config))
+}
+
+/// Sets the refresh cookie for as long as the session can last.
+pub fn set_refresh(app: &App, issued: &Issued) -> Option<HeaderValue> {
+    let token = issued.refresh_token.as_ref()?;
+    let seconds = issued.session_ends_at.as_secs() - issued.issued_at.as_secs();
+    cookie(&app.config, refresh_name(&app.config), token.expose(), seconds.max(1))
+}
+
+/// Takes the refresh cookie away.
+pub fn clear_refresh(app: &App) -> Option<HeaderValue> {
+    cookie(&app.config, refresh_name(&app.config), "", 0)
+}
+
+/// Marks the browser as one that this user has signed in with.
+pub fn set_device(app: &App, user: UserId, headers: &HeaderMap) -> Option<HeaderValue> {
+    let known = read(headers, DEVICE).filter(|value| app.keys.read_device_cookie(user, value).is_some());
+    let value = known.map_or_else(|| app.keys.device_cookie(user), str::to_owned);
+    cookie(&app.config, DEVICE, &value, DEVICE_LIFE_SECONDS)
+}
+
+/// Refuses a request about the refresh cookie unless a browser says that it comes from the service's own origin, or
+/// from a configured one of the same site.
+pub fn require_origin(app: &App, headers: &HeaderMap) -> Result<()> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else {
+        return Err(Error::OriginNotAllowed);
+    };
+    let origin = origin.to_str().map_err(|_| Error::OriginNotAllowed)?;
+    let server = &app.config.server;
+    let own = server.public_url.origin();
+    let listed = server.cors_origins.iter().any(|allowed| allowed.to_string() == origin);
+    if loopback_alike(origin) == loopback_alike(&own) || (listed && same_site(origin, &own)) {
+        Ok(())
+    } else {
+        Err(Error::OriginNotAllowed)
+    }
+}
+
+/// `localhost` and `127.0.0.1` are one place.
+fn loopback_alike(origin: &str) -> String {
+    match origin.split_once("://127.0.0.1") {
+        Some((scheme, port)) if port.is_empty() || port.starts_with(':') => format!("{scheme}://localhost{port}"),
+        _ => origin.to_owned(),
+    }
+}
+
+/// Whether two origins belong to one site: same scheme, and hosts that are equal or under one registrable domain. The
+/// last two labels stand for that domain. Under a public suffix of two labels this is too generous, but the origin
+/// is one that the operator has listed, and browsers, which know all suffixes, do not send a `SameSite=Strict` cookie
+/// from another site.
+fn same_site(left: &str, right: &str) -> bool {
+    let parts = |origin: &str| {
+        let (scheme, rest) = origin.split_once("://")?;
+        let host = rest.rsplit_once(':').map_or(rest, |(host, port)| {
+            if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { rest }
+        });
+        Some((scheme.to_owned(), host.to_ascii_lowercase()))
+    };
+    let (Some((scheme, host)), Some((other_scheme, other_host))) =
+        (parts(&loopback_alike(left)), parts(&loopback_alike(right)))
+    else {
+        return false;
+    };
+    if scheme != other_scheme {
+        return false;
+    }
+    let is_name = |host: &str| host.parse::<std::net::Ipv4Addr>().is_err() && !host.starts_with('[');
+    let domain = |host: &str| {
+        let mut labels = host.rsplitn(3, '.');
+        Some(format!("{1}.{0}", labels.next()?, labels.next()?))
+    };
+    host == other_host
+        || (is_name(&host) && is_name(&other_host) && domain(&host).is_some() && domain(&host) == domain(&other_host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{loopback_alike, read, same_site};
+    use http::{HeaderMap, HeaderValue, header};
+
+    #[test]
+    fn one_site_is_one_scheme_and_one_registrable_domain() {
+        for (left, right) in [
+            ("https://app.example.com", "https://auth.example.com"),
+            ("https://example.com:8443", "https://auth.example.com"),
+            ("http://localhost:3000", "http://127.0.0.1:8000"),
+            ("http://10.0.0.1:3000", "http://10.0.0.1:8000"),
+        ] {
+            assert!(same_site(left, right), "{left} {right}");
+        }
+        for (left, right) in [
+            ("http://app.example.com", "https://auth.example.com"),
+            ("https://evil.com", "https://auth.example.com"),
+            ("https://badexample.com", "https://example.com"),
+            ("http://10.0.0.1", "http://9.0.0.1"),
+            ("null", "https://example.com"),
+        ] {
+            assert!(!same_site(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn only_the_whole_loopback_host_is_alike() {
+        assert_eq!(loopback_alike("http://127.0.0.1:8000"), "http://localhost:8000");
+        assert_eq!(loopback_alike("http://127.0.0.1.evil.com"), "http://127.0.0.1.evil.com");
+    }
+
+    #[test]
+    fn two_cookies_of_one_name_are_none() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_static("a=1; josoor_refresh=x; b=2"));
+        assert_eq!(read(&headers, "josoor_refresh"), Some("x"));
+        headers.append(header::COOKIE, HeaderValue::from_static("josoor_refresh=y"));
+        assert_eq!(read(&headers, "josoor_refresh"), None);
+        assert_eq!(read(&headers, "josoor"), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! Liveness, readiness, metrics, and the public keys.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::is_direct_loopback;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::kv::Kv;
+use crate::telemetry::{METRICS_MEDIA_TYPE, Sample};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(show_health))
+        .routes(routes!(show_readiness))
+        .routes(routes!(show_public_keys))
+        .route("/metrics", get(show_metrics))
+}
+
+/// The state of the service or of one of its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// Works.
+    Ok,
+    /// Does not answer, and the service works without it.
+    Degraded,
+    /// Does not answer.
+    Down,
+    /// Takes no new requests.
+    Draining,
+}
+
+/// That the process runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// Always `ok`.
+    #[schema(inline)]
+    status: Condition,
+}
+
+/// Whether the service can do its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ok` or why not.
+    status: Condition,
+    /// Each part's own state.
+    parts: BTreeMap<&'static str, Condition>,
+}
+
+/// Says that the process runs
+#[utoipa::path(
+    get, path = "/healthz", tag = "operation", operation_id = "show_health",
+    responses((status = 200, description = "It runs", body = Health))
+)]
+async fn show_health() -> Json<Health> {
+    Json(Health { status: Condition::Ok })
+}
+
+/// How long a part may take to answer; load balancers do not wait for ever.
+const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// Says whether the service can do its work, part by part
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation", operation_id = "show_readiness",
+    responses(
+        (status = 200, description = "It can", body = Readiness),
+        (status = 503, description = "It cannot: the database is away, or the process is ending", body = Readiness),
+    )
+)]
+async fn show_readiness(State(app): State<App>) -> Response {
+    let database = match tokio::time::timeout(PATIENCE, app.db.ping()).await {
+        Ok(Ok(())) => Condition::Ok,
+        _ => Condition::Down,
+    };
+    let mut parts = BTreeMap::from([("database", database)]);
+    if !matches!(app.hot.kv(), Kv::InProcess) {
+        // Losing Redis costs speed, nothing else.
+        parts.insert("redis", if app.hot.is_shared() { Condition::Ok } else { Condition::Degraded });
+    }
+    let status = match (app.is_ready(), database) {
+        (false, _) => Condition::Draining,
+        (true, Condition::Ok) => Condition::Ok,
+        _ => Condition::Down,
+    };
+    let code = if status == Condition::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = (code, Json(Readiness { status, parts })).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A JSON Web Key set (RFC 7517, 5).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeySet {
+    /// The public keys that access tokens are verified with. Empty under HS256, HS384 and HS512.
+    keys: Vec<serde_json::Value>,
+}
+
+/// Gives the public keys that access tokens are verified with
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "gateway", operation_id = "show_public_keys",
+    responses((status = 200, description = "The keys", body = KeySet))
+)]
+async fn show_public_keys(State(app): State<App>) -> Response {
+    let mut response = Json(app.keys.public_keys()).into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300, stale-while-revalidate=600"));
+    response
+}
+
+/// Gives the figures on the main listener, to direct callers on this machine only, and only while they have no
+/// listener of their own.
+async fn show_metrics(State(app): State<App>, request: Request) -> Result<Response> {
+    let (parts, _) = request.into_parts();
+    if app.config.metrics.bind.is_some() || !is_direct_loopback(&parts) {
+        return Err(Error::NotFound);
+    }
+    Ok(metrics(&app))
+}
+
+/// The routes of the listener that is for metrics alone.
+pub fn metrics_router(app: &App) -> axum::Router {
+    axum::Router::new()
+        .route("/metrics", get(async |State(app): State<App>| metrics(&app)))
+        .with_state(app.clone())
+}
+
+fn metrics(app: &App) -> Response {
+    let hasher = app.hasher.stats();
+    let (connections, idle) = app.db.pool_size();
+    let sample = Sample {
+        hash_queued: hasher.queued,
+        hash_running: hasher.running,
+        hash_shed_total: hasher.shed_total,
+        database_connections: connections.into(),
+        database_idle: idle as u64,
+        redis_up: (!matches!(app.hot.kv(), Kv::InProcess)).then(|| app.hot.kv().state().connected),
+    };
+    ([(header::CONTENT_TYPE, METRICS_MEDIA_TYPE)], app.metrics.encode(&sample)).into_response()
+}

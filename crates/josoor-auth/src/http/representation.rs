@@ -1,0 +1,219 @@
+//! The bodies of successful answers.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::extract::device_label;
+use crate::hot::UserCopy;
+use crate::sessions::Issued;
+use crate::store::{SessionRow, User};
+use crate::types::{SessionId, Timestamp};
+
+/// A user.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UserResponse {
+    /// Positive; never given to another user.
+    #[schema(minimum = 1)]
+    pub id: i64,
+    /// As it was typed.
+    pub email: String,
+    /// Null when the user gave none.
+    #[schema(required)]
+    pub full_name: Option<String>,
+    /// `user`, `analyst` or `admin`.
+    #[schema(value_type = RoleName)]
+    pub role: &'static str,
+    /// Whether the user may sign in.
+    pub is_active: bool,
+    /// Whether the address was proved.
+    pub email_verified: bool,
+    /// `en` or `ar`.
+    #[schema(value_type = LocaleName)]
+    pub locale: String,
+    /// When the account was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+impl From<&UserCopy> for UserResponse {
+    fn from(user: &UserCopy) -> Self {
+        Self {
+            id: user.id,
+            email: user.email.clone(),
+            full_name: user.full_name.clone(),
+            role: user.role.as_str(),
+            is_active: user.is_active,
+            email_verified: user.email_verified,
+            locale: user.locale.clone(),
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+impl From<&User> for UserResponse {
+    fn from(user: &User) -> Self {
+        Self::from(&UserCopy::from(user))
+    }
+}
+
+/// The roles, lowest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "documents the values of a text")]
+pub enum RoleName {
+    /// Every registered user.
+    User,
+    /// May see and build analyses.
+    Analyst,
+    /// May manage users.
+    Admin,
+}
+
+/// The languages.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "documents the values of a text")]
+pub enum LocaleName {
+    /// English.
+    En,
+    /// Arabic.
+    Ar,
+}
+
+/// The tokens of a session (RFC 6749, 5.1), and whose they are.
+#[derive(Serialize, ToSchema)]
+pub struct TokenResponse {
+    /// A JWT for `Authorization: Bearer`.
+    pub access_token: String,
+    /// For the next refresh. Absent in cookie transport, and where only the access token was renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// Always `bearer`.
+    pub token_type: &'static str,
+    /// Until the access token expires, in seconds.
+    pub expires_in: i64,
+    /// The user, as of now.
+    pub user: UserResponse,
+}
+
+impl From<&Issued> for TokenResponse {
+    fn from(issued: &Issued) -> Self {
+        Self {
+            access_token: issued.access_token.expose().to_owned(),
+            refresh_token: issued.refresh_token.as_ref().map(|token| token.expose().to_owned()),
+            token_type: "bearer",
+            expires_in: issued.expires_in,
+            user: (&issued.user).into(),
+        }
+    }
+}
+
+/// That something was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BaseResponse {
+    /// Always true.
+    pub success: bool,
+    /// One English sentence.
+    pub message: &'static str,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+}
+
+/// A live session of a user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionResponse {
+    /// The session.
+    #[schema(value_type = String, format = Uuid)]
+    pub id: String,
+    /// When the user signed in.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When a token of it was last accepted, to the minute or so.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: Timestamp,
+    /// When it ends if nothing more happens.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// The address that signed in.
+    pub ip: String,
+    /// The program that signed in, as it calls itself.
+    pub user_agent: String,
+    /// A short name for it, such as "Firefox on Windows".
+    pub device: String,
+    /// Whether the request was made with it.
+    pub current: bool,
+}
+
+impl SessionResponse {
+    /// A session as seen from another, or from none.
+    pub fn new(session: &SessionRow, current: Option<SessionId>) -> Self {
+        Self {
+            id: session.id().to_string(),
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            expires_at: session.ends_at(),
+            ip: session.ip.clone(),
+            user_agent: session.user_agent.clone(),
+            device: device_label(&session.user_agent),
+            current: current == Some(session.id()),
+        }
+    }
+}
+
+/// How many sessions were ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevokedResponse {
+    /// How many.
+    #[schema(minimum = 0)]
+    pub revoked: usize,
+}
+
+/// One page of users.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UserList {
+    /// The users of this page.
+    pub items: Vec<UserResponse>,
+    /// How many there are on all pages.
+    #[schema(minimum = 0)]
+    pub total: i64,
+    /// This page, from 1.
+    #[schema(minimum = 1)]
+    pub page: i64,
+    /// The most that a page holds.
+    #[schema(minimum = 1, maximum = 100)]
+    pub page_size: i64,
+}
+
+/// Live sessions, the latest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionList {
+    /// The sessions.
+    pub items: Vec<SessionResponse>,
+    /// How many there are.
+    #[schema(minimum = 0)]
+    pub total: usize,
+    /// Always 1.
+    pub page: usize,
+    /// How many are given at most.
+    pub page_size: usize,
+}
+
+/// The most sessions that a list gives: it is not paged.
+pub const SESSIONS_AT_MOST: usize = 1000;
+
+impl SessionList {
+    /// A user's sessions as seen from one of them, or from none.
+    pub fn new(sessions: &[SessionRow], current: Option<SessionId>) -> Self {
+        Self {
+            items: sessions.iter().map(|session| SessionResponse::new(session, current)).collect(),
+            total: sessions.len(),
+            page: 1,
+            page_size: SESSIONS_AT_MOST,
+        }
+    }
+}

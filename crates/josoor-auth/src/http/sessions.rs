@@ -1,0 +1,61 @@
+//! `/auth/sessions`: one's own sessions.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::private;
+use super::caller::SignedIn;
+use super::extract::SessionIdPath;
+use super::problem::ProblemDocument;
+use super::representation::{RevokedResponse, SessionList};
+use crate::accounts;
+use crate::app::App;
+use crate::error::Result;
+use crate::sessions;
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_sessions, revoke_other_sessions)).routes(routes!(revoke_session))
+}
+
+/// Lists one's own live sessions, the latest first
+#[utoipa::path(
+    get, path = "/auth/sessions", tag = "account", operation_id = "list_sessions", security(("bearer" = [])),
+    responses((status = 200, description = "The sessions", body = SessionList))
+)]
+async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Response> {
+    let sessions = sessions::list(&app, signed_in.caller.id()).await?;
+    Ok(private(Json(SessionList::new(&sessions, Some(signed_in.caller.session)))))
+}
+
+/// Ends all of one's own sessions but the current one
+#[utoipa::path(
+    delete, path = "/auth/sessions", tag = "account", operation_id = "revoke_other_sessions", security(("bearer" = [])),
+    responses((status = 200, description = "How many were ended", body = RevokedResponse))
+)]
+async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Response> {
+    let revoked = accounts::revoke_other_sessions(&app, &signed_in.caller, &signed_in.client).await?;
+    Ok(private(Json(RevokedResponse { revoked })))
+}
+
+/// Ends one of one's own sessions
+#[utoipa::path(
+    delete, path = "/auth/sessions/{id}", tag = "account", operation_id = "revoke_session", security(("bearer" = [])),
+    params(("id" = String, Path, format = Uuid, description = "The session")),
+    responses(
+        (status = 204, description = "The session is over"),
+        (status = 404, description = "`not_found`: no live session of this user", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn revoke_session(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    SessionIdPath(id): SessionIdPath,
+) -> Result<Response> {
+    sessions::revoke(&app, signed_in.caller.id(), id, &signed_in.client).await?;
+    Ok(private(StatusCode::NO_CONTENT))
+}
