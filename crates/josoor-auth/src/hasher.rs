@@ -1,1 +1,1283 @@
-//! stub
+//! Password hashing on a pool of its own.
+//!
+//! Hashing is slow on purpose, so it must not run where requests are served, and there must be an end to how much of it
+//! waits: beyond that, callers are turned away at once instead of everybody waiting longer and longer.
+//!
+//! Formats, the same that Python's passlib 1.7 writes for `schemes=["bcrypt", "bcrypt_sha256"]`:
+//! * `$2b$…`: bcrypt, for passwords of up to 72 bytes, which is all that bcrypt looks at.
+//! * `$bcrypt-sha256$v=2,…`: bcrypt of an HMAC-SHA-256 of the password, for longer ones.
+//! * `$argon2id$v=19$…`: Argon2id (RFC 9106) in the PHC string format.
+//!
+//! Also verified: `$2a$`, `$2y$`, and `$bcrypt-sha256$` of version 1. Not `$2x$`, which stands for a broken bcrypt.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, STANDARD_NO_PAD};
+use password_hash::phc;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::crypto;
+use crate::error::Error;
+use crate::types::Password;
+
+/// The longest password that is given to bcrypt as it is: all that bcrypt looks at. Longer ones are written in the other
+/// format, so that each of their bytes counts.
+const PLAIN_BYTES: usize = 72;
+/// The lowest cost that bcrypt is defined for.
+const BCRYPT_MIN_COST: u32 = 4;
+/// About four seconds. A stored hash that asks for more would stop a thread for longer than any caller waits.
+const BCRYPT_MAX_COST: u32 = 16;
+/// Characters of a salt in bcrypt's base64.
+const BCRYPT_SALT: usize = 22;
+/// Characters of a digest in bcrypt's base64.
+const BCRYPT_DIGEST: usize = 31;
+
+/// 1 GiB.
+const ARGON2_MAX_MEMORY_KIB: u32 = 1024 * 1024;
+/// Memory times iterations, in KiB: the strongest preset in common use (libsodium's "sensitive") is just within.
+const ARGON2_MAX_WORK_KIB: u64 = 4 * 1024 * 1024;
+const ARGON2_MAX_PARALLELISM: u32 = 64;
+const ARGON2_OUTPUT: usize = 32;
+
+/// bcrypt's own alphabet. Salts made by older programs may have bits set that do not count.
+const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::BCRYPT,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// No caller is told to come back later than this.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// How new passwords are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// bcrypt, version 2b.
+    Bcrypt {
+        /// The base-2 logarithm of the rounds, 4 to 16. OWASP asks for at least 10.
+        cost: u32,
+    },
+    /// Argon2id, version 1.3.
+    Argon2id {
+        /// Memory in KiB, at least 8 per lane, at most 1 GiB.
+        memory_kib: u32,
+        /// Passes over the memory, at least 1; memory times iterations is at most 4 GiB.
+        iterations: u32,
+        /// Lanes, 1 to 64. They are computed one after the other.
+        parallelism: u32,
+    },
+}
+
+impl Scheme {
+    /// Argon2id as OWASP's password storage cheat sheet has it: 19 MiB, two passes, one lane.
+    pub const DEFAULT_ARGON2ID: Self = Self::Argon2id {
+        memory_kib: 19 * 1024,
+        iterations: 2,
+        parallelism: 1,
+    };
+
+    /// bcrypt at cost 12.
+    pub const DEFAULT_BCRYPT: Self = Self::Bcrypt { cost: 12 };
+
+    /// Whether the parameters are within what this program is willing to compute.
+    fn check(self) -> anyhow::Result<()> {
+        match self {
+            Self::Bcrypt { cost } => ensure!(
+                (BCRYPT_MIN_COST..=BCRYPT_MAX_COST).contains(&cost),
+                "bcrypt's cost must be {BCRYPT_MIN_COST} to {BCRYPT_MAX_COST}, not {cost}"
+            ),
+            Self::Argon2id {
+                memory_kib,
+                iterations,
+                parallelism,
+            } => {
+                argon2_params(memory_kib, iterations, parallelism, ARGON2_OUTPUT).map_err(|reason| {
+                    anyhow!("argon2id with m={memory_kib}, t={iterations}, p={parallelism}: {reason}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes under a fresh salt.
+    fn hash(self, password: &[u8]) -> anyhow::Result<PasswordHash> {
+        let salt: [u8; 16] = crypto::random_bytes();
+        match self {
+            Self::Bcrypt { cost } if password.len() <= PLAIN_BYTES => {
+                Ok(bcrypt_text(cost, salt, &bcrypt_digest(password, cost, salt)?))
+            }
+            Self::Bcrypt { cost } => {
+                let key = bcrypt_sha256_key(2, &BCRYPT_BASE64.encode(salt), password);
+                Ok(bcrypt_sha256_text(
+                    cost,
+                    salt,
+                    &bcrypt_digest(key.as_bytes(), cost, salt)?,
+                ))
+            }
+            Self::Argon2id {
+                memory_kib,
+                iterations,
+                parallelism,
+            } => {
+                let params = argon2_params(memory_kib, iterations, parallelism, ARGON2_OUTPUT)
+                    .map_err(|reason| anyhow!(reason))?;
+                Ok(argon2id_text(
+                    &params,
+                    &salt,
+                    &argon2id(password, &params, &salt)?,
+                ))
+            }
+        }
+    }
+
+    /// A hash that nothing is known to match, in the form that [`hash`](Self::hash) would give a password of this length.
+    fn decoy(self, long: bool) -> anyhow::Result<PasswordHash> {
+        let salt: [u8; 16] = crypto::random_bytes();
+        let output: [u8; ARGON2_OUTPUT] = crypto::random_bytes();
+        let digest = BCRYPT_BASE64.encode(&output[..23]);
+        match self {
+            Self::Bcrypt { cost } if long => Ok(bcrypt_sha256_text(cost, salt, &digest)),
+            Self::Bcrypt { cost } => Ok(bcrypt_text(cost, salt, &digest)),
+            Self::Argon2id {
+                memory_kib,
+                iterations,
+                parallelism,
+            } => {
+                let params = argon2_params(memory_kib, iterations, parallelism, ARGON2_OUTPUT)
+                    .map_err(|reason| anyhow!(reason))?;
+                Ok(argon2id_text(&params, &salt, &output))
+            }
+        }
+    }
+}
+
+/// A stored password hash: modular-crypt or PHC text. Not shown in logs, because who has it can guess at leisure.
+#[derive(Clone)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes a text from the database or from an import. It is not looked at before somebody signs in; one that cannot be
+    /// read then matches nothing.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, to store it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// Whether a password was the right one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It was.
+    Match {
+        /// [`Hasher::hash`] would write another format or other parameters now: hash the password again and store that.
+        outdated: bool,
+    },
+    /// It was not, or there is no readable hash to compare it with.
+    NoMatch,
+}
+
+/// A stored hash, taken apart.
+enum Stored<'a> {
+    Bcrypt {
+        current_version: bool,
+        cost: u32,
+        salt: [u8; 16],
+        digest: &'a str,
+    },
+    BcryptSha256 {
+        version: u8,
+        cost: u32,
+        salt_text: &'a str,
+        salt: [u8; 16],
+        digest: &'a str,
+    },
+    Argon2id {
+        params: Params,
+        salt: phc::Salt,
+        output: phc::Output,
+    },
+}
+
+impl<'a> Stored<'a> {
+    /// Reads a stored hash; `Err` says why it will not be computed, in words fit for a log.
+    fn parse(text: &'a str) -> Result<Self, &'static str> {
+        if !text.is_ascii() {
+            return Err("it is not ASCII");
+        }
+        if let Some(rest) = text.strip_prefix("$bcrypt-sha256$") {
+            let (version, rest) = match rest.strip_prefix("v=2,t=2b,r=") {
+                Some(rest) => (2, rest),
+                None => (
+                    1,
+                    rest.strip_prefix("2b,")
+                        .or_else(|| rest.strip_prefix("2a,"))
+                        .ok_or("its version is unknown")?,
+                ),
+            };
+            let (cost, rest) = rest.split_once('$').ok_or("it is cut short")?;
+            let (salt_text, digest) = rest.split_once('$').ok_or("it is cut short")?;
+            let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt_text)?);
+            check_digest(digest)?;
+            return Ok(Self::BcryptSha256 {
+                version,
+                cost,
+                salt_text,
+                salt,
+                digest,
+            });
+        }
+        if text.starts_with("$argon2id$") {
+            let hash = phc::PasswordHash::new(text).map_err(|_| "it is not in the PHC format")?;
+            if hash.version != Some(19) {
+                return Err("its Argon2 version is not 19");
+            }
+            let params = Params::try_from(&hash).map_err(|_| "its parameters are not Argon2's")?;
+            let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
+                return Err("it is cut short");
+            };
+            argon2_params(params.m_cost(), params.t_cost(), params.p_cost(), output.len())?;
+            return Ok(Self::Argon2id { params, salt, output });
+        }
+        let (current_version, rest) = match text.get(..4) {
+            Some("$2b$") => (true, &text[4..]),
+            Some("$2a$" | "$2y$") => (false, &text[4..]),
+            _ => return Err("its format is unknown"),
+        };
+        let (cost, rest) = rest.split_once('$').ok_or("it is cut short")?;
+        let (salt, digest) = rest.split_at_checked(BCRYPT_SALT).ok_or("it is cut short")?;
+        let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt)?);
+        check_digest(digest)?;
+        Ok(Self::Bcrypt {
+            current_version,
+            cost,
+            salt,
+            digest,
+        })
+    }
+
+    /// Computes the password's hash under this one's parameters and compares, in time that does not depend on where they
+    /// differ.
+    fn matches(&self, password: &[u8]) -> anyhow::Result<bool> {
+        match self {
+            Self::Bcrypt {
+                cost, salt, digest, ..
+            } => {
+                let computed = bcrypt_digest(password, *cost, *salt)?;
+                Ok(crypto::equal(computed.as_bytes(), digest.as_bytes()))
+            }
+            Self::BcryptSha256 {
+                version,
+                cost,
+                salt_text,
+                salt,
+                digest,
+            } => {
+                let key = bcrypt_sha256_key(*version, salt_text, password);
+                let computed = bcrypt_digest(key.as_bytes(), *cost, *salt)?;
+                Ok(crypto::equal(computed.as_bytes(), digest.as_bytes()))
+            }
+            Self::Argon2id { params, salt, output } => {
+                let computed = argon2id(password, params, salt)?;
+                Ok(crypto::equal(&computed, output.as_bytes()))
+            }
+        }
+    }
+
+    /// Whether `scheme` would write the hash of this password in another format or with other parameters.
+    fn is_outdated(&self, scheme: Scheme, password: &[u8]) -> bool {
+        let long = password.len() > PLAIN_BYTES;
+        match (self, scheme) {
+            (
+                Self::Bcrypt {
+                    current_version,
+                    cost,
+                    ..
+                },
+                Scheme::Bcrypt { cost: wanted },
+            ) => !*current_version || long || *cost != wanted,
+            (Self::BcryptSha256 { version, cost, .. }, Scheme::Bcrypt { cost: wanted }) => {
+                *version != 2 || !long || *cost != wanted
+            }
+            (
+                Self::Argon2id { params, salt, output },
+                Scheme::Argon2id {
+                    memory_kib,
+                    iterations,
+                    parallelism,
+                },
+            ) => {
+                (params.m_cost(), params.t_cost(), params.p_cost()) != (memory_kib, iterations, parallelism)
+                    || salt.len() < 16
+                    || output.len() < ARGON2_OUTPUT
+            }
+            _ => true,
+        }
+    }
+}
+
+fn bcrypt_cost(text: &str) -> Result<u32, &'static str> {
+    if !(1..=2).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("its cost is not a number of two digits");
+    }
+    match text.parse() {
+        Ok(cost) if cost > BCRYPT_MAX_COST => Err("its cost is above what is computed here"),
+        Ok(cost) if cost >= BCRYPT_MIN_COST => Ok(cost),
+        _ => Err("its cost is below bcrypt's lowest"),
+    }
+}
+
+fn bcrypt_salt(text: &str) -> Result<[u8; 16], &'static str> {
+    if text.len() != BCRYPT_SALT {
+        return Err("its salt does not have 22 characters");
+    }
+    let salt = BCRYPT_BASE64
+        .decode(text)
+        .map_err(|_| "its salt is not in bcrypt's base64")?;
+    salt.try_into().map_err(|_| "its salt does not have 16 bytes")
+}
+
+fn check_digest(text: &str) -> Result<(), &'static str> {
+    if text.len() == BCRYPT_DIGEST {
+        Ok(())
+    } else {
+        Err("its digest does not have 31 characters")
+    }
+}
+
+/// Argon2id's parameters, if they are ones that this program is willing to compute.
+fn argon2_params(
+    memory_kib: u32,
+    iterations: u32,
+    parallelism: u32,
+    output: usize,
+) -> Result<Params, &'static str> {
+    let work = u64::from(memory_kib) * u64::from(iterations);
+    if memory_kib > ARGON2_MAX_MEMORY_KIB
+        || work > ARGON2_MAX_WORK_KIB
+        || parallelism > ARGON2_MAX_PARALLELISM
+    {
+        return Err("its cost is above what is computed here");
+    }
+    Params::new(memory_kib, iterations, parallelism, Some(output))
+        .map_err(|_| "its parameters are not Argon2's")
+}
+
+/// bcrypt's digest of the first 72 bytes, in bcrypt's base64.
+fn bcrypt_digest(key: &[u8], cost: u32, salt: [u8; 16]) -> anyhow::Result<String> {
+    let text = bcrypt::hash_with_salt(key, cost, salt)?.format_for_version(bcrypt::Version::TwoB);
+    let start = text
+        .len()
+        .checked_sub(BCRYPT_DIGEST)
+        .context("bcrypt gave a text too short")?;
+    Ok(text[start..].to_owned())
+}
+
+/// What passlib's `bcrypt_sha256` gives to bcrypt instead of the password: 44 characters that depend on all of it. The key of
+/// version 2 is the salt as it is written, so that a plain SHA-256 of the password, leaked elsewhere, is of no use.
+fn bcrypt_sha256_key(version: u8, salt_text: &str, password: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(if version == 1 {
+        STANDARD.encode(digest::digest(&digest::SHA256, password))
+    } else {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, salt_text.as_bytes());
+        STANDARD.encode(hmac::sign(&key, password))
+    })
+}
+
+fn argon2id(password: &[u8], params: &Params, salt: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let mut output = Zeroizing::new(vec![0; params.output_len().unwrap_or(ARGON2_OUTPUT)]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into(password, salt, &mut output)
+        .map_err(|e| anyhow!("argon2id: {e}"))?;
+    Ok(output)
+}
+
+fn bcrypt_text(cost: u32, salt: [u8; 16], digest: &str) -> PasswordHash {
+    PasswordHash(format!("$2b${cost:02}${}{digest}", BCRYPT_BASE64.encode(salt)))
+}
+
+fn bcrypt_sha256_text(cost: u32, salt: [u8; 16], digest: &str) -> PasswordHash {
+    PasswordHash(format!(
+        "$bcrypt-sha256$v=2,t=2b,r={cost}${}${digest}",
+        BCRYPT_BASE64.encode(salt)
+    ))
+}
+
+fn argon2id_text(params: &Params, salt: &[u8], output: &[u8]) -> PasswordHash {
+    PasswordHash(format!(
+        "$argon2id$v=19$m={},t={},p={}${}${}",
+        params.m_cost(),
+        params.t_cost(),
+        params.p_cost(),
+        STANDARD_NO_PAD.encode(salt),
+        STANDARD_NO_PAD.encode(output)
+    ))
+}
+
+/// How many threads hash, how many callers may wait, and what is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HasherConfig {
+    /// Worker threads, at least 1. More than there are cores gain nothing and slow down everything else.
+    pub threads: usize,
+    /// Waiting jobs per thread.
+    pub queue: usize,
+    /// How new passwords are hashed.
+    pub scheme: Scheme,
+}
+
+/// What the pool is doing and has done since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HasherStats {
+    /// Worker threads.
+    pub threads: usize,
+    /// The most jobs that may wait.
+    pub capacity: usize,
+    /// Jobs that wait now.
+    pub queued: usize,
+    /// Jobs that are computed now.
+    pub running: usize,
+    /// Callers turned away because the queue was full.
+    pub shed_total: u64,
+    /// Jobs computed, failed ones included.
+    pub done_total: u64,
+    /// Jobs skipped because their caller had gone.
+    pub skipped_total: u64,
+    /// Time that threads spent computing.
+    pub busy_total: Duration,
+}
+
+/// The way to the pool. Clones share it; its threads end when the last one is dropped.
+#[derive(Clone)]
+pub struct Hasher(Arc<Handle>);
+
+impl Hasher {
+    /// Starts the threads, named `hash-0` and so on.
+    ///
+    /// Fails if the parameters are not computable (see [`Scheme`]), there are no threads, or the system gives none.
+    pub fn new(config: HasherConfig) -> Result<Self, Error> {
+        Self::start(config).map_err(Error::Internal)
+    }
+
+    fn start(config: HasherConfig) -> anyhow::Result<Self> {
+        let HasherConfig {
+            threads,
+            queue,
+            scheme,
+        } = config;
+        ensure!(threads > 0, "the password hasher needs at least one thread");
+        scheme.check()?;
+        let pool = Arc::new(Pool {
+            scheme,
+            decoy: scheme.decoy(false)?,
+            long_decoy: scheme.decoy(true)?,
+            threads,
+            capacity: threads.saturating_mul(queue),
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        // From here on, an early return drops the handle, which ends the threads started so far.
+        let hasher = Self(Arc::new(Handle(Arc::clone(&pool))));
+        for number in 0..threads {
+            let pool = Arc::clone(&pool);
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || pool.work())
+                .context("cannot start a thread of the password hasher")?;
+        }
+        Ok(hasher)
+    }
+
+    /// Hashes a password for storing.
+    ///
+    /// Refuses with [`Error::Overloaded`] at once when too many wait already. If the caller drops the future before the
+    /// computation began, it does not happen.
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
+        let Answer::Hash(hash) = self.submit(password, Task::Hash).await? else {
+            return Err(Error::Internal(anyhow!("the hasher answered another question")));
+        };
+        Ok(hash)
+    }
+
+    /// Compares a password with a stored hash. With none, or one that cannot be read, the work is that of a comparison under
+    /// the configured scheme, so that the time does not tell whether there is an account.
+    ///
+    /// A wrong password takes as long for an imported bcrypt hash of lower cost. For a hash of another scheme than the
+    /// configured one, or of higher cost, the time differs until its owner has signed in once.
+    ///
+    /// Refuses as [`hash`](Self::hash) does.
+    pub async fn verify(&self, password: Password, stored: Option<PasswordHash>) -> Result<Verdict, Error> {
+        let Answer::Verdict(verdict) = self.submit(password, Task::Verify(stored)).await? else {
+            return Err(Error::Internal(anyhow!("the hasher answered another question")));
+        };
+        Ok(verdict)
+    }
+
+    /// Figures for the metrics.
+    pub fn stats(&self) -> HasherStats {
+        let pool = &self.0.0;
+        let state = pool.lock();
+        HasherStats {
+            threads: pool.threads,
+            capacity: pool.capacity,
+            queued: state.waiting.len(),
+            running: state.running,
+            shed_total: state.shed_total,
+            done_total: state.done_total,
+            skipped_total: state.skipped_total,
+            busy_total: state.busy_total,
+        }
+    }
+
+    async fn submit(&self, password: Password, task: Task) -> Result<Answer, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.0.enqueue(Job {
+            password,
+            task,
+            reply,
+        })?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::Internal(anyhow!("the password hasher has ended"))))
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher")
+            .field("scheme", &self.0.0.scheme)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// Ends the pool when the last [`Hasher`] goes. The threads hold the pool, not this.
+struct Handle(Arc<Pool>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut state = self.0.lock();
+            state.closed = true;
+            std::mem::take(&mut state.waiting)
+        };
+        self.0.wake.notify_all();
+        drop(waiting);
+    }
+}
+
+struct Pool {
+    scheme: Scheme,
+    /// What passwords of up to 72 bytes are compared with when there is nothing else.
+    decoy: PasswordHash,
+    /// The same for longer ones.
+    long_decoy: PasswordHash,
+    threads: usize,
+    capacity: usize,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    running: usize,
+    closed: bool,
+    shed_total: u64,
+    done_total: u64,
+    skipped_total: u64,
+    busy_total: Duration,
+    /// Of the last jobs, the latest weighing most.
+    mean: Duration,
+}
+
+struct Job {
+    password: Password,
+    task: Task,
+    reply: oneshot::Sender<Result<Answer, Error>>,
+}
+
+enum Task {
+    Hash,
+    Verify(Option<PasswordHash>),
+    #[cfg(test)]
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+enum Answer {
+    Hash(PasswordHash),
+    Verdict(Verdict),
+    #[cfg(test)]
+    Called,
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock, so a poisoned one is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a job in, or turns it away.
+    fn enqueue(&self, job: Job) -> Result<(), Error> {
+        let limit = self.threads.saturating_add(self.capacity);
+        let mut state = self.lock();
+        if state.waiting.len() + state.running >= limit {
+            // Callers that have gone must not keep others out.
+            let before = state.waiting.len();
+            state.waiting.retain(|job| !job.reply.is_closed());
+            state.skipped_total += (before - state.waiting.len()) as u64;
+        }
+        if state.waiting.len() + state.running >= limit {
+            state.shed_total += 1;
+            let retry_after = retry_after(state.mean, state.waiting.len(), self.threads);
+            return Err(Error::Overloaded { retry_after });
+        }
+        state.waiting.push_back(job);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// The life of a thread.
+    fn work(&self) {
+        while let Some(Job {
+            password,
+            task,
+            reply,
+        }) = self.next()
+        {
+            let started = Instant::now();
+            let answer = catch_unwind(AssertUnwindSafe(|| self.answer(&password, task)));
+            let took = started.elapsed();
+            drop(password);
+            {
+                let mut state = self.lock();
+                state.running -= 1;
+                state.done_total += 1;
+                state.busy_total += took;
+                state.mean = if state.mean.is_zero() {
+                    took
+                } else {
+                    (state.mean * 7 + took) / 8
+                };
+            }
+            let answer = answer.unwrap_or_else(|_| Err(anyhow!("a password computation panicked")));
+            // The caller may have gone meanwhile; then nobody wants to know.
+            let _ = reply.send(answer.map_err(Error::Internal));
+        }
+    }
+
+    /// Waits for a job whose caller is still there; `None` when the pool ends.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            match state.waiting.pop_front() {
+                Some(job) if job.reply.is_closed() => state.skipped_total += 1,
+                Some(job) => {
+                    state.running += 1;
+                    return Some(job);
+                }
+                None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// The one place where jobs become computations.
+    fn answer(&self, password: &Password, task: Task) -> anyhow::Result<Answer> {
+        match task {
+            Task::Hash => self.scheme.hash(password.as_bytes()).map(Answer::Hash),
+            Task::Verify(stored) => self.verify(password.as_bytes(), stored).map(Answer::Verdict),
+            #[cfg(test)]
+            Task::Call(call) => {
+                call();
+                Ok(Answer::Called)
+            }
+        }
+    }
+
+    fn verify(&self, password: &[u8], stored: Option<PasswordHash>) -> anyhow::Result<Verdict> {
+        let Some(stored) = stored else {
+            return self.work_in_vain(password);
+        };
+        let stored = match Stored::parse(stored.as_str()) {
+            Ok(stored) => stored,
+            Err(reason) => {
+                tracing::warn!(reason, "a stored password hash cannot be verified");
+                return self.work_in_vain(password);
+            }
+        };
+        if stored.matches(password)? {
+            return Ok(Verdict::Match {
+                outdated: stored.is_outdated(self.scheme, password),
+            });
+        }
+        // Costs c, c + 1, … C - 1 on top of c add up to C exactly, since each doubles the rounds.
+        if let (
+            Stored::Bcrypt { cost, .. } | Stored::BcryptSha256 { cost, .. },
+            Scheme::Bcrypt { cost: wanted },
+        ) = (&stored, self.scheme)
+        {
+            for cost in *cost..wanted {
+                std::hint::black_box(bcrypt_digest(password, cost, [0; 16])?);
+            }
+        }
+        Ok(Verdict::NoMatch)
+    }
+
+    /// What a comparison costs, for nothing.
+    fn work_in_vain(&self, password: &[u8]) -> anyhow::Result<Verdict> {
+        let decoy = if password.len() > PLAIN_BYTES {
+            &self.long_decoy
+        } else {
+            &self.decoy
+        };
+        match Stored::parse(decoy.as_str()) {
+            Ok(decoy) => {
+                std::hint::black_box(decoy.matches(password)?);
+            }
+            Err(reason) => bail!("the decoy cannot be verified: {reason}"),
+        }
+        Ok(Verdict::NoMatch)
+    }
+}
+
+/// When a queue of this length is likely to have been worked off, in whole seconds, at least one.
+fn retry_after(mean: Duration, waiting: usize, threads: usize) -> Duration {
+    let rounds = u32::try_from(waiting.div_ceil(threads.max(1))).unwrap_or(u32::MAX);
+    let wait = mean.saturating_mul(rounds).min(MAX_RETRY_AFTER);
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
+    const ARGON2ID: Scheme = Scheme::Argon2id {
+        memory_kib: 64,
+        iterations: 1,
+        parallelism: 1,
+    };
+
+    /// Made with passlib 1.7.4 over bcrypt 4.0.1: the password, then its `bcrypt`, `bcrypt_sha256`, and version 1 of that.
+    fn passlib_vectors() -> Vec<(String, [&'static str; 3])> {
+        vec![
+            (
+                "correct horse".to_owned(),
+                [
+                    "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$DDZkjU09Vim05Ait7x7R.JfuHDNAppu",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$fm19hcnOB5jVIa57e1DmQZ/XByRYI72",
+                ],
+            ),
+            (
+                "a".repeat(71),
+                [
+                    "$2b$04$abcdefghijklmnopqrstuuMCu.k1vM/ywQwiONaEn3oEMlZoCVBd6",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$4keXnBSETrAPgpspNEoIIDwOTcTL8iW",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$AYZaFSX4jbY5MhlansBj.ilC.t.eF7i",
+                ],
+            ),
+            (
+                "a".repeat(71) + "b",
+                [
+                    "$2b$04$abcdefghijklmnopqrstuuOamT/wNYAA2T3dwK/uVZX5KdYiWAze2",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$Cg.lLj3M6k/GQMOnvoYCdAOxNXB8S5.",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$2sSHkxNtuMxgYDh3T3pguu4LcbE4WXC",
+                ],
+            ),
+            (
+                "a".repeat(72) + "c",
+                [
+                    "$2b$04$abcdefghijklmnopqrstuuBzzIgyKkz7xMWYSzkIjUSnxEQFQ0WNe",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$SpUQNNt4rloFzed7QNzsoRK0ehacAfu",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$WM2qiA9bgpfM6RV1xENZlRNPT73dGji",
+                ],
+            ),
+            (
+                "0123456789".repeat(20),
+                [
+                    "$2b$04$abcdefghijklmnopqrstuum2G75IXDN/xsgbNa/hCiPSKyIHQd70S",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$fpV4TecfxiO2YYW3GQxin9pUTyWXvbS",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$GzkzJKROmDFHX2FPBaIW7mFdLCmRaTe",
+                ],
+            ),
+            (
+                "كلمة السر الطويلة".to_owned(),
+                [
+                    "$2b$04$abcdefghijklmnopqrstuuub.pXwoLnFFpt1l237ye17r8GCqvXI6",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$3Zz0EkHCR04nPCPc.FyhVak2dqmj446",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$fMELa3ejEPLjsedXhbLTS/0gFm6nbZ2",
+                ],
+            ),
+            (
+                "كلمة المرور الطويلة جدا التي لا ينساها صاحبها أبدا".to_owned(),
+                [
+                    "$2b$04$abcdefghijklmnopqrstuumXDeVnNnrE2I5DGBhVzLvMUyDDorkl2",
+                    "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$9gttRCO/UWzaWeQPe6B2nD8G/ezswdq",
+                    "$bcrypt-sha256$2b,4$abcdefghijklmnopqrstuu$oQ1dcjK9FUJE6ZhAkPDCAFSV8Ank4OC",
+                ],
+            ),
+        ]
+    }
+
+    fn password(text: &str) -> Password {
+        Password::parse(text).unwrap()
+    }
+
+    fn hasher(scheme: Scheme) -> Hasher {
+        Hasher::new(HasherConfig {
+            threads: 1,
+            queue: 2,
+            scheme,
+        })
+        .unwrap()
+    }
+
+    async fn check(hasher: &Hasher, text: &str, stored: &str) -> Verdict {
+        hasher
+            .verify(password(text), Some(PasswordHash::from_stored(stored.to_owned())))
+            .await
+            .unwrap()
+    }
+
+    /// Holds the only worker until the returned sender is dropped.
+    fn block(hasher: &Hasher) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel::<()>();
+        let (started, running) = mpsc::channel();
+        let (reply, answer) = oneshot::channel();
+        let call = move || {
+            started.send(()).unwrap();
+            let _ = held.recv();
+        };
+        hasher
+            .0
+            .0
+            .enqueue(Job {
+                password: password("x"),
+                task: Task::Call(Box::new(call)),
+                reply,
+            })
+            .map_err(|_| "full")
+            .unwrap();
+        running.recv().unwrap();
+        // Kept open so that the job counts as wanted.
+        std::mem::forget(answer);
+        release
+    }
+
+    /// Lets a future take its first step, which puts its job into the queue.
+    fn step<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn hashes_of_passlib_are_verified() {
+        let hasher = hasher(BCRYPT);
+        for (text, [plain, second, first]) in passlib_vectors() {
+            let long = text.len() > 72;
+            assert_eq!(
+                check(&hasher, &text, plain).await,
+                Verdict::Match { outdated: long },
+                "{plain}"
+            );
+            assert_eq!(
+                check(&hasher, &text, second).await,
+                Verdict::Match { outdated: !long },
+                "{second}"
+            );
+            assert_eq!(
+                check(&hasher, &text, first).await,
+                Verdict::Match { outdated: true },
+                "{first}"
+            );
+            let other = format!("X{}", text.chars().skip(1).collect::<String>());
+            for stored in [plain, second, first] {
+                assert_eq!(check(&hasher, &other, stored).await, Verdict::NoMatch, "{stored}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_byte_up_to_the_last_counts() {
+        for scheme in [BCRYPT, ARGON2ID] {
+            let hasher = hasher(scheme);
+            for length in [1, 55, 56, 71, 72, 73, 200, 1024] {
+                let text = "a".repeat(length);
+                let hash = hasher.hash(password(&text)).await.unwrap();
+                assert_eq!(
+                    check(&hasher, &text, hash.as_str()).await,
+                    Verdict::Match { outdated: false }
+                );
+                let other = format!("{}b", &text[1..]);
+                assert_eq!(
+                    check(&hasher, &other, hash.as_str()).await,
+                    Verdict::NoMatch,
+                    "{length}"
+                );
+                if length < 1024 {
+                    // What fills bcrypt whole cannot be told from an imported hash that was cut there.
+                    let cut = length == 72 && scheme == BCRYPT && PLAIN_BYTES == 72;
+                    let expected = if cut {
+                        Verdict::Match { outdated: true }
+                    } else {
+                        Verdict::NoMatch
+                    };
+                    assert_eq!(
+                        check(&hasher, &format!("{text}a"), hash.as_str()).await,
+                        expected,
+                        "{length}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn formats_are_those_that_other_programs_read() {
+        let bcrypt = hasher(BCRYPT);
+        let short = bcrypt.hash(password("short")).await.unwrap();
+        assert!(
+            short.as_str().starts_with("$2b$04$") && short.as_str().len() == 60,
+            "{}",
+            short.as_str()
+        );
+        let long = bcrypt.hash(password(&"x".repeat(73))).await.unwrap();
+        let parts: Vec<&str> = long.as_str().split('$').collect();
+        assert_eq!(parts[..3], ["", "bcrypt-sha256", "v=2,t=2b,r=4"]);
+        assert_eq!((parts[3].len(), parts[4].len(), parts.len()), (22, 31, 5));
+        assert!(parts[3].ends_with(['.', 'O', 'e', 'u']), "padding bits are zero");
+        let argon2id = hasher(ARGON2ID).hash(password("short")).await.unwrap();
+        assert!(
+            argon2id.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"),
+            "{}",
+            argon2id.as_str()
+        );
+        assert_ne!(
+            short.as_str(),
+            bcrypt.hash(password("short")).await.unwrap().as_str()
+        );
+        assert_eq!(format!("{short:?}"), "PasswordHash(…)");
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_would_be_written_otherwise_is_outdated() {
+        let bcrypt = hasher(BCRYPT);
+        let costlier = hasher(Scheme::Bcrypt { cost: 5 });
+        let argon2id = hasher(ARGON2ID);
+        let memory = hasher(Scheme::Argon2id {
+            memory_kib: 128,
+            iterations: 1,
+            parallelism: 1,
+        });
+        let text = "correct horse";
+        let hashers = [&bcrypt, &costlier, &argon2id, &memory];
+        for (i, writer) in hashers.iter().enumerate() {
+            let hash = writer.hash(password(text)).await.unwrap();
+            for (j, reader) in hashers.iter().enumerate() {
+                assert_eq!(
+                    check(reader, text, hash.as_str()).await,
+                    Verdict::Match { outdated: i != j },
+                    "{i} {j}"
+                );
+                assert_eq!(
+                    check(reader, "wrong", hash.as_str()).await,
+                    Verdict::NoMatch,
+                    "{i} {j}"
+                );
+            }
+        }
+        for old in [
+            "$2a$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+        ] {
+            assert_eq!(check(&bcrypt, text, old).await, Verdict::Match { outdated: true });
+        }
+        let broken = "$2x$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
+        assert_eq!(check(&bcrypt, text, broken).await, Verdict::NoMatch);
+        // The last character of a salt carries four bits that do not count; "v" has them set.
+        let padded = "$2b$04$abcdefghijklmnopqrstuvjydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
+        assert_eq!(
+            check(&bcrypt, text, padded).await,
+            Verdict::Match { outdated: false }
+        );
+    }
+
+    #[tokio::test]
+    async fn argon2id_of_other_programs_is_verified() {
+        // Made with argon2-cffi over the reference implementation.
+        let hasher = hasher(ARGON2ID);
+        let same =
+            "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA";
+        let other =
+            "$argon2id$v=19$m=128,t=2,p=2$MDEyMzQ1Njc4OWFiY2RlZg$BbBHUSlDWVd9h+UTYwOokLoVfsJBOmISJQP+UYTSazA";
+        assert_eq!(
+            check(&hasher, "correct horse", same).await,
+            Verdict::Match { outdated: false }
+        );
+        assert_eq!(
+            check(&hasher, "correct horse", other).await,
+            Verdict::Match { outdated: true }
+        );
+        assert_eq!(check(&hasher, "correct house", same).await, Verdict::NoMatch);
+    }
+
+    #[tokio::test]
+    async fn nothing_and_nonsense_match_nothing() {
+        let good = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
+        let second = "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$DDZkjU09Vim05Ait7x7R.JfuHDNAppu";
+        let argon =
+            "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA";
+        let hasher = hasher(BCRYPT);
+        for text in ["correct horse".to_owned(), "x".repeat(200)] {
+            assert_eq!(
+                hasher.verify(password(&text), None).await.unwrap(),
+                Verdict::NoMatch
+            );
+        }
+        for whole in [good, second, argon] {
+            for end in 0..whole.len() {
+                assert_eq!(
+                    check(&hasher, "correct horse", &whole[..end]).await,
+                    Verdict::NoMatch,
+                    "{}",
+                    &whole[..end]
+                );
+            }
+        }
+        for stored in [
+            "!",
+            "*",
+            "\u{0}",
+            "correct horse",
+            "$2b$",
+            "$2b$+4$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            "$2b$03$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            "$2b$17$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            "$2b$31$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQcé",
+            "$2b$04$abcdefghijklmnopqrst!ujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            "$bcrypt-sha256$v=2,t=2b,r=31$abcdefghijklmnopqrstuu$DDZkjU09Vim05Ait7x7R.JfuHDNAppu",
+            "$bcrypt-sha256$v=3,t=2b,r=4$abcdefghijklmnopqrstuu$DDZkjU09Vim05Ait7x7R.JfuHDNAppu",
+            "$argon2id$v=19$m=1048577,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA",
+            "$argon2id$v=19$m=4294967295,t=4294967295,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA",
+            "$argon2id$v=19$m=64,t=100000000,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA",
+            "$argon2id$v=19$m=64,t=0,p=0$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA",
+            "$argon2i$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA",
+        ] {
+            assert_eq!(
+                check(&hasher, "correct horse", stored).await,
+                Verdict::NoMatch,
+                "{stored}"
+            );
+        }
+    }
+
+    #[test]
+    fn decoys_are_as_costly_as_what_is_written() {
+        for scheme in [BCRYPT, ARGON2ID] {
+            for text in ["short".to_owned(), "x".repeat(73)] {
+                let decoy = scheme.decoy(text.len() > 72).unwrap();
+                let decoy = Stored::parse(decoy.as_str()).map_err(str::to_owned).unwrap();
+                assert!(!decoy.is_outdated(scheme, text.as_bytes()));
+                assert!(!decoy.matches(text.as_bytes()).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_out_of_bounds_do_not_start() {
+        for scheme in [
+            Scheme::Bcrypt { cost: 3 },
+            Scheme::Bcrypt { cost: 17 },
+            Scheme::Argon2id {
+                memory_kib: 7,
+                iterations: 1,
+                parallelism: 1,
+            },
+            Scheme::Argon2id {
+                memory_kib: 64,
+                iterations: 0,
+                parallelism: 1,
+            },
+            Scheme::Argon2id {
+                memory_kib: 64,
+                iterations: 1,
+                parallelism: 0,
+            },
+            Scheme::Argon2id {
+                memory_kib: u32::MAX,
+                iterations: 1,
+                parallelism: 1,
+            },
+        ] {
+            assert!(
+                Hasher::new(HasherConfig {
+                    threads: 1,
+                    queue: 1,
+                    scheme
+                })
+                .is_err(),
+                "{scheme:?}"
+            );
+        }
+        assert!(
+            Hasher::new(HasherConfig {
+                threads: 0,
+                queue: 1,
+                scheme: BCRYPT
+            })
+            .is_err()
+        );
+        Scheme::DEFAULT_BCRYPT.check().unwrap();
+        Scheme::DEFAULT_ARGON2ID.check().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_callers_away_at_once() {
+        let hasher = hasher(BCRYPT);
+        let release = block(&hasher);
+        let mut first = pin!(hasher.hash(password("first")));
+        let mut second = pin!(hasher.hash(password("second")));
+        assert!(!step(first.as_mut()) && !step(second.as_mut()));
+        assert_eq!((hasher.stats().queued, hasher.stats().running), (2, 1));
+        match hasher.hash(password("third")).await {
+            Err(Error::Overloaded { retry_after }) => assert!(retry_after >= Duration::from_secs(1)),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(hasher.stats().shed_total, 1);
+        drop(release);
+        first.await.unwrap();
+        second.await.unwrap();
+        let stats = hasher.stats();
+        assert_eq!(
+            (stats.queued, stats.running, stats.done_total, stats.shed_total),
+            (0, 0, 3, 1)
+        );
+        assert!(stats.busy_total > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_is_skipped_and_keeps_nobody_out() {
+        let hasher = hasher(BCRYPT);
+        let release = block(&hasher);
+        {
+            let mut first = pin!(hasher.hash(password("first")));
+            let mut second = pin!(hasher.hash(password("second")));
+            assert!(!step(first.as_mut()) && !step(second.as_mut()));
+        }
+        let mut third = pin!(hasher.hash(password("third")));
+        assert!(!step(third.as_mut()));
+        assert_eq!(hasher.stats().queued, 1);
+        {
+            let mut fourth = pin!(hasher.hash(password("fourth")));
+            assert!(!step(fourth.as_mut()));
+        }
+        drop(release);
+        third.await.unwrap();
+        hasher.hash(password("fifth")).await.unwrap();
+        let stats = hasher.stats();
+        assert_eq!((stats.skipped_total, stats.done_total), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_thread_lives_on() {
+        let hasher = hasher(BCRYPT);
+        let failed = hasher
+            .submit(password("x"), Task::Call(Box::new(|| panic!("on purpose"))))
+            .await;
+        assert!(matches!(failed, Err(Error::Internal(_))));
+        hasher.hash(password("after")).await.unwrap();
+        assert_eq!(hasher.stats().done_total, 2);
+    }
+
+    #[tokio::test]
+    async fn threads_are_named_and_end_with_the_last_handle() {
+        let hasher = hasher(BCRYPT);
+        let (name, named) = mpsc::channel();
+        let call = move || name.send(thread::current().name().map(str::to_owned)).unwrap();
+        assert!(matches!(
+            hasher.submit(password("x"), Task::Call(Box::new(call))).await,
+            Ok(Answer::Called)
+        ));
+        assert_eq!(named.recv().unwrap().as_deref(), Some("hash-0"));
+
+        let pool = Arc::downgrade(&hasher.0.0);
+        let clone = hasher.clone();
+        drop(hasher);
+        clone.hash(password("still there")).await.unwrap();
+        drop(clone);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while pool.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "the thread still holds the pool");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn callers_are_told_a_sensible_time() {
+        let mean = Duration::from_millis(250);
+        assert_eq!(retry_after(Duration::ZERO, 0, 1), Duration::from_secs(1));
+        assert_eq!(retry_after(mean, 4, 2), Duration::from_secs(1));
+        assert_eq!(retry_after(mean, 32, 2), Duration::from_secs(4));
+        assert_eq!(retry_after(mean, 33, 2), Duration::from_secs(5));
+        assert_eq!(retry_after(Duration::MAX, usize::MAX, 1), MAX_RETRY_AFTER);
+    }
+
+    proptest! {
+        #[test]
+        fn any_stored_text_is_read_or_refused(
+            text in "\\PC{0,80}|\\$(2[abxy]|bcrypt-sha256|argon2id)\\$[a-z0-9$=,./]{0,80}|\\$argon2id\\$v=19\\$m=[0-9]{1,11},t=[0-9]{1,11},p=[0-9]{1,9}\\$[A-Za-z0-9+/]{0,90}\\$[A-Za-z0-9+/]{0,90}"
+        ) {
+            if let Ok(Stored::Argon2id { params, .. }) = Stored::parse(&text) {
+                prop_assert!(params.m_cost() <= ARGON2_MAX_MEMORY_KIB);
+            }
+        }
+
+        #[test]
+        fn what_is_hashed_matches_itself_alone(text in "\\PC{1,100}", other in "\\PC{1,100}") {
+            let (one, two) = (password(&text), password(&other));
+            prop_assume!(one.as_bytes() != two.as_bytes());
+            for scheme in [BCRYPT, ARGON2ID] {
+                let hash = scheme.hash(one.as_bytes()).unwrap();
+                let stored = Stored::parse(hash.as_str()).map_err(str::to_owned).unwrap();
+                prop_assert!(stored.matches(one.as_bytes()).unwrap());
+                prop_assert!(!stored.is_outdated(scheme, one.as_bytes()));
+                prop_assert!(!stored.matches(two.as_bytes()).unwrap());
+            }
+        }
+    }
+}

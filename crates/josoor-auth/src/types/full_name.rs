@@ -1,4 +1,133 @@
 //! Names.
-/// Placeholder until its module is written.
-#[derive(Debug)]
-pub struct FullName;
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::characters::{is_bidi_control, is_control, is_invisible};
+use crate::error::Invalid;
+
+/// More than this is refused before it is normalised.
+const MAX_INPUT_BYTES: usize = 4096;
+
+/// What a person is called, as one text: names have no parts that hold everywhere. Outer white space is gone and the rest
+/// is in Unicode's composed form (NFC). Arabic joiners (U+200C, U+200D) are part of spelling and stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FullName(String);
+
+impl FullName {
+    /// The most characters (Unicode scalar values) that a name may have.
+    pub const MAX_CHARACTERS: usize = 200;
+
+    /// The most bytes that a name may have in UTF-8.
+    pub const MAX_BYTES: usize = 800;
+
+    /// Reads a name; one that shows nothing is none.
+    ///
+    /// Refuses with `name_too_long`, or with `forbidden_character` for controls, line breaks and controls of the writing
+    /// direction.
+    pub fn parse(text: &str) -> Result<Option<Self>, Invalid> {
+        if text.len() > MAX_INPUT_BYTES {
+            return Err(too_long());
+        }
+        let text = text.trim();
+        if text.chars().any(|c| is_control(c) || is_bidi_control(c)) {
+            return Err(Invalid::new(
+                "forbidden_character",
+                "A name has no control characters, line breaks or controls of the writing direction.",
+            ));
+        }
+        if text.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+            return Ok(None);
+        }
+        let name: String = text.nfc().collect();
+        if name.len() > Self::MAX_BYTES || name.chars().count() > Self::MAX_CHARACTERS {
+            return Err(too_long());
+        }
+        Ok(Some(Self(name)))
+    }
+
+    /// The name. Text of a stranger: escape it wherever it is shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn too_long() -> Invalid {
+    Invalid::new(
+        "name_too_long",
+        "A name has at most 200 characters and 800 bytes.",
+    )
+}
+
+impl fmt::Display for FullName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::FullName;
+
+    fn name(text: &str) -> Option<String> {
+        FullName::parse(text)
+            .unwrap()
+            .map(|name| name.as_str().to_owned())
+    }
+
+    fn code(text: &str) -> &'static str {
+        FullName::parse(text).unwrap_err().code
+    }
+
+    #[test]
+    fn names_are_trimmed_and_composed() {
+        assert_eq!(name("  Ada  Lovelace\n").as_deref(), Some("Ada  Lovelace"));
+        assert_eq!(name("Rene\u{301}e").as_deref(), Some("Renée"));
+        assert_eq!(name("نامه\u{200C}ای").as_deref(), Some("نامه\u{200C}ای"));
+        assert_eq!(name("O'Brien <b>").as_deref(), Some("O'Brien <b>"));
+        for blank in [
+            "",
+            " ",
+            "\t\n",
+            "\u{3000}",
+            "\u{200B}",
+            "\u{200D} \u{200C}",
+            "\u{3164}",
+        ] {
+            assert_eq!(name(blank), None, "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn characters_that_change_how_other_text_reads_are_refused() {
+        for c in [
+            '\0', '\t', '\n', '\r', '\u{1B}', '\u{7F}', '\u{85}', '\u{2028}', '\u{2029}', '\u{61C}',
+            '\u{200E}', '\u{200F}', '\u{202A}', '\u{202E}', '\u{2066}', '\u{2069}',
+        ] {
+            assert_eq!(code(&format!("a{c}b")), "forbidden_character", "{c:?}");
+        }
+        assert_eq!(code("\0"), "forbidden_character");
+    }
+
+    #[test]
+    fn length_is_bounded_in_characters_and_bytes() {
+        assert!(name(&"é".repeat(200)).is_some());
+        assert!(name(&"e\u{301}".repeat(200)).is_some());
+        assert!(name(&"\u{1F600}".repeat(200)).is_some());
+        assert_eq!(code(&"a".repeat(201)), "name_too_long");
+        assert_eq!(code(&"a".repeat(1_000_000)), "name_too_long");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered_and_reading_again_changes_nothing(text in any::<String>()) {
+            if let Ok(Some(first)) = FullName::parse(&text) {
+                prop_assert_eq!(FullName::parse(first.as_str()), Ok(Some(first.clone())));
+                prop_assert!(first.as_str().chars().count() <= FullName::MAX_CHARACTERS);
+            }
+        }
+    }
+}

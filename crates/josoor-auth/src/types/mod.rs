@@ -1,5 +1,6 @@
 //! Values that are parsed once and never seen as raw text again. No I/O in here.
 
+mod characters;
 mod email;
 mod full_name;
 mod ids;
