@@ -203,9 +203,10 @@ struct Redis {
     paused_until: Mutex<Option<Instant>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a program")]
 enum Address {
     Single(redis::Client),
-    Cluster(Box<redis::cluster::ClusterClient>),
+    Cluster(redis::cluster::ClusterClient),
 }
 
 #[derive(Clone)]
@@ -222,8 +223,8 @@ impl Redis {
             "redis" | "rediss" => {
                 Address::Single(redis::Client::open(redis_url).map_err(|_| SetupError::RedisAddress)?)
             }
-            "redis+cluster" => Address::Cluster(Box::new(cluster("redis", rest)?)),
-            "rediss+cluster" => Address::Cluster(Box::new(cluster("rediss", rest)?)),
+            "redis+cluster" => Address::Cluster(cluster("redis", rest)?),
+            "rediss+cluster" => Address::Cluster(cluster("rediss", rest)?),
             "redis+sentinel" | "rediss+sentinel" => return Err(SetupError::RedisSentinel),
             _ => return Err(SetupError::RedisAddress),
         };

@@ -1,0 +1,440 @@
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use josoor_auth_verify::{Claims, CurrentUser, RedisCheck, Refusal, Role, SessionCheck, SetupError};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{NOW, SESSION, claims, header, sign, token, verifier, with};
+
+/// A redis-server of the test's own. It ends with the value.
+struct Server {
+    process: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut process = Command::new("redis-server")
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .arg("--dir")
+            .arg(directory.path())
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("these tests need the program redis-server");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let is_ready = lines.any(|line| line.unwrap().contains("Ready to accept connections"));
+        assert!(is_ready, "redis-server did not start");
+        // Reads on, so that the server never waits for somebody to take its log.
+        std::thread::spawn(move || lines.count());
+        Self {
+            process,
+            port,
+            _directory: directory,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// Answers in the service's place, and counts how often it is asked.
+#[derive(Clone, Default)]
+struct Fallback {
+    asked: Arc<AtomicUsize>,
+}
+
+impl SessionCheck for Fallback {
+    async fn check(&self, _token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(CurrentUser {
+            id: claims.sub,
+            email: "from the service".to_owned(),
+            role: Role::User,
+            session_id: claims.sid,
+        })
+    }
+}
+
+fn read_claims() -> Claims {
+    verifier().verify(&token(), NOW).unwrap()
+}
+
+fn session() -> Value {
+    json!({
+        "user_id": 42, "email": "old@example.org", "role": "user", "login_at": "2026-01-01T00:00:00Z",
+        "expires_at": "2999-01-01T00:00:00Z", "generation": 3,
+    })
+}
+
+fn user() -> Value {
+    json!({"version": 5, "email": "layla@example.org", "role": "admin", "is_active": true, "full_name": null})
+}
+
+struct Bench {
+    server: Server,
+    connection: redis::aio::MultiplexedConnection,
+    fallback: Fallback,
+    check: RedisCheck<Fallback>,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let server = Server::start(&[]);
+        let fallback = Fallback::default();
+        Self {
+            connection: server.connect().await,
+            check: RedisCheck::new(&server.url(), "p:", fallback.clone()).unwrap(),
+            fallback,
+            server,
+        }
+    }
+
+    async fn put(&mut self, session: Option<&str>, user: Option<&str>) {
+        for (key, value) in [
+            (format!("p:session:{SESSION}"), session),
+            ("p:user:42".to_owned(), user),
+        ] {
+            match value {
+                Some(value) => self.connection.set::<_, _, ()>(key, value).await.unwrap(),
+                None => self.connection.del::<_, ()>(key).await.unwrap(),
+            }
+        }
+    }
+
+    async fn outcome(&self) -> Result<CurrentUser, Refusal> {
+        self.check.check(&token(), &read_claims()).await
+    }
+
+    /// Whether the copies, such as they are, are not enough.
+    async fn asks_the_service(&mut self, session: Option<&str>, user: Option<&str>) -> bool {
+        self.put(session, user).await;
+        let before = self.fallback.asked.load(Ordering::SeqCst);
+        let outcome = self.outcome().await;
+        let asked = self.fallback.asked.load(Ordering::SeqCst) > before;
+        assert_eq!(asked, outcome.is_ok_and(|user| user.email == "from the service"));
+        asked
+    }
+}
+
+#[tokio::test]
+async fn two_good_copies_let_in_with_the_users_live_role() {
+    let mut bench = Bench::start().await;
+    bench
+        .put(Some(&session().to_string()), Some(&user().to_string()))
+        .await;
+    let found = bench.outcome().await.unwrap();
+    assert_eq!(
+        (found.id, found.email.as_str(), found.role),
+        (42, "layla@example.org", Role::Admin)
+    );
+    assert_eq!(found.session_id.to_string(), SESSION);
+    let demoted = with(user(), json!({"role": "user", "version": 6}));
+    bench
+        .put(Some(&session().to_string()), Some(&demoted.to_string()))
+        .await;
+    assert_eq!(bench.outcome().await.unwrap().role, Role::User);
+    assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_revoked_session_and_an_inactive_account_are_refused_with_the_reason() {
+    let mut bench = Bench::start().await;
+    for (reason, refusal) in [
+        ("password_changed", Refusal::PasswordChanged),
+        ("refresh_reuse", Refusal::RefreshTokenReused),
+        ("account_deactivated", Refusal::AccountInactive),
+        ("logout", Refusal::SessionRevoked),
+        ("", Refusal::SessionRevoked),
+    ] {
+        let tombstone = json!({"revoked": reason}).to_string();
+        for user in [Some(user().to_string()), None] {
+            bench.put(Some(&tombstone), user.as_deref()).await;
+            assert_eq!(bench.outcome().await, Err(refusal), "{reason}");
+        }
+    }
+    let inactive = with(user(), json!({"is_active": false}));
+    bench
+        .put(Some(&session().to_string()), Some(&inactive.to_string()))
+        .await;
+    assert_eq!(bench.outcome().await, Err(Refusal::AccountInactive));
+    let foreign = with(session(), json!({"user_id": 43}));
+    bench
+        .put(Some(&foreign.to_string()), Some(&user().to_string()))
+        .await;
+    assert_eq!(bench.outcome().await, Err(Refusal::TokenInvalid));
+    assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn copies_that_are_missing_or_unreadable_or_old_are_no_answer() {
+    let mut bench = Bench::start().await;
+    let (session, user) = (session(), user());
+    let (good_session, good_user) = (session.to_string(), user.to_string());
+    assert!(
+        !bench
+            .asks_the_service(Some(&good_session), Some(&good_user))
+            .await
+    );
+    assert!(bench.asks_the_service(None, None).await);
+    assert!(bench.asks_the_service(None, Some(&good_user)).await);
+    assert!(bench.asks_the_service(Some(&good_session), None).await);
+    for broken in [
+        "",
+        "null",
+        "[]",
+        "{",
+        "{}",
+        "\u{0}",
+        r#"{"revoked":null}"#,
+        r#"{"revoked":true}"#,
+    ] {
+        assert!(
+            bench.asks_the_service(Some(broken), Some(&good_user)).await,
+            "session {broken}"
+        );
+        if !broken.contains("revoked") {
+            assert!(
+                bench.asks_the_service(Some(&good_session), Some(broken)).await,
+                "user {broken}"
+            );
+        }
+    }
+    for change in [
+        json!({"expires_at": "2020-01-01T00:00:00Z"}),
+        json!({"expires_at": 4_000_000_000_u64}),
+        json!({"expires_at": "soon"}),
+        json!({"expires_at": null}),
+        json!({"user_id": "42"}),
+        json!({"user_id": null}),
+    ] {
+        let changed = with(session.clone(), change.clone()).to_string();
+        assert!(
+            bench.asks_the_service(Some(&changed), Some(&good_user)).await,
+            "{change}"
+        );
+    }
+    for change in [
+        json!({"role": "owner"}),
+        json!({"role": null}),
+        json!({"is_active": null}),
+        json!({"is_active": 1}),
+        json!({"email": null}),
+    ] {
+        let changed = with(user.clone(), change.clone()).to_string();
+        assert!(
+            bench.asks_the_service(Some(&good_session), Some(&changed)).await,
+            "{change}"
+        );
+    }
+    let doubled = good_user.replacen('{', r#"{"role":"user","#, 1);
+    assert!(bench.asks_the_service(Some(&good_session), Some(&doubled)).await);
+}
+
+#[tokio::test]
+async fn the_first_use_of_a_generation_is_published_once() {
+    let mut bench = Bench::start().await;
+    let client = redis::Client::open(bench.server.url()).unwrap();
+    let mut listener = client.get_async_pubsub().await.unwrap();
+    listener.subscribe("p:josoor-auth:invalidate").await.unwrap();
+    let mut messages = listener.on_message();
+    bench
+        .put(Some(&session().to_string()), Some(&user().to_string()))
+        .await;
+    for generation in [3, 3, 2, 3, 4, 4] {
+        let token = sign(&header(), &with(claims(), json!({"gen": generation})));
+        let claims = verifier().verify(&token, NOW).unwrap();
+        bench.check.check(&token, &claims).await.unwrap();
+    }
+    let mut published = Vec::new();
+    for _ in 0..2 {
+        let message = tokio::time::timeout(Duration::from_secs(5), messages.next())
+            .await
+            .unwrap()
+            .unwrap();
+        let message: Value = serde_json::from_slice(message.get_payload_bytes()).unwrap();
+        assert_eq!(message["used"]["sid"], SESSION);
+        published.push(message["used"]["gen"].as_i64().unwrap());
+    }
+    published.sort_unstable();
+    assert_eq!(published, [3, 4]);
+    // Our own message comes after everything that was published before it.
+    bench
+        .connection
+        .publish::<_, _, ()>("p:josoor-auth:invalidate", "the end")
+        .await
+        .unwrap();
+    let last = tokio::time::timeout(Duration::from_secs(5), messages.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(last.get_payload_bytes(), b"the end");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_or_hangs_costs_a_moment_and_no_one_their_session() {
+    let mut bench = Bench::start().await;
+    bench
+        .put(Some(&session().to_string()), Some(&user().to_string()))
+        .await;
+    assert_eq!(bench.outcome().await.unwrap().email, "layla@example.org");
+    let Bench { server, check, .. } = bench;
+    drop(server);
+    let before = Instant::now();
+    for _ in 0..10 {
+        let found = check.check(&token(), &read_claims()).await.unwrap();
+        assert_eq!(found.email, "from the service");
+    }
+    assert!(
+        before.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        before.elapsed()
+    );
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let check = RedisCheck::new(&url, "p:", Fallback::default()).unwrap();
+    let before = Instant::now();
+    for _ in 0..10 {
+        let found = check.check(&token(), &read_claims()).await.unwrap();
+        assert_eq!(found.email, "from the service");
+    }
+    assert!(
+        before.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        before.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_is_used_again() {
+    let mut bench = Bench::start().await;
+    bench
+        .put(Some(&session().to_string()), Some(&user().to_string()))
+        .await;
+    bench.outcome().await.unwrap();
+    redis::cmd("CLIENT")
+        .arg("PAUSE")
+        .arg(600)
+        .query_async::<()>(&mut bench.connection)
+        .await
+        .unwrap();
+    assert_eq!(bench.outcome().await.unwrap().email, "from the service");
+    let came_back = async {
+        while bench.outcome().await.unwrap().email == "from the service" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), came_back)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_serves_both_copies() {
+    let server = Server::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    let mut connection = server.connect().await;
+    redis::cmd("CLUSTER")
+        .arg("ADDSLOTSRANGE")
+        .arg(0)
+        .arg(16383)
+        .query_async::<()>(&mut connection)
+        .await
+        .unwrap();
+    let formed = async {
+        loop {
+            let info: String = redis::cmd("CLUSTER")
+                .arg("INFO")
+                .query_async(&mut connection)
+                .await
+                .unwrap();
+            if info.contains("cluster_state:ok") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), formed)
+        .await
+        .unwrap();
+    connection
+        .set::<_, _, ()>(format!("session:{SESSION}"), session().to_string())
+        .await
+        .unwrap();
+    connection
+        .set::<_, _, ()>("user:42", user().to_string())
+        .await
+        .unwrap();
+
+    let url = format!("redis+cluster://127.0.0.1:{0},127.0.0.1:{0}", server.port);
+    let check = RedisCheck::new(&url, "", Fallback::default()).unwrap();
+    assert_eq!(
+        check.check(&token(), &read_claims()).await.unwrap().email,
+        "layla@example.org"
+    );
+}
+
+#[test]
+fn the_address_decides_what_is_connected_to() {
+    let new = |url: &str| RedisCheck::new(url, "", Fallback::default()).map(|_| ());
+    for right in [
+        "redis://localhost",
+        "redis://:secret@localhost:6380/2",
+        "rediss://localhost",
+        "redis+cluster://u:p@a:1,b:2",
+        "rediss+cluster://a:1",
+    ] {
+        assert_eq!(new(right), Ok(()), "{right}");
+    }
+    assert_eq!(new("redis+sentinel://a:1/master"), Err(SetupError::RedisSentinel));
+    for wrong in [
+        "",
+        "localhost:6379",
+        "http://localhost",
+        "redis://",
+        "redis+cluster://",
+    ] {
+        assert_eq!(new(wrong), Err(SetupError::RedisAddress), "{wrong}");
+    }
+    let shown = format!(
+        "{:?}",
+        RedisCheck::new("redis://:secret@localhost", "", Fallback::default()).unwrap()
+    );
+    assert!(!shown.contains("secret"), "{shown}");
+}
