@@ -5,4 +5,5 @@ pub mod headers;
 pub mod measure;
 pub mod problem;
 pub mod request_id;
+pub mod serve;
 pub mod settings;
