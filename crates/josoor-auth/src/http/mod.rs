@@ -1,8 +1,10 @@
 //! stub
 
+pub mod docs;
 pub mod extract;
 pub mod headers;
 pub mod measure;
+pub mod pages;
 pub mod problem;
 pub mod request_id;
 pub mod serve;
