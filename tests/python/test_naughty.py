@@ -88,10 +88,12 @@ class Sender:
 
 def check_answer(response: httpx.Response) -> None:
     assert response.headers.get("x-request-id"), "no X-Request-Id"
+    assert response.status_code < 500, response.text[:400]
+    if response.request.method == "HEAD":
+        assert not response.content
+        return
     if response.status_code >= 400:
-        # HEAD has no body to look at.
-        if response.request.method != "HEAD":
-            assert_problem(response)
+        assert_problem(response)
         return
     kind = response.headers.get("content-type", "")
     if kind.startswith("application/json"):
