@@ -54,7 +54,8 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
     }
     tx.expire_one_time_tokens(SETUP, now).await?;
     let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
-    tx.insert_one_time_token(id, SETUP, None, now, now.plus(SETUP_LIFE)).await?;
+    tx.insert_one_time_token(id, SETUP, None, now, now.plus(SETUP_LIFE))
+        .await?;
     tx.commit().await?;
     Ok(Some(app.keys.one_time_token(SETUP, id)))
 }
@@ -64,8 +65,17 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
 /// # Errors
 /// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `LinkUsed` also once there is an administrator.
 pub async fn set_up(app: &App, token: &str, new: Registration, client: &Client) -> Result<Issued> {
-    let id = app.keys.read_one_time_token(SETUP, token).ok_or(Error::LinkInvalid)?;
-    let row = app.db.read().await?.one_time_token(id).await?.ok_or(Error::LinkInvalid)?;
+    let id = app
+        .keys
+        .read_one_time_token(SETUP, token)
+        .ok_or(Error::LinkInvalid)?;
+    let row = app
+        .db
+        .read()
+        .await?
+        .one_time_token(id)
+        .await?
+        .ok_or(Error::LinkInvalid)?;
     if row.used_at.is_some() {
         return Err(Error::LinkUsed);
     }
@@ -126,12 +136,17 @@ async fn create(
 
 /// Changes one's own name or language.
 pub async fn update_profile(app: &App, caller: &Caller, patch: UserPatch, client: &Client) -> Result<User> {
-    debug_assert!(patch.role.is_none() && patch.is_active.is_none(), "a profile has neither");
-    users::update(app, caller.id(), patch, client).await.map_err(|error| match error {
-        // The account went away after the request was let in.
-        Error::NotFound => Refusal::SessionRevoked.into(),
-        other => other,
-    })
+    debug_assert!(
+        patch.role.is_none() && patch.is_active.is_none(),
+        "a profile has neither"
+    );
+    users::update(app, caller.id(), patch, client)
+        .await
+        .map_err(|error| match error {
+            // The account went away after the request was let in.
+            Error::NotFound => Refusal::SessionRevoked.into(),
+            other => other,
+        })
 }
 
 /// Deletes one's own account, with everything that belongs to it.
@@ -139,7 +154,13 @@ pub async fn update_profile(app: &App, caller: &Caller, patch: UserPatch, client
 /// # Errors
 /// `InvalidCredentials` for a wrong password; `LastAdmin`.
 pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
-    let user = app.db.read().await?.user_by_id(caller.id()).await?.ok_or(Refusal::SessionRevoked)?;
+    let user = app
+        .db
+        .read()
+        .await?
+        .user_by_id(caller.id())
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
     let verdict = app.hasher.verify(password, user.password_hash).await?;
     if verdict == Verdict::NoMatch {
         return Err(Error::InvalidCredentials);
@@ -149,7 +170,14 @@ pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Cli
 
 /// One's own sessions but the current one, ended. How many there were.
 pub async fn revoke_other_sessions(app: &App, caller: &Caller, client: &Client) -> Result<usize> {
-    sessions::revoke_all(app, caller.id(), Some(caller.session), RevokeReason::RevokedByUser, client).await
+    sessions::revoke_all(
+        app,
+        caller.id(),
+        Some(caller.session),
+        RevokeReason::RevokedByUser,
+        client,
+    )
+    .await
 }
 
 /// Turns at registering one address.

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::accounts::Turns;
 use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
 use crate::error::{Error, Result};
 use crate::hasher::{Hasher, HasherConfig, Scheme};
-use crate::hot::Hot;
+use crate::hot::{Effects, Hot};
 use crate::jobs;
 use crate::keys::Keys;
 use crate::kv::{Kv, KvConfig, KvEvent};
-use crate::store::Db;
+use crate::store::{Conn, Db};
 use crate::telemetry::Metrics;
 
 /// A running service, cheap to clone. It has no state of its own: what it knows is in the parts.
@@ -45,7 +46,7 @@ pub struct Parts {
     /// Turns at registering one address.
     pub registrations: Turns,
     /// False while the node is starting or draining.
-    ready: AtomicBool,
+    ready: Arc<AtomicBool>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -66,29 +67,32 @@ impl App {
         let keys = Keys::load(&config, &db, clock.now()).await?;
         let kv = match &config.redis.url {
             None => Kv::InProcess,
-            Some(target) => Kv::connect(KvConfig {
-                url: target.url.clone(),
-                kind: target.kind,
-                prefix: config.redis.prefix.clone(),
-                timeout: config.redis.timeout,
-            })
-            .map_err(Error::internal)?,
+            Some(target) => {
+                let settings = KvConfig::new(target.url.clone(), config.redis.prefix.clone());
+                let settings = settings.map_err(Error::internal)?;
+                Kv::connect(KvConfig {
+                    timeout: config.redis.timeout,
+                    ..settings
+                })
+                .map_err(Error::internal)?
+            }
         };
         let metrics = Metrics::new();
         let hasher = Hasher::new(HasherConfig {
             threads: config.hash.threads,
             queue: config.hash.queue,
             scheme: match config.password.scheme {
-                PasswordScheme::Bcrypt => Scheme::Bcrypt { cost: config.password.bcrypt_cost },
+                PasswordScheme::Bcrypt => Scheme::Bcrypt {
+                    cost: config.password.bcrypt_cost,
+                },
                 PasswordScheme::Argon2id => Scheme::Argon2id {
                     memory_kib: config.password.argon2_memory_kib,
                     iterations: config.password.argon2_iterations,
                     parallelism: config.password.argon2_parallelism,
                 },
             },
-        })
-        .map_err(Error::internal)?;
-        let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), metrics.clone());
+        })?;
+        let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
         Ok(Self(Arc::new(Parts {
             config,
             clock,
@@ -98,7 +102,7 @@ impl App {
             keys,
             metrics,
             registrations: Turns::default(),
-            ready: AtomicBool::new(false),
+            ready: Arc::new(AtomicBool::new(false)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })))
@@ -110,7 +114,6 @@ impl App {
         self.spawn(tail);
         self.spawn(write_touches);
         self.spawn(jobs::purge_regularly);
-        self.0.ready.store(true, Ordering::Release);
     }
 
     fn spawn<F>(&self, task: fn(Self) -> F)
@@ -131,14 +134,28 @@ impl App {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Tells load balancers to send nothing new here.
-    pub fn begin_draining(&self) {
-        self.0.ready.store(false, Ordering::Release);
+    /// The flag behind [`is_ready`](Self::is_ready), for the accept loop, which sets it.
+    pub fn readiness(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ready)
+    }
+
+    /// Commits an act and makes it hold everywhere, also when the caller goes away in between: a client that hangs up
+    /// must not leave its own revocation unheard.
+    pub async fn commit(&self, tx: Conn, effects: Effects) -> Result<()> {
+        let app = self.clone();
+        let work = async move {
+            tx.commit().await?;
+            app.hot.announce(effects).await;
+            Ok(())
+        };
+        tokio::spawn(work.in_current_span())
+            .await
+            .map_err(Error::internal)?
     }
 
     /// Ends the background work, writes what is left to write and closes the database.
     pub async fn close(&self) {
-        self.begin_draining();
+        self.ready.store(false, Ordering::Release);
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -173,7 +190,11 @@ const TAIL_EVERY_ALONE: Duration = Duration::from_millis(250);
 const TAIL_PAUSE: Duration = Duration::from_millis(100);
 
 async fn tail(app: App) {
-    let every = if matches!(app.hot.kv(), Kv::InProcess) { TAIL_EVERY_ALONE } else { TAIL_EVERY };
+    let every = if matches!(app.hot.kv(), Kv::InProcess) {
+        TAIL_EVERY_ALONE
+    } else {
+        TAIL_EVERY
+    };
     let mut applied = HashMap::new();
     let mut failing = false;
     loop {

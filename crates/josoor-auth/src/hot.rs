@@ -31,7 +31,7 @@ use crate::config::CacheConfig;
 use crate::error::{Refusal, Result};
 use crate::kv::Kv;
 use crate::store::{Change, Db, RevokeReason, SessionRow, Touch, User};
-use crate::telemetry::Metrics;
+use crate::telemetry::{CacheCounters, Metrics};
 use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
 
 /// How long a user's copy stays in Redis without being written again.
@@ -196,13 +196,20 @@ impl Effects {
 /// A near entry and when it was filled.
 #[derive(Clone)]
 enum NearSession {
-    Live { user: UserId, expires_at: Timestamp, filled: Instant },
+    Live {
+        user: UserId,
+        expires_at: Timestamp,
+        filled: Instant,
+    },
     Ended(Refusal),
 }
 
 #[derive(Clone)]
 enum NearUser {
-    Copy { copy: Arc<UserCopy>, filled: Instant },
+    Copy {
+        copy: Arc<UserCopy>,
+        filled: Instant,
+    },
     /// Something newer is known to exist.
     AtLeast(i64),
 }
@@ -262,7 +269,9 @@ impl Near {
     fn stripe(&self, hash: u64) -> std::sync::MutexGuard<'_, u64> {
         let index = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
         // A panic while a counter is held leaves it in order.
-        self.stripes[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.stripes[index]
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn session_stripe(&self, id: SessionId) -> std::sync::MutexGuard<'_, u64> {
@@ -285,7 +294,8 @@ impl Near {
 
     /// From now on nothing is believed that was filled until now.
     fn forget_all(&self) {
-        self.believed_from.store(self.nanos(Instant::now()).saturating_add(1), Ordering::Release);
+        self.believed_from
+            .store(self.nanos(Instant::now()).saturating_add(1), Ordering::Release);
     }
 
     fn end_session(&self, id: SessionId, why: Refusal) {
@@ -311,7 +321,14 @@ impl Near {
     fn fill_session(&self, id: SessionId, seen: u64, user: UserId, expires_at: Timestamp, filled: Instant) {
         let heard = self.session_stripe(id);
         if *heard == seen {
-            self.sessions.insert(id.0, NearSession::Live { user, expires_at, filled });
+            self.sessions.insert(
+                id.0,
+                NearSession::Live {
+                    user,
+                    expires_at,
+                    filled,
+                },
+            );
         }
     }
 
@@ -328,7 +345,13 @@ impl Near {
             return false;
         }
         if *heard == seen {
-            self.users.insert(id.0, NearUser::Copy { copy: Arc::clone(copy), filled });
+            self.users.insert(
+                id.0,
+                NearUser::Copy {
+                    copy: Arc::clone(copy),
+                    filled,
+                },
+            );
         }
         true
     }
@@ -344,7 +367,10 @@ struct Belief {
 impl Belief {
     /// Starts in doubt: what Redis holds when a node comes up was written by others.
     fn new() -> Self {
-        Self { failures: AtomicU64::new(1), mended: AtomicU64::new(0) }
+        Self {
+            failures: AtomicU64::new(1),
+            mended: AtomicU64::new(0),
+        }
     }
 
     fn holds(&self) -> bool {
@@ -362,7 +388,8 @@ pub struct Hot {
     kv: Kv,
     db: Db,
     clock: Clock,
-    metrics: Metrics,
+    near_hits: CacheCounters,
+    shared_hits: CacheCounters,
     belief: Belief,
     /// Wakes the tail.
     wake: Notify,
@@ -385,10 +412,12 @@ const MAX_TOUCHES: usize = 50_000;
 
 impl Hot {
     /// Copies over these stores.
-    pub fn new(config: &CacheConfig, kv: Kv, db: Db, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(config: &CacheConfig, kv: Kv, db: Db, clock: Clock, metrics: &Metrics) -> Self {
         let alone = matches!(kv, Kv::InProcess);
         Self {
             near: Near::new(config, alone),
+            near_hits: metrics.cache("near", "session"),
+            shared_hits: metrics.cache("redis", "session"),
             belief: Belief::new(),
             wake: Notify::new(),
             tailed_at: AtomicI64::new(clock.now().as_micros()),
@@ -398,7 +427,6 @@ impl Hot {
             kv,
             db,
             clock,
-            metrics,
         }
     }
 
@@ -413,9 +441,11 @@ impl Hot {
         let now = self.clock.now();
         let session_known = match near_session {
             // Past its end only the database can say whether a refresh has moved it.
-            Some(NearSession::Live { user: owner, expires_at, filled })
-                if now < expires_at && self.near.is_fresh(filled) =>
-            {
+            Some(NearSession::Live {
+                user: owner,
+                expires_at,
+                filled,
+            }) if now < expires_at && self.near.is_fresh(filled) => {
                 check_owner(owner, user)?;
                 true
             }
@@ -426,9 +456,10 @@ impl Hot {
             _ => None,
         };
         if let (true, Some(copy)) = (session_known, &user_known) {
-            self.metrics.cache_hit("near");
+            self.near_hits.hits.inc();
             return admit(copy);
         }
+        self.near_hits.misses.inc();
         self.fill(session, user, now).await.and_then(|copy| admit(&copy))
     }
 
@@ -440,13 +471,21 @@ impl Hot {
         if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
             match session_entry {
                 Some(SessionEntry::Tombstone { revoked }) => {
-                    let why = revoked.parse::<RevokeReason>().map_or(Refusal::SessionRevoked, RevokeReason::refusal);
+                    let why = revoked
+                        .parse::<RevokeReason>()
+                        .map_or(Refusal::SessionRevoked, RevokeReason::refusal);
                     self.near.end_session(session, why);
                     return Err(why.into());
                 }
                 Some(SessionEntry::Live(live)) if now < live.expires_at => {
                     check_owner(UserId(live.user_id), user)?;
-                    self.near.fill_session(session, session_seen, UserId(live.user_id), live.expires_at, filled);
+                    self.near.fill_session(
+                        session,
+                        session_seen,
+                        UserId(live.user_id),
+                        live.expires_at,
+                        filled,
+                    );
                     owner = Some(UserId(live.user_id));
                 }
                 _ => {}
@@ -459,10 +498,12 @@ impl Hot {
             }
         }
         if let (Some(_), Some(copy)) = (owner, &copy) {
-            self.metrics.cache_hit("redis");
+            self.shared_hits.hits.inc();
             return Ok(Arc::clone(copy));
         }
-        self.metrics.cache_miss();
+        if self.is_shared() {
+            self.shared_hits.misses.inc();
+        }
         let mut conn = self.db.read().await?;
         let row = conn.session_by_id(session).await?;
         let stored = conn.user_by_id(user).await?;
@@ -479,13 +520,18 @@ impl Hot {
         check_owner(row.user_id(), user)?;
         let stored = stored.ok_or(Refusal::SessionRevoked)?;
         let copy = Arc::new(UserCopy::from(&stored));
-        self.near.fill_session(session, session_seen, user, row.ends_at(), filled);
+        self.near
+            .fill_session(session, session_seen, user, row.ends_at(), filled);
         self.near.fill_user(user_seen, &copy, filled);
         self.write_copies(&row, &stored).await;
         Ok(copy)
     }
 
-    async fn read_shared(&self, session: SessionId, user: UserId) -> Option<(Option<SessionEntry>, Option<UserCopy>)> {
+    async fn read_shared(
+        &self,
+        session: SessionId,
+        user: UserId,
+    ) -> Option<(Option<SessionEntry>, Option<UserCopy>)> {
         if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
             return None;
         }
@@ -519,7 +565,14 @@ impl Hot {
         });
         let life = session.ends_at().since(now).max(Duration::from_secs(1));
         let written = async {
-            self.kv.set_versioned(&session_key(session.id()), session.ends_at().as_micros(), &to_json(&copy), life).await?;
+            self.kv
+                .set_versioned(
+                    &session_key(session.id()),
+                    session.ends_at().as_micros(),
+                    &to_json(&copy),
+                    life,
+                )
+                .await?;
             self.write_user(&UserCopy::from(user)).await
         };
         if let Err(error) = written.await {
@@ -528,7 +581,15 @@ impl Hot {
     }
 
     async fn write_user(&self, copy: &UserCopy) -> Result<(), crate::kv::KvError> {
-        self.kv.set_versioned(&user_key(UserId(copy.id)), copy.version, &to_json(copy), USER_COPY_LIFE).await
+        self.kv
+            .set_versioned(
+                &user_key(UserId(copy.id)),
+                copy.version,
+                &to_json(copy),
+                USER_COPY_LIFE,
+            )
+            .await
+            .map(drop)
     }
 
     /// Writes tombstones; whether Redis took them all.
@@ -540,8 +601,14 @@ impl Hot {
         let entries = revoked
             .iter()
             .map(|(session, reason, until)| {
-                let tombstone = SessionEntry::Tombstone { revoked: reason.as_str().to_owned() };
-                (session_key(*session), to_json(&tombstone), until.since(now).max(Duration::from_secs(1)))
+                let tombstone = SessionEntry::Tombstone {
+                    revoked: reason.as_str().to_owned(),
+                };
+                (
+                    session_key(*session),
+                    to_json(&tombstone).into_bytes(),
+                    until.since(now).max(Duration::from_secs(1)),
+                )
             })
             .collect();
         match self.kv.set_many(entries).await {
@@ -584,7 +651,10 @@ impl Hot {
             .revoked
             .chunks(MESSAGE_ITEMS)
             .map(|chunk| Message {
-                revoked: chunk.iter().map(|(id, reason, _)| (id.0, reason.as_str().to_owned())).collect(),
+                revoked: chunk
+                    .iter()
+                    .map(|(id, reason, _)| (id.0, reason.as_str().to_owned()))
+                    .collect(),
                 ..Message::default()
             })
             .collect();
@@ -602,9 +672,13 @@ impl Hot {
     /// Takes in what another node tells.
     pub fn hear(&self, payload: &str) {
         // Anybody who can write to Redis can say anything; nothing said here lets anyone in.
-        let Ok(message) = serde_json::from_str::<Message>(payload) else { return };
+        let Ok(message) = serde_json::from_str::<Message>(payload) else {
+            return;
+        };
         for (session, reason) in message.revoked {
-            let why = reason.parse::<RevokeReason>().map_or(Refusal::SessionRevoked, RevokeReason::refusal);
+            let why = reason
+                .parse::<RevokeReason>()
+                .map_or(Refusal::SessionRevoked, RevokeReason::refusal);
             self.near.end_session(SessionId(session), why);
         }
         for (user, version) in message.users {
@@ -668,7 +742,9 @@ impl Hot {
                     let mark = mark.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
                     // Without a mark Redis is new or empty: there is no copy to correct. One may yet have come from
                     // another node in the meantime, which the shortest mending covers.
-                    let whole = mark.map_or(started, Timestamp::from_micros).min(started.minus(MEND_AT_LEAST));
+                    let whole = mark
+                        .map_or(started, Timestamp::from_micros)
+                        .min(started.minus(MEND_AT_LEAST));
                     since = since.min(whole.minus(COMMIT_WINDOW));
                     applied.clear();
                 }
@@ -682,7 +758,10 @@ impl Hot {
             let Some(last) = page.last() else { break };
             after = last.id;
             let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let fresh: Vec<Change> = page.into_iter().filter(|change| !applied.contains_key(&change.id)).collect();
+            let fresh: Vec<Change> = page
+                .into_iter()
+                .filter(|change| !applied.contains_key(&change.id))
+                .collect();
             let taken = self.apply(&fresh, reachable).await?;
             whole &= taken;
             if taken {
@@ -696,7 +775,7 @@ impl Hot {
         self.tailed_at.store(started.as_micros(), Ordering::Release);
         if whole {
             let mark = started.as_micros().to_string();
-            match self.kv.set(WATERMARK, &mark, WATERMARK_LIFE).await {
+            match self.kv.set(WATERMARK, mark.as_bytes(), WATERMARK_LIFE).await {
                 Ok(()) if mending && self.near.hearing.load(Ordering::Acquire) => {
                     self.belief.mended.store(failures, Ordering::Release);
                     if self.belief.holds() {
@@ -757,9 +836,16 @@ impl Hot {
             return;
         }
         self.noted.insert(session.0, (generation, now));
-        let mut touches = self.touches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut touches = self
+            .touches
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if touches.len() < MAX_TOUCHES {
-            touches.push(Touch { session, generation, at: now });
+            touches.push(Touch {
+                session,
+                generation,
+                at: now,
+            });
             self.touched.notify_one();
         }
     }
@@ -772,7 +858,10 @@ impl Hot {
     /// Writes the notes of use that have gathered.
     pub async fn flush_touches(&self) -> Result<()> {
         let touches = {
-            let mut touches = self.touches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut touches = self
+                .touches
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *touches)
         };
         for chunk in touches.chunks(200) {
@@ -787,7 +876,11 @@ impl Hot {
 }
 
 fn check_owner(owner: UserId, user: UserId) -> Result<()> {
-    if owner == user { Ok(()) } else { Err(Refusal::TokenInvalid.into()) }
+    if owner == user {
+        Ok(())
+    } else {
+        Err(Refusal::TokenInvalid.into())
+    }
 }
 
 fn admit(copy: &Arc<UserCopy>) -> Result<Arc<UserCopy>> {

@@ -33,14 +33,30 @@ pub async fn purge_regularly(app: App) {
 pub async fn purge(app: &App) -> Result<()> {
     let now = app.clock.now();
     let ended = now.minus(KEEP_ENDED);
-    in_steps(app, ended, async |app, before| app.db.write().await?.purge_sessions(before, STEP).await).await?;
-    in_steps(app, ended, async |app, before| app.db.write().await?.purge_one_time_tokens(before, STEP).await).await?;
-    in_steps(app, ended, async |app, before| app.db.write().await?.purge_changes(before, STEP).await).await?;
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_sessions(before, STEP).await
+    })
+    .await?;
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_one_time_tokens(before, STEP).await
+    })
+    .await?;
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_changes(before, STEP).await
+    })
+    .await?;
     let retained = now.minus(app.config.audit.retention);
-    in_steps(app, retained, async |app, before| app.db.write().await?.purge_audit(before, STEP).await).await
+    in_steps(app, retained, async |app, before| {
+        app.db.write().await?.purge_audit(before, STEP).await
+    })
+    .await
 }
 
-async fn in_steps(app: &App, before: Timestamp, step: impl AsyncFn(&App, Timestamp) -> Result<u64>) -> Result<()> {
+async fn in_steps(
+    app: &App,
+    before: Timestamp,
+    step: impl AsyncFn(&App, Timestamp) -> Result<u64>,
+) -> Result<()> {
     while step(app, before).await? > 0 {
         tokio::time::sleep(PAUSE).await;
     }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use josoor_auth_verify::{Algorithm, Claims, TokenVerifier, VerificationKey};
@@ -44,7 +46,9 @@ pub struct Keys {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,17 +88,23 @@ impl Keys {
     /// Fails when a stored key cannot be decrypted: the master key is not the one it was sealed with.
     pub async fn load(config: &Config, db: &Db, now: Timestamp) -> Result<Self> {
         let master = master_key(config)?;
-        let server = stored_key(db, &master, SERVER_PURPOSE, now, || Ok(Zeroizing::new(crypto::random_bytes::<32>().to_vec()))).await?;
+        let server = stored_key(db, &master, SERVER_PURPOSE, now, || {
+            Ok(Zeroizing::new(crypto::random_bytes::<32>().to_vec()))
+        })
+        .await?;
         let server = <[u8; 32]>::try_from(server.1.as_slice())
             .map(Zeroizing::new)
             .map_err(|_| Error::Internal(anyhow::anyhow!("the stored server-only key has a wrong length")))?;
 
         let algorithm = config.auth.algorithm;
-        let (kid, secret) = match (&config.auth.jwt_secret, is_hmac(algorithm)) {
+        let (kid, secret) = match (&config.auth.jwt_secret, algorithm.is_symmetric()) {
             (Some(secret), true) => {
                 let secret = Zeroizing::new(secret.expose().as_bytes().to_vec());
                 // Tells secrets apart without telling anything of them.
-                let kid = format!("s-{}", URL_SAFE_NO_PAD.encode(&crypto::mac(&secret, &[b"kid"])[..9]));
+                let kid = format!(
+                    "s-{}",
+                    URL_SAFE_NO_PAD.encode(&crypto::mac(&secret, &[b"kid"])[..9])
+                );
                 (kid, secret)
             }
             _ => {
@@ -106,13 +116,22 @@ impl Keys {
         let mut header = jsonwebtoken::Header::new(algorithm.into());
         header.typ = Some(josoor_auth_verify::ACCESS_TOKEN_TYP.to_owned());
         header.kid = Some(kid);
-        let verifier = TokenVerifier::new(&config.auth.issuer, config.auth.audience.clone()).with_key(verification);
-        Ok(Self { signer, header, verifier, public, server })
+        let verifier =
+            TokenVerifier::new(&config.auth.issuer, config.auth.audience.clone()).with_key(verification);
+        Ok(Self {
+            signer,
+            header,
+            verifier,
+            public,
+            server,
+        })
     }
 
     /// Signs an access token.
     pub fn sign_access(&self, claims: &Claims) -> Result<Secret> {
-        jsonwebtoken::encode(&self.header, claims, &self.signer).map(Secret::new).map_err(Error::internal)
+        jsonwebtoken::encode(&self.header, claims, &self.signer)
+            .map(Secret::new)
+            .map_err(Error::internal)
     }
 
     /// What an access token says, if it is one of ours and not expired. Whether its session lives is not known yet.
@@ -143,7 +162,11 @@ impl Keys {
             exp: session.generation_expires_at.as_secs(),
         };
         let mut payload = serde_json::to_string(&claims).unwrap_or_default();
-        let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(REFRESH_HEADER), URL_SAFE_NO_PAD.encode(&payload));
+        let mut token = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(REFRESH_HEADER),
+            URL_SAFE_NO_PAD.encode(&payload)
+        );
         payload.zeroize();
         let signature = self.refresh_signature(token.as_bytes());
         token.push('.');
@@ -166,12 +189,18 @@ impl Keys {
         }
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid)?;
         let claims: RefreshClaims = serde_json::from_slice(&payload).map_err(|_| invalid)?;
-        let known = crypto::equal(claims.jti.as_bytes(), self.refresh_id(claims.session(), claims.generation).as_bytes());
+        let known = crypto::equal(
+            claims.jti.as_bytes(),
+            self.refresh_id(claims.session(), claims.generation).as_bytes(),
+        );
         if known { Ok(claims) } else { Err(invalid) }
     }
 
     fn refresh_id(&self, session: SessionId, generation: i64) -> String {
-        let mac = crypto::mac(&*self.server, &[b"refresh-jti", session.0.as_bytes(), &generation.to_be_bytes()]);
+        let mac = crypto::mac(
+            &*self.server,
+            &[b"refresh-jti", session.0.as_bytes(), &generation.to_be_bytes()],
+        );
         URL_SAFE_NO_PAD.encode(&mac[..16])
     }
 
@@ -223,23 +252,23 @@ impl Keys {
     }
 }
 
-const fn is_hmac(algorithm: Algorithm) -> bool {
-    matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
-}
-
 /// Key material for a new access key: random bytes for HMAC, a PKCS #8 document otherwise.
 fn generate_access_key(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>> {
     let failed = |_| Error::Internal(anyhow::anyhow!("a signing key could not be generated"));
     Ok(Zeroizing::new(match algorithm {
         Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => crypto::random_bytes::<64>().to_vec(),
-        Algorithm::EdDSA => {
-            Ed25519KeyPair::generate().and_then(|pair| Ok(pair.to_pkcs8v1()?.as_ref().to_vec())).map_err(failed)?
-        }
+        Algorithm::EdDSA => Ed25519KeyPair::generate()
+            .and_then(|pair| Ok(pair.to_pkcs8v1()?.as_ref().to_vec()))
+            .map_err(failed)?,
         Algorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
             .and_then(|pair| Ok(pair.to_pkcs8v1()?.as_ref().to_vec()))
             .map_err(failed)?,
         Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048)
-            .and_then(|pair| Ok(AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair)?.as_ref().to_vec()))
+            .and_then(|pair| {
+                Ok(AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair)?
+                    .as_ref()
+                    .to_vec())
+            })
             .map_err(failed)?,
     }))
 }
@@ -249,14 +278,21 @@ type AccessKey = (jsonwebtoken::EncodingKey, VerificationKey, Vec<serde_json::Va
 /// Makes the signing and the verifying half, and the JWK where there is something public.
 fn access_key(algorithm: Algorithm, kid: &str, secret: &[u8]) -> Result<AccessKey> {
     let unreadable = |_| Error::Internal(anyhow::anyhow!("the stored signing key {kid} cannot be read"));
-    if is_hmac(algorithm) {
+    if algorithm.is_symmetric() {
         let verification =
             VerificationKey::hmac(Some(kid.to_owned()), algorithm, secret).map_err(Error::internal)?;
-        return Ok((jsonwebtoken::EncodingKey::from_secret(secret), verification, Vec::new()));
+        return Ok((
+            jsonwebtoken::EncodingKey::from_secret(secret),
+            verification,
+            Vec::new(),
+        ));
     }
     let pem = |label: &str| {
         let body = Zeroizing::new(STANDARD.encode(secret));
-        Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", *body))
+        Zeroizing::new(format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            *body
+        ))
     };
     let mut jwk = serde_json::json!({ "kid": kid, "use": "sig", "alg": algorithm.as_str() });
     let mut set = |name: &str, value: String| jwk[name] = value.into();
@@ -269,7 +305,8 @@ fn access_key(algorithm: Algorithm, kid: &str, secret: &[u8]) -> Result<AccessKe
             jsonwebtoken::EncodingKey::from_ed_pem(pem("PRIVATE KEY").as_bytes()).map_err(Error::internal)?
         }
         Algorithm::ES256 => {
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, secret).map_err(unreadable)?;
+            let pair =
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, secret).map_err(unreadable)?;
             // An uncompressed point (SEC 1, 2.3.3): 0x04, x, y.
             let point = pair.public_key().as_ref();
             set("kty", "EC".to_owned());
@@ -303,7 +340,13 @@ async fn stored_key(
     if !rows.iter().any(|row| row.is_current) {
         let kid = URL_SAFE_NO_PAD.encode(crypto::random_bytes::<9>());
         let sealed = master.seal(&format!("{purpose} {kid}"), &generate()?)?;
-        let row = KeyRow { kid, purpose: purpose.to_owned(), sealed, created_at: now, is_current: true };
+        let row = KeyRow {
+            kid,
+            purpose: purpose.to_owned(),
+            sealed,
+            created_at: now,
+            is_current: true,
+        };
         db.write().await?.insert_first_key(&row).await?;
         // Ours, or that of the node that was quicker. From the writer, which sees every commit.
         rows = db.write().await?.keys_for(purpose).await?;
@@ -322,7 +365,11 @@ pub async fn unreadable_keys(config: &Config, db: &Db) -> Result<Vec<String>> {
     let rows = db.read().await?.all_keys().await?;
     Ok(rows
         .into_iter()
-        .filter(|row| master.open(&format!("{} {}", row.purpose, row.kid), &row.sealed).is_err())
+        .filter(|row| {
+            master
+                .open(&format!("{} {}", row.purpose, row.kid), &row.sealed)
+                .is_err()
+        })
         .map(|row| row.kid)
         .collect())
 }
@@ -343,7 +390,10 @@ impl MasterKey {
     fn new(bytes: &[u8; 32], origin: impl Into<String>) -> Result<Self> {
         let key = UnboundKey::new(&AES_256_GCM, bytes)
             .map_err(|_| Error::Internal(anyhow::anyhow!("the master key has a wrong length")))?;
-        Ok(Self { key: LessSafeKey::new(key), origin: origin.into() })
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            origin: origin.into(),
+        })
     }
 
     /// Nonce, ciphertext, tag. `name` is authenticated with it, so that keys cannot be swapped.
@@ -351,7 +401,11 @@ impl MasterKey {
         let nonce: [u8; 12] = crypto::random_bytes();
         let mut text = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), &mut text)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(name.as_bytes()),
+                &mut text,
+            )
             .map_err(|_| Error::Internal(anyhow::anyhow!("a key could not be encrypted")))?;
         Ok([nonce.as_slice(), &text].concat())
     }
@@ -367,8 +421,11 @@ impl MasterKey {
         let (nonce, text) = sealed.split_at_checked(12).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
         let mut text = Zeroizing::new(text.to_vec());
-        let length =
-            self.key.open_in_place(nonce, Aad::from(name.as_bytes()), &mut text).map_err(|_| wrong())?.len();
+        let length = self
+            .key
+            .open_in_place(nonce, Aad::from(name.as_bytes()), &mut text)
+            .map_err(|_| wrong())?
+            .len();
         text.truncate(length);
         Ok(text)
     }
@@ -377,13 +434,14 @@ impl MasterKey {
 /// Finds the master key: given; or, beside a SQLite file, generated once; or derived from `JWT_SECRET`.
 fn master_key(config: &Config) -> Result<MasterKey> {
     if let Some(key) = &config.keys.master_key {
-        return MasterKey::new(key.as_bytes(), "MASTER_KEY");
+        return MasterKey::new(key.expose(), "MASTER_KEY");
     }
     match (&config.database.url, &config.auth.jwt_secret) {
         (Database::Sqlite { path }, _) => {
             let file = master_key_file(path);
-            let key = read_or_create_master_key(&file)
-                .map_err(|cause| Error::Internal(cause.context(format!("the master key file {}", file.display()))))?;
+            let key = read_or_create_master_key(&file).map_err(|cause| {
+                Error::Internal(cause.context(format!("the master key file {}", file.display())))
+            })?;
             MasterKey::new(&key, file.display().to_string())
         }
         (Database::Postgres { .. }, Some(secret)) => {
@@ -408,19 +466,31 @@ fn read_or_create_master_key(file: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>>
     if !file.exists() {
         // Written aside and linked into place, so that another process sees it whole or not at all.
         let draft = file.with_extension(format!("key.{}", std::process::id()));
-        let mut handle = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut handle = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         writeln!(handle, "{}", generate_master_key().expose())?;
         handle.sync_all()?;
         let linked = std::fs::hard_link(&draft, file);
         std::fs::remove_file(&draft)?;
         match linked {
-            Ok(()) => tracing::info!(file = %file.display(), "generated a master key; keep a copy of it apart from the database"),
+            Ok(()) => {
+                tracing::info!(file = %file.display(), "generated a master key; keep a copy of it apart from the database")
+            }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }
     }
     let text = Zeroizing::new(std::fs::read_to_string(file)?);
-    let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| anyhow::anyhow!("is not base64"))?);
-    let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| anyhow::anyhow!("does not hold 32 bytes"))?;
+    let bytes = Zeroizing::new(
+        STANDARD
+            .decode(text.trim())
+            .map_err(|_| anyhow::anyhow!("is not base64"))?,
+    );
+    let key =
+        <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| anyhow::anyhow!("does not hold 32 bytes"))?;
     Ok(Zeroizing::new(key))
 }

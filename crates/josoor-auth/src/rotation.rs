@@ -47,9 +47,15 @@ pub fn decide(session: &SessionRow, presented: i64, now: Timestamp, grace: Durat
     let mut superseded = parse(&session.superseded);
     if presented == session.generation {
         superseded.push((presented, now));
-        return Decision::Rotate { replaced: presented, only_if_unused: false, superseded: format(&superseded) };
+        return Decision::Rotate {
+            replaced: presented,
+            only_if_unused: false,
+            superseded: format(&superseded),
+        };
     }
-    let remembered = superseded.iter().position(|(generation, _)| *generation == presented);
+    let remembered = superseded
+        .iter()
+        .position(|(generation, _)| *generation == presented);
     if remembered.is_some_and(|index| now.since(superseded[index].1) < grace) {
         return Decision::GiveCurrent;
     }
@@ -58,7 +64,11 @@ pub fn decide(session: &SessionRow, presented: i64, now: Timestamp, grace: Durat
             superseded.remove(index);
         }
         superseded.push((presented, now));
-        return Decision::Rotate { replaced: presented, only_if_unused: true, superseded: format(&superseded) };
+        return Decision::Rotate {
+            replaced: presented,
+            only_if_unused: true,
+            superseded: format(&superseded),
+        };
     }
     Decision::Reuse
 }

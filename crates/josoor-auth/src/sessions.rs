@@ -12,6 +12,7 @@ use crate::hot::{Effects, UserCopy};
 use crate::keys::RefreshClaims;
 use crate::rotation::{self, Decision};
 use crate::store::{Audit, Conn, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
+use crate::telemetry::{RefreshOutcome, SignIn};
 use crate::types::{Email, Password, Secret, SessionId, Timestamp, UserId};
 
 /// Who is calling: recorded with sessions and in the audit trail, never a reason to trust anything.
@@ -98,14 +99,18 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
 /// after the right password; `Overloaded` when too many wait for the hasher.
 pub async fn log_in(app: &App, email: &Email, password: Password, client: &Client) -> Result<Issued> {
     let result = try_log_in(app, email, password, client).await;
-    app.metrics.sign_in(match &result {
-        Ok(_) => "success",
-        Err(Error::InvalidCredentials) => "invalid_credentials",
-        Err(Error::AccountInactive) => "account_inactive",
-        Err(Error::Overloaded { .. }) => "overloaded",
-        Err(Error::RateLimited { .. }) => "rate_limited",
-        Err(_) => "error",
-    });
+    let outcome = match &result {
+        Ok(_) => Some(SignIn::Success),
+        Err(Error::InvalidCredentials) => Some(SignIn::InvalidCredentials),
+        Err(Error::AccountInactive) => Some(SignIn::AccountInactive),
+        Err(Error::Overloaded { .. }) => Some(SignIn::Overloaded),
+        Err(Error::RateLimited { .. }) => Some(SignIn::RateLimited),
+        // Counted as a failed request, not as a sign-in.
+        Err(_) => None,
+    };
+    if let Some(outcome) = outcome {
+        app.metrics.sign_in(outcome);
+    }
     result
 }
 
@@ -121,7 +126,11 @@ async fn try_log_in(app: &App, email: &Email, password: Password, client: &Clien
         return refuse_log_in(app, Some(user.id), Error::AccountInactive, client).await;
     }
     // The sign-in does not fail because its hash could not be modernised.
-    let upgrade = if outdated { app.hasher.hash(password).await.ok() } else { None };
+    let upgrade = if outdated {
+        app.hasher.hash(password).await.ok()
+    } else {
+        None
+    };
     open_session_for(app, user, upgrade.as_ref(), client).await
 }
 
@@ -176,7 +185,10 @@ async fn open_session_for(
             _ => return refuse_log_in(app, None, Error::InvalidCredentials, client).await,
         };
     }
-    Err(Error::StoreUnavailable(anyhow::anyhow!("user {} is being changed by many others", user.id)))
+    Err(Error::StoreUnavailable(anyhow::anyhow!(
+        "user {} is being changed by many others",
+        user.id
+    )))
 }
 
 /// Adds a session in the caller's unit of work.
@@ -209,9 +221,18 @@ pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Tim
     Ok(issued)
 }
 
-fn issue_access(app: &App, session: &SessionRow, generation: i64, user: &User, now: Timestamp) -> Result<Issued> {
+fn issue_access(
+    app: &App,
+    session: &SessionRow,
+    generation: i64,
+    user: &User,
+    now: Timestamp,
+) -> Result<Issued> {
     let iat = now.as_secs();
-    let exp = now.plus(app.config.auth.access_lifetime).min(session.ends_at()).as_secs();
+    let exp = now
+        .plus(app.config.auth.access_lifetime)
+        .min(session.ends_at())
+        .as_secs();
     let claims = Claims {
         iss: app.config.auth.issuer.clone(),
         sub: user.id.0,
@@ -220,7 +241,9 @@ fn issue_access(app: &App, session: &SessionRow, generation: i64, user: &User, n
         token_type: AccessType::Access,
         sid: session.id().0,
         generation,
-        jti: uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid().to_string(),
+        jti: uuid::Builder::from_random_bytes(crypto::random_bytes())
+            .into_uuid()
+            .to_string(),
         iat,
         exp,
         aud: app.config.auth.audience.clone(),
@@ -244,14 +267,14 @@ fn issue_access(app: &App, session: &SessionRow, generation: i64, user: &User, n
 pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> {
     let result = try_refresh(app, token, client).await;
     app.metrics.refresh(match &result {
-        Ok((outcome, _)) => outcome,
-        Err(Error::Refused(refusal)) => refusal.code(),
-        Err(_) => "error",
+        Ok((outcome, _)) => *outcome,
+        Err(Error::Refused(Refusal::RefreshTokenReused)) => RefreshOutcome::Reused,
+        Err(_) => RefreshOutcome::Refused,
     });
     result.map(|(_, issued)| issued)
 }
 
-async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(&'static str, Issued)> {
+async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let claims = app.keys.read_refresh(token)?;
     // Each round is a fresh look; one that loses its step lost it to another refresh or to a revocation, both of
     // which the next look sees.
@@ -265,9 +288,15 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(&'stati
         drop(conn);
         let user = live_user(&claims, &session, user, now)?;
         match rotation::decide(&session, claims.generation, now, app.config.session.refresh_grace) {
-            Decision::GiveCurrent => return Ok(("given_again", issue(app, &session, &user, now).await?)),
+            Decision::GiveCurrent => {
+                return Ok((RefreshOutcome::Repeated, issue(app, &session, &user, now).await?));
+            }
             Decision::Reuse => return end_reused(app, &session, client, now).await,
-            Decision::Rotate { replaced, only_if_unused, superseded } => {
+            Decision::Rotate {
+                replaced,
+                only_if_unused,
+                superseded,
+            } => {
                 let step = Rotation {
                     id: session.id(),
                     from: session.generation,
@@ -279,16 +308,24 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(&'stati
                 };
                 let rotated = app.db.write().await?.rotate_session(&step).await?;
                 if let Some(session) = rotated {
-                    return Ok(("rotated", issue(app, &session, &user, now).await?));
+                    return Ok((RefreshOutcome::Rotated, issue(app, &session, &user, now).await?));
                 }
             }
         }
     }
-    Err(Error::StoreUnavailable(anyhow::anyhow!("session {} is being refreshed by many others", claims.session())))
+    Err(Error::StoreUnavailable(anyhow::anyhow!(
+        "session {} is being refreshed by many others",
+        claims.session()
+    )))
 }
 
 /// The user of a session that may still be refreshed; or why not.
-fn live_user(claims: &RefreshClaims, session: &SessionRow, user: Option<User>, now: Timestamp) -> Result<User> {
+fn live_user(
+    claims: &RefreshClaims,
+    session: &SessionRow,
+    user: Option<User>,
+    now: Timestamp,
+) -> Result<User> {
     let ended = session.ended(now);
     if now.as_secs() >= claims.exp {
         // An old token that comes up late is no sign of theft. Its holder is told what became of the session.
@@ -309,7 +346,7 @@ async fn end_reused(
     session: &SessionRow,
     client: &Client,
     now: Timestamp,
-) -> Result<(&'static str, Issued)> {
+) -> Result<(RefreshOutcome, Issued)> {
     let reason = RevokeReason::RefreshReuse;
     let mut tx = app.db.begin().await?;
     // Only who really ends the session raises the alarm.
@@ -323,11 +360,10 @@ async fn end_reused(
             ..client.audit(Audit::RefreshReuse, now)
         };
         tx.insert_audit(&row).await?;
-        tx.commit().await?;
         let mut effects = Effects::default();
         effects.revoke(&ended, reason);
-        app.hot.announce(effects).await;
-        app.metrics.revoked(reason.as_str(), 1);
+        app.commit(tx, effects).await?;
+        app.metrics.sessions_revoked(reason.as_str(), 1);
         tracing::warn!(user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was ended");
     }
     Err(Refusal::RefreshTokenReused.into())
@@ -341,10 +377,16 @@ pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     app.hot.resolve(session, user).await?;
     let mut conn = app.db.write().await?;
-    let row = conn.session_by_id(session).await?.ok_or(Refusal::SessionRevoked)?;
+    let row = conn
+        .session_by_id(session)
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
     let idle_end = now.plus(app.config.session.idle).min(row.expires_at);
     let Some(row) = conn.extend_session(session, idle_end, now).await? else {
-        let row = conn.session_by_id(session).await?.ok_or(Refusal::SessionRevoked)?;
+        let row = conn
+            .session_by_id(session)
+            .await?
+            .ok_or(Refusal::SessionRevoked)?;
         return Err(row.ended(now).unwrap_or(Refusal::SessionExpired).into());
     };
     let user = conn.user_by_id(user).await?.ok_or(Refusal::SessionRevoked)?;
@@ -354,7 +396,7 @@ pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
     }
     app.hot.publish_session(&row, &user).await;
     app.hot.note_use(session, claims.generation);
-    app.metrics.refresh("renewed");
+    app.metrics.refresh(RefreshOutcome::Extended);
     issue_access(app, &row, claims.generation, &user, now)
 }
 
@@ -375,9 +417,16 @@ pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()
         LogOut::Access(token) => SessionId(app.keys.verify_access_at_any_age(token, now)?.sid),
     };
     let mut tx = app.db.begin().await?;
-    let Some(ended) = tx.revoke_session(session, RevokeReason::Logout, now).await? else { return Ok(()) };
-    let client = Client { actor: Some(ended.user_id()), ..client.clone() };
-    finish_revocation(app, tx, vec![ended], RevokeReason::Logout, &client, now).await.map(drop)
+    let Some(ended) = tx.revoke_session(session, RevokeReason::Logout, now).await? else {
+        return Ok(());
+    };
+    let client = Client {
+        actor: Some(ended.user_id()),
+        ..client.clone()
+    };
+    finish_revocation(app, tx, vec![ended], RevokeReason::Logout, &client, now)
+        .await
+        .map(drop)
 }
 
 /// A user's live sessions, the latest first.
@@ -393,10 +442,19 @@ pub async fn revoke(app: &App, owner: UserId, session: SessionId, client: &Clien
     let now = app.clock.now();
     let reason = RevokeReason::RevokedByUser;
     let mut tx = app.db.begin().await?;
-    let mine = tx.session_by_id(session).await?.is_some_and(|row| row.user_id() == owner);
-    let ended = if mine { tx.revoke_session(session, reason, now).await? } else { None };
+    let mine = tx
+        .session_by_id(session)
+        .await?
+        .is_some_and(|row| row.user_id() == owner);
+    let ended = if mine {
+        tx.revoke_session(session, reason, now).await?
+    } else {
+        None
+    };
     let ended = ended.ok_or(Error::NotFound)?;
-    finish_revocation(app, tx, vec![ended], reason, client, now).await.map(drop)
+    finish_revocation(app, tx, vec![ended], reason, client, now)
+        .await
+        .map(drop)
 }
 
 /// Ends a session whoever it belongs to, for an operator. Whether it was live.
@@ -404,7 +462,9 @@ pub async fn revoke_any(app: &App, session: SessionId, client: &Client) -> Resul
     let now = app.clock.now();
     let reason = RevokeReason::RevokedByAdmin;
     let mut tx = app.db.begin().await?;
-    let Some(ended) = tx.revoke_session(session, reason, now).await? else { return Ok(false) };
+    let Some(ended) = tx.revoke_session(session, reason, now).await? else {
+        return Ok(false);
+    };
     finish_revocation(app, tx, vec![ended], reason, client, now).await?;
     Ok(true)
 }
@@ -437,9 +497,8 @@ async fn finish_revocation(
 ) -> Result<usize> {
     let mut effects = Effects::default();
     record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
-    tx.commit().await?;
-    app.hot.announce(effects).await;
-    app.metrics.revoked(reason.as_str(), ended.len() as u64);
+    app.commit(tx, effects).await?;
+    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
     Ok(ended.len())
 }
 

@@ -16,7 +16,11 @@ pub async fn list(
     page_size: i64,
 ) -> Result<(Vec<User>, i64)> {
     let offset = (page - 1).saturating_mul(page_size);
-    app.db.read().await?.list_users(filter, sort, page_size, offset).await
+    app.db
+        .read()
+        .await?
+        .list_users(filter, sort, page_size, offset)
+        .await
 }
 
 /// The user with this id.
@@ -26,7 +30,12 @@ pub async fn get(app: &App, id: UserId) -> Result<User> {
 
 /// The user with this address.
 pub async fn get_by_email(app: &App, email: &Email) -> Result<User> {
-    app.db.read().await?.user_by_email(email).await?.ok_or(Error::NotFound)
+    app.db
+        .read()
+        .await?
+        .user_by_email(email)
+        .await?
+        .ok_or(Error::NotFound)
 }
 
 /// Makes an account without signing it in, for an operator. Without a password nobody can sign in to it yet.
@@ -63,7 +72,11 @@ pub async fn create(
         created_at: now,
     };
     let user = tx.insert_user(&new).await?.ok_or(Error::EmailTaken)?;
-    let row = NewAudit { subject: Some(user.id), reason: Some(role.as_str()), ..client.audit(Audit::Register, now) };
+    let row = NewAudit {
+        subject: Some(user.id),
+        reason: Some(role.as_str()),
+        ..client.audit(Audit::Register, now)
+    };
     tx.insert_audit(&row).await?;
     tx.commit().await?;
     Ok(user)
@@ -76,7 +89,8 @@ pub async fn create(
 pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) -> Result<User> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    let may_remove_admin = patch.role.is_some_and(|role| role != Role::Admin) || patch.is_active == Some(false);
+    let may_remove_admin =
+        patch.role.is_some_and(|role| role != Role::Admin) || patch.is_active == Some(false);
     if may_remove_admin {
         tx.pass_guard("admins").await?;
     }
@@ -94,26 +108,37 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
         let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
         sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
     }
-    tx.record_user_change(id, now, hot::user_copies_until(now)).await?;
+    tx.record_user_change(id, now, hot::user_copies_until(now))
+        .await?;
     for row in audit_rows(&before, &user, client, now) {
         tx.insert_audit(&row).await?;
     }
-    tx.commit().await?;
     effects.change(&user);
-    app.hot.announce(effects).await;
+    app.commit(tx, effects).await?;
     Ok(user)
 }
 
 fn audit_rows<'a>(before: &User, after: &'a User, client: &'a Client, now: Timestamp) -> Vec<NewAudit<'a>> {
     let mut rows = Vec::new();
     let mut add = |action, reason| {
-        rows.push(NewAudit { subject: Some(after.id), reason, ..client.audit(action, now) });
+        rows.push(NewAudit {
+            subject: Some(after.id),
+            reason,
+            ..client.audit(action, now)
+        });
     };
     if before.role != after.role {
         add(Audit::RoleChange, Some(after.role.as_str()));
     }
     if before.is_active != after.is_active {
-        add(Audit::ActivationChange, Some(if after.is_active { "activated" } else { "deactivated" }));
+        add(
+            Audit::ActivationChange,
+            Some(if after.is_active {
+                "activated"
+            } else {
+                "deactivated"
+            }),
+        );
     }
     if before.full_name != after.full_name || before.locale != after.locale {
         add(Audit::UserUpdate, None);
@@ -138,12 +163,16 @@ pub async fn delete(app: &App, id: UserId, client: &Client) -> Result<()> {
         return Err(Error::NotFound);
     }
     keep_an_admin(&mut tx, &before).await?;
-    tx.record_user_change(id, now, hot::user_copies_until(now)).await?;
-    tx.insert_audit(&NewAudit { subject: Some(id), ..client.audit(Audit::UserDelete, now) }).await?;
-    tx.commit().await?;
+    tx.record_user_change(id, now, hot::user_copies_until(now))
+        .await?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(id),
+        ..client.audit(Audit::UserDelete, now)
+    })
+    .await?;
     effects.delete(id, now);
-    app.hot.announce(effects).await;
-    app.metrics.revoked(reason.as_str(), ended.len() as u64);
+    app.commit(tx, effects).await?;
+    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
     Ok(())
 }
 

@@ -20,6 +20,8 @@ pub use self::values::{Database, MasterKey, Origin, PublicUrl, Quota, RedisKind,
 use self::values::{Parsed, optional};
 use crate::types::{Locale, Secret};
 
+pub use josoor_auth_verify::Algorithm;
+
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -96,64 +98,13 @@ impl ServerConfig {
     pub const BODY_LIMIT: usize = 64 * 1024;
 }
 
-/// How access tokens are signed, by the names of RFC 7518 (3.1) and RFC 8037 (3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// HMAC with SHA-256.
-    Hs256,
-    /// HMAC with SHA-384.
-    Hs384,
-    /// HMAC with SHA-512.
-    Hs512,
-    /// Ed25519.
-    EdDsa,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-}
-
-impl Algorithm {
-    const NAMES: [(&'static str, Self); 6] = [
-        ("HS256", Self::Hs256),
-        ("HS384", Self::Hs384),
-        ("HS512", Self::Hs512),
-        ("EdDSA", Self::EdDsa),
-        ("ES256", Self::Es256),
-        ("RS256", Self::Rs256),
-    ];
-
-    /// As it stands in a token's header.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-            Self::Hs384 => "HS384",
-            Self::Hs512 => "HS512",
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Rs256 => "RS256",
-        }
-    }
-
-    /// Whether signing and verifying share one secret.
-    pub const fn is_hmac(self) -> bool {
-        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
-    }
-
-    /// The least length in bytes of the secret that RFC 7518, 3.2, asks for; 0 for key pairs.
-    const fn secret_bytes(self) -> usize {
-        match self {
-            Self::Hs256 => 32,
-            Self::Hs384 => 48,
-            Self::Hs512 => 64,
-            Self::EdDsa | Self::Es256 | Self::Rs256 => 0,
-        }
-    }
-}
-
-impl std::fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+/// The least length in bytes of the secret that RFC 7518, 3.2, asks for; 0 for key pairs.
+const fn secret_bytes(algorithm: Algorithm) -> usize {
+    match algorithm {
+        Algorithm::HS256 => 32,
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256 => 0,
     }
 }
 
@@ -624,7 +575,12 @@ impl<'a> Reader<'a> {
                 ],
             )
         });
-        let algorithm = self.read("auth.jwt_algorithm", |raw| values::choice(raw, &Algorithm::NAMES));
+        let algorithm = self.read("auth.jwt_algorithm", |raw| {
+            values::choice(
+                raw,
+                &Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm)),
+            )
+        });
         let minutes = self.read("auth.jwt_expiration_minutes", |raw| {
             values::whole::<u64>(raw, 1..=525_600)
         });
@@ -876,12 +832,12 @@ impl<'a> Reader<'a> {
         let Some(secret) = &auth.jwt_secret else {
             return;
         };
-        if auth.algorithm.is_hmac() {
-            if secret.expose().len() < auth.algorithm.secret_bytes() {
+        if auth.algorithm.is_symmetric() {
+            if secret.expose().len() < secret_bytes(auth.algorithm) {
                 let text = format!(
                     "{} wants at least {} bytes (RFC 7518, 3.2)",
                     auth.algorithm,
-                    auth.algorithm.secret_bytes()
+                    secret_bytes(auth.algorithm)
                 );
                 self.warn(key, &text);
             }

@@ -63,7 +63,7 @@ fn defaults_are_the_contract() {
     assert_eq!(config.redis.timeout, Duration::from_millis(200));
     assert!(config.keys.master_key.is_none());
     assert!(config.auth.jwt_secret.is_none());
-    assert_eq!(config.auth.algorithm, Algorithm::Hs256);
+    assert_eq!(config.auth.algorithm, Algorithm::HS256);
     assert_eq!(config.auth.access_lifetime, seconds(1440 * 60));
     assert_eq!(config.auth.issuer, "http://localhost:8000");
     assert_eq!(config.auth.audience, None);

@@ -2,13 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 use http::StatusCode;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::{private, read_full_name};
+use super::auth::read_full_name;
 use super::caller::Administrator;
 use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
 use super::problem::ProblemDocument;
@@ -52,23 +51,32 @@ const PAGE_AT_MOST: i64 = 1_000_000_000;
 const SEARCH_AT_MOST: usize = 254;
 
 fn parse_role(text: &str) -> Result<Role, Invalid> {
-    text.parse().map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
+    text.parse()
+        .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
 }
 
 fn parse_number(name: &str, at_most: i64) -> impl FnOnce(&str) -> Result<i64, Invalid> {
     let message = format!("{name} is a whole number from 1 to {at_most}.");
     move |text| match text.parse::<i64>() {
-        Ok(number) if (1..=at_most).contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        Ok(number) if (1..=at_most).contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(number)
+        }
         _ => Err(Invalid::new("out_of_range", message)),
     }
 }
 
 fn parse_search(text: &str) -> Result<String, Invalid> {
     if text.chars().count() > SEARCH_AT_MOST {
-        return Err(Invalid::new("too_long", "A search text has at most 254 characters."));
+        return Err(Invalid::new(
+            "too_long",
+            "A search text has at most 254 characters.",
+        ));
     }
     if text.contains('\0') {
-        return Err(Invalid::new("forbidden_character", "A search text has no U+0000."));
+        return Err(Invalid::new(
+            "forbidden_character",
+            "A search text has no U+0000.",
+        ));
     }
     Ok(text.trim().to_lowercase())
 }
@@ -76,7 +84,13 @@ fn parse_search(text: &str) -> Result<String, Invalid> {
 fn parse_sort(text: &str) -> Result<UserSort, Invalid> {
     UserSort::parse(text).ok_or_else(|| {
         let keys: Vec<_> = UserSort::KEYS.iter().map(|(key, _)| *key).collect();
-        Invalid::new("unknown_sort", format!("sort is one of {}, with - before it for descending.", keys.join(", ")))
+        Invalid::new(
+            "unknown_sort",
+            format!(
+                "sort is one of {}, with - before it for descending.",
+                keys.join(", ")
+            ),
+        )
     })
 }
 
@@ -97,18 +111,34 @@ async fn list_users(
     _: Administrator,
     State(app): State<App>,
     QueryFields(mut fields): QueryFields,
-) -> Result<Response> {
+) -> Result<Json<UserList>> {
     let text = fields.optional("q", parse_search).filter(|text| !text.is_empty());
     let role = fields.optional("role", parse_role);
     let is_active = fields.bool("is_active");
-    let sort = fields.optional("sort", parse_sort).unwrap_or(UserSort { column: "id", descending: false });
-    let page = fields.optional("page", parse_number("page", PAGE_AT_MOST)).unwrap_or(1);
-    let page_size = fields.optional("page_size", parse_number("page_size", PAGE_SIZE_AT_MOST)).unwrap_or(20);
+    let sort = fields.optional("sort", parse_sort).unwrap_or(UserSort {
+        column: "id",
+        descending: false,
+    });
+    let page = fields
+        .optional("page", parse_number("page", PAGE_AT_MOST))
+        .unwrap_or(1);
+    let page_size = fields
+        .optional("page_size", parse_number("page_size", PAGE_SIZE_AT_MOST))
+        .unwrap_or(20);
     fields.finish()?;
-    let filter = UserFilter { text, role, is_active };
+    let filter = UserFilter {
+        text,
+        role,
+        is_active,
+    };
     let (users, total) = users::list(&app, &filter, sort, page, page_size).await?;
     let items = users.iter().map(UserResponse::from).collect();
-    Ok(private(Json(UserList { items, total, page, page_size })))
+    Ok(Json(UserList {
+        items,
+        total,
+        page,
+        page_size,
+    }))
 }
 
 /// Shows a user
@@ -120,9 +150,13 @@ async fn list_users(
         (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-async fn show_user(_: Administrator, State(app): State<App>, UserIdPath(id): UserIdPath) -> Result<Response> {
+async fn show_user(
+    _: Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<Json<UserResponse>> {
     let user = users::get(&app, id).await?;
-    Ok(private(Json(UserResponse::from(&user))))
+    Ok(Json(UserResponse::from(&user)))
 }
 
 /// Changes a user
@@ -143,11 +177,11 @@ async fn update_user(
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
     JsonBody(mut fields): JsonBody,
-) -> Result<Response> {
+) -> Result<Json<UserResponse>> {
     let patch = read_patch(&mut fields);
     fields.finish()?;
     let user = users::update(&app, id, patch, &admin.client).await?;
-    Ok(private(Json(UserResponse::from(&user))))
+    Ok(Json(UserResponse::from(&user)))
 }
 
 fn read_patch(fields: &mut Fields) -> UserPatch {
@@ -173,9 +207,9 @@ async fn delete_user(
     Administrator(admin): Administrator,
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
-) -> Result<Response> {
+) -> Result<StatusCode> {
     users::delete(&app, id, &admin.client).await?;
-    Ok(private(StatusCode::NO_CONTENT))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists a user's live sessions, the latest first
@@ -191,10 +225,10 @@ async fn list_user_sessions(
     Administrator(admin): Administrator,
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
-) -> Result<Response> {
+) -> Result<Json<SessionList>> {
     users::get(&app, id).await?;
     let sessions = sessions::list(&app, id).await?;
-    Ok(private(Json(SessionList::new(&sessions, Some(admin.caller.session)))))
+    Ok(Json(SessionList::new(&sessions, Some(admin.caller.session))))
 }
 
 /// Ends all sessions of a user
@@ -210,8 +244,8 @@ async fn revoke_user_sessions(
     Administrator(admin): Administrator,
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
-) -> Result<Response> {
+) -> Result<Json<RevokedResponse>> {
     users::get(&app, id).await?;
     let revoked = sessions::revoke_all(&app, id, None, RevokeReason::RevokedByAdmin, &admin.client).await?;
-    Ok(private(Json(RevokedResponse { revoked })))
+    Ok(Json(RevokedResponse { revoked }))
 }

@@ -47,7 +47,10 @@ impl Transport {
         match text {
             "body" => Ok(Self::Body),
             "cookie" => Ok(Self::Cookie),
-            _ => Err(Invalid::new("unknown_transport", "A transport is body or cookie.")),
+            _ => Err(Invalid::new(
+                "unknown_transport",
+                "A transport is body or cookie.",
+            )),
         }
     }
 
@@ -62,7 +65,10 @@ impl Transport {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct RegisterRequest {
     /// Kept as typed; unique whatever its letter case.
-    #[schema(pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$", max_length = 254)]
+    #[schema(
+        pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$",
+        max_length = 254
+    )]
     email: String,
     /// At least 8 characters and not among the most common passwords; at most 1,024 bytes in UTF-8.
     #[schema(min_length = 8, max_length = 1024, format = Password)]
@@ -84,7 +90,10 @@ pub struct RegisterRequest {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct LoginRequest {
     /// In any letter case.
-    #[schema(pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$", max_length = 254)]
+    #[schema(
+        pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$",
+        max_length = 254
+    )]
     email: String,
     /// At most 1,024 bytes in UTF-8.
     #[schema(min_length = 1, max_length = 1024, format = Password)]
@@ -144,7 +153,14 @@ pub(super) fn read_registration(
         .get(header::ACCEPT_LANGUAGE)
         .and_then(|value| Locale::from_accept_language(value.to_str().ok()?));
     let locale = locale.or(preferred).unwrap_or(app.config.mail.locale);
-    move || Some(Registration { email: email?, password: password?, full_name, locale })
+    move || {
+        Some(Registration {
+            email: email?,
+            password: password?,
+            full_name,
+            locale,
+        })
+    }
 }
 
 /// Registers a new account and signs it in
@@ -222,7 +238,7 @@ async fn refresh(
     fields.finish()?;
     if let Some(token) = given {
         let issued = sessions::refresh(&app, token.expose(), &client).await?;
-        return Ok(with_cookies(Json(TokenResponse::from(&issued)), []));
+        return Ok(Json(TokenResponse::from(&issued)).into_response());
     }
     if let Some(token) = cookies::refresh_token(&app, &headers) {
         cookies::require_origin(&app, &headers)?;
@@ -233,7 +249,7 @@ async fn refresh(
     }
     let token = bearer_token(&headers)?.ok_or(Refusal::MissingToken)?;
     let issued = sessions::renew_access(&app, token).await?;
-    Ok(with_cookies(Json(TokenResponse::from(&issued)), []))
+    Ok(Json(TokenResponse::from(&issued)).into_response())
 }
 
 /// Ends the session of a token
@@ -273,8 +289,16 @@ async fn log_out(
         let token = bearer_token(&headers)?.ok_or(Refusal::MissingToken)?;
         sessions::log_out(&app, LogOut::Access(token), &client).await?;
     }
-    let done = BaseResponse { success: true, message: "Signed out.", timestamp: app.clock.now() };
-    let clear = if may_clear { cookies::clear_refresh(&app) } else { None };
+    let done = BaseResponse {
+        success: true,
+        message: "Signed out.",
+        timestamp: app.clock.now(),
+    };
+    let clear = if may_clear {
+        cookies::clear_refresh(&app)
+    } else {
+        None
+    };
     Ok(with_cookies(Json(done), [clear]))
 }
 
@@ -284,7 +308,7 @@ async fn log_out(
     responses((status = 200, description = "The account", body = UserResponse))
 )]
 async fn show_me(signed_in: SignedIn) -> Response {
-    private(Json(UserResponse::from(&*signed_in.caller.user)))
+    Json(UserResponse::from(&*signed_in.caller.user)).into_response()
 }
 
 /// Changes one's own name or language
@@ -301,9 +325,13 @@ async fn update_me(
     let full_name = read_full_name(&mut fields);
     let locale = fields.optional("locale", str::parse::<Locale>);
     fields.finish()?;
-    let patch = UserPatch { full_name, locale, ..UserPatch::default() };
+    let patch = UserPatch {
+        full_name,
+        locale,
+        ..UserPatch::default()
+    };
     let user = accounts::update_profile(&app, &signed_in.caller, patch, &signed_in.client).await?;
-    Ok(private(Json(UserResponse::from(&user))))
+    Ok(Json(UserResponse::from(&user))).into_response()
 }
 
 /// Deletes one's own account and everything that belongs to it
@@ -369,15 +397,9 @@ pub(super) fn signed_in(
     with_cookies((status, Json(TokenResponse::from(&issued))), [refresh, device])
 }
 
-/// An answer about a person: not for any cache (RFC 9111, 5.2.2.5).
-pub(super) fn private(answer: impl IntoResponse) -> Response {
-    with_cookies(answer, [])
-}
-
 fn with_cookies<const N: usize>(answer: impl IntoResponse, cookies: [Option<HeaderValue>; N]) -> Response {
     let mut response = answer.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for cookie in cookies.into_iter().flatten() {
         headers.append(header::SET_COOKIE, cookie);
     }

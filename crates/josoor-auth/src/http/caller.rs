@@ -46,7 +46,10 @@ impl FromRequestParts<App> for SignedIn {
         let token = bearer_token(&parts.headers)?.ok_or(Refusal::MissingToken)?;
         let caller = sessions::authenticate(app, token).await?;
         let Ok(From(client)) = From::from_request_parts(parts, app).await;
-        let client = Client { actor: Some(caller.id()), ..client };
+        let client = Client {
+            actor: Some(caller.id()),
+            ..client
+        };
         Ok(Self { caller, client })
     }
 }

@@ -25,7 +25,10 @@ const HEADER_UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b',
 pub fn routes() -> OpenApiRouter<App> {
     let mut document = OpenApiRouter::new();
     let path = <__path_check as utoipa::Path>::path();
-    let item = utoipa::openapi::PathItem::new(utoipa::openapi::HttpMethod::Get, <__path_check as utoipa::Path>::operation());
+    let item = utoipa::openapi::PathItem::new(
+        utoipa::openapi::HttpMethod::Get,
+        <__path_check as utoipa::Path>::operation(),
+    );
     document.get_openapi_mut().paths.paths.insert(path, item);
     document
 }
@@ -33,7 +36,9 @@ pub fn routes() -> OpenApiRouter<App> {
 /// The endpoint, under its path and every path below it, for every method: gateways repeat the method and may append
 /// the path of the request that they ask about.
 pub fn any_method() -> Router<App> {
-    Router::new().route("/auth/check", any(check)).route("/auth/check/{*path}", any(check))
+    Router::new()
+        .route("/auth/check", any(check))
+        .route("/auth/check/{*path}", any(check))
 }
 
 /// Says whether a token lets its bearer in
@@ -66,7 +71,9 @@ async fn check(State(app): State<App>, request: Request) -> Response {
             problem.into_response()
         }
     };
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -76,12 +83,18 @@ async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<H
     let role = match Fields::from_query(query.unwrap_or_default()) {
         Ok(mut fields) => {
             let role = fields.optional("role", |text| {
-                text.parse::<Role>().map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
+                text.parse::<Role>()
+                    .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
             });
             fields.finish()?;
             role
         }
-        Err(problem) => return Err(Error::invalid("query", Invalid::new("malformed_query", problem.detail))),
+        Err(problem) => {
+            return Err(Error::invalid(
+                "query",
+                Invalid::new("malformed_query", problem.detail),
+            ));
+        }
     };
     if role.is_some_and(|role| caller.user.role < role) {
         return Err(Refusal::InsufficientRole.into());
@@ -96,6 +109,11 @@ async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<H
     ];
     pairs
         .into_iter()
-        .map(|(name, value)| Ok((HeaderName::from_static(name), HeaderValue::from_str(&value).map_err(Error::internal)?)))
+        .map(|(name, value)| {
+            Ok((
+                HeaderName::from_static(name),
+                HeaderValue::from_str(&value).map_err(Error::internal)?,
+            ))
+        })
         .collect()
 }

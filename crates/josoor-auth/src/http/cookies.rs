@@ -18,7 +18,11 @@ const DEVICE_LIFE_SECONDS: i64 = 400 * 24 * 60 * 60;
 const DEVICE: &str = "josoor_device";
 
 fn refresh_name(config: &Config) -> &'static str {
-    if config.server.public_url.is_https() { "__Host-josoor_refresh" } else { "josoor_refresh" }
+    if config.server.public_url.is_https() {
+        "__Host-josoor_refresh"
+    } else {
+        "josoor_refresh"
+    }
 }
 
 /// The value of a cookie, if the request sends exactly one of that name.
@@ -38,7 +42,11 @@ fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 fn cookie(config: &Config, name: &str, value: &str, max_age: i64) -> Option<HeaderValue> {
-    let secure = if config.server.public_url.is_https() { "; Secure" } else { "" };
+    let secure = if config.server.public_url.is_https() {
+        "; Secure"
+    } else {
+        ""
+    };
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
@@ -54,7 +62,12 @@ pub fn refresh_token<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
 pub fn set_refresh(app: &App, issued: &Issued) -> Option<HeaderValue> {
     let token = issued.refresh_token.as_ref()?;
     let seconds = issued.session_ends_at.as_secs() - issued.issued_at.as_secs();
-    cookie(&app.config, refresh_name(&app.config), token.expose(), seconds.max(1))
+    cookie(
+        &app.config,
+        refresh_name(&app.config),
+        token.expose(),
+        seconds.max(1),
+    )
 }
 
 /// Takes the refresh cookie away.
@@ -79,7 +92,10 @@ pub fn require_origin(app: &App, headers: &HeaderMap) -> Result<()> {
     let origin = origin.to_str().map_err(|_| Error::OriginNotAllowed)?;
     let server = &app.config.server;
     let own = server.public_url.origin();
-    let listed = server.cors_origins.iter().any(|allowed| allowed.to_string() == origin);
+    let listed = server
+        .cors_origins
+        .iter()
+        .any(|allowed| allowed.to_string() == origin);
     if loopback_alike(origin) == loopback_alike(&own) || (listed && same_site(origin, &own)) {
         Ok(())
     } else {
@@ -90,7 +106,9 @@ pub fn require_origin(app: &App, headers: &HeaderMap) -> Result<()> {
 /// `localhost` and `127.0.0.1` are one place.
 fn loopback_alike(origin: &str) -> String {
     match origin.split_once("://127.0.0.1") {
-        Some((scheme, port)) if port.is_empty() || port.starts_with(':') => format!("{scheme}://localhost{port}"),
+        Some((scheme, port)) if port.is_empty() || port.starts_with(':') => {
+            format!("{scheme}://localhost{port}")
+        }
         _ => origin.to_owned(),
     }
 }
@@ -103,7 +121,11 @@ fn same_site(left: &str, right: &str) -> bool {
     let parts = |origin: &str| {
         let (scheme, rest) = origin.split_once("://")?;
         let host = rest.rsplit_once(':').map_or(rest, |(host, port)| {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { rest }
+            if port.bytes().all(|byte| byte.is_ascii_digit()) {
+                host
+            } else {
+                rest
+            }
         });
         Some((scheme.to_owned(), host.to_ascii_lowercase()))
     };
@@ -121,7 +143,10 @@ fn same_site(left: &str, right: &str) -> bool {
         Some(format!("{1}.{0}", labels.next()?, labels.next()?))
     };
     host == other_host
-        || (is_name(&host) && is_name(&other_host) && domain(&host).is_some() && domain(&host) == domain(&other_host))
+        || (is_name(&host)
+            && is_name(&other_host)
+            && domain(&host).is_some()
+            && domain(&host) == domain(&other_host))
 }
 
 #[cfg(test)]
@@ -153,13 +178,19 @@ mod tests {
     #[test]
     fn only_the_whole_loopback_host_is_alike() {
         assert_eq!(loopback_alike("http://127.0.0.1:8000"), "http://localhost:8000");
-        assert_eq!(loopback_alike("http://127.0.0.1.evil.com"), "http://127.0.0.1.evil.com");
+        assert_eq!(
+            loopback_alike("http://127.0.0.1.evil.com"),
+            "http://127.0.0.1.evil.com"
+        );
     }
 
     #[test]
     fn two_cookies_of_one_name_are_none() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, HeaderValue::from_static("a=1; josoor_refresh=x; b=2"));
+        headers.insert(
+            header::COOKIE,
+            HeaderValue::from_static("a=1; josoor_refresh=x; b=2"),
+        );
         assert_eq!(read(&headers, "josoor_refresh"), Some("x"));
         headers.append(header::COOKIE, HeaderValue::from_static("josoor_refresh=y"));
         assert_eq!(read(&headers, "josoor_refresh"), None);

@@ -65,7 +65,9 @@ pub struct Readiness {
     responses((status = 200, description = "It runs", body = Health))
 )]
 async fn show_health() -> Json<Health> {
-    Json(Health { status: Condition::Ok })
+    Json(Health {
+        status: Condition::Ok,
+    })
 }
 
 /// How long a part may take to answer; load balancers do not wait for ever.
@@ -87,16 +89,29 @@ async fn show_readiness(State(app): State<App>) -> Response {
     let mut parts = BTreeMap::from([("database", database)]);
     if !matches!(app.hot.kv(), Kv::InProcess) {
         // Losing Redis costs speed, nothing else.
-        parts.insert("redis", if app.hot.is_shared() { Condition::Ok } else { Condition::Degraded });
+        parts.insert(
+            "redis",
+            if app.hot.is_shared() {
+                Condition::Ok
+            } else {
+                Condition::Degraded
+            },
+        );
     }
     let status = match (app.is_ready(), database) {
         (false, _) => Condition::Draining,
         (true, Condition::Ok) => Condition::Ok,
         _ => Condition::Down,
     };
-    let code = if status == Condition::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if status == Condition::Ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let mut response = (code, Json(Readiness { status, parts })).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -114,9 +129,10 @@ pub struct KeySet {
 )]
 async fn show_public_keys(State(app): State<App>) -> Response {
     let mut response = Json(app.keys.public_keys()).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300, stale-while-revalidate=600"));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=300, stale-while-revalidate=600"),
+    );
     response
 }
 
@@ -141,12 +157,16 @@ fn metrics(app: &App) -> Response {
     let hasher = app.hasher.stats();
     let (connections, idle) = app.db.pool_size();
     let sample = Sample {
-        hash_queued: hasher.queued,
-        hash_running: hasher.running,
+        hash_queued: hasher.queued as u64,
+        hash_running: hasher.running as u64,
         hash_shed_total: hasher.shed_total,
         database_connections: connections.into(),
         database_idle: idle as u64,
         redis_up: (!matches!(app.hot.kv(), Kv::InProcess)).then(|| app.hot.kv().state().connected),
     };
-    ([(header::CONTENT_TYPE, METRICS_MEDIA_TYPE)], app.metrics.encode(&sample)).into_response()
+    (
+        [(header::CONTENT_TYPE, METRICS_MEDIA_TYPE)],
+        app.metrics.encode(&sample),
+    )
+        .into_response()
 }

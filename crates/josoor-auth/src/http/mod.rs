@@ -26,11 +26,9 @@ pub mod setup;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::middleware;
 use axum::{Extension, Router};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -73,14 +71,29 @@ pub fn router(app: &App) -> Router {
     routes
         .merge(check::any_method().with_state(app.clone()))
         .fallback(async || Error::NotFound)
-        .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&settings),
+            serve::limit_time,
+        ))
         // Outside of everything that can fail: from here on every failure is a problem document.
-        .layer(middleware::from_fn_with_state(Arc::clone(&settings), problem::finish))
-        .layer(middleware::from_fn_with_state(Arc::clone(&settings), headers::secure))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&settings),
+            problem::finish,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&settings),
+            headers::secure,
+        ))
         // Counts what the client sees, so after the documents are made.
-        .layer(middleware::from_fn_with_state(app.metrics.clone(), measure::measure))
+        .layer(middleware::from_fn_with_state(
+            app.metrics.clone(),
+            measure::measure,
+        ))
         // Gives the request its id and writes its line: outside of all that may log.
-        .layer(middleware::from_fn_with_state(Arc::clone(&settings), request_id::track))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&settings),
+            request_id::track,
+        ))
         // Every layer and extractor reads these.
         .layer(Extension(settings))
 }
@@ -92,17 +105,10 @@ fn settings_of(app: &App) -> HttpSettings {
         trusted_proxies: config.server.trusted_proxies.clone(),
         body_timeout: config.server.body_timeout,
         request_timeout: config.server.request_timeout,
-        missing_token_status: config.auth.missing_token_status,
+        missing_token_status: StatusCode::from_u16(config.auth.missing_token_status.as_u16())
+            .unwrap_or(StatusCode::FORBIDDEN),
         ..HttpSettings::default()
     }
-}
-
-/// Ends a request that takes longer than any should; what it had begun is undone.
-async fn limit_time(request: Request, next: Next) -> Result<Response, Error> {
-    let limit = HttpSettings::of(request.extensions()).request_timeout;
-    tokio::time::timeout(limit, next.run(request))
-        .await
-        .map_err(|_| Error::Overloaded { retry_after: Duration::from_secs(1) })
 }
 
 /// CORS (Fetch, 3.2) for the configured origins; without any, browsers keep other origins out by themselves.
@@ -118,7 +124,11 @@ fn cors(app: &App) -> Option<CorsLayer> {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, request_id::X_REQUEST_ID])
+            .allow_headers([
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                request_id::X_REQUEST_ID,
+            ])
             .expose_headers([
                 request_id::X_REQUEST_ID,
                 header::RETRY_AFTER,

@@ -54,14 +54,26 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
         codes.join(", ")
     ));
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.put];
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+            &mut item.put,
+        ];
         for operation in operations.into_iter().flatten() {
             let signed_in = operation.security.is_some();
             let takes_body = operation.request_body.is_some();
             let takes_input = takes_body || operation.parameters.is_some();
-            let mut shared = vec![("503", "`store_unavailable` or `overloaded`: try again after `Retry-After`")];
+            let mut shared = vec![(
+                "503",
+                "`store_unavailable` or `overloaded`: try again after `Retry-After`",
+            )];
             if signed_in {
-                shared.push(("401", "The token or its session is not good any more; `code` says why"));
+                shared.push((
+                    "401",
+                    "The token or its session is not good any more; `code` says why",
+                ));
                 shared.push(("403", "`missing_token` or `insufficient_role`"));
             }
             if takes_body {
@@ -73,14 +85,24 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
             }
             if takes_input {
                 shared.push(("400", "`malformed_json` or `bad_request`"));
-                shared.push(("422", "`validation_failed` or `unknown_field`; `errors` says which fields"));
+                shared.push((
+                    "422",
+                    "`validation_failed` or `unknown_field`; `errors` says which fields",
+                ));
             }
             for (status, meaning) in shared {
                 let problem = ResponseBuilder::new()
                     .description(meaning)
-                    .content(PROBLEM_JSON, Content::new(Some(utoipa::openapi::Ref::from_schema_name("Problem"))))
+                    .content(
+                        PROBLEM_JSON,
+                        Content::new(Some(utoipa::openapi::Ref::from_schema_name("Problem"))),
+                    )
                     .build();
-                operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(problem));
+                operation
+                    .responses
+                    .responses
+                    .entry(status.to_owned())
+                    .or_insert(RefOr::T(problem));
             }
         }
     }
@@ -89,5 +111,8 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
 
 /// The document, under its path.
 pub fn routes() -> Router<App> {
-    Router::new().route("/openapi.json", get(async || Json(super::openapi_document()).into_response()))
+    Router::new().route(
+        "/openapi.json",
+        get(async || Json(super::openapi_document()).into_response()),
+    )
 }

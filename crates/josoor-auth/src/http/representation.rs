@@ -104,7 +104,10 @@ impl From<&Issued> for TokenResponse {
     fn from(issued: &Issued) -> Self {
         Self {
             access_token: issued.access_token.expose().to_owned(),
-            refresh_token: issued.refresh_token.as_ref().map(|token| token.expose().to_owned()),
+            refresh_token: issued
+                .refresh_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
             token_type: "bearer",
             expires_in: issued.expires_in,
             user: (&issued.user).into(),
@@ -210,7 +213,10 @@ impl SessionList {
     /// A user's sessions as seen from one of them, or from none.
     pub fn new(sessions: &[SessionRow], current: Option<SessionId>) -> Self {
         Self {
-            items: sessions.iter().map(|session| SessionResponse::new(session, current)).collect(),
+            items: sessions
+                .iter()
+                .map(|session| SessionResponse::new(session, current))
+                .collect(),
             total: sessions.len(),
             page: 1,
             page_size: SESSIONS_AT_MOST,

@@ -2,12 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::private;
 use super::caller::SignedIn;
 use super::extract::SessionIdPath;
 use super::problem::ProblemDocument;
@@ -19,7 +17,9 @@ use crate::sessions;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_sessions, revoke_other_sessions)).routes(routes!(revoke_session))
+    OpenApiRouter::new()
+        .routes(routes!(list_sessions, revoke_other_sessions))
+        .routes(routes!(revoke_session))
 }
 
 /// Lists one's own live sessions, the latest first
@@ -27,9 +27,9 @@ pub fn routes() -> OpenApiRouter<App> {
     get, path = "/auth/sessions", tag = "account", operation_id = "list_sessions", security(("bearer" = [])),
     responses((status = 200, description = "The sessions", body = SessionList))
 )]
-async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Response> {
+async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<SessionList>> {
     let sessions = sessions::list(&app, signed_in.caller.id()).await?;
-    Ok(private(Json(SessionList::new(&sessions, Some(signed_in.caller.session)))))
+    Ok(Json(SessionList::new(&sessions, Some(signed_in.caller.session))))
 }
 
 /// Ends all of one's own sessions but the current one
@@ -37,9 +37,9 @@ async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Re
     delete, path = "/auth/sessions", tag = "account", operation_id = "revoke_other_sessions", security(("bearer" = [])),
     responses((status = 200, description = "How many were ended", body = RevokedResponse))
 )]
-async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Response> {
+async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<RevokedResponse>> {
     let revoked = accounts::revoke_other_sessions(&app, &signed_in.caller, &signed_in.client).await?;
-    Ok(private(Json(RevokedResponse { revoked })))
+    Ok(Json(RevokedResponse { revoked }))
 }
 
 /// Ends one of one's own sessions
@@ -55,7 +55,7 @@ async fn revoke_session(
     signed_in: SignedIn,
     State(app): State<App>,
     SessionIdPath(id): SessionIdPath,
-) -> Result<Response> {
+) -> Result<StatusCode> {
     sessions::revoke(&app, signed_in.caller.id(), id, &signed_in.client).await?;
-    Ok(private(StatusCode::NO_CONTENT))
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -70,7 +70,8 @@ pub struct NewAudit<'a> {
 impl Conn {
     /// Adds a row.
     pub async fn insert_audit(&mut self, new: &NewAudit<'_>) -> Result<()> {
-        const SQL: &str = "insert into audit (at, action, outcome, reason, actor_id, subject_id, session_id, ip,
+        const SQL: &str =
+            "insert into audit (at, action, outcome, reason, actor_id, subject_id, session_id, ip,
                 user_agent, request_id)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         let outcome = if new.succeeded { "success" } else { "failure" };
@@ -93,7 +94,8 @@ impl Conn {
 
     /// Removes up to `limit` rows older than `before`. How many went.
     pub async fn purge_audit(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
-        const SQL: &str = "delete from audit where id in (select id from audit where at < $1 order by at limit $2)";
+        const SQL: &str =
+            "delete from audit where id in (select id from audit where at < $1 order by at limit $2)";
         execute!(self, sqlx::query(SQL).bind(before).bind(limit))
     }
 }

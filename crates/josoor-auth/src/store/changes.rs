@@ -21,7 +21,14 @@ pub struct Change {
     pub until: Timestamp,
 }
 
-from_row!(Change { id, at, user_id, session_id, reason, until });
+from_row!(Change {
+    id,
+    at,
+    user_id,
+    session_id,
+    reason,
+    until
+});
 
 impl Change {
     /// The user who changed, or whose session was ended.
@@ -37,13 +44,23 @@ impl Change {
 
 impl Conn {
     /// Records that a session was ended.
-    pub async fn record_revocation(&mut self, session: &SessionRow, reason: RevokeReason, now: Timestamp) -> Result<()> {
+    pub async fn record_revocation(
+        &mut self,
+        session: &SessionRow,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<()> {
         const SQL: &str =
             "insert into changes (at, user_id, session_id, reason, until) values ($1, $2, $3, $4, $5)";
         let (user, id) = (session.user_id().0, session.id().0);
         execute!(
             self,
-            sqlx::query(SQL).bind(now).bind(user).bind(id).bind(reason.as_str()).bind(session.expires_at)
+            sqlx::query(SQL)
+                .bind(now)
+                .bind(user)
+                .bind(id)
+                .bind(reason.as_str())
+                .bind(session.expires_at)
         )
         .map(drop)
     }
@@ -58,12 +75,17 @@ impl Conn {
     pub async fn changes_since(&mut self, since: Timestamp, after: i64, limit: i64) -> Result<Vec<Change>> {
         const SQL: &str = "select id, at, user_id, session_id, reason, until from changes
              where at >= $1 and id > $2 order by id limit $3";
-        on!(self, sqlx::query_as(SQL).bind(since).bind(after).bind(limit), fetch_all)
+        on!(
+            self,
+            sqlx::query_as(SQL).bind(since).bind(after).bind(limit),
+            fetch_all
+        )
     }
 
     /// Removes up to `limit` changes that no copy can contradict any more. How many went.
     pub async fn purge_changes(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
-        const SQL: &str = "delete from changes where id in (select id from changes where until < $1 limit $2)";
+        const SQL: &str =
+            "delete from changes where id in (select id from changes where until < $1 limit $2)";
         execute!(self, sqlx::query(SQL).bind(before).bind(limit))
     }
 }

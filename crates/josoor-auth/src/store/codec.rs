@@ -24,7 +24,9 @@ impl Encode<'_, Postgres> for Timestamp {
 impl Decode<'_, Postgres> for Timestamp {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let at = <OffsetDateTime as Decode<'_, Postgres>>::decode(value)?;
-        Ok(Self::from_micros(i64::try_from(at.unix_timestamp_nanos() / 1000)?))
+        Ok(Self::from_micros(i64::try_from(
+            at.unix_timestamp_nanos() / 1000,
+        )?))
     }
 }
 
@@ -84,7 +86,8 @@ macro_rules! text_column {
 }
 
 fn parse_column<T: std::str::FromStr>(text: &str) -> Result<T, BoxDynError> {
-    text.parse().map_err(|_| format!("unexpected value {text:?} in a column").into())
+    text.parse()
+        .map_err(|_| format!("unexpected value {text:?} in a column").into())
 }
 
 /// A [`Role`](crate::types::Role) column. The type is another crate's, so the traits need a type of ours.

@@ -19,7 +19,13 @@ pub struct KeyRow {
     pub is_current: bool,
 }
 
-from_row!(KeyRow { kid, purpose, sealed, created_at, is_current });
+from_row!(KeyRow {
+    kid,
+    purpose,
+    sealed,
+    created_at,
+    is_current
+});
 
 impl Conn {
     /// The keys of a purpose, the current one first.

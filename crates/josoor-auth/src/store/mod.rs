@@ -26,11 +26,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction, pool::PoolConnection};
 
 use crate::config::{Database, DatabaseConfig};
 use crate::error::{Error, Result};
+use crate::types::Timestamp;
 
 pub use audit::{Audit, NewAudit};
 pub use changes::Change;
@@ -138,8 +141,9 @@ impl Db {
     }
 
     async fn open_sqlite(path: &Path, config: &DatabaseConfig) -> Result<Self> {
-        create_private_file(path)
-            .map_err(|cause| Error::StoreUnavailable(cause.context(format!("cannot open {}", path.display()))))?;
+        create_private_file(path).map_err(|cause| {
+            Error::StoreUnavailable(cause.context(format!("cannot open {}", path.display())))
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -193,6 +197,19 @@ impl Db {
         execute!(conn, sqlx::query("select 1")).map(drop)
     }
 
+    /// The time on the database's machine; `None` where it is this one.
+    pub async fn clock(&self) -> Result<Option<Timestamp>> {
+        match self {
+            Self::Postgres(pool) => {
+                let now = sqlx::query_scalar("select clock_timestamp()")
+                    .fetch_one(pool)
+                    .await;
+                now.map(Some).map_err(store_error)
+            }
+            Self::Sqlite { .. } => Ok(None),
+        }
+    }
+
     /// `PostgreSQL` or `SQLite`.
     pub const fn engine(&self) -> &'static str {
         match self {
@@ -205,9 +222,10 @@ impl Db {
     pub fn pool_size(&self) -> (u32, usize) {
         match self {
             Self::Postgres(pool) => (pool.size(), pool.num_idle()),
-            Self::Sqlite { readers, writer } => {
-                (readers.size() + writer.size(), readers.num_idle() + writer.num_idle())
-            }
+            Self::Sqlite { readers, writer } => (
+                readers.size() + writer.size(),
+                readers.num_idle() + writer.num_idle(),
+            ),
         }
     }
 
@@ -251,7 +269,9 @@ impl Conn {
 
 /// Whether the statement failed because a row with the same unique value is there.
 fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// Sorts the driver's failures into "away, try again" and "our fault".
@@ -267,7 +287,11 @@ fn store_error(error: sqlx::Error) -> Error {
         _ => false,
     };
     let cause = anyhow::Error::new(error);
-    if away { Error::StoreUnavailable(cause) } else { Error::Internal(cause) }
+    if away {
+        Error::StoreUnavailable(cause)
+    } else {
+        Error::Internal(cause)
+    }
 }
 
 /// Error codes that another try may not meet. PostgreSQL: connection (08), serialisation and deadlock (40),
@@ -275,9 +299,13 @@ fn store_error(error: sqlx::Error) -> Error {
 /// I/O, full, read-only, cannot open.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
-        return ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "25006";
+        return ["08", "40", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class))
+            || code == "25006";
     }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
+    code.parse::<u32>()
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
 }
 
 /// Creates the file and its folder when they are missing, open to their owner only.
@@ -285,8 +313,16 @@ fn create_private_file(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
     Ok(())
 }

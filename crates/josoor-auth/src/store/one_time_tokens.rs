@@ -21,7 +21,13 @@ pub struct OneTimeToken {
     pub used_at: Option<Timestamp>,
 }
 
-from_row!(OneTimeToken { id, purpose, user_id, expires_at, used_at });
+from_row!(OneTimeToken {
+    id,
+    purpose,
+    user_id,
+    expires_at,
+    used_at
+});
 
 impl OneTimeToken {
     /// Whose it is, if it is anybody's.
@@ -43,7 +49,16 @@ impl Conn {
         const SQL: &str = "insert into one_time_tokens (id, purpose, user_id, created_at, expires_at)
              values ($1, $2, $3, $4, $5)";
         let user = user.map(|user| user.0);
-        execute!(self, sqlx::query(SQL).bind(id).bind(purpose).bind(user).bind(now).bind(expires_at)).map(drop)
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(id)
+                .bind(purpose)
+                .bind(user)
+                .bind(now)
+                .bind(expires_at)
+        )
+        .map(drop)
     }
 
     /// The token with this id.

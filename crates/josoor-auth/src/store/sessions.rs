@@ -56,7 +56,9 @@ impl RevokeReason {
     /// What the holder of a token of such a session is told.
     pub const fn refusal(self) -> Refusal {
         match self {
-            Self::Logout | Self::RevokedByUser | Self::RevokedByAdmin | Self::AccountDeleted => Refusal::SessionRevoked,
+            Self::Logout | Self::RevokedByUser | Self::RevokedByAdmin | Self::AccountDeleted => {
+                Refusal::SessionRevoked
+            }
             Self::PasswordChanged => Refusal::PasswordChanged,
             Self::AccountDeactivated => Refusal::AccountInactive,
             Self::RefreshReuse => Refusal::RefreshTokenReused,
@@ -74,7 +76,10 @@ impl FromStr for RevokeReason {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| text.to_owned())
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or_else(|| text.to_owned())
     }
 }
 
@@ -295,7 +300,11 @@ impl Conn {
              returning ",
             columns!()
         );
-        on!(self, sqlx::query_as(SQL).bind(id.0).bind(idle_expires_at).bind(now), fetch_optional)
+        on!(
+            self,
+            sqlx::query_as(SQL).bind(id.0).bind(idle_expires_at).bind(now),
+            fetch_optional
+        )
     }
 
     /// Notes that a token was accepted: moves the last-seen time and the used generation, never back.
@@ -304,7 +313,14 @@ impl Conn {
                 last_seen_at = case when last_seen_at < $2 then $2 else last_seen_at end,
                 used_generation = case when used_generation < $3 and $3 <= generation then $3 else used_generation end
              where id = $1 and revoked_at is null";
-        execute!(self, sqlx::query(SQL).bind(touch.session.0).bind(touch.at).bind(touch.generation)).map(drop)
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(touch.session.0)
+                .bind(touch.at)
+                .bind(touch.generation)
+        )
+        .map(drop)
     }
 
     /// Ends a session, if it is live. Gives it as it was ended; `None` when there was nothing to end.
@@ -320,7 +336,11 @@ impl Conn {
              returning ",
             columns!()
         );
-        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now).bind(reason.as_str()), fetch_optional)
+        on!(
+            self,
+            sqlx::query_as(SQL).bind(id.0).bind(now).bind(reason.as_str()),
+            fetch_optional
+        )
     }
 
     /// Ends all live sessions of a user but, if given, one.
@@ -338,7 +358,15 @@ impl Conn {
             columns!()
         );
         let except = except.map_or(Uuid::nil(), |id| id.0);
-        on!(self, sqlx::query_as(SQL).bind(user.0).bind(now).bind(reason.as_str()).bind(except), fetch_all)
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(user.0)
+                .bind(now)
+                .bind(reason.as_str())
+                .bind(except),
+            fetch_all
+        )
     }
 
     /// Removes up to `limit` sessions whose absolute end lies before `before`. How many went.

@@ -204,7 +204,12 @@ impl Conn {
     /// The user with this address, by its canonical key.
     pub async fn user_by_email(&mut self, email: &Email) -> Result<Option<User>> {
         const SQL: &str = concat!("select ", columns!(), " from users where email_key = $1");
-        Ok(on!(self, sqlx::query_as::<_, UserRow>(SQL).bind(email.key()), fetch_optional)?.map(User::from))
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(email.key()),
+            fetch_optional
+        )?
+        .map(User::from))
     }
 
     /// Notes a sign-in, if the user is still what the password was checked against: same version, active. Holds the
@@ -215,9 +220,17 @@ impl Conn {
     }
 
     /// Replaces a stored hash by one with the current parameters, if it is still the one that was verified.
-    pub async fn upgrade_password_hash(&mut self, id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool> {
+    pub async fn upgrade_password_hash(
+        &mut self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool> {
         const SQL: &str = "update users set password_hash = $3 where id = $1 and password_hash = $2";
-        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(old.as_str()).bind(new.as_str()))? == 1)
+        Ok(execute!(
+            self,
+            sqlx::query(SQL).bind(id.0).bind(old.as_str()).bind(new.as_str())
+        )? == 1)
     }
 
     /// Sets another password, if the stored one is still `old`. The version grows.
@@ -232,12 +245,20 @@ impl Conn {
                 version = version + 1
              where id = $1 and coalesce(password_hash, '') = $2";
         let old = old.map_or("", PasswordHash::as_str);
-        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(old).bind(new.as_str()).bind(now))? == 1)
+        Ok(execute!(
+            self,
+            sqlx::query(SQL).bind(id.0).bind(old).bind(new.as_str()).bind(now)
+        )? == 1)
     }
 
     /// Applies a patch and gives the user as it is now; `None` when there is no such user. The version grows only
     /// when something really changes.
-    pub async fn update_user(&mut self, id: UserId, patch: &UserPatch, now: Timestamp) -> Result<Option<User>> {
+    pub async fn update_user(
+        &mut self,
+        id: UserId,
+        patch: &UserPatch,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
         const SQL: &str = concat!(
             "update users set full_name = $2, search_text = $3, locale = $4, role = $5, is_active = $6,
                 updated_at = $7, version = version + 1
@@ -248,7 +269,9 @@ impl Conn {
         const KEY: &str = "select email_key from users where id = $1";
         // Another act may change the user between the read and the update; then this one looks again.
         for _ in 0..16 {
-            let Some(before) = self.user_by_id(id).await? else { return Ok(None) };
+            let Some(before) = self.user_by_id(id).await? else {
+                return Ok(None);
+            };
             let full_name = match &patch.full_name {
                 Some(name) => name.as_ref().map(|name| name.as_str().to_owned()),
                 None => before.full_name.clone(),
@@ -282,7 +305,9 @@ impl Conn {
                 return Ok(Some(row.into()));
             }
         }
-        Err(Error::StoreUnavailable(anyhow::anyhow!("user {id} is being changed by many others")))
+        Err(Error::StoreUnavailable(anyhow::anyhow!(
+            "user {id} is being changed by many others"
+        )))
     }
 
     /// Removes a user and, with it, its sessions and tokens. Whether there was one.
@@ -327,18 +352,29 @@ impl Conn {
         let head = format!("select {} from users where true", columns!());
         let direction = if sort.descending { "desc" } else { "asc" };
         // Both engines agree on where nulls stand only when told.
-        let tail = format!(" order by {} {direction} nulls last, id {direction} limit ", sort.column);
+        let tail = format!(
+            " order by {} {direction} nulls last, id {direction} limit ",
+            sort.column
+        );
         let rows: Vec<UserRow> = match self.raw() {
             super::Raw::Postgres(c) => {
                 let mut query = QueryBuilder::new(AssertSqlSafe(head).into_sql_str());
                 push_filter(&mut query, filter);
-                query.push(&tail).push_bind(limit).push(" offset ").push_bind(offset);
+                query
+                    .push(&tail)
+                    .push_bind(limit)
+                    .push(" offset ")
+                    .push_bind(offset);
                 query.build_query_as().fetch_all(&mut *c).await
             }
             super::Raw::Sqlite(c) => {
                 let mut query = QueryBuilder::new(AssertSqlSafe(head).into_sql_str());
                 push_filter(&mut query, filter);
-                query.push(&tail).push_bind(limit).push(" offset ").push_bind(offset);
+                query
+                    .push(&tail)
+                    .push_bind(limit)
+                    .push(" offset ")
+                    .push_bind(offset);
                 query.build_query_as().fetch_all(&mut *c).await
             }
         }
@@ -356,7 +392,10 @@ where
 {
     if let Some(text) = &filter.text {
         let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        query.push(" and search_text like ").push_bind(format!("%{escaped}%")).push(" escape '\\'");
+        query
+            .push(" and search_text like ")
+            .push_bind(format!("%{escaped}%"))
+            .push(" escape '\\'");
     }
     if let Some(role) = filter.role {
         query.push(" and role = ").push_bind(role.as_str());

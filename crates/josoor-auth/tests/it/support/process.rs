@@ -1,68 +1,98 @@
-//! Servers that tests start: each dies with the test binary, even when that is killed.
+//! Child processes that never outlive the tests, also when the tests are killed.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Starts "$@" in the background with its output in `log`, tells its process id, and kills it when standard input
-/// ends. The input is a pipe from the test binary, which the system closes however the binary ends. Signals of a
-/// terminal are ignored, because the shell has to outlive the test binary.
-const GUARD: &str = r#"
-trap '' INT HUP TERM
-"$@" >log 2>&1 </dev/null &
-server=$!
-echo "$server"
+/// A shell stands between us and the program and reads from a pipe that only we hold. However we end, the kernel closes
+/// the pipe, the read ends, and the shell ends the program: politely first, for good after five seconds. SIGCONT is for
+/// a program that a test has stopped, which would otherwise never see the SIGTERM.
+const KEEPER: &str = r#"
+"$@" </dev/null >/dev/null 2>&1 &
+pid=$!
+echo "$pid"
 cat >/dev/null
-kill -KILL "$server" 2>/dev/null
-wait "$server" 2>/dev/null
+kill -TERM "$pid" 2>/dev/null
+kill -CONT "$pid" 2>/dev/null
+(sleep 5; kill -KILL "$pid") </dev/null >/dev/null 2>&1 &
+wait "$pid"
+kill "$!" 2>/dev/null
 "#;
 
-/// A running server process. It is killed when this is dropped.
+/// A running program. Dropping it ends the program and waits until it is gone.
 #[derive(Debug)]
 pub(crate) struct Process {
-    shell: Child,
-    lifeline: Option<ChildStdin>,
-    id: u32,
+    keeper: Child,
+    pid: u32,
 }
 
 impl Process {
-    /// Runs a program in a directory, where its output goes to `log`. The program must not fork away from its
-    /// process; to change the user, go through a program that replaces itself, such as `setpriv`.
-    pub(crate) fn spawn(directory: &Path, program: &str, arguments: &[String]) -> Self {
-        let mut shell = Command::new("sh")
-            .args(["-c", GUARD, "guard", program])
-            .args(arguments)
-            .current_dir(directory)
+    /// Starts `command`, found on `PATH`, with `args`. Its input is empty and its output is dropped.
+    ///
+    /// A command that does not exist is not noticed here: wait for what the program should be doing.
+    pub(crate) fn spawn<I, S>(command: impl AsRef<OsStr>, args: I) -> io::Result<Self>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "sh"])
+            .arg(command)
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh can be started");
-        let lifeline = shell.stdin.take();
+            .stderr(Stdio::null())
+            // Ctrl-C and a CI runner's kill go to our whole group; the keeper must survive them to clean up.
+            .process_group(0)
+            .spawn()?;
         let mut line = String::new();
-        BufReader::new(shell.stdout.take().expect("standard output is piped"))
-            .read_line(&mut line)
-            .expect("the shell tells the process id");
-        let id = line.trim().parse().expect("a process id");
-        Self { shell, lifeline, id }
+        let stdout = keeper
+            .stdout
+            .take()
+            .ok_or_else(|| io::Error::other("no pipe from the keeper"))?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let pid = line.trim().parse().map_err(io::Error::other)?;
+        Ok(Self { keeper, pid })
     }
 
-    /// Sends a signal by its name without `SIG`.
+    /// The program's process id. It stays taken until this value is dropped, also when the program has ended.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal by its short name: `STOP`, `CONT`, `TERM`, `KILL`. A program that has ended is no error.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.id.to_string())
-            .status()
-            .expect("kill can be started");
-        assert!(sent.success(), "process {} takes signal {name}", self.id);
+        // The shell's own `kill`: the standard library sends no signals, and the program of that name may be missing.
+        let _ = Command::new("sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &self.pid.to_string()])
+            .stderr(Stdio::null())
+            .status();
+    }
+
+    /// Ends the program at once, as a crash would, and waits until it is gone.
+    pub(crate) fn kill(self) {
+        self.signal("KILL");
+    }
+
+    /// Whether the program is still there; a stopped one is, one that ended is not.
+    pub(crate) fn is_running(&self) -> bool {
+        // The third field is the state. The name before it is in parentheses and may hold spaces.
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
+            .ok()
+            .and_then(|stat| {
+                stat.rsplit_once(") ")
+                    .map(|(_, rest)| !rest.starts_with(['Z', 'X']))
+            })
+            .unwrap_or(false)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.lifeline = None;
-        // Nothing can be done about a shell that cannot be waited for.
-        let _ = self.shell.wait();
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
 
@@ -81,4 +111,28 @@ pub(crate) fn free_port() -> u16 {
         .filter_map(|port| u16::try_from(port).ok())
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
+}
+
+#[test]
+fn a_process_can_be_stopped_resumed_and_ends_with_its_owner() {
+    let process = Process::spawn("sleep", ["600"]).expect("sh is there");
+    let pid = process.pid();
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process exists");
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    assert!(process.is_running());
+    process.signal("STOP");
+    super::services::until("the process is stopped", || state() == Some('T'));
+    assert!(process.is_running());
+    process.signal("CONT");
+    super::services::until("the process goes on", || state() == Some('S'));
+    process.signal("STOP");
+    drop(process);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+
+    let process = Process::spawn("sleep", ["600"]).expect("sh is there");
+    process.signal("KILL");
+    super::services::until("the process is dead", || !process.is_running());
+    process.kill();
 }

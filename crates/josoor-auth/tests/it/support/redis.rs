@@ -7,6 +7,19 @@ use std::time::{Duration, Instant};
 
 use super::process::{Process, free_port};
 
+/// Runs a server in a directory, where its output goes to `log`.
+fn spawn(directory: &Path, arguments: &[String]) -> Process {
+    let directory = directory.to_str().expect("a temporary path is text");
+    let before = [
+        "-c",
+        r#"cd "$1" && shift && exec redis-server "$@" >log 2>&1"#,
+        "redis",
+        directory,
+    ];
+    let arguments = before.into_iter().chain(arguments.iter().map(String::as_str));
+    Process::spawn("sh", arguments).expect("sh is there")
+}
+
 /// One `redis-server` without persistence.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
@@ -46,7 +59,7 @@ impl RedisServer {
         .collect();
         arguments.push(self.port.to_string());
         arguments.extend_from_slice(&self.arguments);
-        self.process = Some(Process::spawn(self.directory.path(), "redis-server", &arguments));
+        self.process = Some(spawn(self.directory.path(), &arguments));
         wait_for_answer(self.port, self.directory.path());
     }
 
@@ -61,7 +74,7 @@ impl RedisServer {
         let file = directory.path().join("sentinel.conf");
         std::fs::write(&file, settings).expect("the settings can be written");
         let arguments = [file.display().to_string(), "--sentinel".to_owned()];
-        let process = Process::spawn(directory.path(), "redis-server", &arguments);
+        let process = spawn(directory.path(), &arguments);
         wait_for_answer(port, directory.path());
         Self {
             process: Some(process),

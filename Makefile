@@ -1,0 +1,44 @@
+# The developer's door. `make` alone lists what there is. Everything works from any directory and any clone, and honours
+# CARGO_TARGET_DIR.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench fuzz dist clean cargo
+
+# How long `make fuzz` spends on each target, in seconds.
+FUZZ_SECONDS ?= 30
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
+
+run: cargo ## build the server and start it on SQLite (in ./data) at http://localhost:8000
+	cargo run --package josoor-auth --bin josoor-auth -- serve
+
+test: cargo ## install what the tests need, then run all of them on both footprints
+	@scripts/test
+
+check: cargo ## formatting, lints and the documentation build; no warning passes
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --all-features check licenses bans sources; \
+	else echo "cargo-deny is not installed: licences and banned crates were not checked"; fi
+
+bench: cargo ## measure; takes minutes, on an otherwise idle machine
+	@if [ -n "$(wildcard crates/*/benches)" ]; then cargo bench --workspace --benches; \
+	else echo "there are no benchmarks yet"; fi
+
+fuzz: cargo ## run every fuzz target for FUZZ_SECONDS (30)
+	@scripts/fuzz $(FUZZ_SECONDS)
+
+dist: cargo ## build the release binary
+	cargo build --release --locked --package josoor-auth --bin josoor-auth
+	@echo "built: $${CARGO_TARGET_DIR:-target}/release/josoor-auth"
+
+clean: cargo ## remove what was built (never ./data)
+	cargo clean
+
+cargo:
+	@command -v cargo >/dev/null || { \
+	echo "cargo, the Rust toolchain's program, is not on PATH. Install Rust from https://rustup.rs, open a new shell"; \
+	echo "and try again. The version that is needed stands in Cargo.toml (rust-version)."; exit 1; }

@@ -1,0 +1,616 @@
+//! The command line. Each command calls the same functions as HTTP does.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, everything else to standard error.
+
+mod doctor;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::error::Error;
+use crate::http::representation::{SessionResponse, UserResponse};
+use crate::sessions::{self, Client};
+use crate::store::{Db, RevokeReason, User, UserFilter, UserPatch, UserSort};
+use crate::telemetry;
+use crate::types::{Email, FullName, Password, Role, SessionId, UserId};
+use crate::{http, keys, users};
+
+/// Authentication and user management in one binary.
+#[derive(Parser)]
+#[command(name = "josoor-auth", version, about, max_term_width = 100)]
+struct Cli {
+    /// A settings file (TOML); the environment goes over it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the service; the default
+    Serve,
+    /// Brings the database's tables up to date
+    Migrate,
+    /// Manages users. USER is an id or an e-mail address
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Shows and ends sessions
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints the OpenAPI document
+    Openapi,
+    /// Checks what the service needs, and says what to do about each finding
+    Doctor(Json),
+}
+
+#[derive(Args, Clone, Copy)]
+struct Json {
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Makes an account; asks for its password, unless it is on standard input
+    Create {
+        /// The e-mail address
+        email: String,
+        /// The name to show
+        #[arg(long)]
+        name: Option<String>,
+        /// user, analyst or admin
+        #[arg(long, default_value = "user")]
+        role: String,
+        /// Reads the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Lists users
+    List {
+        /// Only users whose address or name contains this
+        #[arg(long)]
+        search: Option<String>,
+        /// Only this role
+        #[arg(long)]
+        role: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Shows a user
+    Show {
+        /// An id or an e-mail address
+        user: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Changes a user's role
+    SetRole {
+        /// An id or an e-mail address
+        user: String,
+        /// user, analyst or admin
+        role: String,
+    },
+    /// Lets a user sign in again
+    Activate {
+        /// An id or an e-mail address
+        user: String,
+    },
+    /// Keeps a user out; ends the user's sessions
+    Deactivate {
+        /// An id or an e-mail address
+        user: String,
+    },
+    /// Deletes a user with everything that belongs to it
+    Delete {
+        /// An id or an e-mail address
+        user: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum SessionCommand {
+    /// Lists a user's live sessions
+    List {
+        /// An id or an e-mail address
+        user: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Ends one session, or all of a user's
+    Revoke {
+        /// A user's id or e-mail address, or a session's id
+        #[arg(value_name = "USER|SESSION")]
+        target: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Prints a fresh master key for MASTER_KEY
+    Generate,
+    /// Lists the stored keys, without the keys themselves
+    List(Json),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Shows every setting and where it comes from
+    Show(Json),
+    /// Checks the settings
+    Check,
+}
+
+/// Why a command ended without success.
+enum Failure {
+    /// The settings do not make sense; one line per problem.
+    Config(ConfigError),
+    /// Refused or failed, in words for an operator.
+    Told(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Told(match &error {
+            Error::Invalid(fields) | Error::UnknownFields(fields) => {
+                fields.iter().map(|field| format!("{}: {}", field.field, field.message)).collect::<Vec<_>>().join("\n")
+            }
+            Error::NotFound => "there is no such user or live session".to_owned(),
+            Error::LastAdmin => {
+                "this is the last active administrator; make another one first (josoor-auth user set-role USER admin)"
+                    .to_owned()
+            }
+            Error::StoreUnavailable(cause) => {
+                format!("the database cannot be reached: {cause:#}\ncheck DATABASE_URL; `josoor-auth doctor` looks closer")
+            }
+            Error::Internal(cause) => format!("{cause:#}"),
+            other => other.to_string(),
+        })
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Told(error.to_string())
+    }
+}
+
+fn told(text: impl Into<String>) -> Failure {
+    Failure::Told(text.into())
+}
+
+type Outcome<T = ()> = std::result::Result<T, Failure>;
+
+/// Runs the program with its own arguments and environment.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(error)) => {
+            eprintln!("error: the settings need attention\n{error}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Told(text)) => {
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Outcome {
+    let load = || {
+        // Only text can be a setting; a variable that is not text cannot be one of ours.
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Config::load(cli.config.as_deref(), &environment)
+    };
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(load()?).await,
+        Command::Migrate => migrate(load()?).await,
+        Command::User(command) => manage_users(load()?, command).await,
+        Command::Session(command) => manage_sessions(load()?, command).await,
+        Command::Key(KeyCommand::Generate) => print(keys::generate_master_key().expose()),
+        Command::Key(KeyCommand::List(format)) => list_keys(load()?, format.json).await,
+        Command::Config(ConfigCommand::Show(format)) => show_config(&load()?, format.json),
+        Command::Config(ConfigCommand::Check) => check_config(&load()?),
+        Command::Openapi => print(&pretty(&http::openapi_document())),
+        Command::Doctor(format) => doctor::examine(load(), format.json).await,
+    }
+}
+
+/// Opens the service for one command: no background work, and only warnings in the log.
+async fn open(config: Config) -> Outcome<App> {
+    telemetry::init(telemetry::LogFormat::Text, "warn").map_err(Error::Internal)?;
+    let app = App::open(config, Clock::System).await?;
+    // A running server reads the command's act from the database within a second; over Redis it is faster.
+    app.start();
+    app.hot.kv().wait_connected(Duration::from_millis(500)).await;
+    Ok(app)
+}
+
+fn print(text: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}") {
+        // The reader has seen enough (`| head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn pretty<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+async fn migrate(config: Config) -> Outcome {
+    telemetry::init(telemetry::LogFormat::Text, "warn").map_err(Error::Internal)?;
+    let db = Db::open(&config.database).await?;
+    let pending = db.pending_migrations().await.unwrap_or_default();
+    db.migrate(&config.database.schema).await?;
+    db.close().await;
+    print(&match pending {
+        0 => format!("{} is up to date", db.engine()),
+        1 => format!("{}: 1 migration applied", db.engine()),
+        more => format!("{}: {more} migrations applied", db.engine()),
+    })
+}
+
+async fn manage_users(config: Config, command: UserCommand) -> Outcome {
+    // Everything that can be refused is refused before the database is opened, and the password is asked for last.
+    let client = Client::default();
+    match command {
+        UserCommand::Create {
+            email,
+            name,
+            role,
+            password_stdin,
+            json,
+        } => {
+            let email = Email::parse(&email).map_err(|reason| Error::invalid("email", reason))?;
+            let role = parse_role(&role)?;
+            let name = match name {
+                Some(name) => FullName::parse(&name).map_err(|reason| Error::invalid("name", reason))?,
+                None => None,
+            };
+            let locale = config.mail.locale;
+            let password = read_password(password_stdin)?;
+            let app = open(config).await?;
+            let user = users::create(&app, &email, Some(password), name, role, locale, &client).await;
+            let user = user.map_err(|error| match error {
+                Error::EmailTaken => told(format!(
+                    "{email} is already registered (josoor-auth user show {email})"
+                )),
+                other => other.into(),
+            });
+            finish(&app, user, |user| show_user(user, json.json)).await
+        }
+        UserCommand::List { search, role, json } => {
+            let role = role.as_deref().map(parse_role).transpose()?;
+            let app = open(config).await?;
+            let listed = list_users(&app, search, role, json.json).await;
+            finish(&app, listed, |()| Ok(())).await
+        }
+        UserCommand::Show { user, json } => {
+            let app = open(config).await?;
+            let user = find_user(&app, &user).await;
+            finish(&app, user, |user| show_user(user, json.json)).await
+        }
+        UserCommand::SetRole { user, role } => {
+            let role = parse_role(&role)?;
+            change_user(
+                config,
+                &user,
+                UserPatch {
+                    role: Some(role),
+                    ..UserPatch::default()
+                },
+            )
+            .await
+        }
+        UserCommand::Activate { user } => {
+            change_user(
+                config,
+                &user,
+                UserPatch {
+                    is_active: Some(true),
+                    ..UserPatch::default()
+                },
+            )
+            .await
+        }
+        UserCommand::Deactivate { user } => {
+            change_user(
+                config,
+                &user,
+                UserPatch {
+                    is_active: Some(false),
+                    ..UserPatch::default()
+                },
+            )
+            .await
+        }
+        UserCommand::Delete { user, yes } => {
+            let app = open(config).await?;
+            let deleted = delete_user(&app, &user, yes, &client).await;
+            finish(&app, deleted, |text| print(&text)).await
+        }
+    }
+}
+
+/// Shows a command's result and closes the stores in order, whatever it was.
+async fn finish<T>(app: &App, result: Outcome<T>, show: impl FnOnce(T) -> Outcome) -> Outcome {
+    let shown = result.and_then(show);
+    app.close().await;
+    shown
+}
+
+async fn list_users(app: &App, search: Option<String>, role: Option<Role>, json: bool) -> Outcome {
+    let filter = UserFilter {
+        text: search.map(|text| text.to_lowercase()),
+        role,
+        is_active: None,
+    };
+    let sort = UserSort {
+        column: "id",
+        descending: false,
+    };
+    for page in 1.. {
+        let (users, _) = users::list(app, &filter, sort, page, 100).await?;
+        for user in &users {
+            if json {
+                print(&serde_json::to_string(&UserResponse::from(user)).unwrap_or_default())?;
+            } else {
+                let state = if user.is_active { "active" } else { "inactive" };
+                print(&format!(
+                    "{}\t{}\t{}\t{state}\t{}",
+                    user.id,
+                    user.email,
+                    user.role,
+                    user.full_name.as_deref().unwrap_or("")
+                ))?;
+            }
+        }
+        if users.len() < 100 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn show_user(user: User, json: bool) -> Outcome {
+    if json {
+        return print(&pretty(&UserResponse::from(&user)));
+    }
+    print(&format!(
+        "id          {}\nemail       {}\nname        {}\nrole        {}\nactive      {}\nverified    {}\nlocale      {}\ncreated_at  {}",
+        user.id,
+        user.email,
+        user.full_name.as_deref().unwrap_or("-"),
+        user.role,
+        yes_or_no(user.is_active),
+        yes_or_no(user.email_verified_at.is_some()),
+        user.locale,
+        user.created_at,
+    ))
+}
+
+const fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+async fn change_user(config: Config, user: &str, patch: UserPatch) -> Outcome {
+    let app = open(config).await?;
+    let changed = async {
+        let user = find_user(&app, user).await?;
+        Ok(users::update(&app, user.id, patch, &Client::default()).await?)
+    };
+    let changed = changed.await;
+    finish(&app, changed, |user| show_user(user, false)).await
+}
+
+async fn delete_user(app: &App, user: &str, yes: bool, client: &Client) -> Outcome<String> {
+    let user = find_user(app, user).await?;
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            return Err(told("nobody is there to confirm; add --yes"));
+        }
+        eprint!(
+            "Delete {} ({}) with everything that belongs to it? Type the address to confirm: ",
+            user.email, user.id
+        );
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        if line.trim() != user.email {
+            return Err(told("that is not the address; nothing was deleted"));
+        }
+    }
+    users::delete(app, user.id, client).await?;
+    Ok(format!("deleted {} ({})", user.email, user.id))
+}
+
+async fn manage_sessions(config: Config, command: SessionCommand) -> Outcome {
+    match command {
+        SessionCommand::List { user, json } => {
+            let app = open(config).await?;
+            let listed = async {
+                let user = find_user(&app, &user).await?;
+                Ok(sessions::list(&app, user.id).await?)
+            };
+            let listed = listed.await;
+            finish(&app, listed, |sessions| {
+                if json.json {
+                    let items: Vec<_> = sessions
+                        .iter()
+                        .map(|session| SessionResponse::new(session, None))
+                        .collect();
+                    return print(&pretty(&items));
+                }
+                for session in &sessions {
+                    let shown = SessionResponse::new(session, None);
+                    print(&format!(
+                        "{}\t{}\t{}\t{}",
+                        shown.id, shown.last_seen_at, shown.ip, shown.device
+                    ))?;
+                }
+                Ok(())
+            })
+            .await
+        }
+        SessionCommand::Revoke { target } => {
+            let app = open(config).await?;
+            let revoked = revoke(&app, &target).await;
+            finish(&app, revoked, |text| print(&text)).await
+        }
+    }
+}
+
+async fn revoke(app: &App, target: &str) -> Outcome<String> {
+    let client = Client::default();
+    if let Ok(id) = Uuid::try_parse(target) {
+        if !sessions::revoke_any(app, SessionId(id), &client).await? {
+            return Err(told("there is no live session with this id"));
+        }
+        return Ok("1 session ended".to_owned());
+    }
+    let user = find_user(app, target).await?;
+    let revoked = sessions::revoke_all(app, user.id, None, RevokeReason::RevokedByAdmin, &client).await?;
+    Ok(if revoked == 1 {
+        "1 session ended".to_owned()
+    } else {
+        format!("{revoked} sessions ended")
+    })
+}
+
+async fn list_keys(config: Config, json: bool) -> Outcome {
+    let app = open(config).await?;
+    let rows = async { app.db.read().await?.all_keys().await };
+    let rows = rows.await.map_err(Failure::from);
+    finish(&app, rows, |rows| {
+        if json {
+            let items: Vec<_> = rows
+                .iter()
+                .map(|row| json!({ "kid": row.kid, "purpose": row.purpose, "created_at": row.created_at, "current": row.is_current }))
+                .collect();
+            return print(&pretty(&items));
+        }
+        for row in rows {
+            let state = if row.is_current { "current" } else { "retired" };
+            print(&format!("{}\t{}\t{state}\t{}", row.kid, row.purpose, row.created_at))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn show_config(config: &Config, json: bool) -> Outcome {
+    if json {
+        return print(&pretty(&config.to_json()));
+    }
+    for entry in config.sources() {
+        print(&entry.to_string())?;
+    }
+    Ok(())
+}
+
+fn check_config(config: &Config) -> Outcome {
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    print("the settings are in order")
+}
+
+fn parse_role(text: &str) -> Outcome<Role> {
+    text.parse()
+        .map_err(|_| told(format!("{text:?} is no role; write user, analyst or admin")))
+}
+
+/// Finds a user by id or address.
+async fn find_user(app: &App, text: &str) -> Outcome<User> {
+    let found = match text.parse::<i64>() {
+        Ok(id) => users::get(app, UserId(id)).await,
+        Err(_) => {
+            let email = Email::parse(text)
+                .map_err(|reason| told(format!("{text:?} is no id and no address: {}", reason.message)))?;
+            users::get_by_email(app, &email).await
+        }
+    };
+    found.map_err(|error| match error {
+        Error::NotFound => told(format!(
+            "there is no user {text} (josoor-auth user list shows all)"
+        )),
+        other => other.into(),
+    })
+}
+
+/// The most that is read from standard input.
+const PASSWORD_INPUT_AT_MOST: u64 = 8 * 1024;
+
+/// Reads a new password: from standard input, or twice from the terminal. Never from an argument, which every process
+/// on the machine can see.
+fn read_password(from_stdin: bool) -> Outcome<Password> {
+    let text = if from_stdin {
+        let mut text = zeroize::Zeroizing::new(String::new());
+        std::io::stdin()
+            .take(PASSWORD_INPUT_AT_MOST)
+            .read_to_string(&mut text)
+            .map_err(|_| told("the password on standard input is not UTF-8 text"))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        zeroize::Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned())
+    } else if std::io::stdin().is_terminal() {
+        let first = zeroize::Zeroizing::new(rpassword::prompt_password("Password: ")?);
+        let second = zeroize::Zeroizing::new(rpassword::prompt_password("The same again: ")?);
+        if *first != *second {
+            return Err(told("the two passwords differ; nothing was changed"));
+        }
+        first
+    } else {
+        return Err(told(
+            "no terminal to ask on; give the password on standard input with --password-stdin",
+        ));
+    };
+    Password::parse(&text).map_err(|reason| Error::invalid("password", reason).into())
+}
+
+/// What a command needs of the service's errors, for the sub-modules.
+fn describe(error: Error) -> String {
+    match Failure::from(error) {
+        Failure::Told(text) => text,
+        Failure::Config(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,361 @@
+//! `josoor-auth doctor`: looks at what the service needs from where the service stands.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Outcome, describe, pretty, print, told};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Database};
+use crate::keys;
+use crate::kv::{Kv, KvConfig};
+use crate::store::Db;
+use crate::telemetry;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    Problem,
+}
+
+/// What was looked at, what was found, and what to do about it.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    level: Level,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+#[derive(Default)]
+struct Report(Vec<Finding>);
+
+impl Report {
+    fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+        self.0.push(Finding {
+            check,
+            level: Level::Ok,
+            found: found.into(),
+            remedy: None,
+        });
+    }
+
+    fn warn(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Finding {
+            check,
+            level: Level::Warning,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        });
+    }
+
+    fn problem(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Finding {
+            check,
+            level: Level::Problem,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        });
+    }
+}
+
+/// Runs every check and fails if one of them found a problem. Warnings do not fail it.
+pub(super) async fn examine(config: Result<Config, ConfigError>, json: bool) -> Outcome {
+    telemetry::init(telemetry::LogFormat::Text, "off").map_err(crate::error::Error::Internal)?;
+    let mut report = Report::default();
+    match config {
+        Ok(config) => {
+            check_settings(&config, &mut report);
+            check_files(&config, &mut report);
+            check_database(&config, &mut report).await;
+            check_redis(&config, &mut report).await;
+            check_listener(&config, &mut report).await;
+        }
+        Err(error) => {
+            for problem in &error.problems {
+                report.problem(
+                    "settings",
+                    format!("{}: {}", problem.key, problem.message),
+                    problem.remedy.clone(),
+                );
+            }
+        }
+    }
+    show(&report, json)?;
+    let problems = report
+        .0
+        .iter()
+        .filter(|finding| finding.level == Level::Problem)
+        .count();
+    match problems {
+        0 => Ok(()),
+        1 => Err(told("1 problem found")),
+        more => Err(told(format!("{more} problems found"))),
+    }
+}
+
+fn show(report: &Report, json: bool) -> Outcome {
+    if json {
+        return print(&pretty(&report.0));
+    }
+    for finding in &report.0 {
+        let mark = match finding.level {
+            Level::Ok => "ok     ",
+            Level::Warning => "warning",
+            Level::Problem => "PROBLEM",
+        };
+        print(&format!("{mark}  {:<12} {}", finding.check, finding.found))?;
+        if let Some(remedy) = &finding.remedy {
+            print(&format!("{:22} -> {remedy}", ""))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_settings(config: &Config, report: &mut Report) {
+    if config.warnings.is_empty() {
+        report.ok("settings", "in order");
+    }
+    for warning in &config.warnings {
+        report.warn(
+            "settings",
+            warning,
+            "see `josoor-auth config show` for where the value comes from",
+        );
+    }
+    let url = &config.server.public_url;
+    if url.is_https() {
+        report.ok("public URL", url.to_string());
+    } else if url.is_loopback() {
+        report.ok("public URL", format!("{url}: this machine only"));
+    } else {
+        report.problem(
+            "public URL",
+            format!("{url} is plain http: passwords and tokens cross the network readable"),
+            "put a TLS proxy in front and set PUBLIC_URL to its https address",
+        );
+    }
+    if url.is_https() && config.server.trusted_proxies.is_empty() && !config.server.bind.ip().is_loopback() {
+        report.warn(
+            "proxies",
+            "no trusted proxy: every client has the proxy's address in sessions and limits",
+            "set TRUSTED_PROXIES to the addresses of the TLS proxy",
+        );
+    }
+    match &config.auth.jwt_secret {
+        None => report.ok("JWT secret", "generated and kept in the database, encrypted"),
+        Some(secret) => {
+            let distinct = secret
+                .expose()
+                .bytes()
+                .collect::<std::collections::BTreeSet<_>>()
+                .len();
+            if distinct < 12 {
+                report.warn(
+                    "JWT secret",
+                    format!("only {distinct} different characters"),
+                    "use a random one: openssl rand -base64 48",
+                );
+            } else {
+                report.ok("JWT secret", "long enough, no known placeholder");
+            }
+        }
+    }
+    if config.keys.master_key.is_none() && !config.database.url.is_sqlite() {
+        report.warn(
+            "master key",
+            "derived from JWT_SECRET: who holds that secret and the database can read every stored key",
+            "set MASTER_KEY; josoor-auth key generate prints one. Existing keys stay sealed with the derived one, so do this before the first start",
+        );
+    }
+}
+
+fn check_files(config: &Config, report: &mut Report) {
+    let Database::Sqlite { path } = &config.database.url else {
+        return;
+    };
+    let key = keys::master_key_file(path);
+    let mut files = vec![path.clone()];
+    if config.keys.master_key.is_none() {
+        files.push(key);
+    }
+    let mut sound = true;
+    for file in files.iter().filter(|file| file.exists()) {
+        sound &= check_mode(file, report);
+    }
+    if sound {
+        report.ok("files", format!("{} is private", path.display()));
+    }
+}
+
+/// Whether only the owner can read the file.
+fn check_mode(file: &Path, report: &mut Report) -> bool {
+    match std::fs::metadata(file) {
+        Ok(metadata) => {
+            let mode = metadata.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                report.problem(
+                    "files",
+                    format!(
+                        "{} has mode {mode:03o}: others on this machine can read it",
+                        file.display()
+                    ),
+                    format!("chmod 600 {}", file.display()),
+                );
+                return false;
+            }
+            true
+        }
+        Err(error) => {
+            report.problem(
+                "files",
+                format!("{}: {error}", file.display()),
+                "run this as the user that the service runs as",
+            );
+            false
+        }
+    }
+}
+
+async fn check_database(config: &Config, report: &mut Report) {
+    if let Database::Sqlite { path } = &config.database.url
+        && !path.exists()
+    {
+        return report.warn(
+            "database",
+            format!("{} is not there yet", path.display()),
+            "the first start makes it",
+        );
+    }
+    let db = match Db::open(&config.database).await {
+        Ok(db) => db,
+        Err(error) => {
+            return report.problem(
+                "database",
+                describe(error),
+                "check DATABASE_URL and that the server runs",
+            );
+        }
+    };
+    if let Err(error) = db.ping().await {
+        return report.problem(
+            "database",
+            describe(error),
+            "check DATABASE_URL and that the server runs",
+        );
+    }
+    report.ok("database", format!("{} answers", db.engine()));
+    match db.pending_migrations().await {
+        Ok(0) => report.ok("migrations", "none pending"),
+        Ok(pending) => report.warn(
+            "migrations",
+            format!("{pending} pending"),
+            "the next start applies them; josoor-auth migrate does it now",
+        ),
+        Err(error) => report.problem("migrations", describe(error), "check the database user's rights"),
+    }
+    check_clock(&db, report).await;
+    if db.pending_migrations().await.is_ok_and(|pending| pending == 0) {
+        match keys::unreadable_keys(config, &db).await {
+            Ok(kids) if kids.is_empty() => report.ok("keys", "the master key opens all stored keys"),
+            Ok(kids) => report.problem(
+                "keys",
+                format!("the master key does not open {}", kids.join(", ")),
+                "give the MASTER_KEY (or master.key file) that this database was made with",
+            ),
+            Err(error) => report.problem(
+                "keys",
+                describe(error),
+                "see MASTER_KEY in `josoor-auth config show`",
+            ),
+        }
+        let admins = async { db.read().await?.count_active_admins().await };
+        if let Ok(0) = admins.await {
+            report.warn(
+                "administrator",
+                "there is none",
+                "josoor-auth user create EMAIL --role admin, or the link that `serve` prints",
+            );
+        }
+    }
+    db.close().await;
+}
+
+/// The most that this machine's clock and the database's may differ before tokens and sessions suffer.
+const SKEW_AT_MOST: Duration = Duration::from_secs(5);
+
+async fn check_clock(db: &Db, report: &mut Report) {
+    let before = Clock::System.now();
+    match db.clock().await {
+        Ok(None) => report.ok("clock", "this machine's own"),
+        Ok(Some(theirs)) => {
+            let after = Clock::System.now();
+            let skew = if theirs < before {
+                before.since(theirs)
+            } else {
+                theirs.since(after)
+            };
+            if skew > SKEW_AT_MOST {
+                report.problem(
+                    "clock",
+                    format!("this machine and the database are {} s apart", skew.as_secs()),
+                    "let both follow a time server (chrony or systemd-timesyncd)",
+                );
+            } else {
+                report.ok("clock", "agrees with the database's");
+            }
+        }
+        Err(error) => report.problem("clock", describe(error), "check the database"),
+    }
+}
+
+async fn check_redis(config: &Config, report: &mut Report) {
+    let Some(target) = &config.redis.url else {
+        return report.ok("Redis", "not used: one node, sessions in process");
+    };
+    let connected = KvConfig::new(target.url.clone(), config.redis.prefix.clone()).and_then(|settings| {
+        Kv::connect(KvConfig {
+            timeout: config.redis.timeout,
+            ..settings
+        })
+    });
+    let kv = match connected {
+        Ok(kv) => kv,
+        Err(error) => return report.problem("Redis", error.to_string(), "check REDIS_URL"),
+    };
+    if !kv.wait_connected(Duration::from_secs(3)).await {
+        return report.problem(
+            "Redis",
+            "does not answer; the service works without it, more slowly and with later invalidations",
+            "check REDIS_URL, the password and that the server runs",
+        );
+    }
+    match kv.ping().await {
+        Ok(()) => report.ok("Redis", format!("answers ({})", kv.state().kind)),
+        Err(error) => report.problem("Redis", error.to_string(), "check the rights of the Redis user"),
+    }
+}
+
+async fn check_listener(config: &Config, report: &mut Report) {
+    let address = config.server.bind;
+    match tokio::net::TcpListener::bind(address).await {
+        Ok(_) => report.ok("listener", format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            report.ok(
+                "listener",
+                format!("{address} is in use, by the running service or by another program"),
+            );
+        }
+        Err(error) => report.problem(
+            "listener",
+            format!("{address}: {error}"),
+            "set BIND to an address of this machine, and PORT to a port that this user may open",
+        ),
+    }
+}

@@ -1,0 +1,170 @@
+//! `josoor-auth serve`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Outcome, told};
+use crate::accounts;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, Database, LogFormat};
+use crate::error::Error;
+use crate::http::serve::ServeOptions;
+use crate::{http, telemetry};
+
+/// Runs the service until it is told to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
+/// in flight finishes, exit.
+pub(super) async fn serve(config: Config) -> Outcome {
+    let format = match config.log.format {
+        LogFormat::Text => telemetry::LogFormat::Text,
+        LogFormat::Json => telemetry::LogFormat::Json,
+        LogFormat::Auto if std::io::stderr().is_terminal() => telemetry::LogFormat::Text,
+        LogFormat::Auto => telemetry::LogFormat::Json,
+    };
+    telemetry::init(format, &config.log.level).map_err(Error::Internal)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before anything is opened: a second server on the same port should not touch the database.
+    let listener = bind(config.server.bind, "BIND or PORT").await?;
+    let metrics = match config.metrics.bind {
+        Some(address) => Some(bind(address, "metrics.bind").await?),
+        None => None,
+    };
+    let address = listener.local_addr()?;
+    let options = ServeOptions {
+        max_connections: config.server.max_connections,
+        header_timeout: config.server.header_timeout,
+        drain_timeout: config.server.drain_timeout,
+        ..ServeOptions::default()
+    };
+    let public_url = config.server.public_url.clone();
+    let app = App::open(config, Clock::System).await?;
+    app.start();
+    offer_setup(&app).await?;
+    tracing::info!(
+        %address,
+        %public_url,
+        database = app.db.engine(),
+        sessions = app.hot.kv().state().kind,
+        version = env!("CARGO_PKG_VERSION"),
+        "JOSOOR Auth is running"
+    );
+    if std::io::stderr().is_terminal() {
+        eprintln!(
+            "\n  API and its documentation   {}\n  Readiness                   {}\n",
+            public_url.join("docs"),
+            public_url.join("readyz")
+        );
+    }
+    let stop = CancellationToken::new();
+    tokio::spawn(wait_for_signal(stop.clone())?);
+    let metrics = metrics.map(|listener| {
+        let router = http::health::metrics_router(&app);
+        let stop = stop.clone().cancelled_owned();
+        tokio::spawn(http::serve::serve(
+            listener,
+            router,
+            ServeOptions::default(),
+            stop,
+            Arc::new(AtomicBool::new(true)),
+        ))
+    });
+    let drained = http::serve::serve(
+        listener,
+        http::router(&app),
+        options,
+        stop.cancelled(),
+        app.readiness(),
+    )
+    .await;
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
+    app.close().await;
+    tracing::info!(cut_connections = drained.cut, "JOSOOR Auth has stopped");
+    Ok(())
+}
+
+async fn bind(address: std::net::SocketAddr, setting: &str) -> Outcome<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        told(format!(
+            "cannot listen on {address}: {error}\nset {setting} to a free address"
+        ))
+    })
+}
+
+/// A future that cancels `stop` at the first SIGTERM or SIGINT and ends the process at the second.
+fn wait_for_signal(stop: CancellationToken) -> Outcome<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: finishing what is in flight");
+        stop.cancel();
+        interrupt.recv().await;
+        tracing::warn!("stopped at once");
+        std::process::exit(130);
+    })
+}
+
+/// Without any administrator, makes the one-time link for the first one. A link is a credential: it goes to a
+/// terminal, where only the operator sees it, or else into a file that only the operator can read; never to the log.
+async fn offer_setup(app: &App) -> Outcome {
+    let Some(token) = accounts::offer_setup(app).await? else {
+        return Ok(());
+    };
+    let link = zeroize::Zeroizing::new(format!(
+        "{}#token={}",
+        app.config.server.public_url.join("setup"),
+        token.expose()
+    ));
+    if std::io::stderr().is_terminal() {
+        eprintln!(
+            "\n  There is no administrator yet. This link makes the first one; it works once, for an hour:\n\n  {}\n",
+            *link
+        );
+        return Ok(());
+    }
+    let file = match &app.config.database.url {
+        Database::Sqlite { path } => path.with_file_name("setup-link"),
+        Database::Postgres { .. } => std::env::current_dir()?.join("josoor-auth-setup-link"),
+    };
+    match write_private(&file, &link) {
+        Ok(()) => {
+            tracing::info!(file = %file.display(), "there is no administrator yet; the link in this file makes the first one, once, for an hour")
+        }
+        // The service works without; the command line makes administrators too.
+        Err(error) => tracing::warn!(
+            file = %file.display(),
+            %error,
+            "there is no administrator yet, and the link for the first one could not be written; use: josoor-auth user create EMAIL --role admin"
+        ),
+    }
+    Ok(())
+}
+
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    // A file of that name may have other permissions, or be somebody's link to elsewhere.
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut handle = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    writeln!(handle, "{text}")
+}

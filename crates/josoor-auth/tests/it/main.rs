@@ -1,0 +1,3 @@
+//! The integration tests: one binary, so that everything in it shares one PostgreSQL and one Redis.
+
+mod support;
