@@ -123,7 +123,8 @@ impl Service {
             })
         };
         exchange.await.map_err(|error: reqwest::Error| {
-            tracing::warn!(service = self.base, path, %error, "the service did not answer");
+            let cause = innermost(&error);
+            tracing::warn!(service = self.base, path, %cause, "the service did not answer");
             Refusal::StoreUnavailable
         })
     }
@@ -150,6 +151,13 @@ impl Service {
         })?;
         Ok(self.client.get_or_init(|| client))
     }
+}
+
+/// The cause that helps an operator: "connection refused", not "error sending request".
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .unwrap_or(error)
 }
 
 /// Gives rustls its cryptography, unless the program has chosen one: without it, building a client panics.
@@ -249,9 +257,14 @@ impl ServiceKeys {
             .collect())
     }
 
-    /// `verifier` with fresh keys, when it is time to fetch them for a token that names none of its own; nothing when
-    /// they were fetched a moment ago. One fetch at a time: who comes meanwhile waits for it and shares its outcome.
-    pub(crate) async fn refetch(
+    /// The verifier to use for `token`, after [`TokenVerifier::lacks_key_for`] said that the present one will not do:
+    /// `current()` with fresh keys in place of its own, which is then to be used for other tokens too. Nothing when
+    /// the keys were fetched less than 30 seconds ago, so that `token` names a key that does not exist.
+    /// [`Refusal::StoreUnavailable`] when they cannot be had.
+    ///
+    /// One fetch at a time: who comes meanwhile waits for it and shares its outcome, by way of `current`.
+    /// [`AuthLayer::keys_from`](crate::AuthLayer::keys_from) does all this by itself.
+    pub async fn refetch(
         &self,
         current: impl Fn() -> TokenVerifier,
         token: &str,
