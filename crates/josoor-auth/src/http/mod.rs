@@ -9,3 +9,4 @@ pub mod problem;
 pub mod request_id;
 pub mod serve;
 pub mod settings;
+pub mod stack;

@@ -29,7 +29,7 @@ fn every_error() -> Vec<Error> {
             policy: RateLimitPolicy {
                 name: "login_account",
                 quota: 10,
-                window: Duration::from_secs(60),
+                window: Duration::from_mins(1),
             },
         },
         Error::Overloaded {
