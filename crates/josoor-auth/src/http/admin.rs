@@ -28,8 +28,8 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 /// The JSON body of a change of a user. What is left out stays.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct UpdateUserRequest {
     /// The name to show; null takes it away.

@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 /// Where a client wants its refresh token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// In the body of the answer.
@@ -60,8 +60,8 @@ impl Transport {
 }
 
 /// The JSON body of a registration.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct RegisterRequest {
     /// Kept as typed; unique whatever its letter case.
@@ -85,8 +85,8 @@ pub struct RegisterRequest {
 }
 
 /// The JSON body of a sign-in.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct LoginRequest {
     /// In any letter case.
@@ -104,8 +104,8 @@ pub struct LoginRequest {
 }
 
 /// The JSON body of a refresh or a sign-out.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct RefreshRequest {
     /// Without it the cookie counts, and without that the bearer token.
@@ -114,8 +114,8 @@ pub struct RefreshRequest {
 }
 
 /// The JSON body of a change of one's own profile. What is left out stays.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct UpdateMeRequest {
     /// The name to show; null takes it away.
@@ -126,8 +126,8 @@ pub struct UpdateMeRequest {
 }
 
 /// The JSON body of the deletion of one's own account.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct DeleteMeRequest {
     /// The account's password, once more.
@@ -331,7 +331,7 @@ async fn update_me(
         ..UserPatch::default()
     };
     let user = accounts::update_profile(&app, &signed_in.caller, patch, &signed_in.client).await?;
-    Ok(Json(UserResponse::from(&user))).into_response()
+    Ok(Json(UserResponse::from(&user)).into_response())
 }
 
 /// Deletes one's own account and everything that belongs to it

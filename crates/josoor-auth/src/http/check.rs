@@ -18,8 +18,8 @@ use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions;
 use crate::types::Role;
 
-/// What an address in a header must not hold as it is; the rest of ASCII stays readable.
-const HEADER_UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b',').add(b';');
+/// What is encoded of an address that has other than ASCII characters, which are all encoded; `%` so that it reads back.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The documentation of the endpoint; its routes, for every method, are in [`any_method`].
 pub fn routes() -> OpenApiRouter<App> {
@@ -63,12 +63,10 @@ async fn check(State(app): State<App>, request: Request) -> Response {
     let mut response = match answer(&app, request.headers(), request.uri().query()).await {
         Ok(headers) => (StatusCode::OK, headers).into_response(),
         Err(error) => {
-            let mut problem = Problem::from(error);
-            // `auth.missing_token_status` is for browsers' requests; gateways know 401 and 403 apart.
-            if problem.code.code == Refusal::MissingToken.code() {
-                problem.status = StatusCode::UNAUTHORIZED;
-            }
-            problem.into_response()
+            // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
+            let is_missing = matches!(error, Error::Refused(Refusal::MissingToken));
+            let problem = Problem::from(error);
+            if is_missing { problem.always(StatusCode::UNAUTHORIZED) } else { problem }.into_response()
         }
     };
     response
@@ -100,7 +98,8 @@ async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<H
         return Err(Refusal::InsufficientRole.into());
     }
     let user = &caller.user;
-    let email = utf8_percent_encode(&user.email, HEADER_UNSAFE).to_string();
+    let email =
+        if user.email.is_ascii() { user.email.clone() } else { utf8_percent_encode(&user.email, ENCODED).to_string() };
     let pairs = [
         ("x-auth-user-id", user.id.to_string()),
         ("x-auth-email", email),

@@ -22,12 +22,12 @@ pub mod serve;
 pub mod sessions;
 pub mod settings;
 pub mod setup;
+pub mod stack;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::middleware;
-use axum::{Extension, Router};
+use axum::Router;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -68,34 +68,10 @@ pub fn router(app: &App) -> Router {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
-    routes
+    let routes = routes
         .merge(check::any_method().with_state(app.clone()))
-        .fallback(async || Error::NotFound)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&settings),
-            serve::limit_time,
-        ))
-        // Outside of everything that can fail: from here on every failure is a problem document.
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&settings),
-            problem::finish,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&settings),
-            headers::secure,
-        ))
-        // Counts what the client sees, so after the documents are made.
-        .layer(middleware::from_fn_with_state(
-            app.metrics.clone(),
-            measure::measure,
-        ))
-        // Gives the request its id and writes its line: outside of all that may log.
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&settings),
-            request_id::track,
-        ))
-        // Every layer and extractor reads these.
-        .layer(Extension(settings))
+        .fallback(async || Error::NotFound);
+    stack::wrap(routes, settings, app.metrics.clone())
 }
 
 fn settings_of(app: &App) -> HttpSettings {

@@ -242,6 +242,8 @@ pub struct Problem {
     pub challenge: Option<&'static str>,
     /// The limit that was hit, for the `RateLimit` headers.
     pub policy: Option<Box<RateLimitPolicy>>,
+    /// Whether no setting may change the status.
+    is_fixed: bool,
     /// What the log is told and the client is not.
     cause: Option<Arc<anyhow::Error>>,
 }
@@ -257,7 +259,19 @@ impl Problem {
             retry_after: None,
             challenge: (code.status == StatusCode::UNAUTHORIZED).then_some(BARE_CHALLENGE),
             policy: None,
+            is_fixed: false,
             cause: None,
+        }
+    }
+
+    /// The same failure with this status, whatever the settings say: gateways want 401 of `/auth/check`, also for a
+    /// missing token.
+    #[must_use]
+    pub fn always(self, status: StatusCode) -> Self {
+        Self {
+            status,
+            is_fixed: true,
+            ..self
         }
     }
 
@@ -456,7 +470,7 @@ pub async fn finish(State(settings): State<Arc<HttpSettings>>, request: Request,
     };
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(mut problem) = problem {
-        if std::ptr::eq(problem.code, &raw const MISSING_TOKEN) {
+        if problem.code.code == MISSING_TOKEN.code && !problem.is_fixed {
             problem.status = settings.missing_token_status;
         }
         log(&problem);

@@ -1,6 +1,6 @@
 //! The bodies of successful answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::device_label;
@@ -61,7 +61,7 @@ impl From<&User> for UserResponse {
 }
 
 /// The roles, lowest first.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "documents the values of a text")]
 pub enum RoleName {
@@ -74,7 +74,7 @@ pub enum RoleName {
 }
 
 /// The languages.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "documents the values of a text")]
 pub enum LocaleName {

@@ -17,6 +17,9 @@ use crate::crypto;
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The target of the access log's lines, for filters such as `josoor_auth::access=off`.
+const ACCESS: &str = "josoor_auth::access";
+
 /// Longest id that is taken over from a client.
 const MAX_LENGTH: usize = 128;
 
@@ -78,14 +81,14 @@ pub async fn track(State(settings): State<Arc<HttpSettings>>, mut request: Reque
         let mut response = next.run(request).await;
         let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
         let status = response.status().as_u16();
-        let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
+        let duration_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let user_id = response.extensions().get::<LoggedUser>().map(|user| user.0);
         let client = client.map(tracing::field::display);
         let method = method.as_str();
         if is_probe(route) {
-            tracing::debug!(method, route, status, duration_ms, client, user_id, "request");
+            tracing::debug!(target: ACCESS, method, route, status, duration_us, client, user_id, "request");
         } else {
-            tracing::info!(method, route, status, duration_ms, client, user_id, "request");
+            tracing::info!(target: ACCESS, method, route, status, duration_us, client, user_id, "request");
         }
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
             response.headers_mut().insert(X_REQUEST_ID, value);
@@ -103,7 +106,80 @@ fn is_probe(route: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::RequestId;
+    use std::io;
+    use std::sync::Mutex;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+    use tracing::instrument::WithSubscriber;
+
+    use super::*;
+    use crate::telemetry::LogFormat;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("unpoisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_log_names_route_and_user_and_nothing_that_the_client_chose() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || writer.clone())
+            .fmt_fields(LogFormat::Json)
+            .event_format(LogFormat::Json)
+            .finish();
+        let router = Router::new()
+            .route(
+                "/users/{id}",
+                get(async || (axum::Extension(LoggedUser(7)), "body")),
+            )
+            .route("/healthz", get(async || ()))
+            .layer(from_fn_with_state(Arc::new(HttpSettings::default()), track));
+        let ask = async |path: &str| {
+            let request = Request::get(path).header("x-request-id", "given-1");
+            let mut request = request.body(Body::empty()).expect("a request");
+            let peer: SocketAddr = "203.0.113.9:1".parse().expect("an address");
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().oneshot(request).await.expect("an answer");
+        };
+        async {
+            ask("/users/12345?token=hunter2").await;
+            ask("/healthz").await;
+        }
+        .with_subscriber(subscriber)
+        .await;
+        let text = String::from_utf8(lines.0.lock().expect("unpoisoned").clone()).expect("UTF-8");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains("12345") && !text.contains("hunter2"), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(line["request_id"], "given-1");
+        for (field, value) in [
+            ("method", "GET"),
+            ("route", "/users/{id}"),
+            ("client", "203.0.113.9"),
+        ] {
+            assert_eq!(line["fields"][field], value);
+        }
+        assert_eq!(
+            (&line["fields"]["user_id"], &line["fields"]["status"]),
+            (&7.into(), &200.into())
+        );
+    }
 
     #[test]
     fn only_harmless_ids_are_taken_over() {

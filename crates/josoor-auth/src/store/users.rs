@@ -1,6 +1,6 @@
 //! The table `users`.
 
-use sqlx::{AssertSqlSafe, QueryBuilder, SqlSafeStr};
+use sqlx::QueryBuilder;
 
 use super::codec::RoleColumn;
 use super::{Conn, execute, from_row, on};
@@ -358,7 +358,7 @@ impl Conn {
         );
         let rows: Vec<UserRow> = match self.raw() {
             super::Raw::Postgres(c) => {
-                let mut query = QueryBuilder::new(AssertSqlSafe(head).into_sql_str());
+                let mut query = QueryBuilder::new(head.as_str());
                 push_filter(&mut query, filter);
                 query
                     .push(&tail)
@@ -368,7 +368,7 @@ impl Conn {
                 query.build_query_as().fetch_all(&mut *c).await
             }
             super::Raw::Sqlite(c) => {
-                let mut query = QueryBuilder::new(AssertSqlSafe(head).into_sql_str());
+                let mut query = QueryBuilder::new(head.as_str());
                 push_filter(&mut query, filter);
                 query
                     .push(&tail)

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 
+#[expect(clippy::unnecessary_wraps, reason = "it has the form of a parser")]
 fn text(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
@@ -279,7 +280,10 @@ fn nets() -> Vec<IpNet> {
         .to_vec()
 }
 
-fn from(peer: &str, lines: &[(&'static str, &str)]) -> String {
+/// Header lines: name and value.
+type Lines<'text> = &'text [(&'static str, &'text str)];
+
+fn from(peer: &str, lines: Lines<'_>) -> String {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(*name, value.parse().expect("a header value"));
@@ -291,7 +295,7 @@ fn from(peer: &str, lines: &[(&'static str, &str)]) -> String {
 fn only_trusted_proxies_are_believed() {
     const XFF: &str = "x-forwarded-for";
     const FWD: &str = "forwarded";
-    let table: &[(&str, &[(&'static str, &str)], &str)] = &[
+    let table: &[(&str, Lines<'_>, &str)] = &[
         ("203.0.113.9", &[], "203.0.113.9"),
         ("203.0.113.9", &[(XFF, "1.2.3.4")], "203.0.113.9"),
         ("203.0.113.9", &[(FWD, "for=1.2.3.4")], "203.0.113.9"),

@@ -29,7 +29,7 @@ fn every_error() -> Vec<Error> {
             policy: RateLimitPolicy {
                 name: "login_account",
                 quota: 10,
-                window: Duration::from_secs(60),
+                window: Duration::from_mins(1),
             },
         },
         Error::Overloaded {
@@ -131,14 +131,19 @@ async fn the_status_of_a_missing_token_is_a_setting() {
             missing_token_status: wanted,
             ..HttpSettings::default()
         });
-        let response = Router::new()
+        let router = Router::new()
             .route("/", get(async || Error::Refused(Refusal::MissingToken)))
-            .layer(from_fn_with_state(settings, finish))
-            .oneshot(request(Method::GET, "/"))
-            .await
-            .expect("an answer");
-        assert_eq!(response.status(), wanted);
-        assert_eq!(response.headers()["www-authenticate"], BARE_CHALLENGE);
+            .route(
+                "/check",
+                get(async || Problem::from(Refusal::MissingToken).always(StatusCode::UNAUTHORIZED)),
+            )
+            .layer(from_fn_with_state(settings, finish));
+        for (path, wanted) in [("/", wanted), ("/check", StatusCode::UNAUTHORIZED)] {
+            let answer = router.clone().oneshot(request(Method::GET, path)).await;
+            let response = answer.expect("an answer");
+            assert_eq!(response.status(), wanted);
+            assert_eq!(response.headers()["www-authenticate"], BARE_CHALLENGE);
+        }
     }
 }
 
