@@ -194,7 +194,8 @@ async fn open_session_for(
 /// Whether nobody has set another password in between. Hashes are compared as texts: one that was only upgraded is of
 /// the same password, but so much haste can go through another round.
 fn same_password(left: &User, right: &User) -> bool {
-    left.password_hash.as_ref().map(PasswordHash::as_str) == right.password_hash.as_ref().map(PasswordHash::as_str)
+    left.password_hash.as_ref().map(PasswordHash::as_str)
+        == right.password_hash.as_ref().map(PasswordHash::as_str)
 }
 
 /// Adds a session in the caller's unit of work.

@@ -66,7 +66,12 @@ async fn check(State(app): State<App>, request: Request) -> Response {
             // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
             let is_missing = matches!(error, Error::Refused(Refusal::MissingToken));
             let problem = Problem::from(error);
-            if is_missing { problem.always(StatusCode::UNAUTHORIZED) } else { problem }.into_response()
+            if is_missing {
+                problem.always(StatusCode::UNAUTHORIZED)
+            } else {
+                problem
+            }
+            .into_response()
         }
     };
     response
@@ -98,8 +103,11 @@ async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<H
         return Err(Refusal::InsufficientRole.into());
     }
     let user = &caller.user;
-    let email =
-        if user.email.is_ascii() { user.email.clone() } else { utf8_percent_encode(&user.email, ENCODED).to_string() };
+    let email = if user.email.is_ascii() {
+        user.email.clone()
+    } else {
+        utf8_percent_encode(&user.email, ENCODED).to_string()
+    };
     let pairs = [
         ("x-auth-user-id", user.id.to_string()),
         ("x-auth-email", email),
