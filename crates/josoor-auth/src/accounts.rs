@@ -42,7 +42,7 @@ pub async fn register(app: &App, new: Registration, client: &Client) -> Result<I
 const SETUP: &str = "setup";
 
 /// How long the link of the first start is good for.
-const SETUP_LIFE: Duration = Duration::from_secs(60 * 60);
+const SETUP_LIFE: Duration = Duration::from_hours(1);
 
 /// Makes a one-time token for the first administrator, if there is no administrator yet. Earlier ones end.
 pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {

@@ -79,7 +79,10 @@ impl App {
         };
         let metrics = Metrics::new();
         let hasher = Hasher::new(HasherConfig {
-            threads: config.hash.threads,
+            threads: match config.hash.threads {
+                0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                threads => threads,
+            },
             queue: config.hash.queue,
             scheme: match config.password.scheme {
                 PasswordScheme::Bcrypt => Scheme::Bcrypt {
@@ -181,7 +184,7 @@ async fn listen(app: App) {
 }
 
 /// The longest that a change made elsewhere goes unheard when nobody tells.
-const TAIL_EVERY: Duration = Duration::from_millis(1000);
+const TAIL_EVERY: Duration = Duration::from_secs(1);
 
 /// In one process the command line's acts come only this way, and a look costs microseconds.
 const TAIL_EVERY_ALONE: Duration = Duration::from_millis(250);

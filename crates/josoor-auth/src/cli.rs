@@ -318,7 +318,7 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
                 )),
                 other => other.into(),
             });
-            finish(&app, user, |user| show_user(user, json.json)).await
+            finish(&app, user, |user| show_user(&user, json.json)).await
         }
         UserCommand::List { search, role, json } => {
             let role = role.as_deref().map(parse_role).transpose()?;
@@ -329,7 +329,7 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
         UserCommand::Show { user, json } => {
             let app = open(config).await?;
             let user = find_user(&app, &user).await;
-            finish(&app, user, |user| show_user(user, json.json)).await
+            finish(&app, user, |user| show_user(&user, json.json)).await
         }
         UserCommand::SetRole { user, role } => {
             let role = parse_role(&role)?;
@@ -413,9 +413,9 @@ async fn list_users(app: &App, search: Option<String>, role: Option<Role>, json:
     Ok(())
 }
 
-fn show_user(user: User, json: bool) -> Outcome {
+fn show_user(user: &User, json: bool) -> Outcome {
     if json {
-        return print(&pretty(&UserResponse::from(&user)));
+        return print(&pretty(&UserResponse::from(user)));
     }
     print(&format!(
         "id          {}\nemail       {}\nname        {}\nrole        {}\nactive      {}\nverified    {}\nlocale      {}\ncreated_at  {}",
@@ -441,7 +441,7 @@ async fn change_user(config: Config, user: &str, patch: UserPatch) -> Outcome {
         Ok(users::update(&app, user.id, patch, &Client::default()).await?)
     };
     let changed = changed.await;
-    finish(&app, changed, |user| show_user(user, false)).await
+    finish(&app, changed, |user| show_user(&user, false)).await
 }
 
 async fn delete_user(app: &App, user: &str, yes: bool, client: &Client) -> Outcome<String> {
@@ -562,13 +562,12 @@ fn parse_role(text: &str) -> Outcome<Role> {
 
 /// Finds a user by id or address.
 async fn find_user(app: &App, text: &str) -> Outcome<User> {
-    let found = match text.parse::<i64>() {
-        Ok(id) => users::get(app, UserId(id)).await,
-        Err(_) => {
-            let email = Email::parse(text)
-                .map_err(|reason| told(format!("{text:?} is no id and no address: {}", reason.message)))?;
-            users::get_by_email(app, &email).await
-        }
+    let found = if let Ok(id) = text.parse::<i64>() {
+        users::get(app, UserId(id)).await
+    } else {
+        let email = Email::parse(text)
+            .map_err(|reason| told(format!("{text:?} is no id and no address: {}", reason.message)))?;
+        users::get_by_email(app, &email).await
     };
     found.map_err(|error| match error {
         Error::NotFound => told(format!(

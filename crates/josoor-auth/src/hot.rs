@@ -35,14 +35,14 @@ use crate::telemetry::{CacheCounters, Metrics};
 use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
 
 /// How long a user's copy stays in Redis without being written again.
-const USER_COPY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const USER_COPY_LIFE: Duration = Duration::from_hours(24);
 
 /// Transactions commit later than they are stamped; no transaction of ours lives longer than this.
 const COMMIT_WINDOW: Duration = Duration::from_secs(15);
 
 /// How far back Redis is mended at least after a failure. In a cluster one shard may have lost writes that the
 /// watermark, which lives in another, knows nothing of.
-const MEND_AT_LEAST: Duration = Duration::from_secs(15 * 60);
+const MEND_AT_LEAST: Duration = Duration::from_mins(15);
 
 /// Changes read in one step.
 const PAGE: i64 = 1000;
@@ -54,10 +54,10 @@ const MESSAGE_ITEMS: usize = 200;
 const WATERMARK: &str = "josoor-auth:applied";
 
 /// Longer than any session that can be configured to matter; renewed every second.
-const WATERMARK_LIFE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+const WATERMARK_LIFE: Duration = Duration::from_hours(9600);
 
 /// How long a node believes that a note of use was written, before it writes the last-seen time again.
-const SEEN_EVERY: Duration = Duration::from_secs(60);
+const SEEN_EVERY: Duration = Duration::from_mins(1);
 
 /// The copy of a live session under `session:<sid>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

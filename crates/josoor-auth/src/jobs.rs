@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::types::Timestamp;
 
 /// Between two rounds of purging.
-const EVERY: Duration = Duration::from_secs(10 * 60);
+const EVERY: Duration = Duration::from_mins(10);
 
 /// Rows removed in one statement: few enough that nobody waits for the writer.
 const STEP: i64 = 500;
@@ -16,7 +16,7 @@ const STEP: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Ended sessions stay for a while, so that "why was I signed out?" can be answered.
-const KEEP_ENDED: Duration = Duration::from_secs(24 * 60 * 60);
+const KEEP_ENDED: Duration = Duration::from_hours(24);
 
 /// Removes what is past its time, for ever.
 pub async fn purge_regularly(app: App) {

@@ -97,20 +97,18 @@ impl Keys {
             .map_err(|_| Error::Internal(anyhow::anyhow!("the stored server-only key has a wrong length")))?;
 
         let algorithm = config.auth.algorithm;
-        let (kid, secret) = match (&config.auth.jwt_secret, algorithm.is_symmetric()) {
-            (Some(secret), true) => {
-                let secret = Zeroizing::new(secret.expose().as_bytes().to_vec());
-                // Tells secrets apart without telling anything of them.
-                let kid = format!(
-                    "s-{}",
-                    URL_SAFE_NO_PAD.encode(&crypto::mac(&secret, &[b"kid"])[..9])
-                );
-                (kid, secret)
-            }
-            _ => {
-                let purpose = format!("access:{}", algorithm.as_str());
-                stored_key(db, &master, &purpose, now, || generate_access_key(algorithm)).await?
-            }
+        let (kid, secret) = if let (Some(secret), true) = (&config.auth.jwt_secret, algorithm.is_symmetric())
+        {
+            let secret = Zeroizing::new(secret.expose().as_bytes().to_vec());
+            // Tells secrets apart without telling anything of them.
+            let kid = format!(
+                "s-{}",
+                URL_SAFE_NO_PAD.encode(&crypto::mac(&secret, &[b"kid"])[..9])
+            );
+            (kid, secret)
+        } else {
+            let purpose = format!("access:{}", algorithm.as_str());
+            stored_key(db, &master, &purpose, now, || generate_access_key(algorithm)).await?
         };
         let (signer, verification, public) = access_key(algorithm, &kid, &secret)?;
         let mut header = jsonwebtoken::Header::new(algorithm.into());
@@ -376,7 +374,7 @@ pub async fn unreadable_keys(config: &Config, db: &Db) -> Result<Vec<String>> {
 
 /// A fresh master key, as `MASTER_KEY` takes it.
 pub fn generate_master_key() -> Secret {
-    Secret::new(STANDARD.encode(&*Zeroizing::new(crypto::random_bytes::<32>())))
+    Secret::new(STANDARD.encode(*Zeroizing::new(crypto::random_bytes::<32>())))
 }
 
 /// The key that the others are sealed with (AES-256-GCM).
@@ -478,7 +476,7 @@ fn read_or_create_master_key(file: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>>
         std::fs::remove_file(&draft)?;
         match linked {
             Ok(()) => {
-                tracing::info!(file = %file.display(), "generated a master key; keep a copy of it apart from the database")
+                tracing::info!(file = %file.display(), "generated a master key; keep a copy of it apart from the database");
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),

@@ -23,9 +23,8 @@ use crate::{http, telemetry};
 pub(super) async fn serve(config: Config) -> Outcome {
     let format = match config.log.format {
         LogFormat::Text => telemetry::LogFormat::Text,
-        LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Auto if std::io::stderr().is_terminal() => telemetry::LogFormat::Text,
-        LogFormat::Auto => telemetry::LogFormat::Json,
+        LogFormat::Json | LogFormat::Auto => telemetry::LogFormat::Json,
     };
     telemetry::init(format, &config.log.level).map_err(Error::Internal)?;
     for warning in &config.warnings {
@@ -141,7 +140,7 @@ async fn offer_setup(app: &App) -> Outcome {
     };
     match write_private(&file, &link) {
         Ok(()) => {
-            tracing::info!(file = %file.display(), "there is no administrator yet; the link in this file makes the first one, once, for an hour")
+            tracing::info!(file = %file.display(), "there is no administrator yet; the link in this file makes the first one, once, for an hour");
         }
         // The service works without; the command line makes administrators too.
         Err(error) => tracing::warn!(

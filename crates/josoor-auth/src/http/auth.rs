@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::caller::{From, SignedIn};
 use super::cookies;
-use super::extract::{Change, Fields, JsonBody, OptionalJsonBody};
+use super::extract::{Fields, JsonBody, OptionalJsonBody};
 use super::problem::ProblemDocument;
 use super::representation::{BaseResponse, LocaleName, TokenResponse, UserResponse};
 use crate::accounts::{self, Registration};
@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions::{self, Issued, LogOut};
 use crate::store::UserPatch;
-use crate::types::{Email, FullName, Locale, Password, UserId};
+use crate::types::{Change, Email, FullName, Locale, Password, Secret, UserId};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -356,18 +356,19 @@ async fn delete_me(
     Ok(with_cookies(StatusCode::NO_CONTENT, [clear]))
 }
 
-/// Reads the name of a PATCH: left out, taken away, or set.
-pub(super) fn read_full_name(fields: &mut Fields) -> Option<Option<FullName>> {
+/// Reads the name of a PATCH: left out, taken away (null or blank), or set.
+pub(super) fn read_full_name(fields: &mut Fields) -> Change<FullName> {
     match fields.optional_nullable("full_name", FullName::parse) {
-        Change::Keep => None,
-        Change::Clear => Some(None),
-        Change::Set(name) => Some(name),
+        Change::Keep => Change::Keep,
+        Change::Clear | Change::Set(None) => Change::Clear,
+        Change::Set(Some(name)) => Change::Set(name),
     }
 }
 
-/// A token is whatever its reader says it is.
-fn any_text(text: &str) -> Result<crate::types::Secret, Invalid> {
-    Ok(crate::types::Secret::new(text))
+/// Reads a token's text; what it is worth is for its reader to say.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every field's parser")]
+pub(super) fn any_text(text: &str) -> Result<Secret, Invalid> {
+    Ok(Secret::new(text))
 }
 
 fn require_origin_for(transport: Transport, app: &App, headers: &HeaderMap) -> Result<()> {

@@ -23,7 +23,7 @@ use super::problem::{self, Problem};
 use super::settings::HttpSettings;
 use crate::error::{Error, FieldError, Invalid};
 use crate::telemetry::is_invisible;
-use crate::types::{SessionId, UserId};
+use crate::types::{Change, SessionId, UserId};
 
 /// How many complaints of one kind an answer lists; a body of 64 KiB could earn thousands.
 const MAX_COMPLAINTS: usize = 32;
@@ -95,17 +95,6 @@ impl<'de> Deserialize<'de> for Value {
 
         deserializer.deserialize_any(ValueVisitor)
     }
-}
-
-/// What a PATCH says of a field that can be emptied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<T> {
-    /// Not mentioned.
-    Keep,
-    /// `null`.
-    Clear,
-    /// A new value.
-    Set(T),
 }
 
 /// Where fields stand, which decides how they are read and what they are called.

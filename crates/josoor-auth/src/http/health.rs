@@ -71,7 +71,7 @@ async fn show_health() -> Json<Health> {
 }
 
 /// How long a part may take to answer; load balancers do not wait for ever.
-const PATIENCE: Duration = Duration::from_millis(1000);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Says whether the service can do its work, part by part
 #[utoipa::path(

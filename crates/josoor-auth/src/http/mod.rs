@@ -112,6 +112,6 @@ fn cors(app: &App) -> Option<CorsLayer> {
                 HeaderName::from_static("ratelimit-policy"),
             ])
             .allow_credentials(true)
-            .max_age(Duration::from_secs(10 * 60))
+            .max_age(Duration::from_mins(10))
     })
 }

@@ -63,7 +63,6 @@ impl From<&User> for UserResponse {
 /// The roles, lowest first.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "documents the values of a text")]
 pub enum RoleName {
     /// Every registered user.
     User,
@@ -76,7 +75,6 @@ pub enum RoleName {
 /// The languages.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "documents the values of a text")]
 pub enum LocaleName {
     /// English.
     En,

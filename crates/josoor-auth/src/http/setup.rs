@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
 
-use super::auth::{Transport, read_registration, signed_in};
+use super::auth::{Transport, any_text, read_registration, signed_in};
 use super::caller::From;
 use super::extract::JsonBody;
 use crate::accounts;
 use crate::app::App;
-use crate::error::{Invalid, Result};
-use crate::types::{Locale, Secret};
+use crate::error::Result;
+use crate::types::Locale;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -37,7 +37,7 @@ async fn set_up(
     headers: HeaderMap,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Response> {
-    let token = fields.required("token", |text| Ok::<_, Invalid>(Secret::new(text)));
+    let token = fields.required("token", any_text);
     let registration = read_registration(&mut fields, &headers, &app);
     let (token, registration) = fields.finish_with(|| Some((token?, registration()?)))?;
     let issued = accounts::set_up(&app, token.expose(), registration, &client).await?;

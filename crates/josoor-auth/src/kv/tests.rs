@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Kind, Kv, KvConfig, KvError, KvEvent, KvEvents};
 use crate::types::Secret;
 
+#[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../../tests/it/support/process.rs"]
 mod process;
 #[path = "../../tests/it/support/redis.rs"]

@@ -5,7 +5,7 @@
 //!    SQLite; the codec of [`Timestamp`](crate::types::Timestamp) hides it.
 //! 2. No arrays, `ilike`, `= any`, `for update`, engine enums, casts with `::` or JSON operators.
 //! 3. Case folding happens in the newtypes; the canonical form is stored and indexed.
-//! 4. Uniqueness is decided by affected rows or [`is_unique_violation`], never by a constraint's name.
+//! 4. Uniqueness is decided by `on conflict do nothing` and the affected rows, never by a constraint's name.
 //! 5. What may happen once is claimed by one conditional `update`, and the number of rows says who won.
 //! 6. Nothing slow (hashing, mail, HTTP) happens while a connection is held.
 //!
@@ -265,13 +265,6 @@ impl Conn {
         const SQL: &str = "update guards set passes = passes + 1 where name = $1";
         execute!(self, sqlx::query(SQL).bind(name)).map(drop)
     }
-}
-
-/// Whether the statement failed because a row with the same unique value is there.
-fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// Sorts the driver's failures into "away, try again" and "our fault".

@@ -6,7 +6,7 @@ use super::codec::RoleColumn;
 use super::{Conn, execute, from_row, on};
 use crate::error::{Error, Result};
 use crate::hasher::PasswordHash;
-use crate::types::{Email, FullName, Locale, Role, Timestamp, UserId};
+use crate::types::{Change, Email, FullName, Locale, Role, Timestamp, UserId};
 
 /// A user, as stored.
 #[derive(Clone, Debug)]
@@ -107,11 +107,11 @@ pub struct NewUser<'a> {
     pub created_at: Timestamp,
 }
 
-/// The changes of one act; `None` leaves a field as it is.
+/// The changes of one act; what is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserPatch {
-    /// The name; `Some(None)` takes it away.
-    pub full_name: Option<Option<FullName>>,
+    /// The name.
+    pub full_name: Change<FullName>,
     /// The language.
     pub locale: Option<Locale>,
     /// The role.
@@ -273,8 +273,9 @@ impl Conn {
                 return Ok(None);
             };
             let full_name = match &patch.full_name {
-                Some(name) => name.as_ref().map(|name| name.as_str().to_owned()),
-                None => before.full_name.clone(),
+                Change::Keep => before.full_name.clone(),
+                Change::Clear => None,
+                Change::Set(name) => Some(name.as_str().to_owned()),
             };
             let locale = patch.locale.unwrap_or(before.locale);
             let role = patch.role.unwrap_or(before.role);

@@ -1,5 +1,6 @@
 //! Values that are parsed once and never seen as raw text again. No I/O in here.
 
+mod change;
 mod characters;
 mod email;
 mod full_name;
@@ -9,6 +10,7 @@ mod password;
 mod secret;
 mod timestamp;
 
+pub use change::Change;
 pub use email::Email;
 pub use full_name::FullName;
 pub use ids::{SessionId, UserId};

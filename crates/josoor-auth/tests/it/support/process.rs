@@ -112,27 +112,3 @@ pub(crate) fn free_port() -> u16 {
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
 }
-
-#[test]
-fn a_process_can_be_stopped_resumed_and_ends_with_its_owner() {
-    let process = Process::spawn("sleep", ["600"]).expect("sh is there");
-    let pid = process.pid();
-    let state = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process exists");
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
-    };
-    assert!(process.is_running());
-    process.signal("STOP");
-    super::services::until("the process is stopped", || state() == Some('T'));
-    assert!(process.is_running());
-    process.signal("CONT");
-    super::services::until("the process goes on", || state() == Some('S'));
-    process.signal("STOP");
-    drop(process);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
-
-    let process = Process::spawn("sleep", ["600"]).expect("sh is there");
-    process.signal("KILL");
-    super::services::until("the process is dead", || !process.is_running());
-    process.kill();
-}

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -422,4 +422,28 @@ fn an_own_postgres_keeps_its_data_over_a_crash() {
     assert!(!sql("select 1").status.success());
     postgres.start();
     assert_eq!(sql("select id from kept").stdout, b"1\n");
+}
+
+#[test]
+fn a_process_can_be_stopped_resumed_and_ends_with_its_owner() {
+    let process = Process::spawn("sleep", ["600"]).expect("sh is there");
+    let pid = process.pid();
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process exists");
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    assert!(process.is_running());
+    process.signal("STOP");
+    until("the process is stopped", || state() == Some('T'));
+    assert!(process.is_running());
+    process.signal("CONT");
+    until("the process goes on", || state() == Some('S'));
+    process.signal("STOP");
+    drop(process);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+
+    let process = Process::spawn("sleep", ["600"]).expect("sh is there");
+    process.signal("KILL");
+    until("the process is dead", || !process.is_running());
+    process.kill();
 }
