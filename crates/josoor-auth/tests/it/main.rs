@@ -1,3 +1,6 @@
 //! The integration tests: one binary, so that everything in it shares one PostgreSQL and one Redis.
 
 mod support;
+
+mod auth;
+mod refresh;
