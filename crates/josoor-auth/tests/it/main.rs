@@ -8,5 +8,6 @@
 mod support;
 
 mod auth;
+mod hot;
 mod refresh;
 mod timing;
