@@ -8,9 +8,9 @@ use axum::routing::any;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use josoor_auth_verify::bearer_token;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::form_urlencoded;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::extract::Fields;
 use super::problem::{Problem, ProblemDocument};
 use super::representation::RoleName;
 use crate::app::App;
@@ -38,6 +38,7 @@ pub fn routes() -> OpenApiRouter<App> {
 pub fn any_method() -> Router<App> {
     Router::new()
         .route("/auth/check", any(check))
+        .route("/auth/check/", any(check))
         .route("/auth/check/{*path}", any(check))
 }
 
@@ -80,25 +81,29 @@ async fn check(State(app): State<App>, request: Request) -> Response {
     response
 }
 
+/// The least role that the query asks for. Of everything else nothing is read: some gateways (Envoy, and Caddy unless told
+/// otherwise) pass on the query of the request that they ask about, which is not ours to judge. For the same reason
+/// several roles are no fault; the highest counts, so that whoever adds one cannot lower what the gateway asks for.
+fn required_role(query: &str) -> Result<Option<Role>> {
+    let mut required = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name == "role" {
+            let role = value.parse::<Role>().map_err(|_| {
+                Error::invalid(
+                    "role",
+                    Invalid::new("unknown_role", "A role is user, analyst or admin."),
+                )
+            })?;
+            required = required.max(Some(role));
+        }
+    }
+    Ok(required)
+}
+
 async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<HeaderMap> {
     let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
     let caller = sessions::authenticate(app, token).await?;
-    let role = match Fields::from_query(query.unwrap_or_default()) {
-        Ok(mut fields) => {
-            let role = fields.optional("role", |text| {
-                text.parse::<Role>()
-                    .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
-            });
-            fields.finish()?;
-            role
-        }
-        Err(problem) => {
-            return Err(Error::invalid(
-                "query",
-                Invalid::new("malformed_query", problem.detail),
-            ));
-        }
-    };
+    let role = required_role(query.unwrap_or_default())?;
     if role.is_some_and(|role| caller.user.role < role) {
         return Err(Refusal::InsufficientRole.into());
     }
@@ -123,4 +128,26 @@ async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<H
             ))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_query_only_the_role_is_read_and_the_highest_counts() {
+        for (query, role) in [
+            ("", None),
+            ("page=2&x=%FF&&=", None),
+            ("role=analyst", Some(Role::Analyst)),
+            ("page=2&role=admin", Some(Role::Admin)),
+            ("role=admin&role=user", Some(Role::Admin)),
+            ("r%6fle=analyst", Some(Role::Analyst)),
+        ] {
+            assert_eq!(required_role(query).expect("accepted"), role, "{query}");
+        }
+        for query in ["role=", "role=designer", "role=Admin", "role=user&role=king"] {
+            assert!(required_role(query).is_err(), "{query}");
+        }
+    }
 }
