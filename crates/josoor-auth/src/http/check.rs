@@ -5,6 +5,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use josoor_auth_verify::bearer_token;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -13,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::{Problem, ProblemDocument};
 use super::representation::RoleName;
+use super::request_id::LoggedUser;
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions;
@@ -61,7 +63,8 @@ pub fn any_method() -> Router<App> {
     )
 )]
 async fn check(State(app): State<App>, request: Request) -> Response {
-    let mut response = match answer(&app, request.headers(), request.uri().query()).await {
+    let (request, _) = request.into_parts();
+    let mut response = match answer(&app, &request).await {
         Ok(headers) => (StatusCode::OK, headers).into_response(),
         Err(error) => {
             // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
@@ -100,10 +103,11 @@ fn required_role(query: &str) -> Result<Option<Role>> {
     Ok(required)
 }
 
-async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<HeaderMap> {
-    let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
+async fn answer(app: &App, request: &Parts) -> Result<HeaderMap> {
+    let token = bearer_token(&request.headers)?.ok_or(Refusal::MissingToken)?;
     let caller = sessions::authenticate(app, token).await?;
-    let role = required_role(query.unwrap_or_default())?;
+    LoggedUser::note(&request.extensions, caller.id());
+    let role = required_role(request.uri.query().unwrap_or_default())?;
     if role.is_some_and(|role| caller.user.role < role) {
         return Err(Refusal::InsufficientRole.into());
     }
