@@ -583,7 +583,7 @@ impl fmt::Debug for Hasher {
         f.debug_struct("Hasher")
             .field("scheme", &self.0.0.scheme)
             .field("stats", &self.stats())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
