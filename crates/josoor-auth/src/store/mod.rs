@@ -2,7 +2,7 @@
 //!
 //! Rules that make one text enough:
 //! 1. Times are bound from the clock, never `now()`. They are `timestamptz` in PostgreSQL and integer microseconds in
-//!    SQLite; the codec of [`Timestamp`](crate::types::Timestamp) hides it.
+//!    SQLite; the codec of [`Timestamp`] hides it.
 //! 2. No arrays, `ilike`, `= any`, `for update`, engine enums, casts with `::` or JSON operators.
 //! 3. Case folding happens in the newtypes; the canonical form is stored and indexed.
 //! 4. Uniqueness is decided by `on conflict do nothing` and the affected rows, never by a constraint's name.
