@@ -94,7 +94,8 @@ impl App {
                     parallelism: config.password.argon2_parallelism,
                 },
             },
-        })?;
+        })?
+        .measured_by(metrics.clone());
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
         Ok(Self(Arc::new(Parts {
             config,

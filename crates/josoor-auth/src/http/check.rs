@@ -5,13 +5,16 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use josoor_auth_verify::bearer_token;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::form_urlencoded;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::{Problem, ProblemDocument};
 use super::representation::RoleName;
+use super::request_id::LoggedUser;
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions;
@@ -61,14 +64,8 @@ pub fn any_method() -> Router<App> {
     )
 )]
 async fn check(State(app): State<App>, request: Request) -> Response {
-    let mut response = match answer(
-        &app,
-        request.uri().path(),
-        request.uri().query(),
-        request.headers(),
-    )
-    .await
-    {
+    let (request, _) = request.into_parts();
+    let mut response = match answer(&app, &request).await {
         Ok(headers) => (StatusCode::OK, headers).into_response(),
         Err(error) => {
             // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
@@ -88,10 +85,11 @@ async fn check(State(app): State<App>, request: Request) -> Response {
     response
 }
 
-async fn answer(app: &App, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<HeaderMap> {
-    let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
+async fn answer(app: &App, request: &Parts) -> Result<HeaderMap> {
+    let token = bearer_token(&request.headers)?.ok_or(Refusal::MissingToken)?;
     let caller = sessions::authenticate(app, token).await?;
-    let role = wanted_role(path, query)?;
+    LoggedUser::note(&request.extensions, caller.id());
+    let role = wanted_role(request.uri.path(), request.uri.query())?;
     if role.is_some_and(|role| caller.user.role < role) {
         return Err(Refusal::InsufficientRole.into());
     }
@@ -126,7 +124,7 @@ fn wanted_role(path: &str, query: Option<&str>) -> Result<Option<Role>> {
     let is_appended = path.starts_with("/auth/check/");
     let mut wanted = None;
     for (_, value) in
-        url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name == "role")
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name == "role")
     {
         match value.parse::<Role>() {
             Ok(role) => wanted = wanted.max(Some(role)),
