@@ -89,6 +89,8 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// For one request in all.
     pub request_timeout: Duration,
+    /// Between "not ready" and the end of accepting; may be zero.
+    pub drain_delay: Duration,
     /// For the requests that are under way when the service is told to stop; may be zero.
     pub drain_timeout: Duration,
 }
@@ -526,6 +528,7 @@ impl<'a> Reader<'a> {
         let header_timeout = self.duration("server.header_timeout", least, TEN_MINUTES);
         let body_timeout = self.duration("server.body_timeout", least, TEN_MINUTES);
         let request_timeout = self.duration("server.request_timeout", least, TEN_MINUTES);
+        let drain_delay = self.duration("server.drain_delay", Duration::ZERO, TEN_MINUTES);
         let drain_timeout = self.duration("server.drain_timeout", Duration::ZERO, TEN_MINUTES);
         if public_url
             .as_ref()
@@ -559,6 +562,7 @@ impl<'a> Reader<'a> {
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
             request_timeout: request_timeout?,
+            drain_delay: drain_delay?,
             drain_timeout: drain_timeout?,
         })
     }
