@@ -2,5 +2,13 @@
 
 mod support;
 
+mod account;
+mod admin;
 mod auth;
+mod check;
+mod cli;
+mod cookies;
+mod migrations;
+mod problems;
 mod refresh;
+mod startup;
