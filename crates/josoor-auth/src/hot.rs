@@ -466,7 +466,9 @@ impl Hot {
     /// Reads both copies from Redis, and what is not there from the database.
     async fn fill(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
         let filled = Instant::now();
-        let (session_seen, user_seen) = (*self.near.session_stripe(session), *self.near.user_stripe(user));
+        // One after the other: both may be the same lock, and in one statement the first would still be held.
+        let session_seen = *self.near.session_stripe(session);
+        let user_seen = *self.near.user_stripe(user);
         let (mut owner, mut copy) = (None, None);
         if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
             match session_entry {
