@@ -573,3 +573,31 @@ on_both!(
         server.stop().await;
     }
 );
+
+on_both!(
+    a_session_whose_id_ends_like_its_users_is_answered_like_any_other,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let tokens = server.register("same@example.com").await;
+        // Both then share one lock of the cache, which spreads ids by their last byte.
+        let id = format!("0191f2d47c1e4a339f5e0242ac1200{:02x}", tokens.user_id % 256);
+        let sql = match stage.footprint {
+            Footprint::Embedded => format!("update sessions set id = x'{id}'"),
+            Footprint::Production => format!("update sessions set id = '{id}'"),
+        };
+        assert_eq!(database::execute(&server.app.db, &sql).await, 1);
+        let (header, mut claims) = token::read(&tokens.access);
+        claims["sid"] = json!(format!(
+            "{}-{}-{}-{}-{}",
+            &id[..8],
+            &id[8..12],
+            &id[12..16],
+            &id[16..20],
+            &id[20..]
+        ));
+        let forged = token::sign(JWT_SECRET, &header, &claims);
+        let answer = tokio::time::timeout(Duration::from_secs(5), server.get("/auth/me", &forged));
+        answer.await.expect("an answer").is(200);
+        server.stop().await;
+    }
+);

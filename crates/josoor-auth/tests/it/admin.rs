@@ -14,15 +14,8 @@ use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
 async fn add(server: &Server, email: &str, name: Option<&str>, role: Role) -> i64 {
     let email = Email::parse(email).unwrap();
     let name = name.and_then(|name| FullName::parse(name).unwrap());
-    let made = users::create(
-        &server.app,
-        &email,
-        None,
-        name,
-        role,
-        Locale::En,
-        &Client::default(),
-    );
+    let client = Client::default();
+    let made = users::create(&server.app, &email, None, name, role, Locale::En, &client);
     made.await.unwrap().id.0
 }
 
