@@ -54,68 +54,80 @@ on_both!(
         assert_eq!(user["id"], tokens.user_id);
         assert_eq!(user["full_name"], Value::Null);
         assert_eq!(user["role"], "user");
-        assert_eq!((&user["is_active"], &user["email_verified"]), (&json!(true), &json!(false)));
-        assert!(is_time(&user["created_at"]) && is_time(&user["updated_at"]), "{user:?}");
+        assert_eq!(
+            (&user["is_active"], &user["email_verified"]),
+            (&json!(true), &json!(false))
+        );
+        assert!(
+            is_time(&user["created_at"]) && is_time(&user["updated_at"]),
+            "{user:?}"
+        );
         server.stop().await;
     }
 );
 
-on_both!(t01_a_profile_takes_name_and_language_and_nothing_else, async |stage: Stage| {
-    let server = stage.start().await;
-    let tokens = server.register("profile@example.com").await;
-    let before = me(&server, &tokens).await;
-    for (field, value) in [
-        ("email_verified", json!(true)),
-        ("role", json!("admin")),
-        ("is_active", json!(true)),
-        ("id", json!(99)),
-        ("user_id", json!(99)),
-        ("email", json!("other@example.com")),
-        ("password", json!(PASSWORD)),
-        ("password_hash", json!("x")),
-        ("created_at", json!("2020-01-01T00:00:00Z")),
-    ] {
-        let body = json!({ "full_name": "Mallory", field: value });
-        let refused = server
-            .patch("/auth/me", &tokens.access, &body)
-            .await
-            .is_problem(422, "unknown_field");
-        assert_eq!(refused.json["errors"][0]["field"], field);
+on_both!(
+    t01_a_profile_takes_name_and_language_and_nothing_else,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let tokens = server.register("profile@example.com").await;
+        let before = me(&server, &tokens).await;
+        for (field, value) in [
+            ("email_verified", json!(true)),
+            ("role", json!("admin")),
+            ("is_active", json!(true)),
+            ("id", json!(99)),
+            ("user_id", json!(99)),
+            ("email", json!("other@example.com")),
+            ("password", json!(PASSWORD)),
+            ("password_hash", json!("x")),
+            ("created_at", json!("2020-01-01T00:00:00Z")),
+        ] {
+            let body = json!({ "full_name": "Mallory", field: value });
+            let refused = server
+                .patch("/auth/me", &tokens.access, &body)
+                .await
+                .is_problem(422, "unknown_field");
+            assert_eq!(refused.json["errors"][0]["field"], field);
+        }
+        for body in [
+            json!({ "full_name": "x".repeat(201) }),
+            json!({ "full_name": "a\u{0}b" }),
+            json!({ "full_name": "a\u{202e}b" }),
+            json!({ "full_name": "a\r\nb" }),
+            json!({ "full_name": 7 }),
+            json!({ "full_name": "fine", "locale": "fr" }),
+            json!({ "locale": 7 }),
+        ] {
+            server
+                .patch("/auth/me", &tokens.access, &body)
+                .await
+                .is_problem(422, "validation_failed");
+        }
+        assert_eq!(me(&server, &tokens).await, before);
+        for (body, name, locale) in [
+            (json!({}), Value::Null, "en"),
+            (json!({ "full_name": "زينب محمد" }), json!("زينب محمد"), "en"),
+            (json!({ "locale": "ar" }), json!("زينب محمد"), "ar"),
+            (
+                json!({ "full_name": "<b>Zoë</b>", "locale": "en" }),
+                json!("<b>Zoë</b>"),
+                "en",
+            ),
+            (json!({ "full_name": null }), Value::Null, "en"),
+            (json!({ "full_name": "Again" }), json!("Again"), "en"),
+            (json!({ "full_name": "  " }), Value::Null, "en"),
+        ] {
+            let after = server.patch("/auth/me", &tokens.access, &body).await.is(200);
+            assert_eq!(
+                (&after.json["full_name"], &after.json["locale"]),
+                (&name, &json!(locale))
+            );
+            assert_eq!(me(&server, &tokens).await, after.json);
+        }
+        server.stop().await;
     }
-    for body in [
-        json!({ "full_name": "x".repeat(201) }),
-        json!({ "full_name": "a\u{0}b" }),
-        json!({ "full_name": "a\u{202e}b" }),
-        json!({ "full_name": "a\r\nb" }),
-        json!({ "full_name": 7 }),
-        json!({ "full_name": "fine", "locale": "fr" }),
-        json!({ "locale": 7 }),
-    ] {
-        server
-            .patch("/auth/me", &tokens.access, &body)
-            .await
-            .is_problem(422, "validation_failed");
-    }
-    assert_eq!(me(&server, &tokens).await, before);
-    for (body, name, locale) in [
-        (json!({}), Value::Null, "en"),
-        (json!({ "full_name": "زينب محمد" }), json!("زينب محمد"), "en"),
-        (json!({ "locale": "ar" }), json!("زينب محمد"), "ar"),
-        (
-            json!({ "full_name": "<b>Zoë</b>", "locale": "en" }),
-            json!("<b>Zoë</b>"),
-            "en",
-        ),
-        (json!({ "full_name": null }), Value::Null, "en"),
-        (json!({ "full_name": "Again" }), json!("Again"), "en"),
-        (json!({ "full_name": "  " }), Value::Null, "en"),
-    ] {
-        let after = server.patch("/auth/me", &tokens.access, &body).await.is(200);
-        assert_eq!((&after.json["full_name"], &after.json["locale"]), (&name, &json!(locale)));
-        assert_eq!(me(&server, &tokens).await, after.json);
-    }
-    server.stop().await;
-});
+);
 
 on_both!(
     t33_t36_a_deleted_account_is_gone_everywhere_and_its_id_never_comes_back,
@@ -231,7 +243,11 @@ on_both!(
             assert_eq!(item["device"], *device);
             assert_eq!(item["ip"], "127.0.0.1");
             assert_eq!(item["current"], json!(item["id"] == all[1].0.claim("sid")));
-            assert!(["created_at", "last_seen_at", "expires_at"].iter().all(|name| is_time(&item[*name])));
+            assert!(
+                ["created_at", "last_seen_at", "expires_at"]
+                    .iter()
+                    .all(|name| is_time(&item[*name]))
+            );
         }
 
         let path_of = |tokens: &Tokens| format!("/auth/sessions/{}", tokens.claim("sid").as_str().unwrap());
@@ -380,10 +396,7 @@ on_both!(
             .await
             .is_problem(401, "token_expired");
         me(&server, &by_access).await;
-        server
-            .post_as("/auth/logout", &expired, &json!({}))
-            .await
-            .is(200);
+        server.post_as("/auth/logout", &expired, &json!({})).await.is(200);
         server
             .get("/auth/me", &by_access.access)
             .await
@@ -398,10 +411,15 @@ on_both!(
             .post_as("/auth/logout", &by_refresh.refresh, &json!({}))
             .await
             .is_problem(401, "token_invalid");
-        log_out(&server, &json!({})).await.is_problem(403, "missing_token");
-        log_out(&server, &json!({ "refresh_token": by_refresh.refresh, "user_id": 1 }))
+        log_out(&server, &json!({}))
             .await
-            .is_problem(422, "unknown_field");
+            .is_problem(403, "missing_token");
+        log_out(
+            &server,
+            &json!({ "refresh_token": by_refresh.refresh, "user_id": 1 }),
+        )
+        .await
+        .is_problem(422, "unknown_field");
         me(&server, &by_refresh).await;
 
         clock.advance(Duration::from_hours(24 * 8));
@@ -450,10 +468,7 @@ on_both!(
             .send(server.request(Method::POST, "/auth/refresh"))
             .await
             .is_problem(403, "missing_token");
-        server
-            .post_as("/auth/logout", &other.access, &body)
-            .await
-            .is(200);
+        server.post_as("/auth/logout", &other.access, &body).await.is(200);
         me(&server, &other).await;
         server
             .get("/auth/me", &mine.access)
@@ -497,10 +512,7 @@ on_both!(
         assert_ne!(claims["jti"], tokens.claim("jti"));
         assert_eq!(ends(&access).await, json!(start.plus(13 * DAY)));
         clock.advance(6 * DAY);
-        let renewed = server
-            .post_as("/auth/refresh", &access, &json!({}))
-            .await
-            .is(200);
+        let renewed = server.post_as("/auth/refresh", &access, &json!({})).await.is(200);
         assert_eq!(renewed.json["expires_in"], 6 * 86_400);
         let access = renewed.text_of("access_token");
         assert_eq!(ends(&access).await, json!(start.plus(15 * DAY)));
@@ -510,7 +522,10 @@ on_both!(
         clock.advance(6 * DAY);
         for token in [&access, &rotated.access] {
             let refused = server.get("/auth/me", token).await;
-            assert!(["token_expired", "session_expired"].contains(&refused.code()), "{refused:?}");
+            assert!(
+                ["token_expired", "session_expired"].contains(&refused.code()),
+                "{refused:?}"
+            );
             assert_eq!(refused.status, 401);
             let refused = server.post_as("/auth/refresh", token, &json!({})).await;
             assert_eq!(refused.status, 401, "{refused:?}");
@@ -554,10 +569,16 @@ on_both!(
         for (headers, ip) in [
             (&[][..], "127.0.0.1"),
             (&[("x-forwarded-for", "203.0.113.7")][..], "203.0.113.7"),
-            (&[("x-forwarded-for", "6.6.6.6, 203.0.113.7, 10.1.2.3")][..], "203.0.113.7"),
+            (
+                &[("x-forwarded-for", "6.6.6.6, 203.0.113.7, 10.1.2.3")][..],
+                "203.0.113.7",
+            ),
             (&[("x-forwarded-for", "2001:DB8::1")][..], "2001:db8::1"),
             (&[("x-forwarded-for", "::ffff:203.0.113.7")][..], "203.0.113.7"),
-            (&[("forwarded", "for=\"[2001:db8::2]:443\";proto=https")][..], "2001:db8::2"),
+            (
+                &[("forwarded", "for=\"[2001:db8::2]:443\";proto=https")][..],
+                "2001:db8::2",
+            ),
             // What cannot be read ends the walk at the last proxy that could be.
             (&[("x-forwarded-for", "203.0.113.7, a")][..], "127.0.0.1"),
             (&[("x-forwarded-for", "fe80::1%eth0")][..], "127.0.0.1"),
@@ -598,6 +619,64 @@ on_both!(
         let forged = token::sign(JWT_SECRET, &header, &claims);
         let answer = tokio::time::timeout(Duration::from_secs(5), server.get("/auth/me", &forged));
         answer.await.expect("an answer").is(200);
+        server.stop().await;
+    }
+);
+
+on_both!(
+    what_many_do_at_once_happens_once_and_is_recorded_once,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let recorded = async |action: &str| {
+            let sql = format!("select count(*) from audit where action = '{action}'");
+            database::number(&server.app.db, &sql).await
+        };
+        let tokens = server.register("many@example.com").await;
+        let body = json!({ "refresh_token": tokens.refresh });
+        let attempts = (0..16).map(|_| log_out(&server, &body));
+        for answer in futures_util::future::join_all(attempts).await {
+            answer.is(200);
+        }
+        assert_eq!(recorded("session_revoke").await, 1);
+
+        let (one, other) = (
+            server.log_in("many@example.com").await,
+            server.log_in("many@example.com").await,
+        );
+        let path = format!("/auth/sessions/{}", one.claim("sid").as_str().unwrap());
+        let attempts = (0..16).map(|_| server.delete(&path, &other.access));
+        let answers = futures_util::future::join_all(attempts).await;
+        let done = answers.iter().filter(|answer| answer.status == 204).count();
+        let late = answers.iter().filter(|answer| answer.status == 404).count();
+        assert_eq!((done, late), (1, 15));
+        assert_eq!(recorded("session_revoke").await, 2);
+
+        let names = (0..16).map(|number| {
+            let (server, other) = (&server, &other);
+            async move {
+                let body = json!({ "full_name": format!("Name {number}") });
+                server.patch("/auth/me", &other.access, &body).await
+            }
+        });
+        for answer in futures_util::future::join_all(names).await {
+            answer.is(200);
+        }
+        assert_eq!(recorded("user_update").await, 16);
+
+        let body = json!({ "password": PASSWORD });
+        let attempts = (0..16).map(|_| delete_me(&server, &other, &body));
+        let answers = futures_util::future::join_all(attempts).await;
+        let mut gone = 0;
+        for answer in answers {
+            if answer.status == 204 {
+                gone += 1;
+            } else {
+                // The account went away before or after the request was let in.
+                answer.is_problem(401, "session_revoked");
+            }
+        }
+        assert_eq!(gone, 1);
+        assert_eq!(recorded("user_delete").await, 1);
         server.stop().await;
     }
 );

@@ -16,7 +16,9 @@ on_both!(
         stage.set("CORS_ORIGINS", "https://app.example.com");
         let server = stage.start().await;
         let tokens = server.register("checked@example.com").await;
-        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"];
+        let methods = [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND",
+        ];
         for method in methods {
             let method: Method = method.parse().unwrap();
             for path in [
@@ -52,15 +54,17 @@ on_both!(
                     .await
                     .is(401);
                 assert!(!bare.headers.contains_key("x-auth-user-id"));
-                assert!(bare.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+                assert!(
+                    bare.headers["www-authenticate"]
+                        .to_str()
+                        .unwrap()
+                        .starts_with("Bearer")
+                );
                 assert_eq!(bare.headers["cache-control"], "no-store");
                 if method != Method::HEAD {
                     bare.is_problem(401, "missing_token");
                 }
-                server
-                    .send(request().bearer_auth("x.y.z"))
-                    .await
-                    .is(401);
+                server.send(request().bearer_auth("x.y.z")).await.is(401);
             }
         }
         server.stop().await;
@@ -100,10 +104,7 @@ on_both!(at_least_a_role_can_be_asked_for, async |stage: Stage| {
         let refused = server.get(&format!("/auth/check?{query}"), &tokens.access).await;
         assert_eq!(refused.status, 422, "{query}: {refused:?}");
     }
-    server
-        .get("/auth/check?role=%ff", &tokens.access)
-        .await
-        .is(422);
+    server.get("/auth/check?role=%ff", &tokens.access).await.is(422);
     // Without a token it is 401, whatever is asked for.
     for query in ["role=admin", "role=owner", "x=%ff"] {
         let request = server.request(Method::GET, &format!("/auth/check?{query}"));
@@ -118,10 +119,7 @@ on_both!(
         let server = stage.start().await;
         for (email, header) in [
             ("plus+100%25@example.com", "plus+100%25@example.com"),
-            (
-                "زينب@example.com",
-                "%D8%B2%D9%8A%D9%86%D8%A8@example.com",
-            ),
+            ("زينب@example.com", "%D8%B2%D9%8A%D9%86%D8%A8@example.com"),
             ("ä%@example.com", "%C3%A4%25@example.com"),
         ] {
             let body = json!({ "email": email, "password": PASSWORD });

@@ -22,7 +22,11 @@ fn secrets(stage: &Stage) -> Vec<String> {
 /// Fails the test if a command said a secret.
 #[track_caller]
 fn is_discreet(stage: &Stage, ended: &Ended) {
-    for secret in secrets(stage).iter().map(String::as_str).chain([PASSWORD, "$2b$"]) {
+    for secret in secrets(stage)
+        .iter()
+        .map(String::as_str)
+        .chain([PASSWORD, "$2b$"])
+    {
         assert!(
             !ended.out.contains(secret) && !ended.err.contains(secret),
             "a secret in {ended:?}"
@@ -63,15 +67,26 @@ on_both!(
 
         for (arguments, input, words) in [
             (&["no-address"][..], PASSWORD, &["email"][..]),
-            (&["a@example.com", "--role", "owner"][..], PASSWORD, &["user, analyst or admin"]),
+            (
+                &["a@example.com", "--role", "owner"][..],
+                PASSWORD,
+                &["user, analyst or admin"],
+            ),
             (&["a@example.com"][..], "short", &["password", "8 characters"]),
             (&["a@example.com"][..], "password", &["password"]),
             (&["a@example.com"][..], "", &["password"]),
             (&["a@example.com"][..], "Pass\0word123", &["U+0000"]),
-            (&["a@example.com", "--name", "a\u{202e}b"][..], PASSWORD, &["name"]),
+            (
+                &["a@example.com", "--name", "a\u{202e}b"][..],
+                PASSWORD,
+                &["name"],
+            ),
         ] {
             let refused = create(&stage, arguments, input).with(1).says(words);
-            assert!(refused.err.starts_with("error: ") && refused.out.is_empty(), "{refused:?}");
+            assert!(
+                refused.err.starts_with("error: ") && refused.out.is_empty(),
+                "{refused:?}"
+            );
         }
         run_with(
             &stage,
@@ -117,7 +132,9 @@ on_both!(
             &["user", "deactivate", &id],
             &["user", "delete", &id, "--yes"],
         ] {
-            run(&stage, arguments).with(1).says(&["last active administrator"]);
+            run(&stage, arguments)
+                .with(1)
+                .says(&["last active administrator"]);
         }
         run(&stage, &["user", "set-role", "user@example.com", "owner"])
             .with(1)
@@ -159,9 +176,15 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
     }
     for arguments in [&["--help"][..], &["--version"], &["user", "create", "--help"]] {
         let ended = run(&stage, arguments).with(0);
-        assert!(ended.out.contains("josoor-auth") && ended.err.is_empty(), "{ended:?}");
+        assert!(
+            ended.out.contains("josoor-auth") && ended.err.is_empty(),
+            "{ended:?}"
+        );
     }
-    assert!(!stage.directory().join("auth.db").exists(), "none of it touches the database");
+    assert!(
+        !stage.directory().join("auth.db").exists(),
+        "none of it touches the database"
+    );
 }
 
 /// Waits until a server refuses a token with 401, and tells with which code.
@@ -278,12 +301,21 @@ on_both!(
         ] {
             let shown = run(&stage, arguments).with(0);
             is_discreet(&stage, &shown);
-            assert!(!shown.out.contains("hunter2") && !shown.err.contains("hunter2"), "{shown:?}");
+            assert!(
+                !shown.out.contains("hunter2") && !shown.err.contains("hunter2"),
+                "{shown:?}"
+            );
         }
         let shown = run(&stage, &["config", "show"]).with(0);
-        assert!(shown.out.contains("password.bcrypt_cost") && shown.out.contains("JOSOOR_AUTH__PASSWORD__BCRYPT_COST"));
+        assert!(
+            shown.out.contains("password.bcrypt_cost")
+                && shown.out.contains("JOSOOR_AUTH__PASSWORD__BCRYPT_COST")
+        );
         let checked = run(&stage, &["config", "check"]).with(0);
-        assert!(checked.out.contains("in order") && checked.err.contains("bcrypt_cost"), "{checked:?}");
+        assert!(
+            checked.out.contains("in order") && checked.err.contains("bcrypt_cost"),
+            "{checked:?}"
+        );
 
         let document = run(&stage, &["openapi"]).with(0).json();
         let server = stage.start().await;
@@ -302,7 +334,7 @@ fn findings(ended: &Ended, level: &str) -> Vec<(String, String, String)> {
     ended
         .json()
         .as_array()
-        .unwrap()
+        .expect("a list")
         .iter()
         .filter(|finding| finding["level"] == level)
         .map(|finding| {
@@ -342,13 +374,24 @@ on_both!(
         let well = examine(&stage, 0);
         assert_eq!(findings(&well, "problem"), []);
         let looked: Vec<_> = findings(&well, "ok").into_iter().map(|(at, ..)| at).collect();
-        for check in ["database", "migrations", "clock", "keys", "public URL", "JWT secret", "Redis", "listener"] {
-            assert!(looked.iter().any(|at| at == check), "{check} is not in {looked:?}");
+        for check in [
+            "database",
+            "migrations",
+            "clock",
+            "keys",
+            "public URL",
+            "JWT secret",
+            "Redis",
+            "listener",
+        ] {
+            assert!(
+                looked.iter().any(|at| at == check),
+                "{check} is not in {looked:?}"
+            );
         }
         let text = run(&stage, &["doctor"]).with(0);
         assert!(text.out.contains("database"), "{text:?}");
 
-        
         stage.set("PUBLIC_URL", "http://auth.example.com");
         problem(&stage, "public URL", "plain http", "https");
         stage.set("PUBLIC_URL", "http://localhost:8000");
@@ -367,13 +410,17 @@ on_both!(
         );
         stage.set("JWT_SECRET", JWT_SECRET);
         let redis = stage.environment().get("REDIS_URL").cloned();
-        stage.set("REDIS_URL", &format!("redis://127.0.0.1:{}", process::free_port()));
+        stage.set(
+            "REDIS_URL",
+            &format!("redis://127.0.0.1:{}", process::free_port()),
+        );
         problem(&stage, "Redis", "does not answer", "REDIS_URL");
         stage.set("REDIS_URL", redis.as_deref().unwrap_or_default());
         match stage.footprint {
             Footprint::Embedded => {
                 let file = stage.directory().join("auth.db");
-                let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+                let mode =
+                    |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
                 mode(0o644);
                 problem(&stage, "files", "mode 644", "chmod 600");
                 mode(0o600);
@@ -386,7 +433,10 @@ on_both!(
                 std::fs::write(&key, kept).unwrap();
                 std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
                 problem(&stage, "files", "mode 640", "chmod 600");
-                stage.set("DATABASE_URL", &format!("sqlite://{}", stage.directory().display()));
+                stage.set(
+                    "DATABASE_URL",
+                    &format!("sqlite://{}", stage.directory().display()),
+                );
                 problem(&stage, "database", "", "DATABASE_URL");
             }
             Footprint::Production => {
@@ -403,7 +453,10 @@ on_both!(
                 );
                 problem(&stage, "database", "", "DATABASE_URL");
                 let ended = run(&stage, &["doctor"]).with(1);
-                assert!(!ended.out.contains("hunter2") && !ended.err.contains("hunter2"), "{ended:?}");
+                assert!(
+                    !ended.out.contains("hunter2") && !ended.err.contains("hunter2"),
+                    "{ended:?}"
+                );
                 run(&stage, &["user", "list"])
                     .with(1)
                     .says(&["database", "DATABASE_URL"]);
@@ -420,7 +473,11 @@ fn a_broken_configuration_does_not_start_and_names_key_and_remedy() {
             "change-this-secret-key-in-production",
             &["JWT_SECRET", "placeholder", "openssl rand"][..],
         ),
-        ("JWT_SECRET", "tooshort", &["JWT_SECRET", "32 bytes", "openssl rand"]),
+        (
+            "JWT_SECRET",
+            "tooshort",
+            &["JWT_SECRET", "32 bytes", "openssl rand"],
+        ),
         ("JWT_ALGORITHM", "none", &["JWT_ALGORITHM", "HS256"]),
         ("MASTER_KEY", "c2hvcnQ=", &["MASTER_KEY", "key generate"]),
         (
@@ -448,7 +505,10 @@ fn a_broken_configuration_does_not_start_and_names_key_and_remedy() {
         stage.set(variable, value);
         for arguments in [&["serve"][..], &[], &["config", "check"], &["user", "list"]] {
             let ended = run(&stage, arguments).with(1).says(words);
-            assert!(ended.err.starts_with("error: the settings need attention"), "{ended:?}");
+            assert!(
+                ended.err.starts_with("error: the settings need attention"),
+                "{ended:?}"
+            );
             assert!(ended.out.is_empty());
             if variable == "JWT_SECRET" || variable == "MASTER_KEY" {
                 assert!(!ended.err.contains(value), "{ended:?}");
@@ -579,11 +639,17 @@ on_both!(
     }
 );
 
-on_both!(a_port_in_use_is_told_before_anything_is_opened, async |mut stage: Stage| {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    stage.set("PORT", &taken.local_addr().unwrap().port().to_string());
-    let ended = run(&stage, &["serve"]).with(1);
-    assert!(ended.err.contains("cannot listen on") && ended.err.contains("BIND or PORT"), "{ended:?}");
-    assert!(!stage.directory().join("auth.db").exists());
-    is_discreet(&stage, &ended);
-});
+on_both!(
+    a_port_in_use_is_told_before_anything_is_opened,
+    async |mut stage: Stage| {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        stage.set("PORT", &taken.local_addr().unwrap().port().to_string());
+        let ended = run(&stage, &["serve"]).with(1);
+        assert!(
+            ended.err.contains("cannot listen on") && ended.err.contains("BIND or PORT"),
+            "{ended:?}"
+        );
+        assert!(!stage.directory().join("auth.db").exists());
+        is_discreet(&stage, &ended);
+    }
+);

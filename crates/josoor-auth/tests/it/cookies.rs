@@ -148,9 +148,14 @@ on_both!(
             .await
             .is_problem(403, "origin_not_allowed");
         // A refused registration makes no account.
-        sign_in(&server, "/auth/register", "new@example.com", "http://evil.example")
-            .await
-            .is_problem(403, "origin_not_allowed");
+        sign_in(
+            &server,
+            "/auth/register",
+            "new@example.com",
+            "http://evil.example",
+        )
+        .await
+        .is_problem(403, "origin_not_allowed");
         let body = json!({ "email": "new@example.com", "password": PASSWORD });
         server
             .post("/auth/login", &body)
@@ -217,7 +222,9 @@ on_both!(
                 .is_problem(403, "origin_not_allowed");
             assert!(set_cookie(&refused, COOKIE).is_none());
         }
-        let answer = send(&server, "/auth/refresh", &[&cookie], Some(OWN)).await.is(200);
+        let answer = send(&server, "/auth/refresh", &[&cookie], Some(OWN))
+            .await
+            .is(200);
         assert!(answer.json.get("refresh_token").is_none(), "{answer:?}");
         let new = value(&answer, COOKIE);
         assert_ne!(new, old);
@@ -227,7 +234,9 @@ on_both!(
             .await
             .is(200);
         // Another tab with the old cookie gets the same one again.
-        let again = send(&server, "/auth/refresh", &[&cookie], Some(OWN)).await.is(200);
+        let again = send(&server, "/auth/refresh", &[&cookie], Some(OWN))
+            .await
+            .is(200);
         assert_eq!(value(&again, COOKIE), new);
         // A token in the body counts before the cookie, which then stays alone.
         let other = server.register("other@example.com").await;

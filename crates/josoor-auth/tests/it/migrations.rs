@@ -32,7 +32,10 @@ on_both!(
     async |mut stage: Stage| {
         stage.set("JWT_ALGORITHM", "EdDSA");
         let apps = futures_util::future::join_all((0..5).map(|_| open(&stage))).await;
-        let apps: Vec<App> = apps.into_iter().map(|app| app.expect("each of them opens")).collect();
+        let apps: Vec<App> = apps
+            .into_iter()
+            .map(|app| app.expect("each of them opens"))
+            .collect();
         let first = &apps[0];
         let versions = "select count(*) from josoor_auth_migrations";
         assert_eq!(database::number(&first.db, versions).await, 1);
@@ -59,26 +62,30 @@ on_both!(
     }
 );
 
-on_both!(
-    opening_again_changes_nothing,
-    async |stage: Stage| {
-        let server = stage.start().await;
-        let tokens = server.register("kept@example.com").await;
-        let before = tables(&server.app, &stage).await;
-        for name in ["users", "sessions", "changes", "keys", "audit", "josoor_auth_migrations"] {
-            assert!(before.contains(name), "{before:?}");
-        }
-        server.stop().await;
-        for _ in 0..2 {
-            let server = stage.start().await;
-            assert_eq!(tables(&server.app, &stage).await, before);
-            server.get("/auth/me", &tokens.access).await.is(200);
-            server.stop().await;
-        }
-        let migrated = command::run(&stage, &["migrate"]).with(0);
-        assert!(migrated.out.contains("up to date"), "{migrated:?}");
+on_both!(opening_again_changes_nothing, async |stage: Stage| {
+    let server = stage.start().await;
+    let tokens = server.register("kept@example.com").await;
+    let before = tables(&server.app, &stage).await;
+    for name in [
+        "users",
+        "sessions",
+        "changes",
+        "keys",
+        "audit",
+        "josoor_auth_migrations",
+    ] {
+        assert!(before.contains(name), "{before:?}");
     }
-);
+    server.stop().await;
+    for _ in 0..2 {
+        let server = stage.start().await;
+        assert_eq!(tables(&server.app, &stage).await, before);
+        server.get("/auth/me", &tokens.access).await.is(200);
+        server.stop().await;
+    }
+    let migrated = command::run(&stage, &["migrate"]).with(0);
+    assert!(migrated.out.contains("up to date"), "{migrated:?}");
+});
 
 on_both!(
     a_users_table_of_another_program_is_refused_and_left_alone,
@@ -89,7 +96,10 @@ on_both!(
         database::execute(&db, "insert into users values ('theirs')").await;
         let refused = open(&stage).await.expect_err("a foreign table");
         let told = format!("{refused:?}");
-        assert!(told.contains("users") && told.contains("JOSOOR_AUTH__DATABASE__SCHEMA"), "{told}");
+        assert!(
+            told.contains("users") && told.contains("JOSOOR_AUTH__DATABASE__SCHEMA"),
+            "{told}"
+        );
         for arguments in [&["migrate"][..], &["serve"], &["user", "list"]] {
             command::run(&stage, arguments)
                 .with(1)

@@ -53,7 +53,10 @@ on_both!(
             );
             assert_eq!(document["status"], status);
             assert!(document["title"].is_string() && document["detail"].is_string());
-            assert_eq!(document["request_id"], answer.headers["x-request-id"].to_str().unwrap());
+            assert_eq!(
+                document["request_id"],
+                answer.headers["x-request-id"].to_str().unwrap()
+            );
             assert!(!document.contains_key("errors"));
             assert_eq!(answer.headers["cache-control"], "no-store");
             assert_eq!(answer.headers["x-content-type-options"], "nosniff");
@@ -66,7 +69,10 @@ on_both!(
         ] {
             let answer = ask(&server, "PUT", path).await;
             let allow = answer.headers["allow"].to_str().unwrap();
-            assert!(methods.iter().all(|method| allow.contains(method)), "{path}: {allow}");
+            assert!(
+                methods.iter().all(|method| allow.contains(method)),
+                "{path}: {allow}"
+            );
         }
         let head = ask(&server, "HEAD", "/no/such").await.is(404);
         assert_eq!(head.text, "");
@@ -200,7 +206,10 @@ on_both!(
             b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
         ] {
             let answer = raw::exchange(server.address, bytes, Duration::from_millis(300)).await;
-            assert!(!answer.starts_with("HTTP/1.1 5") && !answer.starts_with("HTTP/1.1 2"), "{answer}");
+            assert!(
+                !answer.starts_with("HTTP/1.1 5") && !answer.starts_with("HTTP/1.1 2"),
+                "{answer}"
+            );
         }
         let broken = "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{";
         {
@@ -213,63 +222,63 @@ on_both!(
     }
 );
 
-on_both!(
-    t76_a_nul_is_refused_wherever_it_stands,
-    async |stage: Stage| {
-        let server = stage.start().await;
-        let admin = server.register_admin("admin@example.com").await;
-        for (method, path, body) in [
-            (
-                "POST",
-                "/auth/register",
-                json!({ "email": "a\u{0}@example.com", "password": PASSWORD }),
-            ),
-            (
-                "POST",
-                "/auth/register",
-                json!({ "email": "a@example.com", "password": "Pass\u{0}word123" }),
-            ),
-            (
-                "POST",
-                "/auth/register",
-                json!({ "email": "a@example.com", "password": PASSWORD, "full_name": "a\u{0}" }),
-            ),
-            (
-                "POST",
-                "/auth/register",
-                json!({ "email": "a@example.com", "password": PASSWORD, "locale": "e\u{0}n" }),
-            ),
-            (
-                "POST",
-                "/auth/login",
-                json!({ "email": "a@example.com", "password": PASSWORD, "transport": "\u{0}" }),
-            ),
-            ("POST", "/auth/refresh", json!({ "refresh_token": "\u{0}" })),
-            ("POST", "/auth/logout", json!({ "refresh_token": "a.b\u{0}.c" })),
-            ("POST", "/auth/login", json!({ "\u{0}": 1 })),
-            ("PATCH", "/auth/me", json!({ "full_name": "\u{0}" })),
-            ("DELETE", "/auth/me", json!({ "password": "\u{0}" })),
-            ("DELETE", "/auth/sessions/%00", json!({})),
-            ("GET", "/admin/users?q=%00", json!({})),
-            ("GET", "/admin/users?%00=1", json!({})),
-            ("GET", "/admin/users/%00", json!({})),
-            ("GET", "/auth/check?role=%00", json!({})),
-            ("GET", "/errors/%00", json!({})),
-            ("GET", "/errors/%ff", json!({})),
-            ("GET", "/%00", json!({})),
-        ] {
-            let request = server
-                .request(method.parse().unwrap(), path)
-                .bearer_auth(&admin.access)
-                .json(&body);
-            let answer = server.send(request).await;
-            assert!(answer.status.is_client_error(), "{method} {path} {body}: {answer:?}");
-        }
-        let me = server.get("/auth/me", &admin.access).await.is(200);
-        assert_eq!(me.json["full_name"], Value::Null);
-        server.stop().await;
+on_both!(t76_a_nul_is_refused_wherever_it_stands, async |stage: Stage| {
+    let server = stage.start().await;
+    let admin = server.register_admin("admin@example.com").await;
+    for (method, path, body) in [
+        (
+            "POST",
+            "/auth/register",
+            json!({ "email": "a\u{0}@example.com", "password": PASSWORD }),
+        ),
+        (
+            "POST",
+            "/auth/register",
+            json!({ "email": "a@example.com", "password": "Pass\u{0}word123" }),
+        ),
+        (
+            "POST",
+            "/auth/register",
+            json!({ "email": "a@example.com", "password": PASSWORD, "full_name": "a\u{0}" }),
+        ),
+        (
+            "POST",
+            "/auth/register",
+            json!({ "email": "a@example.com", "password": PASSWORD, "locale": "e\u{0}n" }),
+        ),
+        (
+            "POST",
+            "/auth/login",
+            json!({ "email": "a@example.com", "password": PASSWORD, "transport": "\u{0}" }),
+        ),
+        ("POST", "/auth/refresh", json!({ "refresh_token": "\u{0}" })),
+        ("POST", "/auth/logout", json!({ "refresh_token": "a.b\u{0}.c" })),
+        ("POST", "/auth/login", json!({ "\u{0}": 1 })),
+        ("PATCH", "/auth/me", json!({ "full_name": "\u{0}" })),
+        ("DELETE", "/auth/me", json!({ "password": "\u{0}" })),
+        ("DELETE", "/auth/sessions/%00", json!({})),
+        ("GET", "/admin/users?q=%00", json!({})),
+        ("GET", "/admin/users?%00=1", json!({})),
+        ("GET", "/admin/users/%00", json!({})),
+        ("GET", "/auth/check?role=%00", json!({})),
+        ("GET", "/errors/%00", json!({})),
+        ("GET", "/errors/%ff", json!({})),
+        ("GET", "/%00", json!({})),
+    ] {
+        let request = server
+            .request(method.parse().unwrap(), path)
+            .bearer_auth(&admin.access)
+            .json(&body);
+        let answer = server.send(request).await;
+        assert!(
+            answer.status.is_client_error(),
+            "{method} {path} {body}: {answer:?}"
+        );
     }
-);
+    let me = server.get("/auth/me", &admin.access).await.is(200);
+    assert_eq!(me.json["full_name"], Value::Null);
+    server.stop().await;
+});
 
 on_both!(
     t54_authorization_headers_of_every_shape_are_refused_with_a_challenge,
@@ -309,7 +318,11 @@ on_both!(
             (format!("Bearer {good}%00"), 401, "token_invalid"),
             ("Bearer \u{e9}".to_owned(), 401, "token_invalid"),
             (format!("Bearer {}", "x".repeat(16_000)), 401, "token_invalid"),
-            (format!("Bearer {good}{}", "x".repeat(9_000)), 401, "token_invalid"),
+            (
+                format!("Bearer {good}{}", "x".repeat(9_000)),
+                401,
+                "token_invalid",
+            ),
         ] {
             let shown: String = value.chars().take(40).collect();
             let refused = send(&[value.into_bytes()]).await;
@@ -340,10 +353,7 @@ on_both!(
         let elsewhere = server
             .request(Method::GET, &format!("/auth/me?access_token={good}"))
             .header("cookie", format!("access_token={good}"));
-        server
-            .send(elsewhere)
-            .await
-            .is_problem(403, "missing_token");
+        server.send(elsewhere).await.is_problem(403, "missing_token");
         server.stop().await;
     }
 );
@@ -360,42 +370,47 @@ async fn refused(server: &Server, token: &str, what: &str) {
     }
 }
 
+/// A token cut, stretched, changed in single places, and spelt otherwise.
+fn variants(token: &str) -> Vec<String> {
+    let mut all: Vec<String> = (0..token.len())
+        .step_by(23)
+        .chain(token.len() - 3..token.len())
+        .flat_map(|at| [token[..at].to_owned(), token[at + 1..].to_owned()])
+        .collect();
+    for at in (0..token.len()).step_by(29).chain(token.len() - 4..token.len()) {
+        for other in ["A", "_", ".", "="] {
+            if &token[at..=at] != other {
+                all.push(format!("{}{other}{}", &token[..at], &token[at + 1..]));
+            }
+        }
+    }
+    // Other spellings of the same bytes: padding, the other alphabet, bits that do not count.
+    all.push(format!("{token}="));
+    all.push(format!("{token}=="));
+    all.push(token.replace('.', "=."));
+    all.push(format!("{token}."));
+    all.push(format!(".{token}"));
+    all.push(format!("{token}.{token}"));
+    let swapped = token.replace('-', "+").replace('_', "/");
+    if swapped != token {
+        all.push(swapped);
+    }
+    let last = token.as_bytes()[token.len() - 1];
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let value = alphabet
+        .iter()
+        .position(|letter| *letter == last)
+        .expect("base64url");
+    let alias = alphabet[value ^ 1] as char;
+    all.push(format!("{}{alias}", &token[..token.len() - 1]));
+    all
+}
+
 on_both!(
     t46_a_cut_or_changed_token_is_refused_in_every_place,
     async |stage: Stage| {
         let server = stage.start().await;
         let tokens = server.register("cut@example.com").await;
-        let variants = |token: &str| {
-            let mut all: Vec<String> = (0..token.len())
-                .step_by(23)
-                .chain(token.len() - 3..token.len())
-                .flat_map(|at| [token[..at].to_owned(), token[at + 1..].to_owned()])
-                .collect();
-            for at in (0..token.len()).step_by(29).chain(token.len() - 4..token.len()) {
-                for other in ["A", "_", ".", "="] {
-                    if &token[at..=at] != other {
-                        all.push(format!("{}{other}{}", &token[..at], &token[at + 1..]));
-                    }
-                }
-            }
-            // Other spellings of the same bytes: padding, the other alphabet, bits that do not count.
-            all.push(format!("{token}="));
-            all.push(format!("{token}=="));
-            all.push(token.replace('.', "=."));
-            all.push(format!("{token}."));
-            all.push(format!(".{token}"));
-            all.push(format!("{token}.{token}"));
-            let swapped = token.replace('-', "+").replace('_', "/");
-            if swapped != token {
-                all.push(swapped);
-            }
-            let last = token.as_bytes()[token.len() - 1];
-            let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-            let value = alphabet.iter().position(|letter| *letter == last).unwrap();
-            let alias = alphabet[value ^ 1] as char;
-            all.push(format!("{}{alias}", &token[..token.len() - 1]));
-            all
-        };
         for token in variants(&tokens.access) {
             if !token.is_empty() {
                 let answer = server.get("/auth/me", &token).await;
@@ -407,10 +422,7 @@ on_both!(
             }
         }
         for token in variants(&tokens.refresh) {
-            server
-                .refresh(&token)
-                .await
-                .is_problem(401, "token_invalid");
+            server.refresh(&token).await.is_problem(401, "token_invalid");
         }
         server.get("/auth/me", &tokens.access).await.is(200);
         server.refresh(&tokens.refresh).await.is(200);
@@ -449,7 +461,9 @@ on_both!(
                 }
             }
         }
-        for name in ["exp", "iat", "sub", "sid", "jti", "iss", "type", "gen", "email", "role"] {
+        for name in [
+            "exp", "iat", "sub", "sid", "jti", "iss", "type", "gen", "email", "role",
+        ] {
             let mut claims = claims.clone();
             claims.as_object_mut().unwrap().remove(name);
             refused(&server, &forge(&claims), &format!("without {name}")).await;
@@ -529,7 +543,13 @@ on_both!(
         stage.set("JOSOOR_AUTH__AUTH__AUDIENCE", "platform");
         let server = stage.start().await;
         refused(&server, &tokens.access, "without the audience").await;
-        for audience in [json!("other"), json!(["other"]), json!("platform2"), json!(null), json!(7)] {
+        for audience in [
+            json!("other"),
+            json!(["other"]),
+            json!("platform2"),
+            json!(null),
+            json!(7),
+        ] {
             let mut claims = claims.clone();
             claims["aud"] = audience.clone();
             refused(&server, &forge(&claims), &format!("aud {audience}")).await;
@@ -550,7 +570,9 @@ on_both!(
         let body = claims.to_string();
         let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys.json", trap.local_addr().unwrap());
-        for alg in ["none", "None", "nOnE", "NONE", "", "hs256", "HS384", "HS512", "RS256", "EdDSA", "ES256"] {
+        for alg in [
+            "none", "None", "nOnE", "NONE", "", "hs256", "HS384", "HS512", "RS256", "EdDSA", "ES256",
+        ] {
             let mut header = header.clone();
             header["alg"] = json!(alg);
             let signed = format!("{}.{}", token::encode(header.to_string()), token::encode(&body));
@@ -595,8 +617,12 @@ on_both!(
         let forged = token::sign_text(hmac::HMAC_SHA256, JWT_SECRET.as_bytes(), &twice, &body);
         refused(&server, &forged, "alg twice").await;
         let twice = format!("{{\"sub\":\"1\",{}", &body[1..]);
-        let forged =
-            token::sign_text(hmac::HMAC_SHA256, JWT_SECRET.as_bytes(), &header.to_string(), &twice);
+        let forged = token::sign_text(
+            hmac::HMAC_SHA256,
+            JWT_SECRET.as_bytes(),
+            &header.to_string(),
+            &twice,
+        );
         refused(&server, &forged, "sub twice").await;
         for secret in [
             "",
@@ -623,10 +649,7 @@ on_both!(
         refreshing["type"] = json!("refresh");
         for header in [json!({ "alg": "HS256", "typ": "rt+jwt" }), header.clone()] {
             let forged = token::sign(JWT_SECRET, &header, &refreshing);
-            server
-                .refresh(&forged)
-                .await
-                .is_problem(401, "token_invalid");
+            server.refresh(&forged).await.is_problem(401, "token_invalid");
         }
         assert!(
             tokio::time::timeout(Duration::from_millis(50), trap.accept())
@@ -639,49 +662,48 @@ on_both!(
     }
 );
 
-on_both!(
-    t52_a_public_key_is_no_shared_secret,
-    async |mut stage: Stage| {
-        stage.set("JWT_ALGORITHM", "EdDSA");
-        let server = stage.start().await;
-        let tokens: Tokens = server.register("confused@example.com").await;
-        let keys = ask(&server, "GET", "/.well-known/jwks.json").await.is(200);
-        let jwk = &keys.json["keys"][0];
-        let point = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(jwk["x"].as_str().unwrap())
-            .unwrap();
-        // SubjectPublicKeyInfo of Ed25519 (RFC 8410, 4).
-        let der = [
-            &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..],
-            &point,
-        ]
-        .concat();
-        let pem = format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            base64::engine::general_purpose::STANDARD.encode(&der)
-        );
-        let (header, claims) = token::read(&tokens.access);
-        for key in [
-            point.clone(),
-            der,
-            pem.clone().into_bytes(),
-            pem.trim().to_owned().into_bytes(),
-            jwk.to_string().into_bytes(),
-            jwk["x"].as_str().unwrap().to_owned().into_bytes(),
-            keys.text.clone().into_bytes(),
-            JWT_SECRET.as_bytes().to_vec(),
-        ] {
-            for alg in ["HS256", "EdDSA"] {
-                let mut header = header.clone();
-                header["alg"] = json!(alg);
-                let forged = token::sign_with(hmac::HMAC_SHA256, &key, &header, &claims);
-                refused(&server, &forged, alg).await;
-                header.as_object_mut().unwrap().remove("kid");
-                let forged = token::sign_with(hmac::HMAC_SHA256, &key, &header, &claims);
-                refused(&server, &forged, alg).await;
-            }
+on_both!(t52_a_public_key_is_no_shared_secret, async |mut stage: Stage| {
+    stage.set("JWT_ALGORITHM", "EdDSA");
+    let server = stage.start().await;
+    let tokens: Tokens = server.register("confused@example.com").await;
+    let keys = ask(&server, "GET", "/.well-known/jwks.json").await.is(200);
+    let jwk = &keys.json["keys"][0];
+    let point = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(jwk["x"].as_str().unwrap())
+        .unwrap();
+    // SubjectPublicKeyInfo of Ed25519 (RFC 8410, 4).
+    let der = [
+        &[
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ][..],
+        &point,
+    ]
+    .concat();
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        base64::engine::general_purpose::STANDARD.encode(&der)
+    );
+    let (header, claims) = token::read(&tokens.access);
+    for key in [
+        point.clone(),
+        der,
+        pem.clone().into_bytes(),
+        pem.trim().to_owned().into_bytes(),
+        jwk.to_string().into_bytes(),
+        jwk["x"].as_str().unwrap().to_owned().into_bytes(),
+        keys.text.clone().into_bytes(),
+        JWT_SECRET.as_bytes().to_vec(),
+    ] {
+        for alg in ["HS256", "EdDSA"] {
+            let mut header = header.clone();
+            header["alg"] = json!(alg);
+            let forged = token::sign_with(hmac::HMAC_SHA256, &key, &header, &claims);
+            refused(&server, &forged, alg).await;
+            header.as_object_mut().unwrap().remove("kid");
+            let forged = token::sign_with(hmac::HMAC_SHA256, &key, &header, &claims);
+            refused(&server, &forged, alg).await;
         }
-        server.get("/auth/me", &tokens.access).await.is(200);
-        server.stop().await;
     }
-);
+    server.get("/auth/me", &tokens.access).await.is(200);
+    server.stop().await;
+});

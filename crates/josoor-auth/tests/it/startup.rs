@@ -30,8 +30,18 @@ on_both!(
             token.map(|token| token.expose().to_owned())
         };
         let page = get(&server, "/setup").await.is(200);
-        assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
-        assert!(!page.headers["content-security-policy"].to_str().unwrap().contains("unsafe"));
+        assert!(
+            page.headers["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("text/html")
+        );
+        assert!(
+            !page.headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .contains("unsafe")
+        );
 
         let late = offer().await.expect("there is no administrator");
         clock.advance(Duration::from_hours(1));
@@ -42,7 +52,10 @@ on_both!(
         let good = offer().await.unwrap();
         assert!(replaced != late && good != replaced);
         let refused = post(setup(&replaced, "early@example.com")).await.is(400);
-        assert!(["link_invalid", "link_expired", "link_used"].contains(&refused.code()), "{refused:?}");
+        assert!(
+            ["link_invalid", "link_expired", "link_used"].contains(&refused.code()),
+            "{refused:?}"
+        );
         let flipped = if good.ends_with('A') { "B" } else { "A" };
         for garbage in [
             "",
@@ -137,7 +150,9 @@ on_both!(
             "via",
             "x-real-ip",
         ] {
-            let request = server.request(Method::GET, "/metrics").header(header, "127.0.0.1");
+            let request = server
+                .request(Method::GET, "/metrics")
+                .header(header, "127.0.0.1");
             server.send(request).await.is_problem(404, "not_found");
         }
         server.stop().await;
@@ -152,7 +167,9 @@ on_both!(
         stage.set("JOSOOR_AUTH__METRICS__BIND", &address.to_string());
         let serving = command::Serving::start(&stage);
         let ask = async |address, path: &str| {
-            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n");
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"
+            );
             let answer = raw::exchange(address, request.as_bytes(), Duration::from_secs(5)).await;
             raw::status(&answer)
         };
@@ -227,7 +244,12 @@ on_both!(
                 .register(&format!("{}@example.com", algorithm.to_lowercase()))
                 .await;
             let keys = get(&server, "/.well-known/jwks.json").await.is(200);
-            assert!(keys.headers["cache-control"].to_str().unwrap().starts_with("public"));
+            assert!(
+                keys.headers["cache-control"]
+                    .to_str()
+                    .unwrap()
+                    .starts_with("public")
+            );
             let keys = keys.json["keys"].as_array().unwrap().clone();
             assert_eq!(keys.len(), 1, "{keys:?}");
             let (header, _) = token::read(&tokens.access);
@@ -239,7 +261,10 @@ on_both!(
                 (&keys[0]["kty"], &keys[0]["alg"], &keys[0]["use"]),
                 (&json!(kty), &json!(algorithm), &json!("sig"))
             );
-            assert!(private.iter().all(|name| keys[0].get(*name).is_none()), "{keys:?}");
+            assert!(
+                private.iter().all(|name| keys[0].get(*name).is_none()),
+                "{keys:?}"
+            );
             // With our own verifier, and with another library that knows nothing but the JWK.
             let key = VerificationKey::from_jwk(&keys[0]).unwrap();
             let verifier = TokenVerifier::new("http://localhost:8000", None).with_key(key);

@@ -35,10 +35,6 @@ pub(crate) enum Footprint {
 macro_rules! on_both {
     ($(#[$attribute:meta])* $name:ident, $test:expr) => {
         mod $name {
-            #[allow(
-                unused_imports,
-                reason = "not every test needs all of its file's imports"
-            )]
             use super::*;
             use crate::support::server::{Footprint, Stage};
 
