@@ -142,11 +142,15 @@ pub async fn update_profile(app: &App, caller: &Caller, patch: UserPatch, client
     );
     users::update(app, caller.id(), patch, client)
         .await
-        .map_err(|error| match error {
-            // The account went away after the request was let in.
-            Error::NotFound => Refusal::SessionRevoked.into(),
-            other => other,
-        })
+        .map_err(as_own_account)
+}
+
+/// The account went away after the request was let in, and its sessions with it.
+fn as_own_account(error: Error) -> Error {
+    match error {
+        Error::NotFound => Refusal::SessionRevoked.into(),
+        other => other,
+    }
 }
 
 /// Deletes one's own account, with everything that belongs to it.
@@ -175,6 +179,7 @@ pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Cli
         row.ended(app.clock.now()).map_or(Ok(()), |why| Err(why.into()))
     })
     .await
+    .map_err(as_own_account)
 }
 
 /// One's own sessions but the current one, ended. How many there were.

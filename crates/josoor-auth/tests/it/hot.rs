@@ -14,7 +14,7 @@ on_both!(
         let server = stage.start().await;
         let user = UserId(server.register("stripes@example.com").await.user_id);
         let now = server.app.clock.now();
-        let end = now.plus(Duration::from_secs(60));
+        let end = now.plus(Duration::from_mins(1));
         let ids = (0..=255u8).map(|last| {
             SessionId(Uuid::from_bytes(
                 [[7; 15].as_slice(), &[last]].concat().try_into().unwrap(),

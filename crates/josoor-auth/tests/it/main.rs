@@ -7,7 +7,15 @@
 
 mod support;
 
+mod account;
+mod admin;
 mod auth;
+mod check;
+mod cli;
+mod cookies;
 mod hot;
+mod migrations;
+mod problems;
 mod refresh;
+mod startup;
 mod timing;

@@ -1,6 +1,10 @@
 //! What the integration tests stand on.
 
+pub(crate) mod command;
+pub(crate) mod database;
 pub(crate) mod process;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod services;
+pub(crate) mod token;

@@ -1,0 +1,142 @@
+//! The tables: made once, whoever comes first, and never over somebody else's.
+
+use std::collections::BTreeSet;
+
+use josoor_auth::app::App;
+use josoor_auth::clock::Clock;
+use josoor_auth::config::Config;
+
+use crate::support::server::{Stage, on_both};
+use crate::support::{command, database};
+
+async fn open(stage: &Stage) -> josoor_auth::error::Result<App> {
+    let config = Config::parse(None, stage.environment()).unwrap_or_else(|error| panic!("{error}"));
+    App::open(config, Clock::System).await
+}
+
+/// The names of all tables of ours.
+async fn tables(app: &App, stage: &Stage) -> BTreeSet<String> {
+    let sql = match stage.footprint {
+        crate::support::server::Footprint::Embedded => {
+            "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+        }
+        crate::support::server::Footprint::Production => {
+            "select table_name::text from information_schema.tables where table_schema = current_schema()"
+        }
+    };
+    database::texts(&app.db, sql).await.into_iter().collect()
+}
+
+on_both!(
+    five_servers_that_start_together_make_one_schema_and_one_set_of_keys,
+    async |mut stage: Stage| {
+        stage.set("JWT_ALGORITHM", "EdDSA");
+        let apps = futures_util::future::join_all((0..5).map(|_| open(&stage))).await;
+        let apps: Vec<App> = apps
+            .into_iter()
+            .map(|app| app.expect("each of them opens"))
+            .collect();
+        let first = &apps[0];
+        let versions = "select count(*) from josoor_auth_migrations";
+        assert_eq!(database::number(&first.db, versions).await, 1);
+        let guards = "select count(*) from guards";
+        assert_eq!(database::number(&first.db, guards).await, 1);
+        let mut purposes = database::texts(&first.db, "select purpose from keys").await;
+        purposes.sort_unstable();
+        assert_eq!(purposes, ["access:EdDSA", "server"]);
+        for app in &apps {
+            assert_eq!(app.keys.public_keys(), first.keys.public_keys());
+            assert_eq!(app.db.pending_migrations().await.unwrap(), 0);
+        }
+        for app in apps {
+            app.close().await;
+        }
+        // And what one has issued, all others know.
+        let one = stage.start().await;
+        let other = stage.start().await;
+        let tokens = one.register("shared@example.com").await;
+        other.get("/auth/me", &tokens.access).await.is(200);
+        other.refresh(&tokens.refresh).await.is(200);
+        one.stop().await;
+        other.stop().await;
+    }
+);
+
+on_both!(opening_again_changes_nothing, async |stage: Stage| {
+    let server = stage.start().await;
+    let tokens = server.register("kept@example.com").await;
+    let before = tables(&server.app, &stage).await;
+    for name in [
+        "users",
+        "sessions",
+        "changes",
+        "keys",
+        "audit",
+        "josoor_auth_migrations",
+    ] {
+        assert!(before.contains(name), "{before:?}");
+    }
+    server.stop().await;
+    for _ in 0..2 {
+        let server = stage.start().await;
+        assert_eq!(tables(&server.app, &stage).await, before);
+        server.get("/auth/me", &tokens.access).await.is(200);
+        server.stop().await;
+    }
+    let migrated = command::run(&stage, &["migrate"]).with(0);
+    assert!(migrated.out.contains("up to date"), "{migrated:?}");
+});
+
+on_both!(
+    a_users_table_of_another_program_is_refused_and_left_alone,
+    async |stage: Stage| {
+        let config = Config::parse(None, stage.environment()).unwrap();
+        let db = josoor_auth::store::Db::open(&config.database).await.unwrap();
+        database::execute(&db, "create table users (name text)").await;
+        database::execute(&db, "insert into users values ('theirs')").await;
+        let refused = open(&stage).await.expect_err("a foreign table");
+        let told = format!("{refused:?}");
+        assert!(
+            told.contains("users") && told.contains("JOSOOR_AUTH__DATABASE__SCHEMA"),
+            "{told}"
+        );
+        for arguments in [&["migrate"][..], &["serve"], &["user", "list"]] {
+            command::run(&stage, arguments)
+                .with(1)
+                .says(&["users", "another program", "DATABASE_URL"]);
+        }
+        assert_eq!(database::texts(&db, "select name from users").await, ["theirs"]);
+        let tables = match stage.footprint {
+            Footprint::Embedded => {
+                "select count(*) from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+            }
+            Footprint::Production => {
+                "select count(*) from information_schema.tables where table_schema = 'public'"
+            }
+        };
+        assert_eq!(database::number(&db, tables).await, 1);
+        db.close().await;
+    }
+);
+
+/// Next to another program's tables, in a schema of its own. SQLite has no schemas.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_of_its_own_keeps_the_tables_apart() {
+    let mut stage = Stage::new(crate::support::server::Footprint::Production);
+    let config = Config::parse(None, stage.environment()).unwrap();
+    let db = josoor_auth::store::Db::open(&config.database).await.unwrap();
+    database::execute(&db, "create table users (name text)").await;
+    stage.set("JOSOOR_AUTH__DATABASE__SCHEMA", "josoor_auth");
+    let server = stage.start().await;
+    server.register("apart@example.com").await;
+    assert_eq!(
+        database::number(&db, "select count(*) from josoor_auth.users").await,
+        1
+    );
+    assert_eq!(
+        database::number(&db, "select count(*) from public.users").await,
+        0
+    );
+    server.stop().await;
+    db.close().await;
+}

@@ -1,0 +1,172 @@
+//! The program itself, in processes of its own.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::server::Stage;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_josoor-auth");
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ended {
+    /// Fails the test unless the command ended with this code.
+    #[track_caller]
+    pub(crate) fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Fails the test unless standard error has all of these in it.
+    #[track_caller]
+    pub(crate) fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is not in {self:?}");
+        }
+        self
+    }
+}
+
+/// The program with the stage's stores and nothing else of the tests' own environment.
+fn command(stage: &Stage, arguments: &[&str]) -> Command {
+    // The kernel ends it with the test's thread, should the test be killed.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--", PROGRAM])
+        .args(arguments)
+        .current_dir(stage.directory())
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .envs(stage.environment());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(stage: &Stage, arguments: &[&str]) -> Ended {
+    run_with(stage, arguments, b"")
+}
+
+/// Runs a command with something on its standard input.
+pub(crate) fn run_with(stage: &Stage, arguments: &[&str], input: &[u8]) -> Ended {
+    let mut child = command(stage, arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // A command that does not read its input may be gone before it is written.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    let output = child.wait_with_output().expect("the program ends");
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// `josoor-auth serve` in a process of its own, killed when dropped.
+pub(crate) struct Serving {
+    child: Child,
+    log: PathBuf,
+    pub(crate) address: SocketAddr,
+}
+
+impl Serving {
+    /// Starts it on a free port and waits until it says that it runs.
+    pub(crate) fn start(stage: &Stage) -> Self {
+        let log = stage.directory().join("log");
+        let file = std::fs::File::create(&log).expect("a log");
+        let child = command(stage, &["serve"])
+            .env("PORT", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the program starts");
+        let mut serving = Self {
+            child,
+            log,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(address) = serving.lines().iter().find_map(|line| {
+                line["fields"]["address"]
+                    .as_str()
+                    .and_then(|text| text.parse().ok())
+            }) {
+                serving.address = address;
+                return serving;
+            }
+            let ended = serving.child.try_wait().expect("a status");
+            assert!(ended.is_none(), "{ended:?}: {}", serving.log());
+            assert!(Instant::now() < end, "it does not run: {}", serving.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has written to its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The whole lines of the log, which are JSON when nobody watches.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let log = self.log();
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Sends a signal by its short name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name])
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("sh is there");
+        assert!(sent.success());
+    }
+
+    /// Waits for its end. The exit code.
+    pub(crate) fn wait(&mut self) -> i32 {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < end, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
