@@ -127,11 +127,42 @@ async fn try_log_in(app: &App, email: &Email, password: Password, client: &Clien
     }
     // The sign-in does not fail because its hash could not be modernised.
     let upgrade = if outdated {
-        app.hasher.hash(password).await.ok()
+        app.hasher.hash(password.clone()).await.ok()
     } else {
         None
     };
-    open_session_for(app, user, upgrade.as_ref(), client).await
+    let mut user = user;
+    for _ in 0..8 {
+        if let Some(issued) = open_session_for(app, &user, upgrade.as_ref(), client).await? {
+            return Ok(issued);
+        }
+        // Something changed during the hash. Another name is no reason to fail; everything else is looked at anew.
+        let Some(again) = app.db.write().await?.user_by_id(user.id).await? else {
+            return refuse_log_in(app, None, Error::InvalidCredentials, client).await;
+        };
+        if !same_hash(&again, &user) {
+            let verdict = app
+                .hasher
+                .verify(password.clone(), again.password_hash.clone())
+                .await?;
+            if verdict == Verdict::NoMatch {
+                return refuse_log_in(app, None, Error::InvalidCredentials, client).await;
+            }
+        }
+        if !again.is_active {
+            return refuse_log_in(app, Some(again.id), Error::AccountInactive, client).await;
+        }
+        user = again;
+    }
+    Err(Error::StoreUnavailable(anyhow::anyhow!(
+        "user {} is being changed by many others",
+        user.id
+    )))
+}
+
+fn same_hash(left: &User, right: &User) -> bool {
+    left.password_hash.as_ref().map(PasswordHash::as_str)
+        == right.password_hash.as_ref().map(PasswordHash::as_str)
 }
 
 async fn refuse_log_in(app: &App, subject: Option<UserId>, error: Error, client: &Client) -> Result<Issued> {
@@ -149,52 +180,32 @@ async fn refuse_log_in(app: &App, subject: Option<UserId>, error: Error, client:
     Err(error)
 }
 
-/// Opens a session for a user whose password was just verified, if the user is still what it was verified against.
+/// Opens a session for a user whose password was just verified; `None` when the user is not any more what it was
+/// verified against.
 async fn open_session_for(
     app: &App,
-    mut user: User,
+    user: &User,
     upgrade: Option<&PasswordHash>,
     client: &Client,
-) -> Result<Issued> {
-    // A change of the name during the hash is no reason to fail; a change of the password or the activation is.
-    for _ in 0..8 {
-        let now = app.clock.now();
-        let mut tx = app.db.begin().await?;
-        if tx.claim_sign_in(user.id, user.version, now).await? {
-            if let (Some(old), Some(new)) = (&user.password_hash, upgrade) {
-                tx.upgrade_password_hash(user.id, old, new).await?;
-            }
-            let session = open_session(app, &mut tx, &user, client, now).await?;
-            let row = NewAudit {
-                actor: Some(user.id),
-                subject: Some(user.id),
-                session: Some(session.id()),
-                ..client.audit(Audit::SignIn, now)
-            };
-            tx.insert_audit(&row).await?;
-            tx.commit().await?;
-            return issue(app, &session, &user, now).await;
-        }
-        drop(tx);
-        let again = app.db.write().await?.user_by_id(user.id).await?;
-        user = match again {
-            Some(again) if same_password(&again, &user) && again.is_active => again,
-            Some(again) if same_password(&again, &user) => {
-                return refuse_log_in(app, Some(again.id), Error::AccountInactive, client).await;
-            }
-            _ => return refuse_log_in(app, None, Error::InvalidCredentials, client).await,
-        };
+) -> Result<Option<Issued>> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    if !tx.claim_sign_in(user.id, user.version, now).await? {
+        return Ok(None);
     }
-    Err(Error::StoreUnavailable(anyhow::anyhow!(
-        "user {} is being changed by many others",
-        user.id
-    )))
-}
-
-/// Whether nobody has set another password in between. The hash itself may have been upgraded by another sign-in.
-fn same_password(left: &User, right: &User) -> bool {
-    left.password_changed_at == right.password_changed_at
-        && left.password_hash.is_some() == right.password_hash.is_some()
+    if let (Some(old), Some(new)) = (&user.password_hash, upgrade) {
+        tx.upgrade_password_hash(user.id, old, new).await?;
+    }
+    let session = open_session(app, &mut tx, user, client, now).await?;
+    let row = NewAudit {
+        actor: Some(user.id),
+        subject: Some(user.id),
+        session: Some(session.id()),
+        ..client.audit(Audit::SignIn, now)
+    };
+    tx.insert_audit(&row).await?;
+    tx.commit().await?;
+    issue(app, &session, user, now).await.map(Some)
 }
 
 /// Adds a session in the caller's unit of work.
