@@ -10,27 +10,29 @@ use crate::error::Invalid;
 /// Sorted by bytes, one per line; see `data/README.md`.
 static COMMON: &str = include_str!("../../data/common_passwords.txt");
 
-/// More than this is refused before it is normalised.
-const MAX_INPUT_BYTES: usize = 4096;
-
 /// A password as somebody typed it, in Unicode's composed form (NFC), so that the same keys on another system give the
 /// same bytes. Never trimmed, wiped when dropped, never printed, compared by the hasher alone.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Password(String);
 
 impl Password {
-    /// The most bytes that a password may have in UTF-8. Long enough for any sentence, short enough that hashing stays cheap.
-    pub const MAX_BYTES: usize = 1024;
+    /// The most characters (Unicode scalar values) that a password may have, as typed and in its composed form. Long
+    /// enough for any sentence, short enough that hashing stays cheap.
+    pub const MAX_CHARACTERS: usize = 1024;
 
-    /// Reads a password as it is presented at sign-in: 1 to [`MAX_BYTES`](Self::MAX_BYTES) bytes of anything but U+0000,
-    /// which other programs' bcrypt stops at. Asks nothing of its quality; see [`check_policy`](Self::check_policy).
+    /// The most bytes that this is in UTF-8.
+    pub const MAX_BYTES: usize = 4 * Self::MAX_CHARACTERS;
+
+    /// Reads a password as it is presented at sign-in: 1 to [`MAX_CHARACTERS`](Self::MAX_CHARACTERS) of anything but
+    /// U+0000, which other programs' bcrypt stops at. Asks nothing of its quality; see
+    /// [`check_policy`](Self::check_policy).
     ///
     /// Refuses with `password_too_short`, `password_too_long` or `forbidden_character`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
             return Err(too_short(1));
         }
-        if text.len() > MAX_INPUT_BYTES {
+        if text.len() > Self::MAX_BYTES || text.chars().count() > Self::MAX_CHARACTERS {
             return Err(too_long());
         }
         if text.contains('\0') {
@@ -39,20 +41,16 @@ impl Password {
                 "A password does not contain the character U+0000.",
             ));
         }
+        if is_nfc_quick(text.chars()) == IsNormalized::Yes {
+            return Ok(Self(text.to_owned()));
+        }
         // All room at once: a text that grows leaves unwiped copies behind.
         let mut password = Self(String::with_capacity(Self::MAX_BYTES));
-        if is_nfc_quick(text.chars()) == IsNormalized::Yes {
-            if text.len() > Self::MAX_BYTES {
+        for (position, c) in text.nfc().enumerate() {
+            if position == Self::MAX_CHARACTERS {
                 return Err(too_long());
             }
-            password.0.push_str(text);
-        } else {
-            for c in text.nfc() {
-                if password.0.len() + c.len_utf8() > Self::MAX_BYTES {
-                    return Err(too_long());
-                }
-                password.0.push(c);
-            }
+            password.0.push(c);
         }
         Ok(password)
     }
@@ -113,7 +111,7 @@ fn too_short(min_length: usize) -> Invalid {
 }
 
 fn too_long() -> Invalid {
-    Invalid::new("password_too_long", "A password has at most 1024 bytes.")
+    Invalid::new("password_too_long", "A password has at most 1024 characters.")
 }
 
 impl fmt::Debug for Password {
@@ -144,15 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_bounded_after_composition() {
+    fn lengths_are_bounded_before_and_after_composition() {
         assert_eq!(code(""), "password_too_short");
-        assert!(Password::parse(&"a".repeat(1024)).is_ok());
-        assert_eq!(code(&"a".repeat(1025)), "password_too_long");
+        for character in ["a", "ب", "🔐"] {
+            assert!(Password::parse(&character.repeat(1024)).is_ok());
+            assert_eq!(code(&character.repeat(1025)), "password_too_long");
+        }
         assert!(Password::parse(&"e\u{301}".repeat(512)).is_ok());
         assert_eq!(code(&"e\u{301}".repeat(513)), "password_too_long");
-        // U+1D160 grows to three times its bytes.
-        assert!(Password::parse(&"\u{1D160}".repeat(85)).is_ok());
-        assert_eq!(code(&"\u{1D160}".repeat(86)), "password_too_long");
+        // U+1D160 becomes three characters.
+        assert!(Password::parse(&"\u{1D160}".repeat(341)).is_ok());
+        assert_eq!(code(&"\u{1D160}".repeat(342)), "password_too_long");
         assert_eq!(code(&"a".repeat(10_000_000)), "password_too_long");
     }
 
