@@ -334,7 +334,6 @@ struct Inner {
     revoked: Family<OneLabel, Counter>,
     refreshes: Family<OneLabel, Counter>,
     cache: Family<CacheLabels, Counter>,
-    hash_duration: Histogram,
     sampled: SampledGauges,
 }
 
@@ -347,6 +346,10 @@ pub struct Sample {
     pub hash_running: u64,
     /// Passwords turned away because the queue was full, since the start.
     pub hash_shed_total: u64,
+    /// Passwords hashed, since the start.
+    pub hash_done_total: u64,
+    /// Time that threads spent hashing, since the start. Divided by the number above it is the time of one hash.
+    pub hash_busy_total: Duration,
     /// Open connections to the database.
     pub database_connections: u64,
     /// Those of them that nobody uses.
@@ -360,6 +363,8 @@ struct SampledGauges {
     hash_queued: Gauge,
     hash_running: Gauge,
     hash_shed: Counter,
+    hash_done: Counter,
+    hash_busy: Counter<f64, AtomicU64>,
     database_connections: Gauge,
     database_idle: Gauge,
     redis_up: Gauge,
@@ -393,7 +398,6 @@ impl Metrics {
             revoked: Family::default(),
             refreshes: Family::default(),
             cache: Family::default(),
-            hash_duration: latency(),
             sampled: SampledGauges::default(),
             registry: Registry::default(),
         };
@@ -421,12 +425,6 @@ impl Metrics {
             "Lookups by tier, kind and result",
             inner.cache.clone(),
         );
-        registry.register_with_unit(
-            "password_hash_duration",
-            "Time of one password hash, waiting included",
-            Unit::Seconds,
-            inner.hash_duration.clone(),
-        );
         let sampled = &inner.sampled;
         registry.register(
             "password_hash_queued",
@@ -442,6 +440,13 @@ impl Metrics {
             "password_hash_shed",
             "Passwords turned away",
             sampled.hash_shed.clone(),
+        );
+        registry.register("password_hashes", "Passwords hashed", sampled.hash_done.clone());
+        registry.register_with_unit(
+            "password_hash_busy",
+            "Time that threads spent hashing passwords",
+            Unit::Seconds,
+            sampled.hash_busy.clone(),
         );
         registry.register(
             "database_connections",
@@ -510,11 +515,6 @@ impl Metrics {
         self.0.refreshes.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Counts the time that one hash took, waiting included.
-    pub fn password_hashed(&self, duration: Duration) {
-        self.0.hash_duration.observe(duration.as_secs_f64());
-    }
-
     /// The counters of one tier (`near`, `redis`) and kind (`session`, `user`).
     pub fn cache(&self, tier: &'static str, kind: &'static str) -> CacheCounters {
         let counter = |result| {
@@ -539,8 +539,13 @@ impl Metrics {
         set(&gauges.database_connections, sample.database_connections);
         set(&gauges.database_idle, sample.database_idle);
         set(&gauges.redis_up, u64::from(sample.redis_up.unwrap_or(false)));
-        let shed: &AtomicU64 = gauges.hash_shed.inner();
-        shed.fetch_max(sample.hash_shed_total, Ordering::Relaxed);
+        // Counters only rise, also when two readers bring their samples in the wrong order.
+        let raise = |counter: &Counter, value: u64| counter.inner().fetch_max(value, Ordering::Relaxed);
+        raise(&gauges.hash_shed, sample.hash_shed_total);
+        raise(&gauges.hash_done, sample.hash_done_total);
+        // The counter keeps the bits of a number that is not negative, and these sort as the numbers do.
+        let busy: &AtomicU64 = gauges.hash_busy.inner();
+        busy.fetch_max(sample.hash_busy_total.as_secs_f64().to_bits(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing into a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);
