@@ -8,6 +8,7 @@ use axum::routing::any;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use josoor_auth_verify::bearer_token;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use utoipa::openapi::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::extract::Fields;
@@ -21,23 +22,35 @@ use crate::types::Role;
 /// What is encoded of an address that has other than ASCII characters, which are all encoded; `%` so that it reads back.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The documentation of the endpoint; its routes, for every method, are in [`any_method`].
+/// The documentation of the endpoint; its routes are in [`any_method`].
 pub fn routes() -> OpenApiRouter<App> {
+    let described = <__path_check as utoipa::Path>::operation();
+    let operation = |method: &str| {
+        let mut operation = described.clone();
+        operation.operation_id = Some(format!("check_{method}"));
+        Some(operation)
+    };
+    let mut item = PathItem::default();
+    item.get = Some(described.clone());
+    item.put = operation("put");
+    item.post = operation("post");
+    item.delete = operation("delete");
+    item.options = operation("options");
+    item.head = operation("head");
+    item.patch = operation("patch");
+    item.trace = operation("trace");
     let mut document = OpenApiRouter::new();
     let path = <__path_check as utoipa::Path>::path();
-    let item = utoipa::openapi::PathItem::new(
-        utoipa::openapi::HttpMethod::Get,
-        <__path_check as utoipa::Path>::operation(),
-    );
     document.get_openapi_mut().paths.paths.insert(path, item);
     document
 }
 
 /// The endpoint, under its path and every path below it, for every method: gateways repeat the method and may append
-/// the path of the request that they ask about.
+/// the path of the request that they ask about. That path may be `/`, which the wildcard does not take.
 pub fn any_method() -> Router<App> {
     Router::new()
         .route("/auth/check", any(check))
+        .route("/auth/check/", any(check))
         .route("/auth/check/{*path}", any(check))
 }
 
