@@ -334,6 +334,7 @@ struct Inner {
     revoked: Family<OneLabel, Counter>,
     refreshes: Family<OneLabel, Counter>,
     cache: Family<CacheLabels, Counter>,
+    hash_duration: Histogram,
     sampled: SampledGauges,
 }
 
@@ -348,7 +349,7 @@ pub struct Sample {
     pub hash_shed_total: u64,
     /// Passwords hashed, since the start.
     pub hash_done_total: u64,
-    /// Time that threads spent hashing, since the start. Divided by the number above it is the time of one hash.
+    /// Time that threads spent hashing, since the start.
     pub hash_busy_total: Duration,
     /// Open connections to the database.
     pub database_connections: u64,
@@ -398,6 +399,7 @@ impl Metrics {
             revoked: Family::default(),
             refreshes: Family::default(),
             cache: Family::default(),
+            hash_duration: latency(),
             sampled: SampledGauges::default(),
             registry: Registry::default(),
         };
@@ -424,6 +426,12 @@ impl Metrics {
             "cache_lookups",
             "Lookups by tier, kind and result",
             inner.cache.clone(),
+        );
+        registry.register_with_unit(
+            "password_hash_duration",
+            "Time of one password hash, waiting included",
+            Unit::Seconds,
+            inner.hash_duration.clone(),
         );
         let sampled = &inner.sampled;
         registry.register(
@@ -513,6 +521,11 @@ impl Metrics {
             RefreshOutcome::Refused => "refused",
         };
         self.0.refreshes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Counts the time that one hash took, waiting included.
+    pub fn password_hashed(&self, duration: Duration) {
+        self.0.hash_duration.observe(duration.as_secs_f64());
     }
 
     /// The counters of one tier (`near`, `redis`) and kind (`session`, `user`).

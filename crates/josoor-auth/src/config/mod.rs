@@ -241,10 +241,10 @@ pub struct CacheConfig {
     pub near_bytes: u64,
 }
 
-/// `[limits]`: how often something may happen.
+/// `[limits]`: how often something may happen. Not enforced yet.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
-    /// Whether any of them holds.
+    /// Whether any of them is to hold. This version reads the limits and enforces none.
     pub enabled: bool,
     /// Sign-ins from one network address.
     pub login_address: Quota,
@@ -542,7 +542,7 @@ impl<'a> Reader<'a> {
         {
             self.warn(
                 "server.trusted_proxies",
-                "every client may claim any address, so limits by address do not hold; name the proxies alone",
+                "every client may claim any address in sessions and in the audit trail; name the proxies alone",
             );
         }
         let (address, bind_port) = bind?;
@@ -743,7 +743,10 @@ impl<'a> Reader<'a> {
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
         if enabled == Some(false) {
-            self.warn("limits.enabled", "passwords can be guessed without limit");
+            self.warn(
+                "limits.enabled",
+                "no limit is enforced by this version anyway; a later one will honour this, and then passwords can be guessed without limit",
+            );
         }
         Some(LimitsConfig {
             enabled: enabled?,

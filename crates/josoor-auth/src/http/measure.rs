@@ -70,6 +70,7 @@ mod tests {
         metrics.sessions_revoked("signed_out", 3);
         metrics.refresh(RefreshOutcome::Repeated);
         metrics.cache("near", "session").hits.inc();
+        metrics.password_hashed(Duration::from_millis(200));
         let text = metrics.encode(&Sample {
             hash_queued: 2,
             hash_shed_total: 5,
@@ -88,6 +89,7 @@ mod tests {
             r#"josoor_auth_sessions_revoked_total{reason="signed_out"} 3"#,
             r#"josoor_auth_refreshes_total{outcome="repeated"} 1"#,
             r#"josoor_auth_cache_lookups_total{tier="near",kind="session",result="hit"} 1"#,
+            "josoor_auth_password_hash_duration_seconds_count 1",
             "josoor_auth_password_hashes_total 7",
             "josoor_auth_password_hash_busy_seconds_total 1.5",
             "josoor_auth_password_hash_queued 2",
