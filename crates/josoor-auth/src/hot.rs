@@ -301,6 +301,14 @@ impl Near {
         self.stripe(id.0.unsigned_abs())
     }
 
+    /// What was heard so far of a session and of a user. One lock after the other: the two may share a stripe, and who
+    /// held the first while asking for the second would wait for ever.
+    fn heard_of(&self, session: SessionId, user: UserId) -> (u64, u64) {
+        let of_session = *self.session_stripe(session);
+        let of_user = *self.user_stripe(user);
+        (of_session, of_user)
+    }
+
     fn nanos(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX)
     }
@@ -488,9 +496,7 @@ impl Hot {
     /// Reads both copies from Redis, and what is not there from the database.
     async fn fill(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
         let filled = Instant::now();
-        // Two statements: both keys may be of one stripe, and a guard lives to the end of its statement.
-        let session_seen = *self.near.session_stripe(session);
-        let user_seen = *self.near.user_stripe(user);
+        let (session_seen, user_seen) = self.near.heard_of(session, user);
         let (mut owner, mut copy) = (None, None);
         if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
             match session_entry {
@@ -987,4 +993,33 @@ fn to_json<T: Serialize>(value: &T) -> String {
 /// Until when copies of a user that changes now can be believed anywhere.
 pub fn user_copies_until(now: Timestamp) -> Timestamp {
     now.plus(USER_COPY_LIFE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_session_and_its_user_may_share_a_stripe() {
+        let config = CacheConfig {
+            near_ttl: Duration::from_secs(5),
+            near_bytes: 1024 * 1024,
+        };
+        let (done, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            let near = Near::new(&config, true);
+            for user in 0..i64::try_from(STRIPES).expect("small") {
+                let session = SessionId(Uuid::from_u64_pair(0, user.unsigned_abs()));
+                near.end_session(session, Refusal::SessionRevoked);
+                done.send(near.heard_of(session, UserId(user)))
+                    .expect("somebody listens");
+            }
+        });
+        for _ in 0..STRIPES {
+            let both = heard.recv_timeout(Duration::from_secs(20)).expect("no deadlock");
+            assert_eq!(both, (1, 1));
+        }
+    }
 }

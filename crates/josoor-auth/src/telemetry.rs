@@ -347,6 +347,10 @@ pub struct Sample {
     pub hash_running: u64,
     /// Passwords turned away because the queue was full, since the start.
     pub hash_shed_total: u64,
+    /// Passwords hashed, since the start.
+    pub hash_done_total: u64,
+    /// Time that threads spent hashing, since the start.
+    pub hash_busy_total: Duration,
     /// Open connections to the database.
     pub database_connections: u64,
     /// Those of them that nobody uses.
@@ -360,6 +364,8 @@ struct SampledGauges {
     hash_queued: Gauge,
     hash_running: Gauge,
     hash_shed: Counter,
+    hash_done: Counter,
+    hash_busy: Counter<f64, AtomicU64>,
     database_connections: Gauge,
     database_idle: Gauge,
     redis_up: Gauge,
@@ -442,6 +448,13 @@ impl Metrics {
             "password_hash_shed",
             "Passwords turned away",
             sampled.hash_shed.clone(),
+        );
+        registry.register("password_hashes", "Passwords hashed", sampled.hash_done.clone());
+        registry.register_with_unit(
+            "password_hash_busy",
+            "Time that threads spent hashing passwords",
+            Unit::Seconds,
+            sampled.hash_busy.clone(),
         );
         registry.register(
             "database_connections",
@@ -539,8 +552,13 @@ impl Metrics {
         set(&gauges.database_connections, sample.database_connections);
         set(&gauges.database_idle, sample.database_idle);
         set(&gauges.redis_up, u64::from(sample.redis_up.unwrap_or(false)));
-        let shed: &AtomicU64 = gauges.hash_shed.inner();
-        shed.fetch_max(sample.hash_shed_total, Ordering::Relaxed);
+        // Counters only rise, also when two readers bring their samples in the wrong order.
+        let raise = |counter: &Counter, value: u64| counter.inner().fetch_max(value, Ordering::Relaxed);
+        raise(&gauges.hash_shed, sample.hash_shed_total);
+        raise(&gauges.hash_done, sample.hash_done_total);
+        // The counter keeps the bits of a number that is not negative, and these sort as the numbers do.
+        let busy: &AtomicU64 = gauges.hash_busy.inner();
+        busy.fetch_max(sample.hash_busy_total.as_secs_f64().to_bits(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing into a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);

@@ -11,7 +11,9 @@ use super::auth::read_full_name;
 use super::caller::Administrator;
 use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
 use super::problem::ProblemDocument;
-use super::representation::{RevokedResponse, RoleName, SessionList, UserList, UserResponse};
+use super::representation::{
+    RevokedResponse, RoleName, SessionList, UserList, UserResponse, full_name_schema,
+};
 use crate::app::App;
 use crate::error::{Invalid, Result};
 use crate::sessions;
@@ -33,7 +35,7 @@ pub fn routes() -> OpenApiRouter<App> {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct UpdateUserRequest {
     /// The name to show; null takes it away.
-    #[schema(max_length = 200, nullable)]
+    #[schema(schema_with = full_name_schema)]
     full_name: Option<String>,
     /// What the user may do.
     role: Option<RoleName>,
@@ -98,7 +100,7 @@ fn parse_sort(text: &str) -> Result<UserSort, Invalid> {
 #[utoipa::path(
     get, path = "/admin/users", tag = "admin", operation_id = "list_users", security(("bearer" = [])),
     params(
-        ("q" = Option<String>, Query, max_length = 254, description = "Only users whose address or name contains this, in any letter case"),
+        ("q" = Option<String>, Query, max_length = 254, pattern = r"^[^\x00]*$", description = "Only users whose address or name contains this, in any letter case"),
         ("role" = Option<RoleName>, Query, description = "Only users with this role"),
         ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
         ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),

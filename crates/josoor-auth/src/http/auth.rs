@@ -13,7 +13,10 @@ use super::caller::{From, SignedIn};
 use super::cookies;
 use super::extract::{Fields, JsonBody, OptionalJsonBody};
 use super::problem::ProblemDocument;
-use super::representation::{BaseResponse, LocaleName, TokenResponse, UserResponse};
+use super::representation::{
+    BaseResponse, LocaleName, TokenResponse, UserResponse, email_schema, full_name_schema,
+    new_password_schema, password_schema,
+};
 use crate::accounts::{self, Registration};
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
@@ -65,16 +68,13 @@ impl Transport {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct RegisterRequest {
     /// Kept as typed; unique whatever its letter case.
-    #[schema(
-        pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$",
-        max_length = 254
-    )]
+    #[schema(schema_with = email_schema)]
     email: String,
-    /// At least 8 characters and not among the most common passwords; at most 1,024 bytes in UTF-8.
-    #[schema(min_length = 8, max_length = 1024, format = Password)]
+    /// The password to set.
+    #[schema(schema_with = new_password_schema)]
     password: String,
     /// The name to show.
-    #[schema(max_length = 200, nullable)]
+    #[schema(schema_with = full_name_schema)]
     full_name: Option<String>,
     /// The language of pages and mails. Without it, that of the request, else the configured one.
     #[schema(nullable)]
@@ -90,13 +90,10 @@ pub struct RegisterRequest {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct LoginRequest {
     /// In any letter case.
-    #[schema(
-        pattern = r"^[A-Za-z0-9]{1,30}@[A-Za-z]{1,20}\.[A-Za-z]{2,10}$",
-        max_length = 254
-    )]
+    #[schema(schema_with = email_schema)]
     email: String,
-    /// At most 1,024 bytes in UTF-8.
-    #[schema(min_length = 1, max_length = 1024, format = Password)]
+    /// The account's password.
+    #[schema(schema_with = password_schema)]
     password: String,
     /// Where the refresh token goes.
     #[schema(nullable)]
@@ -119,7 +116,7 @@ pub struct RefreshRequest {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct UpdateMeRequest {
     /// The name to show; null takes it away.
-    #[schema(max_length = 200, nullable)]
+    #[schema(schema_with = full_name_schema)]
     full_name: Option<String>,
     /// The language of pages and mails.
     locale: Option<LocaleName>,
@@ -131,7 +128,7 @@ pub struct UpdateMeRequest {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct DeleteMeRequest {
     /// The account's password, once more.
-    #[schema(min_length = 1, max_length = 1024, format = Password)]
+    #[schema(schema_with = password_schema)]
     password: String,
 }
 
@@ -168,9 +165,9 @@ pub(super) fn read_registration(
 /// The account begins with the role `user`, whatever the request says.
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", operation_id = "register",
-    request_body = RegisterRequest,
+    request_body = inline(RegisterRequest),
     responses(
-        (status = 201, description = "The account was made and is signed in", body = TokenResponse),
+        (status = 201, description = "The account was made and is signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 400, description = "`email_taken` or `malformed_json`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`registration_closed` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -194,7 +191,7 @@ async fn register(
     post, path = "/auth/login", tag = "auth", operation_id = "log_in",
     request_body = LoginRequest,
     responses(
-        (status = 200, description = "Signed in", body = TokenResponse),
+        (status = 200, description = "Signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 401, description = "`invalid_credentials`: unknown address or wrong password", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`account_inactive` after the right password, or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -223,7 +220,7 @@ async fn log_in(
     request_body(content = Option<RefreshRequest>),
     security((), ("bearer" = [])),
     responses(
-        (status = 200, description = "New tokens", body = TokenResponse),
+        (status = 200, description = "New tokens", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 401, description = "Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`missing_token` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -261,7 +258,7 @@ async fn refresh(
     request_body(content = Option<RefreshRequest>),
     security((), ("bearer" = [])),
     responses(
-        (status = 200, description = "The session is over", body = BaseResponse),
+        (status = 200, description = "The session is over", body = BaseResponse, headers(("Set-Cookie" = String, description = "Clears the cookie of a cookie session"))),
         (status = 401, description = "`token_invalid`: not a token of ours", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`missing_token` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )

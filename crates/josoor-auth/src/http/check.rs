@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use josoor_auth_verify::bearer_token;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::form_urlencoded;
+use utoipa::openapi::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problem::{Problem, ProblemDocument};
@@ -23,14 +24,25 @@ use crate::types::Role;
 /// What is encoded of an address that has other than ASCII characters, which are all encoded; `%` so that it reads back.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The documentation of the endpoint; its routes, for every method, are in [`any_method`].
+/// The documentation of the endpoint; its routes are in [`any_method`].
 pub fn routes() -> OpenApiRouter<App> {
+    let described = <__path_check as utoipa::Path>::operation();
+    let operation = |method: &str| {
+        let mut operation = described.clone();
+        operation.operation_id = Some(format!("check_{method}"));
+        Some(operation)
+    };
+    let mut item = PathItem::default();
+    item.get = Some(described.clone());
+    item.put = operation("put");
+    item.post = operation("post");
+    item.delete = operation("delete");
+    item.options = operation("options");
+    item.head = operation("head");
+    item.patch = operation("patch");
+    item.trace = operation("trace");
     let mut document = OpenApiRouter::new();
     let path = <__path_check as utoipa::Path>::path();
-    let item = utoipa::openapi::PathItem::new(
-        utoipa::openapi::HttpMethod::Get,
-        <__path_check as utoipa::Path>::operation(),
-    );
     document.get_openapi_mut().paths.paths.insert(path, item);
     document
 }

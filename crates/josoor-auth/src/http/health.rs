@@ -46,7 +46,7 @@ pub enum Condition {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// Always `ok`.
-    #[schema(inline)]
+    #[schema(value_type = String, pattern = "^ok$")]
     status: Condition,
 }
 
@@ -128,6 +128,7 @@ async fn show_readiness(State(app): State<App>) -> Response {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeySet {
     /// The public keys that access tokens are verified with. Empty under HS256, HS384 and HS512.
+    #[schema(value_type = Vec<Object>)]
     keys: Vec<serde_json::Value>,
 }
 
@@ -169,6 +170,8 @@ fn metrics(app: &App) -> Response {
         hash_queued: hasher.queued as u64,
         hash_running: hasher.running as u64,
         hash_shed_total: hasher.shed_total,
+        hash_done_total: hasher.done_total,
+        hash_busy_total: hasher.busy_total,
         database_connections: connections.into(),
         database_idle: idle as u64,
         redis_up: (!matches!(app.hot.kv(), Kv::InProcess)).then(|| app.hot.kv().state().connected),

@@ -74,6 +74,8 @@ mod tests {
         let text = metrics.encode(&Sample {
             hash_queued: 2,
             hash_shed_total: 5,
+            hash_done_total: 7,
+            hash_busy_total: Duration::from_millis(1500),
             redis_up: Some(true),
             ..Sample::default()
         });
@@ -88,6 +90,8 @@ mod tests {
             r#"josoor_auth_refreshes_total{outcome="repeated"} 1"#,
             r#"josoor_auth_cache_lookups_total{tier="near",kind="session",result="hit"} 1"#,
             "josoor_auth_password_hash_duration_seconds_count 1",
+            "josoor_auth_password_hashes_total 7",
+            "josoor_auth_password_hash_busy_seconds_total 1.5",
             "josoor_auth_password_hash_queued 2",
             "josoor_auth_password_hash_shed_total 5",
             "josoor_auth_redis_up 1",

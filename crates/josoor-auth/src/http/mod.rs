@@ -23,6 +23,7 @@ pub mod sessions;
 pub mod settings;
 pub mod setup;
 pub mod stack;
+pub mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;

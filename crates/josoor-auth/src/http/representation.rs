@@ -2,12 +2,77 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 
 use super::extract::device_label;
 use crate::hot::UserCopy;
 use crate::sessions::Issued;
 use crate::store::{SessionRow, User};
-use crate::types::{SessionId, Timestamp};
+use crate::types::{Email, FullName, Password, SessionId, Timestamp};
+
+// Request schemas hold for what is surely accepted, because programs generate requests from them. Where the rule itself
+// is wider than JSON Schema can say, the description says so.
+
+/// Any text but U+0000.
+const ANY_TEXT: &str = r"^[^\x00]*$";
+
+/// No controls, line ends and controls of the writing direction: what [`FullName::parse`] refuses.
+const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
+
+/// An e-mail address in a request.
+pub fn email_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(Email::PATTERN))
+        .max_length(Some(Email::MAX_BYTES))
+        .description(Some(
+            "An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
+             scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.",
+        ))
+        .build()
+}
+
+/// A password that is to be set.
+pub fn new_password_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(8))
+        .max_length(Some(Password::MAX_BYTES))
+        .pattern(Some(ANY_TEXT))
+        .description(Some(
+            "At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the \
+             most common passwords. Any characters, also spaces.",
+        ))
+        .examples(["correct horse battery staple"])
+        .build()
+}
+
+/// A password that was set before.
+pub fn password_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(1))
+        .max_length(Some(Password::MAX_BYTES))
+        .pattern(Some(ANY_TEXT))
+        .description(Some("The account's password: at most 1,024 bytes in UTF-8."))
+        .examples(["correct horse battery staple"])
+        .build()
+}
+
+/// A person's name, or null.
+pub fn full_name_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .max_length(Some(FullName::MAX_CHARACTERS))
+        .pattern(Some(NAME_PATTERN))
+        .description(Some(
+            "The name to show, without control characters and line breaks. A blank one is none, and so is null.",
+        ))
+        .examples(["Ada Lovelace"])
+        .build()
+}
 
 /// A user.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -89,10 +154,13 @@ pub struct TokenResponse {
     pub access_token: String,
     /// For the next refresh. Absent in cookie transport, and where only the access token was renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub refresh_token: Option<String>,
     /// Always `bearer`.
+    #[schema(pattern = "^bearer$")]
     pub token_type: &'static str,
     /// Until the access token expires, in seconds.
+    #[schema(minimum = 0)]
     pub expires_in: i64,
     /// The user, as of now.
     pub user: UserResponse,
@@ -199,8 +267,10 @@ pub struct SessionList {
     #[schema(minimum = 0)]
     pub total: usize,
     /// Always 1.
+    #[schema(minimum = 1, maximum = 1)]
     pub page: usize,
     /// How many are given at most.
+    #[schema(minimum = 1)]
     pub page_size: usize,
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
 
 use super::settings::HttpSettings;
-use super::{headers, measure, problem, request_id, serve};
+use super::{headers, measure, problem, request_id, serve, unread};
 use crate::telemetry::Metrics;
 
 /// Wraps a finished router (state and fallback included). From the outside in:
@@ -15,16 +15,18 @@ use crate::telemetry::Metrics;
 /// 2. the request's id, span and log line, so that everything below is logged under the id and the line has the
 ///    status that the client sees;
 /// 3. the metrics, for the same status;
-/// 4. the security headers, so that problem documents have them too;
-/// 5. the problem documents, which also catch panics of everything below;
-/// 6. the time limit, whose refusal is a problem as well;
-/// 7. whatever layers the router brings, such as CORS.
+/// 4. what reads bodies that nobody else has read, whatever refused the request;
+/// 5. the security headers, so that problem documents have them too;
+/// 6. the problem documents, which also catch panics of everything below;
+/// 7. the time limit, whose refusal is a problem as well;
+/// 8. whatever layers the router brings, such as CORS.
 pub fn wrap(router: Router, settings: Arc<HttpSettings>, metrics: Metrics) -> Router {
     // `layer` puts each one around what is there, so this list runs from the inside out.
     router
         .layer(from_fn_with_state(settings.clone(), serve::limit_time))
         .layer(from_fn_with_state(settings.clone(), problem::finish))
         .layer(from_fn_with_state(settings.clone(), headers::secure))
+        .layer(from_fn(unread::discard))
         .layer(from_fn_with_state(metrics, measure::measure))
         .layer(from_fn_with_state(settings.clone(), request_id::track))
         .layer(Extension(settings))

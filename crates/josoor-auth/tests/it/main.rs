@@ -15,6 +15,7 @@ mod cli;
 mod cookies;
 mod hot;
 mod migrations;
+mod openapi;
 mod problems;
 mod refresh;
 mod startup;

@@ -1,0 +1,185 @@
+//! What becomes of a request's body that nobody has read.
+//!
+//! An answer may be ready before the body has arrived: a missing token, an unknown id, a body that is too long. hyper
+//! closes such a connection without saying so, and the next request that the client sends on it meets the end of the
+//! connection instead of an answer. So the rest of the body is read and thrown away, within bounds; where that does not
+//! do, the answer says `Connection: close` (RFC 9112, 9.3 and 9.6).
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, Version, header};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
+
+/// The most that is read and thrown away, in bytes. Longer bodies end their connection.
+const AT_MOST: usize = 256 * 1024;
+
+/// How long the rest may take to arrive. The answer waits for it, so it is short.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Where a body that was dropped before its end is left.
+type Shelf = Arc<Mutex<Option<Body>>>;
+
+/// Middleware: reads what the handler left of the body.
+pub async fn discard(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let version = request.version();
+    // Whoever asked for permission to send (RFC 9110, 10.1.1) sends nothing after an answer; reading would give it.
+    let waits_for_permission = request.headers().contains_key(header::EXPECT);
+    let shelf = Shelf::default();
+    let request = request.map(|body| {
+        Body::new(Watched {
+            body,
+            is_over: false,
+            shelf: Arc::clone(&shelf),
+        })
+    });
+    let mut response = next.run(request).await;
+    let left = shelf.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(body) = left else {
+        return response;
+    };
+    let is_gone = !waits_for_permission
+        && body.size_hint().lower() <= AT_MOST as u64
+        && tokio::time::timeout(PATIENCE, read_off(body))
+            .await
+            .unwrap_or(false);
+    // HTTP/2 resets the stream and keeps the connection; there the header is forbidden (RFC 9113, 8.2.2).
+    if !is_gone && version < Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether the body came to its end within [`AT_MOST`].
+async fn read_off(mut body: Body) -> bool {
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return false;
+        };
+        length += frame.data_ref().map_or(0, Bytes::len);
+        if length > AT_MOST {
+            return false;
+        }
+    }
+    true
+}
+
+/// A body that is put on the shelf when it is dropped before its end.
+struct Watched {
+    body: Body,
+    is_over: bool,
+    shelf: Shelf,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.is_over = !matches!(frame, Some(Ok(_)));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.is_over && !self.body.is_end_stream() {
+            *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::mem::take(&mut self.body));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn;
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Sends the head, waits until `body` may have been missed, sends it and a second request; gives all answers.
+    async fn converse(head: &str, body: &[u8]) -> String {
+        let router = Router::new()
+            .route("/", post(async || "unread"))
+            .route("/second", post(async || "second"))
+            .layer(from_fn(discard));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let second = "POST /second HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        // May fail where the connection is closed; the answer then says so.
+        let _ = stream.write_all(&[body, second.as_bytes()].concat()).await;
+        let mut answers = Vec::new();
+        let _ = stream.read_to_end(&mut answers).await;
+        server.abort();
+        String::from_utf8_lossy(&answers).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_late_body_does_not_end_the_connection() {
+        let answers = converse(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n",
+            &[b'a'; 60_000],
+        )
+        .await;
+        assert!(
+            answers.contains("unread") && answers.ends_with("second"),
+            "{answers}"
+        );
+        assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_ends_it_and_says_so() {
+        let answers = converse(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n",
+            b"",
+        )
+        .await;
+        assert!(
+            answers.contains("connection: close") && answers.ends_with("unread"),
+            "{answers}"
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_is_invited_to_send_what_is_not_wanted() {
+        let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
+        let answers = converse(head, b"").await;
+        assert!(
+            answers.starts_with("HTTP/1.1 200") && answers.contains("connection: close"),
+            "{answers}"
+        );
+    }
+}
