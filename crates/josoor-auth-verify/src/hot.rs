@@ -23,13 +23,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for a connection, which is made in the background.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The key under which the service says up to when all its revocations are in Redis: `{"version": <microseconds since
+/// 1970>}`, moved on every second.
+const WATERMARK: &str = "josoor-auth:applied";
+
+/// The longest that the service may not have moved the watermark while its copies are believed.
+const WATERMARK_SECONDS: i64 = 5;
+
 /// How many generations are remembered as noted; at most twice as many, of about 40 bytes each.
 const NOTED_GENERATIONS: usize = 8192;
 
 /// Checks a session by reading `session:<sid>` and `user:<id>`, the copies that the service keeps in Redis.
 ///
-/// A copy that says the session was revoked or the account is not active refuses; two good copies let in. Whatever is
-/// missing, unreadable, past its end or not there within 200 ms is no answer: `F`, as a rule a
+/// A copy that says the session was revoked or the account is not active refuses; two good copies let in, as long as
+/// the service's watermark in Redis is at most 5 s old. Whatever is missing, unreadable, past its end or not there within 200 ms is no answer: `F`, as a rule a
 /// [`ServiceCheck`](crate::ServiceCheck), is asked instead, and the service fills the copies again. So losing Redis
 /// costs speed, never a sign-in and never a revocation.
 ///
@@ -63,15 +70,20 @@ impl<F: SessionCheck> RedisCheck<F> {
         let keys = (
             format!("{}session:{}", self.prefix, claims.sid),
             format!("{}user:{}", self.prefix, claims.sub),
+            format!("{}{WATERMARK}", self.prefix),
         );
         let read = async {
             let connection = Redis::connection(&self.redis).await?;
-            let (mut first, mut second) = (connection.clone(), connection);
-            // Two commands, since in a Cluster the keys may live on two nodes.
-            tokio::try_join!(first.get_copy(&keys.0), second.get_copy(&keys.1))
+            let (mut first, mut second, mut third) = (connection.clone(), connection.clone(), connection);
+            // Commands of their own, since in a Cluster the keys may live on several nodes.
+            tokio::try_join!(
+                first.get_copy(&keys.0),
+                second.get_copy(&keys.1),
+                third.get_copy(&keys.2)
+            )
         };
         let copies = tokio::time::timeout(TIMEOUT, read).await;
-        let (session, user) = match copies {
+        let (session, user, mark) = match copies {
             Ok(Ok(copies)) => copies,
             Ok(Err(error)) => {
                 self.redis.pause();
@@ -86,7 +98,11 @@ impl<F: SessionCheck> RedisCheck<F> {
         };
         let session = strict_json::object(&session?)?;
         let user = user.and_then(|bytes| strict_json::object(&bytes));
-        judge(&session, user.as_ref(), claims, clock::now())
+        let mark = mark.and_then(|bytes| strict_json::object(&bytes));
+        let now = clock::now();
+        let outcome = judge(&session, user.as_ref(), claims, now)?;
+        // What refuses is final. What lets in counts only while the service is known to bring its revocations here.
+        (outcome.is_err() || mark.is_some_and(|mark| is_current(&mark, now))).then_some(outcome)
     }
 
     /// Tells the service that a generation is in use: once each, beside the request, and as well as can be.
@@ -131,6 +147,16 @@ impl<F> fmt::Debug for RedisCheck<F> {
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the service has brought its revocations here just now. It has not when all its nodes are cut off from this
+/// Redis, or when this Redis has lost writes that they have not mended yet.
+fn is_current(mark: &Map<String, Value>, now: i64) -> bool {
+    let applied = mark
+        .get("version")
+        .and_then(Value::as_i64)
+        .map(|micros| micros.div_euclid(1_000_000));
+    applied.is_some_and(|applied| now.saturating_sub(applied) <= WATERMARK_SECONDS)
 }
 
 /// The outcome that two copies stand for; nothing when they leave it open. A tombstone needs no second copy.

@@ -63,7 +63,8 @@ create table changes (
     until {time} not null
 );
 
-create index changes_at on changes (at);
+create index changes_at on changes (at, id);
+create index changes_until on changes (until);
 
 -- Signing and encryption keys, sealed under the master key.
 create table keys (

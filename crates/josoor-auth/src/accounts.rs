@@ -169,9 +169,17 @@ pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Cli
     if verdict == Verdict::NoMatch {
         return Err(Error::InvalidCredentials);
     }
-    users::delete(app, caller.id(), client)
-        .await
-        .map_err(as_own_account)
+    let (session, password_changed_at) = (caller.session, user.password_changed_at);
+    users::delete_if(app, caller.id(), client, async |tx, user| {
+        // A password change or a sign-out during the hash wins.
+        if user.password_changed_at != password_changed_at {
+            return Err(Error::InvalidCredentials);
+        }
+        let row = tx.session_by_id(session).await?.ok_or(Refusal::SessionRevoked)?;
+        row.ended(app.clock.now()).map_or(Ok(()), |why| Err(why.into()))
+    })
+    .await
+    .map_err(as_own_account)
 }
 
 /// One's own sessions but the current one, ended. How many there were.

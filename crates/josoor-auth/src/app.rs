@@ -1,11 +1,11 @@
 //! The one place where everything is wired together.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
 use crate::error::{Error, Result};
 use crate::hasher::{Hasher, HasherConfig, Scheme};
-use crate::hot::{Effects, Hot};
+use crate::hot::{Effects, Hot, TailMemory};
 use crate::jobs;
 use crate::keys::Keys;
 use crate::kv::{Kv, KvConfig, KvEvent};
@@ -94,7 +94,8 @@ impl App {
                     parallelism: config.password.argon2_parallelism,
                 },
             },
-        })?;
+        })?
+        .measured_by(metrics.clone());
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
         Ok(Self(Arc::new(Parts {
             config,
@@ -125,9 +126,16 @@ impl App {
     {
         let (app, stop) = (self.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = task(app) => {}
+            // A panic in one of these must not go unnoticed: without its tail a node would believe what is long over.
+            while !stop.is_cancelled() {
+                let run = std::panic::AssertUnwindSafe(task(app.clone())).catch_unwind();
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = run => {}
+                }
+                tracing::error!("a background task ended; it is started again");
+                app.hot.distrust();
+                tokio::time::sleep(RESTART_PAUSE).await;
             }
         });
     }
@@ -183,6 +191,13 @@ async fn listen(app: App) {
     std::future::pending::<()>().await;
 }
 
+/// Between the end of a background task that should not have ended and its next start.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest that one round of background work may take. A connection whose other end has gone silent answers
+/// never; giving it up costs a connection.
+const ROUND_AT_MOST: Duration = Duration::from_secs(10);
+
 /// The longest that a change made elsewhere goes unheard when nobody tells.
 const TAIL_EVERY: Duration = Duration::from_secs(1);
 
@@ -198,10 +213,17 @@ async fn tail(app: App) {
     } else {
         TAIL_EVERY
     };
-    let mut applied = HashMap::new();
+    let mut memory = TailMemory::default();
     let mut failing = false;
     loop {
-        match app.hot.tail(&mut applied).await {
+        let round = tokio::time::timeout(ROUND_AT_MOST, app.hot.tail(&mut memory)).await;
+        let round = round.unwrap_or_else(|_| {
+            app.hot.distrust();
+            Err(Error::StoreUnavailable(anyhow::anyhow!(
+                "the database did not answer in {ROUND_AT_MOST:?}"
+            )))
+        });
+        match round {
             Ok(()) => {
                 if failing {
                     tracing::info!("changes are read again");
@@ -226,8 +248,15 @@ const TOUCH_PAUSE: Duration = Duration::from_millis(100);
 async fn write_touches(app: App) {
     loop {
         app.hot.has_touches().await;
-        if let Err(error) = app.hot.flush_touches().await {
-            tracing::warn!(error = ?error, "notes of use were not written");
+        // In a task of its own, which is not cut short when this one is told to stop.
+        let flushing = tokio::spawn({
+            let app = app.clone();
+            async move { tokio::time::timeout(ROUND_AT_MOST, app.hot.flush_touches()).await }
+        });
+        match flushing.await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(error = ?error, "notes of use were not written"),
+            Ok(Err(_)) | Err(_) => tracing::warn!("notes of use were not written in time"),
         }
         tokio::time::sleep(TOUCH_PAUSE).await;
     }

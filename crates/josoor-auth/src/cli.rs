@@ -78,8 +78,8 @@ enum UserCommand {
         #[arg(long)]
         name: Option<String>,
         /// user, analyst or admin
-        #[arg(long, default_value = "user")]
-        role: String,
+        #[arg(long, default_value = "user", value_parser = parse_role)]
+        role: Role,
         /// Reads the password from standard input
         #[arg(long)]
         password_stdin: bool,
@@ -92,8 +92,8 @@ enum UserCommand {
         #[arg(long)]
         search: Option<String>,
         /// Only this role
-        #[arg(long)]
-        role: Option<String>,
+        #[arg(long, value_parser = parse_role)]
+        role: Option<Role>,
         #[command(flatten)]
         json: Json,
     },
@@ -109,7 +109,8 @@ enum UserCommand {
         /// An id or an e-mail address
         user: String,
         /// user, analyst or admin
-        role: String,
+        #[arg(value_parser = parse_role)]
+        role: Role,
     },
     /// Lets a user sign in again
     Activate {
@@ -303,7 +304,6 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             json,
         } => {
             let email = Email::parse(&email).map_err(|reason| Error::invalid("email", reason))?;
-            let role = parse_role(&role)?;
             let name = match name {
                 Some(name) => FullName::parse(&name).map_err(|reason| Error::invalid("name", reason))?,
                 None => None,
@@ -321,7 +321,6 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             finish(&app, user, |user| show_user(&user, json.json)).await
         }
         UserCommand::List { search, role, json } => {
-            let role = role.as_deref().map(parse_role).transpose()?;
             let app = open(config).await?;
             let listed = list_users(&app, search, role, json.json).await;
             finish(&app, listed, |()| Ok(())).await
@@ -332,7 +331,6 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             finish(&app, user, |user| show_user(&user, json.json)).await
         }
         UserCommand::SetRole { user, role } => {
-            let role = parse_role(&role)?;
             change_user(
                 config,
                 &user,
@@ -555,9 +553,10 @@ fn check_config(config: &Config) -> Outcome {
     print("the settings are in order")
 }
 
-fn parse_role(text: &str) -> Outcome<Role> {
+/// For clap, which tells what is wrong and ends with 2: wrong usage.
+fn parse_role(text: &str) -> std::result::Result<Role, String> {
     text.parse()
-        .map_err(|_| told(format!("{text:?} is no role; write user, analyst or admin")))
+        .map_err(|_| "write user, analyst or admin".to_owned())
 }
 
 /// Finds a user by id or address.

@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto;
 use crate::error::Error;
+use crate::telemetry::Metrics;
 use crate::types::Password;
 
 /// The longest password that is given to bcrypt as it is. Longer ones are written in the other format, so that each of
@@ -473,7 +474,7 @@ pub struct HasherStats {
 
 /// The way to the pool. Clones share it; its threads end when the last one is dropped.
 #[derive(Clone)]
-pub struct Hasher(Arc<Handle>);
+pub struct Hasher(Arc<Handle>, Option<Metrics>);
 
 impl Hasher {
     /// Starts the threads, named `hash-0` and so on.
@@ -501,7 +502,7 @@ impl Hasher {
             wake: Condvar::new(),
         });
         // From here on, an early return drops the handle, which ends the threads started so far.
-        let hasher = Self(Arc::new(Handle(Arc::clone(&pool))));
+        let hasher = Self(Arc::new(Handle(Arc::clone(&pool))), None);
         for number in 0..threads {
             let pool = Arc::clone(&pool);
             thread::Builder::new()
@@ -510,6 +511,12 @@ impl Hasher {
                 .context("cannot start a thread of the password hasher")?;
         }
         Ok(hasher)
+    }
+
+    /// The same pool, which tells `metrics` how long each computation took, waiting included.
+    #[must_use]
+    pub fn measured_by(self, metrics: Metrics) -> Self {
+        Self(self.0, Some(metrics))
     }
 
     /// Hashes a password for storing.
@@ -554,15 +561,20 @@ impl Hasher {
     }
 
     async fn submit(&self, password: Password, task: Task) -> Result<Answer, Error> {
+        let begun = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.0.0.enqueue(Job {
             password,
             task,
             reply,
         })?;
-        answer
+        let answer = answer
             .await
-            .unwrap_or_else(|_| Err(Error::Internal(anyhow!("the password hasher has ended"))))
+            .unwrap_or_else(|_| Err(Error::Internal(anyhow!("the password hasher has ended"))));
+        if let Some(metrics) = &self.1 {
+            metrics.password_hashed(begun.elapsed());
+        }
+        answer
     }
 }
 
@@ -571,7 +583,7 @@ impl fmt::Debug for Hasher {
         f.debug_struct("Hasher")
             .field("scheme", &self.0.0.scheme)
             .field("stats", &self.stats())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,8 +37,9 @@ use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
 /// How long a user's copy stays in Redis without being written again.
 const USER_COPY_LIFE: Duration = Duration::from_hours(24);
 
-/// Transactions commit later than they are stamped; no transaction of ours lives longer than this.
-const COMMIT_WINDOW: Duration = Duration::from_secs(15);
+/// Changes are stamped before they are committed, by the clock of the node that makes them: longer than a request may
+/// take, and than the clocks of two nodes should ever be apart.
+const COMMIT_WINDOW: Duration = Duration::from_mins(1);
 
 /// How far back Redis is mended at least after a failure. In a cluster one shard may have lost writes that the
 /// watermark, which lives in another, knows nothing of.
@@ -59,6 +60,24 @@ const WATERMARK_LIFE: Duration = Duration::from_hours(9600);
 /// How long a node believes that a note of use was written, before it writes the last-seen time again.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 
+/// What stands under [`WATERMARK`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Watermark {
+    /// Every change committed before this moment has been applied to Redis; microseconds since 1970.
+    version: i64,
+}
+
+/// What the tail remembers from round to round.
+#[derive(Debug, Default)]
+pub struct TailMemory {
+    /// The changes applied lately, so that the window that is read again costs no writes.
+    applied: HashMap<i64, Timestamp>,
+    /// The watermark as this node last saw it.
+    mark: i64,
+    /// How many connections to Redis there had been.
+    connections: u64,
+}
+
 /// The copy of a live session under `session:<sid>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCopy {
@@ -72,7 +91,7 @@ pub struct SessionCopy {
     pub login_at: Timestamp,
     /// When the session ends if nothing more happens; a refresh moves it.
     pub expires_at: Timestamp,
-    /// `expires_at` in microseconds since 1970. It only grows, so it tells the newer of two copies.
+    /// When the row was last touched, in microseconds since 1970: tells the newer of two copies.
     pub version: i64,
 }
 
@@ -410,6 +429,9 @@ impl std::fmt::Debug for Hot {
 /// Notes of use that wait to be written; more are dropped, and made again by the next request.
 const MAX_TOUCHES: usize = 50_000;
 
+/// Notes in one go: few enough that nobody waits long for SQLite's writer.
+const TOUCHES_AT_ONCE: usize = 200;
+
 impl Hot {
     /// Copies over these stores.
     pub fn new(config: &CacheConfig, kv: Kv, db: Db, clock: Clock, metrics: &Metrics) -> Self {
@@ -466,16 +488,14 @@ impl Hot {
     /// Reads both copies from Redis, and what is not there from the database.
     async fn fill(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
         let filled = Instant::now();
-        // One after the other: both may be the same lock, and in one statement the first would still be held.
+        // Two statements: both keys may be of one stripe, and a guard lives to the end of its statement.
         let session_seen = *self.near.session_stripe(session);
         let user_seen = *self.near.user_stripe(user);
         let (mut owner, mut copy) = (None, None);
         if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
             match session_entry {
                 Some(SessionEntry::Tombstone { revoked }) => {
-                    let why = revoked
-                        .parse::<RevokeReason>()
-                        .map_or(Refusal::SessionRevoked, RevokeReason::refusal);
+                    let why = RevokeReason::read(&revoked).refusal();
                     self.near.end_session(session, why);
                     return Err(why.into());
                 }
@@ -557,23 +577,19 @@ impl Hot {
             return;
         }
         let now = self.clock.now();
+        let version = session.last_seen_at.max(session.generation_issued_at).as_micros();
         let copy = SessionEntry::Live(SessionCopy {
             user_id: user.id.0,
             email: user.email.clone(),
             role: user.role,
             login_at: session.created_at,
             expires_at: session.ends_at(),
-            version: session.ends_at().as_micros(),
+            version,
         });
         let life = session.ends_at().since(now).max(Duration::from_secs(1));
         let written = async {
             self.kv
-                .set_versioned(
-                    &session_key(session.id()),
-                    session.ends_at().as_micros(),
-                    &to_json(&copy),
-                    life,
-                )
+                .set_versioned(&session_key(session.id()), version, &to_json(&copy), life)
                 .await?;
             self.write_user(&UserCopy::from(user)).await
         };
@@ -637,8 +653,9 @@ impl Hot {
         for user in &effects.users {
             self.near.user_at_least(UserId(user.id), user.version);
         }
-        // While Redis is in doubt nobody on this node reads it, and the tail will write all this before that changes.
-        if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
+        // Also while this node does not believe Redis: the others may, and hear this. Without a connection each command
+        // fails at once, and the tails bring it.
+        if matches!(self.kv, Kv::InProcess) {
             return;
         }
         if !self.write_tombstones(&effects.revoked).await {
@@ -678,9 +695,7 @@ impl Hot {
             return;
         };
         for (session, reason) in message.revoked {
-            let why = reason
-                .parse::<RevokeReason>()
-                .map_or(Refusal::SessionRevoked, RevokeReason::refusal);
+            let why = RevokeReason::read(&reason).refusal();
             self.near.end_session(SessionId(session), why);
         }
         for (user, version) in message.users {
@@ -729,10 +744,16 @@ impl Hot {
     }
 
     /// One round of the tail: re-applies what `changes` holds since the last round, or since Redis was last known to
-    /// be whole. `applied` remembers between the rounds what the last ones did.
-    pub async fn tail(&self, applied: &mut HashMap<i64, Timestamp>) -> Result<()> {
+    /// be whole.
+    pub async fn tail(&self, memory: &mut TailMemory) -> Result<()> {
         let started = self.clock.now();
         let shared = !matches!(self.kv, Kv::InProcess);
+        // A new connection may lead to another master, or in a Cluster to one, which has not got all writes.
+        let connections = self.kv.stats().connections;
+        if connections != memory.connections {
+            memory.connections = connections;
+            self.belief.doubt();
+        }
         let failures = self.belief.failures.load(Ordering::Acquire);
         let mending = shared && !self.belief.holds();
         let mut since = Timestamp::from_micros(self.tailed_at.load(Ordering::Acquire)).minus(COMMIT_WINDOW);
@@ -741,14 +762,13 @@ impl Hot {
         if mending {
             match self.kv.get(WATERMARK).await {
                 Ok(mark) => {
-                    let mark = mark.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+                    let mark = mark.and_then(|bytes| serde_json::from_slice::<Watermark>(&bytes).ok());
                     // Without a mark Redis is new or empty: there is no copy to correct. One may yet have come from
                     // another node in the meantime, which the shortest mending covers.
-                    let whole = mark
-                        .map_or(started, Timestamp::from_micros)
-                        .min(started.minus(MEND_AT_LEAST));
-                    since = since.min(whole.minus(COMMIT_WINDOW));
-                    applied.clear();
+                    let whole = mark.map_or(started, |mark| Timestamp::from_micros(mark.version));
+                    since = since.min(whole.min(started.minus(MEND_AT_LEAST)).minus(COMMIT_WINDOW));
+                    memory.mark = mark.map_or(0, |mark| mark.version);
+                    memory.applied.clear();
                 }
                 Err(_) => reachable = false,
             }
@@ -758,37 +778,83 @@ impl Hot {
         loop {
             let page = self.db.read().await?.changes_since(since, after, PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = last.id;
+            (since, after) = (last.at, last.id);
             let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
             let fresh: Vec<Change> = page
                 .into_iter()
-                .filter(|change| !applied.contains_key(&change.id))
+                .filter(|change| !memory.applied.contains_key(&change.id))
                 .collect();
             let taken = self.apply(&fresh, reachable).await?;
             whole &= taken;
             if taken {
-                applied.extend(fresh.iter().map(|change| (change.id, change.at)));
+                memory
+                    .applied
+                    .extend(fresh.iter().map(|change| (change.id, change.at)));
             }
             if is_last {
                 break;
             }
         }
-        applied.retain(|_, at| *at >= started.minus(2 * COMMIT_WINDOW));
+        memory
+            .applied
+            .retain(|_, at| *at >= started.minus(2 * COMMIT_WINDOW));
         self.tailed_at.store(started.as_micros(), Ordering::Release);
-        if whole {
-            let mark = started.as_micros().to_string();
-            match self.kv.set(WATERMARK, mark.as_bytes(), WATERMARK_LIFE).await {
-                Ok(()) if mending && self.near.hearing.load(Ordering::Acquire) => {
+        // What failed meanwhile may be what this round did not write.
+        if whole && self.belief.failures.load(Ordering::Acquire) == failures {
+            self.mark_whole(memory, started, mending.then_some(failures))
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Moves the watermark on, after a round that Redis took as a whole; with `mended`, believes Redis again. A mark
+    /// that has gone back since the last round shows that Redis has lost writes, be the connection as good as it may.
+    async fn mark_whole(&self, memory: &mut TailMemory, started: Timestamp, mended: Option<u64>) {
+        let mark = Watermark {
+            version: started.as_micros(),
+        };
+        match self
+            .kv
+            .advance(
+                WATERMARK,
+                memory.mark,
+                mark.version,
+                &to_json(&mark),
+                WATERMARK_LIFE,
+            )
+            .await
+        {
+            Ok(None) => {
+                memory.mark = mark.version.max(memory.mark);
+                if let Some(failures) = mended
+                    && self.near.hearing.load(Ordering::Acquire)
+                {
                     self.belief.mended.store(failures, Ordering::Release);
                     if self.belief.holds() {
                         tracing::info!("Redis is believed: its copies have been mended");
                     }
                 }
-                Ok(()) => {}
-                Err(error) => self.doubt(&error),
             }
+            Ok(Some(_)) => {
+                tracing::warn!("Redis has lost writes; it is not believed until its copies have been mended");
+                self.near.forget_all();
+                self.belief.doubt();
+                self.wake.notify_one();
+            }
+            Err(error) => self.doubt(&error),
         }
-        Ok(())
+    }
+
+    /// How long ago the tail last read `changes` to its end.
+    pub fn tail_age(&self) -> Duration {
+        self.clock
+            .now()
+            .since(Timestamp::from_micros(self.tailed_at.load(Ordering::Acquire)))
+    }
+
+    /// Makes this node doubt Redis, for a fault that is not an answer of Redis.
+    pub fn distrust(&self) {
+        self.belief.doubt();
     }
 
     /// Applies changes to this node and, if asked, to Redis; whether all was taken.
@@ -857,21 +923,31 @@ impl Hot {
         self.touched.notified().await;
     }
 
-    /// Writes the notes of use that have gathered.
+    /// Writes the notes of use that have gathered. What could not be written is noted again by the next request.
     pub async fn flush_touches(&self) -> Result<()> {
-        let touches = {
+        let mut touches = {
             let mut touches = self
                 .touches
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *touches)
         };
-        for chunk in touches.chunks(200) {
-            let mut tx = self.db.begin().await?;
-            for touch in chunk {
-                tx.touch_session(touch).await?;
+        // One note per session: the last, which has the highest generation unless it was overtaken on its way here.
+        touches.sort_by_key(|touch| (touch.session.0, touch.generation, touch.at));
+        touches.dedup_by(|later, kept| {
+            let same = later.session == kept.session;
+            if same {
+                *kept = *later;
             }
-            tx.commit().await?;
+            same
+        });
+        for chunk in touches.chunks(TOUCHES_AT_ONCE) {
+            if let Err(error) = self.db.write_touches(chunk).await {
+                for touch in &touches {
+                    self.noted.remove(&touch.session.0);
+                }
+                return Err(error);
+            }
         }
         Ok(())
     }

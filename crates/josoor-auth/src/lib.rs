@@ -7,6 +7,8 @@
 
 pub mod accounts;
 pub mod app;
+#[cfg(test)]
+mod arrows;
 pub mod cli;
 pub mod clock;
 pub mod config;

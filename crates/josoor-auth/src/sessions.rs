@@ -191,11 +191,10 @@ async fn open_session_for(
     )))
 }
 
-/// Whether nobody has set another password in between. Hashes are compared as texts: one that was only upgraded is of
-/// the same password, but so much haste can go through another round.
+/// Whether nobody has set another password in between. The hash itself may have been upgraded by another sign-in.
 fn same_password(left: &User, right: &User) -> bool {
-    left.password_hash.as_ref().map(PasswordHash::as_str)
-        == right.password_hash.as_ref().map(PasswordHash::as_str)
+    left.password_changed_at == right.password_changed_at
+        && left.password_hash.is_some() == right.password_hash.is_some()
 }
 
 /// Adds a session in the caller's unit of work.

@@ -94,8 +94,7 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
     if may_remove_admin {
         tx.pass_guard("admins").await?;
     }
-    let before = tx.user_by_id(id).await?.ok_or(Error::NotFound)?;
-    let user = tx.update_user(id, &patch, now).await?.ok_or(Error::NotFound)?;
+    let (before, user) = tx.update_user(id, &patch, now).await?.ok_or(Error::NotFound)?;
     if user.version == before.version {
         return Ok(user);
     }
@@ -151,12 +150,23 @@ fn audit_rows<'a>(before: &User, after: &'a User, client: &'a Client, now: Times
 /// # Errors
 /// `NotFound`; `LastAdmin`.
 pub async fn delete(app: &App, id: UserId, client: &Client) -> Result<()> {
+    delete_if(app, id, client, async |_, _| Ok(())).await
+}
+
+/// [`delete`], if `allows` still says so inside the unit of work that deletes.
+pub(crate) async fn delete_if(
+    app: &App,
+    id: UserId,
+    client: &Client,
+    allows: impl AsyncFnOnce(&mut Conn, &User) -> Result<()>,
+) -> Result<()> {
     let now = app.clock.now();
     let reason = RevokeReason::AccountDeleted;
     let mut effects = Effects::default();
     let mut tx = app.db.begin().await?;
     tx.pass_guard("admins").await?;
     let before = tx.user_by_id(id).await?.ok_or(Error::NotFound)?;
+    allows(&mut tx, &before).await?;
     let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
     sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
     if !tx.delete_user(id).await? {

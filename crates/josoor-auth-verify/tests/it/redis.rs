@@ -107,6 +107,16 @@ fn user() -> Value {
     json!({"version": 5, "email": "layla@example.org", "role": "admin", "is_active": true, "full_name": null})
 }
 
+/// The service's watermark of so many seconds ago.
+fn mark(seconds_ago: i64) -> String {
+    #[expect(clippy::disallowed_methods, reason = "the check reads the system's clock too")]
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let micros = i64::try_from(now.as_micros()).unwrap() - seconds_ago * 1_000_000;
+    json!({ "version": micros }).to_string()
+}
+
 struct Bench {
     server: Server,
     connection: redis::aio::MultiplexedConnection,
@@ -130,6 +140,7 @@ impl Bench {
         for (key, value) in [
             (format!("p:session:{SESSION}"), session),
             ("p:user:42".to_owned(), user),
+            ("p:josoor-auth:applied".to_owned(), Some(mark(0).as_str())),
         ] {
             match value {
                 Some(value) => self.connection.set::<_, _, ()>(key, value).await.unwrap(),
@@ -200,6 +211,33 @@ async fn a_revoked_session_and_an_inactive_account_are_refused_with_the_reason()
         .await;
     assert_eq!(bench.outcome().await, Err(Refusal::TokenInvalid));
     assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn copies_let_nobody_in_while_the_service_does_not_bring_its_revocations() {
+    let mut bench = Bench::start().await;
+    for mark in [None, Some(mark(60)), Some("{}".to_owned()), Some("x".to_owned())] {
+        bench
+            .put(Some(&session().to_string()), Some(&user().to_string()))
+            .await;
+        let key = "p:josoor-auth:applied";
+        match &mark {
+            Some(mark) => bench.connection.set::<_, _, ()>(key, mark).await.unwrap(),
+            None => bench.connection.del::<_, ()>(key).await.unwrap(),
+        }
+        assert_eq!(
+            bench.outcome().await.unwrap().email,
+            "from the service",
+            "{mark:?}"
+        );
+        // What refuses is believed all the same.
+        bench
+            .connection
+            .set::<_, _, ()>(format!("p:session:{SESSION}"), r#"{"revoked":"logout"}"#)
+            .await
+            .unwrap();
+        assert_eq!(bench.outcome().await, Err(Refusal::SessionRevoked), "{mark:?}");
+    }
 }
 
 #[tokio::test]
@@ -399,6 +437,10 @@ async fn a_cluster_serves_both_copies() {
         .unwrap();
     connection
         .set::<_, _, ()>("user:42", user().to_string())
+        .await
+        .unwrap();
+    connection
+        .set::<_, _, ()>("josoor-auth:applied", mark(0))
         .await
         .unwrap();
 

@@ -144,7 +144,7 @@ fn check_settings(config: &Config, report: &mut Report) {
     if url.is_https() && config.server.trusted_proxies.is_empty() && !config.server.bind.ip().is_loopback() {
         report.warn(
             "proxies",
-            "no trusted proxy: every client has the proxy's address in sessions and limits",
+            "no trusted proxy: every client has the proxy's address in sessions and in the audit trail",
             "set TRUSTED_PROXIES to the addresses of the TLS proxy",
         );
     }

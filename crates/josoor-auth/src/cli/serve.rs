@@ -40,6 +40,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     let options = ServeOptions {
         max_connections: config.server.max_connections,
         header_timeout: config.server.header_timeout,
+        drain_delay: config.server.drain_delay,
         drain_timeout: config.server.drain_timeout,
         ..ServeOptions::default()
     };

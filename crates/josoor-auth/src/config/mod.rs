@@ -89,6 +89,8 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// For one request in all.
     pub request_timeout: Duration,
+    /// Between "not ready" and the end of accepting; may be zero.
+    pub drain_delay: Duration,
     /// For the requests that are under way when the service is told to stop; may be zero.
     pub drain_timeout: Duration,
 }
@@ -241,10 +243,10 @@ pub struct CacheConfig {
     pub near_bytes: u64,
 }
 
-/// `[limits]`: how often something may happen.
+/// `[limits]`: how often something may happen. Not enforced yet.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
-    /// Whether any of them holds.
+    /// Whether any of them is to hold. This version reads the limits and enforces none.
     pub enabled: bool,
     /// Sign-ins from one network address.
     pub login_address: Quota,
@@ -526,6 +528,7 @@ impl<'a> Reader<'a> {
         let header_timeout = self.duration("server.header_timeout", least, TEN_MINUTES);
         let body_timeout = self.duration("server.body_timeout", least, TEN_MINUTES);
         let request_timeout = self.duration("server.request_timeout", least, TEN_MINUTES);
+        let drain_delay = self.duration("server.drain_delay", Duration::ZERO, TEN_MINUTES);
         let drain_timeout = self.duration("server.drain_timeout", Duration::ZERO, TEN_MINUTES);
         if public_url
             .as_ref()
@@ -542,7 +545,7 @@ impl<'a> Reader<'a> {
         {
             self.warn(
                 "server.trusted_proxies",
-                "every client may claim any address, so limits by address do not hold; name the proxies alone",
+                "every client may claim any address in sessions and in the audit trail; name the proxies alone",
             );
         }
         let (address, bind_port) = bind?;
@@ -559,6 +562,7 @@ impl<'a> Reader<'a> {
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
             request_timeout: request_timeout?,
+            drain_delay: drain_delay?,
             drain_timeout: drain_timeout?,
         })
     }
@@ -743,7 +747,10 @@ impl<'a> Reader<'a> {
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
         if enabled == Some(false) {
-            self.warn("limits.enabled", "passwords can be guessed without limit");
+            self.warn(
+                "limits.enabled",
+                "no limit is enforced by this version anyway; a later one will honour this, and then passwords can be guessed without limit",
+            );
         }
         Some(LimitsConfig {
             enabled: enabled?,

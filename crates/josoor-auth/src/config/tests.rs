@@ -76,6 +76,7 @@ fn defaults_are_the_contract() {
     assert_eq!(config.server.header_timeout, seconds(10));
     assert_eq!(config.server.body_timeout, seconds(15));
     assert_eq!(config.server.request_timeout, seconds(30));
+    assert_eq!(config.server.drain_delay, seconds(0));
     assert_eq!(config.server.drain_timeout, seconds(20));
     assert_eq!(ServerConfig::BODY_LIMIT, 65536);
     assert_eq!(config.registration.mode, RegistrationMode::Open);

@@ -352,7 +352,13 @@ async fn delete_me(
     let password = fields.required("password", Password::parse);
     let password = fields.finish_with(|| password)?;
     accounts::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
-    let clear = cookies::refresh_token(&app, &headers).and_then(|_| cookies::clear_refresh(&app));
+    let may_clear =
+        cookies::refresh_token(&app, &headers).is_some() && cookies::require_origin(&app, &headers).is_ok();
+    let clear = if may_clear {
+        cookies::clear_refresh(&app)
+    } else {
+        None
+    };
     Ok(with_cookies(StatusCode::NO_CONTENT, [clear]))
 }
 

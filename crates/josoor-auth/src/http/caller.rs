@@ -5,7 +5,7 @@ use http::request::Parts;
 use josoor_auth_verify::bearer_token;
 
 use super::extract::{ClientAddress, UserAgent};
-use super::request_id::RequestId;
+use super::request_id::{LoggedUser, RequestId};
 use crate::app::App;
 use crate::error::{Error, Refusal};
 use crate::sessions::{self, Caller, Client};
@@ -45,6 +45,7 @@ impl FromRequestParts<App> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let token = bearer_token(&parts.headers)?.ok_or(Refusal::MissingToken)?;
         let caller = sessions::authenticate(app, token).await?;
+        LoggedUser::note(&parts.extensions, caller.id());
         let Ok(From(client)) = From::from_request_parts(parts, app).await;
         let client = Client {
             actor: Some(caller.id()),

@@ -5,14 +5,16 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use josoor_auth_verify::bearer_token;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::form_urlencoded;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::extract::Fields;
 use super::problem::{Problem, ProblemDocument};
 use super::representation::RoleName;
+use super::request_id::LoggedUser;
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions;
@@ -38,6 +40,8 @@ pub fn routes() -> OpenApiRouter<App> {
 pub fn any_method() -> Router<App> {
     Router::new()
         .route("/auth/check", any(check))
+        // A gateway that appends the path of the site's root.
+        .route("/auth/check/", any(check))
         .route("/auth/check/{*path}", any(check))
 }
 
@@ -60,7 +64,8 @@ pub fn any_method() -> Router<App> {
     )
 )]
 async fn check(State(app): State<App>, request: Request) -> Response {
-    let mut response = match answer(&app, request.headers(), request.uri().query()).await {
+    let (request, _) = request.into_parts();
+    let mut response = match answer(&app, &request).await {
         Ok(headers) => (StatusCode::OK, headers).into_response(),
         Err(error) => {
             // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
@@ -80,25 +85,11 @@ async fn check(State(app): State<App>, request: Request) -> Response {
     response
 }
 
-async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<HeaderMap> {
-    let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
+async fn answer(app: &App, request: &Parts) -> Result<HeaderMap> {
+    let token = bearer_token(&request.headers)?.ok_or(Refusal::MissingToken)?;
     let caller = sessions::authenticate(app, token).await?;
-    let role = match Fields::from_query(query.unwrap_or_default()) {
-        Ok(mut fields) => {
-            let role = fields.optional("role", |text| {
-                text.parse::<Role>()
-                    .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
-            });
-            fields.finish()?;
-            role
-        }
-        Err(problem) => {
-            return Err(Error::invalid(
-                "query",
-                Invalid::new("malformed_query", problem.detail),
-            ));
-        }
-    };
+    LoggedUser::note(&request.extensions, caller.id());
+    let role = wanted_role(request.uri.path(), request.uri.query())?;
     if role.is_some_and(|role| caller.user.role < role) {
         return Err(Refusal::InsufficientRole.into());
     }
@@ -123,4 +114,47 @@ async fn answer(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<H
             ))
         })
         .collect()
+}
+
+/// The role that a query asks for; of several the highest.
+///
+/// Below `/auth/check/…` the query may be that of the request which the gateway asks about. A `role` in it that is none
+/// of ours is not meant for us; on the endpoint itself it is a mistake, which must not pass as "any role will do".
+fn wanted_role(path: &str, query: Option<&str>) -> Result<Option<Role>> {
+    let is_appended = path.starts_with("/auth/check/");
+    let mut wanted = None;
+    for (_, value) in
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(name, _)| name == "role")
+    {
+        match value.parse::<Role>() {
+            Ok(role) => wanted = wanted.max(Some(role)),
+            Err(_) if is_appended => {}
+            Err(_) => {
+                let reason = Invalid::new("unknown_role", "A role is user, analyst or admin.");
+                return Err(Error::invalid("role", reason));
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wanted_role;
+    use crate::types::Role;
+
+    #[test]
+    fn a_role_is_asked_for_strictly_here_and_leniently_below() {
+        let wanted = |path, query| wanted_role(path, Some(query)).ok();
+        assert_eq!(wanted("/auth/check", "role=analyst"), Some(Some(Role::Analyst)));
+        assert_eq!(
+            wanted("/auth/check", "role=user&role=admin"),
+            Some(Some(Role::Admin))
+        );
+        assert_eq!(wanted("/auth/check", "role=root"), None);
+        assert_eq!(wanted("/auth/check", "role="), None);
+        assert_eq!(wanted("/auth/check", "other=1&%zz"), Some(None));
+        assert_eq!(wanted("/auth/check/a", "role=analyst"), Some(Some(Role::Analyst)));
+        assert_eq!(wanted("/auth/check/a", "role=editor&page=2"), Some(None));
+    }
 }

@@ -73,6 +73,9 @@ async fn show_health() -> Json<Health> {
 /// How long a part may take to answer; load balancers do not wait for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The table of changes is read every second; when it has not been for so long, something is wrong.
+const TAIL_AGE_AT_MOST: Duration = Duration::from_secs(15);
+
 /// Says whether the service can do its work, part by part
 #[utoipa::path(
     get, path = "/readyz", tag = "operation", operation_id = "show_readiness",
@@ -86,7 +89,13 @@ async fn show_readiness(State(app): State<App>) -> Response {
         Ok(Ok(())) => Condition::Ok,
         _ => Condition::Down,
     };
-    let mut parts = BTreeMap::from([("database", database)]);
+    // Without its tail this node would not hear what others do; it goes on for as long as its entries live.
+    let changes = if app.hot.tail_age() < TAIL_AGE_AT_MOST {
+        Condition::Ok
+    } else {
+        Condition::Degraded
+    };
+    let mut parts = BTreeMap::from([("database", database), ("changes", changes)]);
     if !matches!(app.hot.kv(), Kv::InProcess) {
         // Losing Redis costs speed, nothing else.
         parts.insert(

@@ -1,7 +1,7 @@
 //! The request's id, its span and its line in the log.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::extract::client_address;
 use super::settings::HttpSettings;
 use crate::crypto;
+use crate::types::UserId;
 
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,9 +54,20 @@ impl RequestId {
     }
 }
 
-/// A handler that knows the user puts this into its response's extensions, and the access log names the user.
-#[derive(Clone, Copy, Debug)]
-pub struct LoggedUser(pub i64);
+/// The user that the access log names. [`track`] puts an empty one into the request, and whoever finds out who is calling
+/// fills it, so that refused requests name their user as well.
+#[derive(Clone, Debug, Default)]
+pub struct LoggedUser(Arc<OnceLock<UserId>>);
+
+impl LoggedUser {
+    /// Notes that `user` makes the request with these extensions.
+    pub fn note(extensions: &Extensions, user: UserId) {
+        if let Some(Self(slot)) = extensions.get() {
+            // Nobody is called by two users; the first to say so was right.
+            let _ = slot.set(user);
+        }
+    }
+}
 
 /// Middleware: gives the request its id and its span, writes one line about it, and puts the id on the response.
 ///
@@ -68,6 +80,8 @@ pub async fn track(State(settings): State<Arc<HttpSettings>>, mut request: Reque
     }
     .unwrap_or_else(RequestId::random);
     request.extensions_mut().insert(id.clone());
+    let user = LoggedUser::default();
+    request.extensions_mut().insert(user.clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let client = request
@@ -82,7 +96,7 @@ pub async fn track(State(settings): State<Arc<HttpSettings>>, mut request: Reque
         let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
         let status = response.status().as_u16();
         let duration_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let user_id = response.extensions().get::<LoggedUser>().map(|user| user.0);
+        let user_id = user.0.get().map(|user| user.0);
         let client = client.map(tracing::field::display);
         let method = method.as_str();
         if is_probe(route) {
@@ -146,7 +160,7 @@ mod tests {
         let router = Router::new()
             .route(
                 "/users/{id}",
-                get(async || (axum::Extension(LoggedUser(7)), "body")),
+                get(async |request: Request| LoggedUser::note(request.extensions(), UserId(7))),
             )
             .route("/healthz", get(async || ()))
             .layer(from_fn_with_state(Arc::new(HttpSettings::default()), track));

@@ -223,8 +223,8 @@ impl Kv {
         }
     }
 
-    /// Stores a JSON text unless the stored one is an object whose number `version` is higher than `version`; says
-    /// whether it did. A stored text that is not such an object is replaced. Exact up to 2^53.
+    /// Stores a JSON text unless the stored one is an object with a member `revoked`, or whose number `version` is
+    /// higher than `version`; says whether it did. A stored text that is not such an object is replaced. Exact up to 2^53.
     pub async fn set_versioned(
         &self,
         key: &str,
@@ -235,6 +235,23 @@ impl Kv {
         match self {
             Self::InProcess => Ok(true),
             Self::Redis(redis) => redis.set_versioned(key, version, value, ttl).await,
+        }
+    }
+
+    /// Moves a mark forward, in one step: stores `value`, a JSON object whose number `version` is `version`, unless a
+    /// higher one is there. Nothing is stored, and the stored version is given (0 for none), when it is lower than
+    /// `expected`: then the store has lost writes. In process nothing is ever lost.
+    pub async fn advance(
+        &self,
+        key: &str,
+        expected: i64,
+        version: i64,
+        value: &str,
+        ttl: Duration,
+    ) -> Result<Option<i64>, KvError> {
+        match self {
+            Self::InProcess => Ok(None),
+            Self::Redis(redis) => redis.advance(key, expected, version, value, ttl).await,
         }
     }
 

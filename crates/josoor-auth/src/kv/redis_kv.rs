@@ -37,6 +37,27 @@ const CHUNK: usize = 256;
 /// Redis keeps expiry times as milliseconds in an `i64`; a century is far below and far enough.
 const LONGEST_TTL: Duration = Duration::from_hours(100 * 365 * 24);
 
+static ADVANCE: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
+    let code = r"
+local stored = 0
+local text = redis.call('GET', KEYS[1])
+if text then
+  local understood, value = pcall(cjson.decode, text)
+  if understood and type(value) == 'table' and type(value.version) == 'number' then
+    stored = value.version
+  end
+end
+if stored < tonumber(ARGV[1]) then
+  return string.format('%.0f', stored)
+end
+if stored < tonumber(ARGV[2]) then
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+end
+return false
+";
+    (Script::new(code), code)
+});
+
 static SET_VERSIONED: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = r"
 local stored = redis.call('GET', KEYS[1])
@@ -232,16 +253,44 @@ impl RedisKv {
         value: &str,
         ttl: Duration,
     ) -> Result<bool, KvError> {
-        let (script, code) = &*SET_VERSIONED;
+        let arguments = [
+            version.to_string(),
+            value.to_owned(),
+            milliseconds(ttl).to_string(),
+        ];
+        self.eval(&SET_VERSIONED, key, &arguments).await
+    }
+
+    pub(super) async fn advance(
+        &self,
+        key: &str,
+        expected: i64,
+        version: i64,
+        value: &str,
+        ttl: Duration,
+    ) -> Result<Option<i64>, KvError> {
+        let arguments = [
+            expected.to_string(),
+            version.to_string(),
+            value.to_owned(),
+            milliseconds(ttl).to_string(),
+        ];
+        let behind: Option<String> = self.eval(&ADVANCE, key, &arguments).await?;
+        behind
+            .map(|text| text.parse().map_err(|_| KvError::Garbage))
+            .transpose()
+    }
+
+    /// Runs a script on one key.
+    async fn eval<T: redis::FromRedisValue>(
+        &self,
+        (script, code): &(Script, &'static str),
+        key: &str,
+        arguments: &[String],
+    ) -> Result<T, KvError> {
         let call = |name: &str, script: &str| {
             let mut command = redis::cmd(name);
-            command
-                .arg(script)
-                .arg(1)
-                .arg(self.key(key))
-                .arg(version)
-                .arg(value)
-                .arg(milliseconds(ttl));
+            command.arg(script).arg(1).arg(self.key(key)).arg(arguments);
             command
         };
         let mut link = self.link()?;

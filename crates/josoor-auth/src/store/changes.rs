@@ -71,10 +71,11 @@ impl Conn {
         execute!(self, sqlx::query(SQL).bind(now).bind(user.0).bind(until)).map(drop)
     }
 
-    /// Up to `limit` changes made at `since` or later with an id above `after`, by id.
+    /// Up to `limit` changes, by time and id, after the one made at `since` with the id `after`; with 0 for `after`, from
+    /// that moment on.
     pub async fn changes_since(&mut self, since: Timestamp, after: i64, limit: i64) -> Result<Vec<Change>> {
         const SQL: &str = "select id, at, user_id, session_id, reason, until from changes
-             where at >= $1 and id > $2 order by id limit $3";
+             where (at, id) > ($1, $2) order by at, id limit $3";
         on!(
             self,
             sqlx::query_as(SQL).bind(since).bind(after).bind(limit),

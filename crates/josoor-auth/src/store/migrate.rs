@@ -83,12 +83,22 @@ impl Db {
                     .execute(&mut *tx)
                     .await
                     .map_err(store_error)?;
-                // The configuration admits lower-case letters, digits and underscores only.
-                let create = format!("create schema if not exists \"{schema}\"");
-                sqlx::query(AssertSqlSafe(create))
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(store_error)?;
+                // Asked first, because "if not exists" leaves a notice in the log at every start.
+                let there: bool = sqlx::query_scalar(
+                    "select exists (select 1 from information_schema.schemata where schema_name = $1)",
+                )
+                .bind(schema)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(store_error)?;
+                if !there {
+                    // The configuration admits lower-case letters, digits and underscores only.
+                    let create = format!("create schema \"{schema}\"");
+                    sqlx::query(AssertSqlSafe(create))
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(store_error)?;
+                }
                 let row = sqlx::query(
                     "select count(*) filter (where table_name = 'users') as users,
                             count(*) filter (where table_name = $2) as ours

@@ -2,7 +2,7 @@
 //!
 //! Rules that make one text enough:
 //! 1. Times are bound from the clock, never `now()`. They are `timestamptz` in PostgreSQL and integer microseconds in
-//!    SQLite; the codec of [`Timestamp`](crate::types::Timestamp) hides it.
+//!    SQLite; the codec of [`Timestamp`] hides it.
 //! 2. No arrays, `ilike`, `= any`, `for update`, engine enums, casts with `::` or JSON operators.
 //! 3. Case folding happens in the newtypes; the canonical form is stored and indexed.
 //! 4. Uniqueness is decided by `on conflict do nothing` and the affected rows, never by a constraint's name.
@@ -287,15 +287,16 @@ fn store_error(error: sqlx::Error) -> Error {
     }
 }
 
-/// Error codes that another try may not meet. PostgreSQL: connection (08), serialisation and deadlock (40),
-/// resources (53), cancelled or shutting down (57), read-only standby (25006). SQLite, by primary code: busy, locked,
+/// Error codes that another try may not meet. PostgreSQL: connection (08), log-in refused (28), serialisation
+/// and deadlock (40), resources (53), cancelled or shutting down (57), read-only standby (25006), idle transaction ended
+/// (25P03), database missing (3D000), lock not available (55P03). SQLite, by primary code: busy, locked,
 /// I/O, full, read-only, cannot open.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
-        return ["08", "40", "53", "57"]
+        return ["08", "28", "40", "53", "57"]
             .iter()
             .any(|class| code.starts_with(class))
-            || code == "25006";
+            || matches!(code, "25006" | "25P03" | "3D000" | "55P03");
     }
     code.parse::<u32>()
         .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))

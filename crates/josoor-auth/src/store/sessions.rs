@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use super::{Conn, execute, from_row, on};
+use super::{Conn, Db, execute, from_row, on};
 use crate::error::{Refusal, Result};
 use crate::types::{SessionId, Timestamp, UserId};
 
@@ -72,14 +72,22 @@ impl fmt::Display for RevokeReason {
     }
 }
 
-impl FromStr for RevokeReason {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl RevokeReason {
+    /// Reads what [`as_str`](Self::as_str) wrote. A later release may know more reasons; whatever it was, the session is
+    /// over, so an unknown one is read as the most general.
+    pub fn read(text: &str) -> Self {
         Self::ALL
             .into_iter()
             .find(|reason| reason.as_str() == text)
-            .ok_or_else(|| text.to_owned())
+            .unwrap_or(Self::RevokedByAdmin)
+    }
+}
+
+impl FromStr for RevokeReason {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self::read(text))
     }
 }
 
@@ -266,7 +274,7 @@ impl Conn {
     pub async fn rotate_session(&mut self, step: &Rotation) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
             "update sessions set generation = generation + 1, generation_issued_at = $3, generation_expires_at = $4,
-                idle_expires_at = $4, last_seen_at = $3, replaced_generation = $5, superseded = $6
+                idle_expires_at = $4, last_seen_at = case when last_seen_at < $3 then $3 else last_seen_at end, replaced_generation = $5, superseded = $6
              where id = $1 and generation = $2 and revoked_at is null and idle_expires_at > $3
                and (used_generation < $2 or not $7)
              returning ",
@@ -294,7 +302,7 @@ impl Conn {
         now: Timestamp,
     ) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
-            "update sessions set last_seen_at = $3,
+            "update sessions set last_seen_at = case when last_seen_at < $3 then $3 else last_seen_at end,
                 idle_expires_at = case when idle_expires_at < $2 then $2 else idle_expires_at end
              where id = $1 and revoked_at is null and idle_expires_at > $3
              returning ",
@@ -374,5 +382,21 @@ impl Conn {
         const SQL: &str = "delete from sessions where id in
             (select id from sessions where expires_at < $1 order by expires_at limit $2)";
         execute!(self, sqlx::query(SQL).bind(before).bind(limit))
+    }
+}
+
+impl Db {
+    /// Writes notes of use. SQLite gets them in one transaction, which costs one flush to disk instead of many.
+    /// PostgreSQL gets each by itself: a transaction that held many rows could meet another, which holds them in
+    /// another order.
+    pub async fn write_touches(&self, touches: &[Touch]) -> Result<()> {
+        let mut conn = match self {
+            Self::Postgres(_) => self.write().await?,
+            Self::Sqlite { .. } => self.begin().await?,
+        };
+        for touch in touches {
+            conn.touch_session(touch).await?;
+        }
+        conn.commit().await
     }
 }

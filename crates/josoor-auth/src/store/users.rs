@@ -33,6 +33,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// When another password was last set. An upgraded hash is of the same password.
+    pub password_changed_at: Option<Timestamp>,
 }
 
 struct UserRow {
@@ -47,6 +49,7 @@ struct UserRow {
     version: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
+    password_changed_at: Option<Timestamp>,
 }
 
 from_row!(UserRow {
@@ -60,7 +63,8 @@ from_row!(UserRow {
     locale,
     version,
     created_at,
-    updated_at
+    updated_at,
+    password_changed_at
 });
 
 impl From<UserRow> for User {
@@ -77,6 +81,7 @@ impl From<UserRow> for User {
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            password_changed_at: row.password_changed_at,
         }
     }
 }
@@ -84,7 +89,8 @@ impl From<UserRow> for User {
 /// The columns of [`UserRow`], for every statement that gives one.
 macro_rules! columns {
     () => {
-        "id, email, password_hash, full_name, role, is_active, email_verified_at, locale, version, created_at, updated_at"
+        "id, email, password_hash, full_name, role, is_active, email_verified_at, locale, version, created_at, updated_at, \
+         password_changed_at"
     };
 }
 
@@ -251,14 +257,14 @@ impl Conn {
         )? == 1)
     }
 
-    /// Applies a patch and gives the user as it is now; `None` when there is no such user. The version grows only
-    /// when something really changes.
+    /// Applies a patch and gives the user as it was before and as it is now; `None` when there is no such user. The
+    /// version grows only when something really changes.
     pub async fn update_user(
         &mut self,
         id: UserId,
         patch: &UserPatch,
         now: Timestamp,
-    ) -> Result<Option<User>> {
+    ) -> Result<Option<(User, User)>> {
         const SQL: &str = concat!(
             "update users set full_name = $2, search_text = $3, locale = $4, role = $5, is_active = $6,
                 updated_at = $7, version = version + 1
@@ -285,7 +291,7 @@ impl Conn {
                 && role == before.role
                 && is_active == before.is_active;
             if unchanged {
-                return Ok(Some(before));
+                return Ok(Some((before.clone(), before)));
             }
             let key: Option<String> = on!(self, sqlx::query_scalar(KEY).bind(id.0), fetch_optional)?;
             let Some(key) = key else { return Ok(None) };
@@ -303,7 +309,7 @@ impl Conn {
                 fetch_optional
             )?;
             if let Some(row) = row {
-                return Ok(Some(row.into()));
+                return Ok(Some((before, row.into())));
             }
         }
         Err(Error::StoreUnavailable(anyhow::anyhow!(

@@ -1,5 +1,10 @@
 //! The integration tests: one binary, so that everything in it shares one PostgreSQL and one Redis.
 
+#![expect(
+    clippy::allow_attributes,
+    reason = "the macro `on_both!` cannot know which imports a test needs"
+)]
+
 mod support;
 
 mod account;
@@ -8,7 +13,9 @@ mod auth;
 mod check;
 mod cli;
 mod cookies;
+mod hot;
 mod migrations;
 mod problems;
 mod refresh;
 mod startup;
+mod timing;

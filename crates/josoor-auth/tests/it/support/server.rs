@@ -207,6 +207,7 @@ impl Answer {
 
     /// Fails the test unless the answer is this problem.
     #[track_caller]
+    #[expect(clippy::wrong_self_convention, reason = "it passes the answer on, and reads as a sentence")]
     pub(crate) fn is_problem(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status.as_u16(), self.code()), (status, code), "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
