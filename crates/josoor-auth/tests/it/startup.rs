@@ -187,7 +187,7 @@ on_both!(
         let alive = get(&server, "/healthz").await.is(200);
         assert_eq!(alive.json, json!({ "status": "ok" }));
         let ready = get(&server, "/readyz").await.is(200);
-        let mut parts = json!({ "database": "ok" });
+        let mut parts = json!({ "database": "ok", "changes": "ok" });
         if stage.footprint == Footprint::Production {
             parts["redis"] = json!("ok");
         }
