@@ -239,7 +239,17 @@ async fn refresh(
     }
     if let Some(token) = cookies::refresh_token(&app, &headers) {
         cookies::require_origin(&app, &headers)?;
-        let mut issued = sessions::refresh(&app, token, &client).await?;
+        let mut issued = match sessions::refresh(&app, token, &client).await {
+            Ok(issued) => issued,
+            // What will never be good again must not stand in the way of the next sign-in.
+            Err(Error::Refused(refusal)) => {
+                return Ok(with_cookies(
+                    Error::Refused(refusal),
+                    [cookies::clear_refresh(&app)],
+                ));
+            }
+            Err(error) => return Err(error),
+        };
         let cookie = cookies::set_refresh(&app, &issued);
         issued.refresh_token = None;
         return Ok(with_cookies(Json(TokenResponse::from(&issued)), [cookie]));

@@ -150,7 +150,7 @@ mod tests {
     async fn a_late_body_does_not_end_the_connection() {
         let answers = converse(
             "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n",
-            &[b'a'; 60_000],
+            &vec![b'a'; 60_000],
         )
         .await;
         assert!(

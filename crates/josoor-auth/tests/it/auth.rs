@@ -754,9 +754,16 @@ on_both!(
         )
         .await;
         let old = database::password_hash(&server.app.db, EMAIL).await;
-        slowly("update users set password_hash = '$2b$04$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZABCDE', version = version + 1")
-            .await
-            .is_problem(401, "invalid_credentials");
+        let later = match stage.footprint {
+            Footprint::Embedded => "password_changed_at + 1",
+            Footprint::Production => "password_changed_at + interval '1 microsecond'",
+        };
+        let hash = "$2b$04$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZABCDE";
+        slowly(&format!(
+            "update users set password_hash = '{hash}', password_changed_at = {later}, version = version + 1"
+        ))
+        .await
+        .is_problem(401, "invalid_credentials");
         database::execute(
             &server.app.db,
             &format!("update users set password_hash = '{old}', version = version + 1"),

@@ -86,6 +86,9 @@ on_both!(
                 "{refused:?}"
             );
         }
+        create(&stage, &["a@example.com", "--role", "owner"], PASSWORD)
+            .with(2)
+            .says(&["user, analyst or admin"]);
         run_with(
             &stage,
             &["user", "create", "a@example.com", "--password-stdin"],

@@ -255,6 +255,17 @@ on_both!(
             .bearer_auth(&other.access);
         let answer = server.send(request).await.is(200);
         assert_eq!(answer.json["user"]["email"], "rotating@example.com");
+        // A cookie that will never be good again goes, or it would stand before every later bearer token.
+        let last = value(&answer, COOKIE);
+        server
+            .post("/auth/logout", &json!({ "refresh_token": &last }))
+            .await
+            .is(200);
+        let cookie = format!("{COOKIE}={last}");
+        let refused = send(&server, "/auth/refresh", &[&cookie], Some(OWN))
+            .await
+            .is_problem(401, "session_revoked");
+        assert_eq!(value(&refused, COOKIE), "");
         server.stop().await;
     }
 );
