@@ -126,7 +126,7 @@ on_both!(users_change_only_as_told, async |stage: Stage| {
     let user = add(&mut conn, "change@example.com", Some("Old"), Role::User, NOW).await;
     let id = user.id;
     // Nothing to change changes nothing.
-    let same = conn
+    let (_, same) = conn
         .update_user(id, &UserPatch::default(), later(1))
         .await
         .unwrap()
@@ -138,7 +138,7 @@ on_both!(users_change_only_as_told, async |stage: Stage| {
         role: Some(Role::Admin),
         is_active: Some(false),
     };
-    let changed = conn.update_user(id, &patch, later(1)).await.unwrap().unwrap();
+    let (_, changed) = conn.update_user(id, &patch, later(1)).await.unwrap().unwrap();
     assert_eq!(
         (changed.full_name, changed.locale, changed.role, changed.is_active),
         (None, Locale::Ar, Role::Admin, false)
@@ -405,7 +405,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         .unwrap();
     assert_eq!(rotated.generation, 3);
     drop(conn);
-    db.touch_sessions(&[touch(3, later(40)), touch(2, later(41))])
+    db.write_touches(&[touch(3, later(40)), touch(2, later(41))])
         .await
         .unwrap();
     let mut conn = db.write().await.unwrap();
