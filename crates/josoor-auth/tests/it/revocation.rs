@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
@@ -288,9 +289,9 @@ on_both!(
         for round in 0..6 {
             let email = format!("traffic{round}@example.com");
             let keeper = server.register(&email).await;
-            let others = futures_util::future::join_all((0..12).map(|_| server.log_in(&email))).await;
+            let others = join_all((0..12).map(|_| server.log_in(&email))).await;
             // Every first use of a generation is noted in the rows that the revocation ends.
-            let uses = futures_util::future::join_all(
+            let uses = join_all(
                 others
                     .iter()
                     .rev()
