@@ -245,19 +245,28 @@ async fn tail(app: App) {
 /// Gathers for a moment, so that many notes share a transaction.
 const TOUCH_PAUSE: Duration = Duration::from_millis(100);
 
+/// Between two tries while the database is away.
+const TOUCH_RETRY: Duration = Duration::from_secs(1);
+
 async fn write_touches(app: App) {
+    let mut failing = false;
     loop {
         app.hot.has_touches().await;
-        // In a task of its own, which is not cut short when this one is told to stop.
-        let flushing = tokio::spawn({
-            let app = app.clone();
-            async move { tokio::time::timeout(ROUND_AT_MOST, app.hot.flush_touches()).await }
-        });
-        match flushing.await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(error = ?error, "notes of use were not written"),
-            Ok(Err(_)) | Err(_) => tracing::warn!("notes of use were not written in time"),
-        }
-        tokio::time::sleep(TOUCH_PAUSE).await;
+        let flushed = tokio::time::timeout(ROUND_AT_MOST, app.hot.flush_touches()).await;
+        let failed = match flushed {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => {
+                if !failing {
+                    tracing::warn!(error = ?error, "notes of use cannot be written; trying again each second");
+                }
+                true
+            }
+            Err(_) => {
+                app.hot.keep_flushing();
+                true
+            }
+        };
+        failing = failed;
+        tokio::time::sleep(if failed { TOUCH_RETRY } else { TOUCH_PAUSE }).await;
     }
 }

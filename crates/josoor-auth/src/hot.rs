@@ -15,7 +15,7 @@
 //! * The tail also re-reads the last moments of `changes` every second. That covers a crash between commit and
 //!   announcement, and another process, such as the command line, that works on the same database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::CacheConfig;
 use crate::error::{Refusal, Result};
-use crate::kv::Kv;
+use crate::kv::{Kv, KvError};
 use crate::store::{Change, Db, RevokeReason, SessionRow, Touch, User};
 use crate::telemetry::{CacheCounters, Metrics};
 use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
@@ -74,8 +74,6 @@ pub struct TailMemory {
     applied: HashMap<i64, Timestamp>,
     /// The watermark as this node last saw it.
     mark: i64,
-    /// How many connections to Redis there had been.
-    connections: u64,
 }
 
 /// The copy of a live session under `session:<sid>`.
@@ -384,11 +382,12 @@ impl Near {
     }
 }
 
-/// Whether Redis can be believed: while no write was lost since the tail last mended it.
-#[derive(Default)]
+/// Whether Redis can be believed: while no write was lost and no other connection made since the tail last mended it.
 struct Belief {
     failures: AtomicU64,
     mended: AtomicU64,
+    /// Over which connection ([`Kv::epoch`]) it was mended.
+    epoch: AtomicU64,
 }
 
 impl Belief {
@@ -397,11 +396,18 @@ impl Belief {
         Self {
             failures: AtomicU64::new(1),
             mended: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
         }
     }
 
-    fn holds(&self) -> bool {
-        self.failures.load(Ordering::Acquire) == self.mended.load(Ordering::Acquire)
+    fn holds(&self, epoch: u64) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch
+            && self.failures.load(Ordering::Acquire) == self.mended.load(Ordering::Acquire)
+    }
+
+    fn mend(&self, failures: u64, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+        self.mended.store(failures, Ordering::Release);
     }
 
     fn doubt(&self) {
@@ -424,7 +430,7 @@ pub struct Hot {
     tailed_at: AtomicI64,
     /// Which generations this node has noted lately, and when.
     noted: Cache<Uuid, (i64, Timestamp)>,
-    touches: Mutex<Vec<Touch>>,
+    touches: Mutex<VecDeque<Touch>>,
     touched: Notify,
 }
 
@@ -452,7 +458,7 @@ impl Hot {
             wake: Notify::new(),
             tailed_at: AtomicI64::new(clock.now().as_micros()),
             noted: Cache::new(100_000),
-            touches: Mutex::new(Vec::new()),
+            touches: Mutex::default(),
             touched: Notify::new(),
             kv,
             db,
@@ -560,11 +566,16 @@ impl Hot {
         session: SessionId,
         user: UserId,
     ) -> Option<(Option<SessionEntry>, Option<UserCopy>)> {
-        if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
+        let epoch = self.kv.epoch();
+        if matches!(self.kv, Kv::InProcess) || !self.belief.holds(epoch) {
             return None;
         }
         let (session, user) = match self.kv.get_pair(&session_key(session), &user_key(user)).await {
+            // Connected anew in between: the answer may come from a server that nobody has mended yet.
+            Ok(_) if self.kv.epoch() != epoch => return None,
             Ok(pair) => pair,
+            // Somebody else's value under our name says nothing about the rest; the fill replaces it.
+            Err(KvError::WrongType) => (None, None),
             Err(error) => {
                 self.doubt(&error);
                 return None;
@@ -579,7 +590,7 @@ impl Hot {
 
     /// Puts copies of a new or re-read session where the next request finds them. May fail without harm.
     async fn write_copies(&self, session: &SessionRow, user: &User) {
-        if matches!(self.kv, Kv::InProcess) || !self.belief.holds() {
+        if !self.is_shared() {
             return;
         }
         let now = self.clock.now();
@@ -604,7 +615,7 @@ impl Hot {
         }
     }
 
-    async fn write_user(&self, copy: &UserCopy) -> Result<(), crate::kv::KvError> {
+    async fn write_user(&self, copy: &UserCopy) -> Result<(), KvError> {
         self.kv
             .set_versioned(
                 &user_key(UserId(copy.id)),
@@ -725,8 +736,8 @@ impl Hot {
         self.belief.doubt();
     }
 
-    fn doubt(&self, error: &crate::kv::KvError) {
-        let held = self.belief.holds();
+    fn doubt(&self, error: &KvError) {
+        let held = self.is_shared();
         self.belief.doubt();
         if held {
             tracing::warn!(%error, "Redis is not believed until its copies have been mended");
@@ -736,7 +747,7 @@ impl Hot {
 
     /// Whether the shared copies are in use.
     pub fn is_shared(&self) -> bool {
-        self.belief.holds() && !matches!(self.kv, Kv::InProcess)
+        !matches!(self.kv, Kv::InProcess) && self.belief.holds(self.kv.epoch())
     }
 
     /// The store of the shared copies.
@@ -755,18 +766,19 @@ impl Hot {
         let started = self.clock.now();
         let shared = !matches!(self.kv, Kv::InProcess);
         // A new connection may lead to another master, or in a Cluster to one, which has not got all writes.
-        let connections = self.kv.stats().connections;
-        if connections != memory.connections {
-            memory.connections = connections;
-            self.belief.doubt();
-        }
+        let epoch = self.kv.epoch();
         let failures = self.belief.failures.load(Ordering::Acquire);
-        let mending = shared && !self.belief.holds();
+        let mending = shared && !self.belief.holds(epoch);
         let mut since = Timestamp::from_micros(self.tailed_at.load(Ordering::Acquire)).minus(COMMIT_WINDOW);
         // While Redis does not answer nothing can be mended, but this node still needs what it would have heard.
         let mut reachable = shared;
         if mending {
-            match self.kv.get(WATERMARK).await {
+            let stored = match self.kv.get(WATERMARK).await {
+                // Not ours, and replaced at the end of the round.
+                Err(KvError::WrongType) => Ok(None),
+                other => other,
+            };
+            match stored {
                 Ok(mark) => {
                     let mark = mark.and_then(|bytes| serde_json::from_slice::<Watermark>(&bytes).ok());
                     // Without a mark Redis is new or empty: there is no copy to correct. One may yet have come from
@@ -807,7 +819,7 @@ impl Hot {
         self.tailed_at.store(started.as_micros(), Ordering::Release);
         // What failed meanwhile may be what this round did not write.
         if whole && self.belief.failures.load(Ordering::Acquire) == failures {
-            self.mark_whole(memory, started, mending.then_some(failures))
+            self.mark_whole(memory, started, mending.then_some((failures, epoch)))
                 .await;
         }
         Ok(())
@@ -815,7 +827,7 @@ impl Hot {
 
     /// Moves the watermark on, after a round that Redis took as a whole; with `mended`, believes Redis again. A mark
     /// that has gone back since the last round shows that Redis has lost writes, be the connection as good as it may.
-    async fn mark_whole(&self, memory: &mut TailMemory, started: Timestamp, mended: Option<u64>) {
+    async fn mark_whole(&self, memory: &mut TailMemory, started: Timestamp, mended: Option<(u64, u64)>) {
         let mark = Watermark {
             version: started.as_micros(),
         };
@@ -832,11 +844,11 @@ impl Hot {
         {
             Ok(None) => {
                 memory.mark = mark.version.max(memory.mark);
-                if let Some(failures) = mended
+                if let Some((failures, epoch)) = mended
                     && self.near.hearing.load(Ordering::Acquire)
                 {
-                    self.belief.mended.store(failures, Ordering::Release);
-                    if self.belief.holds() {
+                    self.belief.mend(failures, epoch);
+                    if self.is_shared() {
                         tracing::info!("Redis is believed: its copies have been mended");
                     }
                 }
@@ -909,13 +921,10 @@ impl Hot {
         {
             return;
         }
-        self.noted.insert(session.0, (generation, now));
-        let mut touches = self
-            .touches
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut touches = self.touches();
         if touches.len() < MAX_TOUCHES {
-            touches.push(Touch {
+            self.noted.insert(session.0, (generation, now));
+            touches.push_back(Touch {
                 session,
                 generation,
                 at: now,
@@ -929,33 +938,42 @@ impl Hot {
         self.touched.notified().await;
     }
 
-    /// Writes the notes of use that have gathered. What could not be written is noted again by the next request.
+    /// Wakes who waits in [`has_touches`](Self::has_touches), after a flush that was given up.
+    pub fn keep_flushing(&self) {
+        self.touched.notify_one();
+    }
+
+    /// Writes the notes of use that have gathered. A note is forgotten only once it is written, also when this is given
+    /// up half-way: a generation that was used must not pass for an unused one. One caller at a time.
     pub async fn flush_touches(&self) -> Result<()> {
-        let mut touches = {
-            let mut touches = self
-                .touches
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            std::mem::take(&mut *touches)
-        };
-        // One note per session: the last, which has the highest generation unless it was overtaken on its way here.
-        touches.sort_by_key(|touch| (touch.session.0, touch.generation, touch.at));
-        touches.dedup_by(|later, kept| {
-            let same = later.session == kept.session;
-            if same {
-                *kept = *later;
+        loop {
+            let mut some: Vec<Touch> = self.touches().iter().take(TOUCHES_AT_ONCE).copied().collect();
+            let taken = some.len();
+            if taken == 0 {
+                return Ok(());
             }
-            same
-        });
-        for chunk in touches.chunks(TOUCHES_AT_ONCE) {
-            if let Err(error) = self.db.write_touches(chunk).await {
-                for touch in &touches {
-                    self.noted.remove(&touch.session.0);
+            // One note per session: the last, which has the highest generation unless it was overtaken on its way here.
+            some.sort_by_key(|touch| (touch.session.0, touch.generation, touch.at));
+            some.dedup_by(|later, kept| {
+                let same = later.session == kept.session;
+                if same {
+                    *kept = *later;
                 }
+                same
+            });
+            if let Err(error) = self.db.write_touches(&some).await {
+                self.touched.notify_one();
                 return Err(error);
             }
+            self.touches().drain(..taken);
         }
-        Ok(())
+    }
+
+    fn touches(&self) -> std::sync::MutexGuard<'_, VecDeque<Touch>> {
+        // A panic while it is held leaves whole notes.
+        self.touches
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

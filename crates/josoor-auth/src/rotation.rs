@@ -95,3 +95,290 @@ fn format(superseded: &[(i64, Timestamp)]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{Decision, decide};
+    use crate::store::SessionRow;
+    use crate::types::Timestamp;
+
+    const GRACE: Duration = Duration::from_secs(30);
+    const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn at(secs: u64) -> Timestamp {
+        START.plus(Duration::from_secs(secs))
+    }
+
+    fn begun() -> SessionRow {
+        SessionRow::begun(START, at(30 * 86_400))
+    }
+
+    /// Presents a generation and does to the row what the database would.
+    fn present(row: &mut SessionRow, generation: i64, now: Timestamp) -> Decision {
+        let decision = decide(row, generation, now, GRACE);
+        if let Decision::Rotate {
+            replaced,
+            only_if_unused,
+            superseded,
+        } = &decision
+        {
+            assert!(!only_if_unused || row.used_generation < row.generation);
+            row.generation += 1;
+            row.replaced_generation = Some(*replaced);
+            row.superseded.clone_from(superseded);
+        }
+        decision
+    }
+
+    fn use_access(row: &mut SessionRow, generation: i64) {
+        row.used_generation = row.used_generation.max(generation.min(row.generation));
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Outcome {
+        Next,
+        Again,
+        Ended,
+    }
+
+    impl From<&Decision> for Outcome {
+        fn from(decision: &Decision) -> Self {
+            match decision {
+                Decision::Rotate { .. } => Self::Next,
+                Decision::GiveCurrent => Self::Again,
+                Decision::Reuse => Self::Ended,
+            }
+        }
+    }
+
+    /// The table of the interface, row by row, with another memory than the code's: everything that ever happened.
+    struct Reference {
+        current: i64,
+        predecessor: Option<i64>,
+        current_was_used: bool,
+        /// Every supersession, oldest first; a generation may come up again.
+        history: Vec<(i64, Timestamp)>,
+    }
+
+    impl Reference {
+        fn new() -> Self {
+            Self {
+                current: 1,
+                predecessor: None,
+                current_was_used: false,
+                history: Vec::new(),
+            }
+        }
+
+        fn supersede(&mut self, generation: i64, now: Timestamp) -> Outcome {
+            self.history.push((generation, now));
+            self.predecessor = Some(generation);
+            self.current += 1;
+            self.current_was_used = false;
+            Outcome::Next
+        }
+
+        fn present(&mut self, generation: i64, now: Timestamp) -> Outcome {
+            if generation == self.current {
+                return self.supersede(generation, now);
+            }
+            let latest: HashMap<i64, usize> = self
+                .history
+                .iter()
+                .enumerate()
+                .map(|(index, (generation, _))| (*generation, index))
+                .collect();
+            let mut remembered: Vec<(i64, usize)> = latest.into_iter().collect();
+            remembered.sort_by_key(|(_, index)| std::cmp::Reverse(*index));
+            let since = remembered
+                .iter()
+                .take(8)
+                .find(|(known, _)| *known == generation)
+                .map(|(_, index)| self.history[*index].1);
+            if since.is_some_and(|since| now < since.plus(GRACE)) {
+                Outcome::Again
+            } else if self.predecessor == Some(generation) && !self.current_was_used {
+                self.supersede(generation, now)
+            } else {
+                Outcome::Ended
+            }
+        }
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        let mut row = begun();
+        assert_eq!(Outcome::from(&present(&mut row, 1, at(0))), Outcome::Next);
+        // Superseded a moment ago, and at the last microsecond of the grace.
+        assert_eq!(present(&mut row, 1, at(0)), Decision::GiveCurrent);
+        let last = at(30).minus(Duration::from_micros(1));
+        assert_eq!(present(&mut row, 1, last), Decision::GiveCurrent);
+        // From then on it takes the unused generation's place, and its own grace starts anew.
+        assert_eq!(Outcome::from(&present(&mut row, 1, at(30))), Outcome::Next);
+        assert_eq!(row.generation, 3);
+        assert_eq!(present(&mut row, 1, at(59)), Decision::GiveCurrent);
+        // The generation that was given up unused was never superseded: it has no grace.
+        assert_eq!(present(&mut row, 2, at(31)), Decision::Reuse);
+        // Once the current one is used, the one before it is over.
+        use_access(&mut row, 3);
+        assert_eq!(present(&mut row, 1, at(59)), Decision::GiveCurrent);
+        assert_eq!(present(&mut row, 1, at(60)), Decision::Reuse);
+        // A generation that nobody was ever given.
+        assert_eq!(present(&mut row, 4, at(60)), Decision::Reuse);
+        assert_eq!(present(&mut row, 0, at(60)), Decision::Reuse);
+        assert_eq!(present(&mut row, -1, at(60)), Decision::Reuse);
+        assert_eq!(present(&mut row, i64::MAX, at(60)), Decision::Reuse);
+    }
+
+    #[test]
+    fn an_access_token_of_an_older_generation_does_not_use_the_current_one() {
+        let mut row = begun();
+        present(&mut row, 1, at(0));
+        use_access(&mut row, 1);
+        assert_eq!(Outcome::from(&present(&mut row, 1, at(30))), Outcome::Next);
+    }
+
+    #[test]
+    fn eight_superseded_generations_are_remembered() {
+        let mut row = begun();
+        for generation in 1..=9 {
+            present(&mut row, generation, at(0));
+        }
+        assert_eq!(present(&mut row, 2, at(1)), Decision::GiveCurrent);
+        assert_eq!(present(&mut row, 1, at(1)), Decision::Reuse);
+    }
+
+    #[test]
+    fn a_memory_that_cannot_be_read_is_none() {
+        for text in [
+            "x",
+            ":",
+            "1:",
+            ":5",
+            "1:2:3",
+            ",,,",
+            "9223372036854775808:1",
+            "1;5",
+        ] {
+            let mut row = begun();
+            present(&mut row, 1, at(0));
+            present(&mut row, 2, at(0));
+            row.superseded = text.to_owned();
+            assert_eq!(present(&mut row, 1, at(0)), Decision::Reuse, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_ends_nothing() {
+        let mut row = begun();
+        present(&mut row, 1, at(100));
+        use_access(&mut row, 2);
+        assert_eq!(present(&mut row, 1, at(40)), Decision::GiveCurrent);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Presents the generation this far behind the current one.
+        Present(i64),
+        /// An access token of the generation this far behind is accepted.
+        Use(i64),
+        Wait(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..4i64).prop_map(Step::Present),
+            1 => (-2..12i64).prop_map(Step::Present),
+            2 => (0..3i64).prop_map(Step::Use),
+            2 => (0..5u64).prop_map(Step::Wait),
+            2 => (25..40u64).prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn agrees_with_the_table(steps in prop::collection::vec(step(), 1..60)) {
+            let (mut row, mut reference) = (begun(), Reference::new());
+            let mut now = START;
+            for step in steps {
+                match step {
+                    Step::Wait(secs) => now = now.plus(Duration::from_secs(secs)),
+                    Step::Use(behind) => {
+                        let generation = row.generation - behind;
+                        use_access(&mut row, generation);
+                        reference.current_was_used |= behind == 0;
+                    }
+                    Step::Present(behind) => {
+                        let generation = row.generation - behind;
+                        let decision = present(&mut row, generation, now);
+                        let expected = reference.present(generation, now);
+                        prop_assert_eq!(Outcome::from(&decision), expected);
+                        prop_assert_eq!(row.generation, reference.current);
+                        // A reuse ends the session; here it goes on, to see more of the table.
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn who_always_presents_the_last_token_received_is_never_signed_out(
+            steps in prop::collection::vec((0..90u64, any::<bool>(), any::<bool>(), 0..3usize), 1..60),
+        ) {
+            let mut row = begun();
+            let (mut held, mut now) = (1, START);
+            for (wait, is_lost, is_used, repeats) in steps {
+                now = now.plus(Duration::from_secs(wait));
+                // Tabs and retries that send the same token before any answer is back.
+                for _ in 0..=repeats {
+                    prop_assert_ne!(present(&mut row, held, now), Decision::Reuse);
+                }
+                if !is_lost {
+                    held = row.generation;
+                }
+                if is_used {
+                    use_access(&mut row, held);
+                }
+            }
+        }
+
+        #[test]
+        fn an_old_token_whose_successor_was_used_ends_the_session(
+            chain in 1..20i64,
+            back in 0..20i64,
+            wait in 30..100_000u64,
+            is_used_by_refresh in any::<bool>(),
+        ) {
+            let mut row = begun();
+            for generation in 1..=chain {
+                present(&mut row, generation, at(0));
+            }
+            let stolen = (chain - back).max(1);
+            if is_used_by_refresh {
+                present(&mut row, chain + 1, at(0));
+            } else {
+                let current = row.generation;
+                use_access(&mut row, current);
+            }
+            prop_assert_eq!(present(&mut row, stolen, at(wait)), Decision::Reuse);
+        }
+
+        #[test]
+        fn what_is_kept_stays_short(steps in prop::collection::vec((0..3i64, 0..40u64), 1..80)) {
+            let mut row = begun();
+            let mut now = START;
+            for (behind, wait) in steps {
+                now = now.plus(Duration::from_secs(wait));
+                let generation = row.generation - behind;
+                present(&mut row, generation, now);
+                prop_assert!(row.superseded.split(',').count() <= 8);
+            }
+        }
+    }
+}

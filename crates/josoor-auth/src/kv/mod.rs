@@ -198,6 +198,15 @@ impl Kv {
         }
     }
 
+    /// Counts the connections for commands. What was read is of the connection of this number if the number was the
+    /// same before and after; behind another one there may be another server, or one that has lost its memory.
+    pub fn epoch(&self) -> u64 {
+        match self {
+            Self::InProcess => 0,
+            Self::Redis(redis) => redis.epoch(),
+        }
+    }
+
     /// Stores a value only where there is none; says whether it did.
     pub async fn set_if_absent(&self, key: &str, value: &[u8], ttl: Duration) -> Result<bool, KvError> {
         match self {
@@ -224,7 +233,7 @@ impl Kv {
     }
 
     /// Stores a JSON text unless the stored one is an object with a member `revoked`, or whose number `version` is
-    /// higher than `version`; says whether it did. A stored text that is not such an object is replaced. Exact up to 2^53.
+    /// higher than `version`; says whether it did. A stored value that is none is replaced. Exact up to 2^53.
     pub async fn set_versioned(
         &self,
         key: &str,

@@ -40,8 +40,8 @@ const LONGEST_TTL: Duration = Duration::from_hours(100 * 365 * 24);
 static ADVANCE: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = r"
 local stored = 0
-local text = redis.call('GET', KEYS[1])
-if text then
+local text = redis.pcall('GET', KEYS[1])
+if type(text) == 'string' then
   local understood, value = pcall(cjson.decode, text)
   if understood and type(value) == 'table' and type(value.version) == 'number' then
     stored = value.version
@@ -60,8 +60,8 @@ return false
 
 static SET_VERSIONED: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = r"
-local stored = redis.call('GET', KEYS[1])
-if stored then
+local stored = redis.pcall('GET', KEYS[1])
+if type(stored) == 'string' then
   local understood, value = pcall(cjson.decode, stored)
   if understood and type(value) == 'table' then
     if value.revoked ~= nil or type(value.version) == 'number' and value.version > tonumber(ARGV[1]) then
@@ -108,6 +108,9 @@ struct Shared {
     timeout: Duration,
     /// `None` while it is known that no command would be answered.
     link: watch::Sender<Option<Link>>,
+    /// Counts the links. It grows while there is none, so that who saw the same number before and after a command
+    /// knows which link carried it.
+    epoch: AtomicU64,
     /// A command got no proper answer: the link is examined before its time.
     doubt: Notify,
     /// A new link stands; it may lead to another master than the subscription.
@@ -146,6 +149,7 @@ impl RedisKv {
             prefix: config.prefix,
             timeout: config.timeout,
             link: watch::Sender::new(None),
+            epoch: AtomicU64::new(0),
             doubt: Notify::new(),
             relinked: Notify::new(),
             listeners: Mutex::default(),
@@ -193,6 +197,10 @@ impl RedisKv {
         let mut link = self.link()?;
         self.bounded(async { link.run(&self.set_command(key, value, ttl)).await })
             .await
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.shared.epoch.load(Ordering::Acquire)
     }
 
     pub(super) async fn set_if_absent(
@@ -571,7 +579,7 @@ async fn keep_linked(shared: Arc<Shared>) {
             Ok(link) => {
                 let since = attempts.succeeded();
                 count(&shared.counters.connections);
-                shared.link.send_replace(Some(link.clone()));
+                shared.put_link(link.clone());
                 shared.relinked.notify_one();
                 let reason = attend_link(&shared, link).await;
                 shared.link.send_replace(None);
@@ -612,7 +620,8 @@ async fn attend_link(shared: &Shared, mut link: Link) -> String {
                 // Looked at afresh, the cluster may be whole: a replica has taken over.
                 if let Ok(fresh) = within(ATTEMPT_TIMEOUT, shared.source.open()).await {
                     count(&shared.counters.connections);
-                    shared.link.send_replace(Some(fresh.clone()));
+                    shared.link.send_replace(None);
+                    shared.put_link(fresh.clone());
                     link = fresh;
                 }
             }
@@ -692,6 +701,12 @@ fn payload(data: Vec<Value>) -> Option<String> {
 }
 
 impl Shared {
+    /// Offers a link to the commands, where there is none.
+    fn put_link(&self, link: Link) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.link.send_replace(Some(link));
+    }
+
     fn tell(&self, event: &KvEvent) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         match event {

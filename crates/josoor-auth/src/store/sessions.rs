@@ -170,6 +170,31 @@ impl SessionRow {
     }
 }
 
+#[cfg(test)]
+impl SessionRow {
+    /// A session that has just begun, for tests of what is decided about one.
+    pub(crate) fn begun(at: Timestamp, expires_at: Timestamp) -> Self {
+        Self {
+            id: Uuid::from_u128(1),
+            user_id: 1,
+            created_at: at,
+            last_seen_at: at,
+            expires_at,
+            idle_expires_at: expires_at,
+            ip: String::new(),
+            user_agent: String::new(),
+            generation: 1,
+            generation_issued_at: at,
+            generation_expires_at: expires_at,
+            used_generation: 0,
+            replaced_generation: None,
+            superseded: String::new(),
+            revoked_at: None,
+            revoke_reason: None,
+        }
+    }
+}
+
 macro_rules! columns {
     () => {
         "id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent, generation, \

@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod process;
 pub(crate) mod raw;
+#[expect(dead_code, reason = "the tests of `kv` use the rest")]
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod services;
