@@ -194,7 +194,7 @@ async fn listen(app: App) {
 /// Between the end of a background task that should not have ended and its next start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest that one round of background work may take. A connection whose other end has gone silent answers
+/// The longest that one round of writing notes of use may take. A connection whose other end has gone silent answers
 /// never; giving it up costs a connection.
 const ROUND_AT_MOST: Duration = Duration::from_secs(10);
 
@@ -216,14 +216,7 @@ async fn tail(app: App) {
     let mut memory = TailMemory::default();
     let mut failing = false;
     loop {
-        let round = tokio::time::timeout(ROUND_AT_MOST, app.hot.tail(&mut memory)).await;
-        let round = round.unwrap_or_else(|_| {
-            app.hot.distrust();
-            Err(Error::StoreUnavailable(anyhow::anyhow!(
-                "the database did not answer in {ROUND_AT_MOST:?}"
-            )))
-        });
-        match round {
+        match app.hot.tail(&mut memory).await {
             Ok(()) => {
                 if failing {
                     tracing::info!("changes are read again");

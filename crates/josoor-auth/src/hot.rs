@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::CacheConfig;
-use crate::error::{Refusal, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::kv::{Kv, KvError};
 use crate::store::{Change, Db, RevokeReason, SessionRow, Touch, User};
 use crate::telemetry::{CacheCounters, Metrics};
@@ -44,6 +44,10 @@ const COMMIT_WINDOW: Duration = Duration::from_mins(1);
 /// How far back Redis is mended at least after a failure. In a cluster one shard may have lost writes that the
 /// watermark, which lives in another, knows nothing of.
 const MEND_AT_LEAST: Duration = Duration::from_mins(15);
+
+/// The longest that the tail waits for one answer of the database. A connection whose other end has gone silent answers
+/// never; giving it up costs a connection.
+const LOOK_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Changes read in one step.
 const PAGE: i64 = 1000;
@@ -794,7 +798,8 @@ impl Hot {
         let mut whole = reachable;
         let mut after = 0;
         loop {
-            let page = self.db.read().await?.changes_since(since, after, PAGE).await?;
+            let page = async { self.db.read().await?.changes_since(since, after, PAGE).await };
+            let page = self.in_time(page).await?;
             let Some(last) = page.last() else { break };
             (since, after) = (last.at, last.id);
             let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
@@ -863,6 +868,18 @@ impl Hot {
         }
     }
 
+    /// Gives up a look into the database that is not answered. Where it hangs, so may what this node should hear.
+    async fn in_time<T>(&self, look: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::time::timeout(LOOK_AT_MOST, look)
+            .await
+            .unwrap_or_else(|_| {
+                self.belief.doubt();
+                Err(Error::StoreUnavailable(anyhow::anyhow!(
+                    "no answer in {LOOK_AT_MOST:?}"
+                )))
+            })
+    }
+
     /// How long ago the tail last read `changes` to its end.
     pub fn tail_age(&self) -> Duration {
         self.clock
@@ -895,7 +912,8 @@ impl Hot {
         }
         let mut whole = !to_redis || self.write_tombstones(&tombstones).await;
         for id in users {
-            let copy = match self.db.read().await?.user_by_id(id).await? {
+            let user = async { self.db.read().await?.user_by_id(id).await };
+            let copy = match self.in_time(user).await? {
                 Some(user) => UserCopy::from(&user),
                 None => UserCopy::gone(id, now),
             };

@@ -22,8 +22,11 @@ const KEEP_ENDED: Duration = Duration::from_hours(24);
 pub async fn purge_regularly(app: App) {
     loop {
         tokio::time::sleep(EVERY).await;
-        if let Err(error) = purge(&app).await {
-            tracing::warn!(error = ?error, "purging stopped early; it goes on next time");
+        // With a limit, because a connection whose other end has gone silent answers never.
+        match tokio::time::timeout(EVERY, purge(&app)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = ?error, "purging stopped early; it goes on next time"),
+            Err(_) => tracing::warn!("purging took too long; it goes on next time"),
         }
     }
 }
