@@ -525,9 +525,15 @@ on_both!(
                 let request = server.request(method.clone(), path).json(&json!({}));
                 let refused = server.send(request).await;
                 let status = if path == "/auth/check" { 401 } else { status };
+                // HEAD is answered without a body, and so without a code.
+                let code = if *method == Method::HEAD {
+                    ""
+                } else {
+                    "missing_token"
+                };
                 assert_eq!(
                     (refused.status.as_u16(), refused.code()),
-                    (status, "missing_token"),
+                    (status, code),
                     "{method} {path}"
                 );
                 let challenge = refused.headers["www-authenticate"].to_str().unwrap();
