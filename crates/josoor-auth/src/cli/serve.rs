@@ -51,6 +51,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     tracing::info!(
         %address,
         %public_url,
+        docs = public_url.join("docs"),
         database = app.db.engine(),
         sessions = app.hot.kv().state().kind,
         version = env!("CARGO_PKG_VERSION"),
@@ -120,7 +121,13 @@ fn wait_for_signal(stop: CancellationToken) -> Outcome<impl Future<Output = ()>>
 /// Without any administrator, makes the one-time link for the first one. A link is a credential: it goes to a
 /// terminal, where only the operator sees it, or else into a file that only the operator can read; never to the log.
 async fn offer_setup(app: &App) -> Outcome {
+    let file = match &app.config.database.url {
+        Database::Sqlite { path } => path.with_file_name("setup-link"),
+        Database::Postgres { .. } => std::env::current_dir()?.join("josoor-auth-setup-link"),
+    };
     let Some(token) = accounts::offer_setup(app).await? else {
+        // A link of an earlier start is worth nothing any more.
+        let _ = std::fs::remove_file(file);
         return Ok(());
     };
     let link = zeroize::Zeroizing::new(format!(
@@ -135,10 +142,6 @@ async fn offer_setup(app: &App) -> Outcome {
         );
         return Ok(());
     }
-    let file = match &app.config.database.url {
-        Database::Sqlite { path } => path.with_file_name("setup-link"),
-        Database::Postgres { .. } => std::env::current_dir()?.join("josoor-auth-setup-link"),
-    };
     match write_private(&file, &link) {
         Ok(()) => {
             tracing::info!(file = %file.display(), "there is no administrator yet; the link in this file makes the first one, once, for an hour");
