@@ -10,10 +10,10 @@ pub enum Refusal {
     #[error("Sign in to use this: the request carries no access token.")]
     MissingToken,
     /// Not a token of ours: wrong form, signature, key, issuer, type or claims.
-    #[error("The access token is not valid.")]
+    #[error("The token is not valid.")]
     TokenInvalid,
     /// The token's `exp` has passed; the session may be alive, so a refresh may help.
-    #[error("The access token has expired.")]
+    #[error("The token has expired.")]
     TokenExpired,
     /// The session reached its idle or absolute end.
     #[error("The session has expired. Sign in again.")]
@@ -77,7 +77,7 @@ impl Refusal {
         match self {
             Self::MissingToken => "Access token missing",
             Self::TokenInvalid => "Token not valid",
-            Self::TokenExpired => "Access token expired",
+            Self::TokenExpired => "Token expired",
             Self::SessionExpired => "Session expired",
             Self::SessionRevoked => "Session ended",
             Self::PasswordChanged => "Password changed",

@@ -60,7 +60,7 @@ impl Deref for App {
 }
 
 impl App {
-    /// Opens the stores, brings the tables up to date and loads the keys. Nothing runs in the background yet.
+    /// Opens the stores, brings the tables up to date and loads the keys. No task of the service's own runs yet.
     pub async fn open(config: Config, clock: Clock) -> Result<Self> {
         let db = Db::open(&config.database).await?;
         db.migrate(&config.database.schema).await?;
@@ -135,7 +135,10 @@ impl App {
                 }
                 tracing::error!("a background task ended; it is started again");
                 app.hot.distrust();
-                tokio::time::sleep(RESTART_PAUSE).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(RESTART_PAUSE) => {}
+                }
             }
         });
     }
@@ -179,6 +182,8 @@ impl App {
 
 /// Follows the state of the invalidation channel, and hears what comes over it.
 async fn listen(app: App) {
+    // However this ends, from then on the node is deaf.
+    let _deaf = Deaf(&app);
     let mut events = app.hot.kv().events();
     while let Some(event) = events.recv().await {
         match event {
@@ -189,6 +194,17 @@ async fn listen(app: App) {
     }
     // In process there is nothing to hear, ever.
     std::future::pending::<()>().await;
+}
+
+/// Stops believing what needs invalidations, when dropped. In process there are none, and nothing needs them.
+struct Deaf<'a>(&'a App);
+
+impl Drop for Deaf<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.0.hot.kv(), Kv::InProcess) {
+            self.0.hot.stop_hearing();
+        }
+    }
 }
 
 /// Between the end of a background task that should not have ended and its next start.
@@ -255,6 +271,9 @@ async fn write_touches(app: App) {
                 true
             }
             Err(_) => {
+                if !failing {
+                    tracing::warn!("notes of use cannot be written in time; trying again each second");
+                }
                 app.hot.keep_flushing();
                 true
             }

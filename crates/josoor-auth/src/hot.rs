@@ -37,8 +37,8 @@ use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
 /// How long a user's copy stays in Redis without being written again.
 const USER_COPY_LIFE: Duration = Duration::from_hours(24);
 
-/// Changes are stamped before they are committed, by the clock of the node that makes them: longer than a request may
-/// take, and than the clocks of two nodes should ever be apart.
+/// Changes are stamped before they are committed, by the clock of the node that makes them. The stamp is taken inside the
+/// transaction, whose few statements may take 5 s each: longer than that, and than two nodes' clocks should ever be apart.
 const COMMIT_WINDOW: Duration = Duration::from_mins(1);
 
 /// How far back Redis is mended at least after a failure. In a cluster one shard may have lost writes that the
@@ -87,7 +87,7 @@ pub struct SessionCopy {
     pub user_id: i64,
     /// For display.
     pub email: String,
-    /// The role at sign-in; informational. Authorisation reads [`UserCopy`].
+    /// The role when the copy was written; informational. Authorisation reads [`UserCopy`].
     pub role: Role,
     /// When the user signed in.
     pub login_at: Timestamp,
@@ -679,12 +679,13 @@ impl Hot {
         if matches!(self.kv, Kv::InProcess) {
             return;
         }
-        if !self.write_tombstones(&effects.revoked).await {
-            return;
-        }
+        // The message goes out even if Redis takes no copies (out of memory, say): what the others hear ends their own
+        // entries, which count before Redis's.
+        self.write_tombstones(&effects.revoked).await;
         for user in &effects.users {
             if let Err(error) = self.write_user(user).await {
-                return self.doubt(&error);
+                self.doubt(&error);
+                break;
             }
         }
         let mut messages: Vec<Message> = effects
@@ -785,9 +786,11 @@ impl Hot {
             match stored {
                 Ok(mark) => {
                     let mark = mark.and_then(|bytes| serde_json::from_slice::<Watermark>(&bytes).ok());
-                    // Without a mark Redis is new or empty: there is no copy to correct. One may yet have come from
-                    // another node in the meantime, which the shortest mending covers.
-                    let whole = mark.map_or(started, |mark| Timestamp::from_micros(mark.version));
+                    // Without a mark nobody can say what Redis holds. As a rule nothing, but the mark may have gone alone;
+                    // then only the whole table, which is kept as short as copies live, corrects what may be there.
+                    let whole = mark.map_or(Timestamp::from_micros(0), |mark| {
+                        Timestamp::from_micros(mark.version)
+                    });
                     since = since.min(whole.min(started.minus(MEND_AT_LEAST)).minus(COMMIT_WINDOW));
                     memory.mark = mark.map_or(0, |mark| mark.version);
                     memory.applied.clear();
@@ -809,6 +812,8 @@ impl Hot {
                 .collect();
             let taken = self.apply(&fresh, reachable).await?;
             whole &= taken;
+            // One refusal is enough: what follows only this node needs now.
+            reachable &= taken;
             if taken {
                 memory
                     .applied

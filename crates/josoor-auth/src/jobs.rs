@@ -15,7 +15,7 @@ const STEP: i64 = 500;
 /// The pause between two steps.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Ended sessions stay for a while, so that "why was I signed out?" can be answered.
+/// What is past its last possible moment stays for a while, so that "why was I signed out?" can be answered.
 const KEEP_ENDED: Duration = Duration::from_hours(24);
 
 /// Removes what is past its time, for ever.
@@ -31,7 +31,7 @@ pub async fn purge_regularly(app: App) {
     }
 }
 
-/// Removes, in small steps, sessions and one-time tokens that ended a day ago, changes that no copy can contradict
+/// Removes, in small steps, sessions and one-time tokens whose last possible moment was a day ago, changes that no copy can contradict
 /// any more, and audit rows past their retention.
 pub async fn purge(app: &App) -> Result<()> {
     let now = app.clock.now();

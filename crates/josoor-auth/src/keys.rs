@@ -87,7 +87,9 @@ impl Keys {
     ///
     /// Fails when a stored key cannot be decrypted: the master key is not the one it was sealed with.
     pub async fn load(config: &Config, db: &Db, now: Timestamp) -> Result<Self> {
-        let master = master_key(config)?;
+        // A new master key opens none of the keys that are there: it is made for a new database only.
+        let is_new = db.write().await?.all_keys().await?.is_empty();
+        let master = master_key(config, is_new)?;
         let server = stored_key(db, &master, SERVER_PURPOSE, now, || {
             Ok(Zeroizing::new(crypto::random_bytes::<32>().to_vec()))
         })
@@ -359,7 +361,7 @@ async fn stored_key(
 
 /// Opens every stored key and tells which ones the configured master key does not open.
 pub async fn unreadable_keys(config: &Config, db: &Db) -> Result<Vec<String>> {
-    let master = master_key(config)?;
+    let master = master_key(config, false)?;
     let rows = db.read().await?.all_keys().await?;
     Ok(rows
         .into_iter()
@@ -429,15 +431,16 @@ impl MasterKey {
     }
 }
 
-/// Finds the master key: given; or, beside a SQLite file, generated once; or derived from `JWT_SECRET`.
-fn master_key(config: &Config) -> Result<MasterKey> {
+/// Finds the master key: given; or, beside a SQLite file, generated once (only with `may_create`); or derived from
+/// `JWT_SECRET`.
+fn master_key(config: &Config, may_create: bool) -> Result<MasterKey> {
     if let Some(key) = &config.keys.master_key {
         return MasterKey::new(key.expose(), "MASTER_KEY");
     }
     match (&config.database.url, &config.auth.jwt_secret) {
         (Database::Sqlite { path }, _) => {
             let file = master_key_file(path);
-            let key = read_or_create_master_key(&file).map_err(|cause| {
+            let key = read_or_create_master_key(&file, may_create).map_err(|cause| {
                 Error::Internal(cause.context(format!("the master key file {}", file.display())))
             })?;
             MasterKey::new(&key, file.display().to_string())
@@ -457,11 +460,15 @@ pub fn master_key_file(database: &Path) -> PathBuf {
     database.with_file_name("master.key")
 }
 
-fn read_or_create_master_key(file: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+fn read_or_create_master_key(file: &Path, may_create: bool) -> anyhow::Result<Zeroizing<[u8; 32]>> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt;
 
     if !file.exists() {
+        anyhow::ensure!(
+            may_create,
+            "is missing; put back the one that this database was made with, or give it in MASTER_KEY"
+        );
         // Written aside and linked into place, so that another process sees it whole or not at all.
         let draft = file.with_extension(format!("key.{}", std::process::id()));
         let mut handle = std::fs::OpenOptions::new()

@@ -188,8 +188,8 @@ async fn open_session_for(
     upgrade: Option<&PasswordHash>,
     client: &Client,
 ) -> Result<Option<Issued>> {
-    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     if !tx.claim_sign_in(user.id, user.version, now).await? {
         return Ok(None);
     }
@@ -308,7 +308,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
             Decision::GiveCurrent => {
                 return Ok((RefreshOutcome::Repeated, issue(app, &session, &user, now).await?));
             }
-            Decision::Reuse => return end_reused(app, &session, client, now).await,
+            Decision::Reuse => return end_reused(app, &session, client).await,
             Decision::Rotate {
                 replaced,
                 only_if_unused,
@@ -358,14 +358,10 @@ fn live_user(
     }
 }
 
-async fn end_reused(
-    app: &App,
-    session: &SessionRow,
-    client: &Client,
-    now: Timestamp,
-) -> Result<(RefreshOutcome, Issued)> {
+async fn end_reused(app: &App, session: &SessionRow, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let reason = RevokeReason::RefreshReuse;
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     // Only who really ends the session raises the alarm.
     if let Some(ended) = tx.revoke_session(session.id(), reason, now).await? {
         tx.record_revocation(&ended, reason, now).await?;
@@ -389,6 +385,15 @@ async fn end_reused(
 /// Renews the access token of a live session from a valid one: no new generation, no refresh token; the idle end
 /// moves, never past the absolute end.
 pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
+    let result = try_renew_access(app, token).await;
+    app.metrics.refresh(match &result {
+        Ok(_) => RefreshOutcome::Extended,
+        Err(_) => RefreshOutcome::Refused,
+    });
+    result
+}
+
+async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let now = app.clock.now();
     let claims = app.keys.verify_access(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
@@ -413,7 +418,6 @@ pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
     }
     app.hot.publish_session(&row, &user).await;
     app.hot.note_use(session, claims.generation);
-    app.metrics.refresh(RefreshOutcome::Extended);
     issue_access(app, &row, claims.generation, &user, now)
 }
 
@@ -428,12 +432,12 @@ pub enum LogOut<'a> {
 
 /// Ends the session of a token. Done already is done.
 pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()> {
-    let now = app.clock.now();
     let session = match token {
         LogOut::Refresh(token) => app.keys.read_refresh(token)?.session(),
-        LogOut::Access(token) => SessionId(app.keys.verify_access_at_any_age(token, now)?.sid),
+        LogOut::Access(token) => SessionId(app.keys.verify_access_at_any_age(token, app.clock.now())?.sid),
     };
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     let Some(ended) = tx.revoke_session(session, RevokeReason::Logout, now).await? else {
         return Ok(());
     };
@@ -456,9 +460,9 @@ pub async fn list(app: &App, user: UserId) -> Result<Vec<SessionRow>> {
 /// # Errors
 /// `NotFound` when the user has no such live session, also when it is somebody else's.
 pub async fn revoke(app: &App, owner: UserId, session: SessionId, client: &Client) -> Result<()> {
-    let now = app.clock.now();
     let reason = RevokeReason::RevokedByUser;
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     let mine = tx
         .session_by_id(session)
         .await?
@@ -476,9 +480,9 @@ pub async fn revoke(app: &App, owner: UserId, session: SessionId, client: &Clien
 
 /// Ends a session whoever it belongs to, for an operator. Whether it was live.
 pub async fn revoke_any(app: &App, session: SessionId, client: &Client) -> Result<bool> {
-    let now = app.clock.now();
     let reason = RevokeReason::RevokedByAdmin;
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     let Some(ended) = tx.revoke_session(session, reason, now).await? else {
         return Ok(false);
     };
@@ -494,8 +498,8 @@ pub async fn revoke_all(
     reason: RevokeReason,
     client: &Client,
 ) -> Result<usize> {
-    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     let ended = tx.revoke_sessions_of(user, except, reason, now).await?;
     if ended.is_empty() {
         return Ok(0);

@@ -60,8 +60,8 @@ pub async fn create(
         }
         None => None,
     };
-    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     let new = NewUser {
         email,
         password_hash: hash.as_ref(),
@@ -87,8 +87,8 @@ pub async fn create(
 /// # Errors
 /// `NotFound`; `LastAdmin` when no active administrator would be left.
 pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) -> Result<User> {
-    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     let may_remove_admin =
         patch.role.is_some_and(|role| role != Role::Admin) || patch.is_active == Some(false);
     if may_remove_admin {
@@ -160,10 +160,10 @@ pub(crate) async fn delete_if(
     client: &Client,
     allows: impl AsyncFnOnce(&mut Conn, &User) -> Result<()>,
 ) -> Result<()> {
-    let now = app.clock.now();
     let reason = RevokeReason::AccountDeleted;
     let mut effects = Effects::default();
     let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
     tx.pass_guard("admins").await?;
     let before = tx.user_by_id(id).await?.ok_or(Error::NotFound)?;
     allows(&mut tx, &before).await?;

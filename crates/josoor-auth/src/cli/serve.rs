@@ -112,7 +112,10 @@ fn wait_for_signal(stop: CancellationToken) -> Outcome<impl Future<Output = ()>>
         }
         tracing::info!("stopping: finishing what is in flight");
         stop.cancel();
-        interrupt.recv().await;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         tracing::warn!("stopped at once");
         std::process::exit(130);
     })

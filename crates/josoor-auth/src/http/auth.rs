@@ -220,7 +220,7 @@ async fn log_in(
     request_body(content = Option<RefreshRequest>),
     security((), ("bearer" = [])),
     responses(
-        (status = 200, description = "New tokens", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
+        (status = 200, description = "New tokens", body = TokenResponse, headers(("Set-Cookie" = String, description = "In cookie transport the next refresh token"))),
         (status = 401, description = "Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`missing_token` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -282,7 +282,6 @@ async fn log_out(
     let given = fields.optional("refresh_token", any_text);
     fields.finish()?;
     let cookie = cookies::refresh_token(&app, &headers);
-    let may_clear = cookie.is_some() && cookies::require_origin(&app, &headers).is_ok();
     if let Some(token) = given {
         sessions::log_out(&app, LogOut::Refresh(token.expose()), &client).await?;
     } else if let Some(token) = cookie {
@@ -301,11 +300,7 @@ async fn log_out(
         message: "Signed out.",
         timestamp: app.clock.now(),
     };
-    let clear = if may_clear {
-        cookies::clear_refresh(&app)
-    } else {
-        None
-    };
+    let clear = cookies::clear_refresh_if_allowed(&app, &headers);
     Ok(with_cookies(Json(done), [clear]))
 }
 
@@ -359,13 +354,7 @@ async fn delete_me(
     let password = fields.required("password", Password::parse);
     let password = fields.finish_with(|| password)?;
     accounts::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
-    let may_clear =
-        cookies::refresh_token(&app, &headers).is_some() && cookies::require_origin(&app, &headers).is_ok();
-    let clear = if may_clear {
-        cookies::clear_refresh(&app)
-    } else {
-        None
-    };
+    let clear = cookies::clear_refresh_if_allowed(&app, &headers);
     Ok(with_cookies(StatusCode::NO_CONTENT, [clear]))
 }
 

@@ -75,6 +75,12 @@ pub fn clear_refresh(app: &App) -> Option<HeaderValue> {
     cookie(&app.config, refresh_name(&app.config), "", 0)
 }
 
+/// Takes the refresh cookie away, if the request sends one from where it may.
+pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
+    let may_clear = refresh_token(app, headers).is_some() && require_origin(app, headers).is_ok();
+    may_clear.then(|| clear_refresh(app)).flatten()
+}
+
 /// Marks the browser as one that this user has signed in with.
 pub fn set_device(app: &App, user: UserId, headers: &HeaderMap) -> Option<HeaderValue> {
     let known = read(headers, DEVICE).filter(|value| app.keys.read_device_cookie(user, value).is_some());

@@ -89,14 +89,14 @@ codes! {
         "يوجد حساب بهذا البريد الإلكتروني، ولا فرق بين الأحرف الكبيرة والصغيرة. سجّل الدخول أو اطلب إعادة تعيين كلمة المرور.";
     LINK_INVALID "link_invalid" BAD_REQUEST
         "Link not valid"
-        "This one-time link was never valid, or a newer one has replaced it. Use the link of the newest message, whole, or ask for another."
+        "This one-time link was never valid, or was cut. Use the link of the newest message, whole, or ask for another."
         "الرابط غير صالح"
-        "هذا الرابط غير صالح أو حلّ محله رابط أحدث. استخدم الرابط الموجود في أحدث رسالة كاملًا أو اطلب رابطًا جديدًا.";
+        "هذا الرابط غير صالح أو ناقص. استخدم الرابط الموجود في أحدث رسالة كاملًا أو اطلب رابطًا جديدًا.";
     LINK_EXPIRED "link_expired" BAD_REQUEST
         "Link expired"
-        "This one-time link is too old. Ask for another one."
+        "This one-time link is too old, or a newer one has replaced it. Use the newest one, or ask for another."
         "انتهت صلاحية الرابط"
-        "انتهت مدة صلاحية هذا الرابط. اطلب رابطًا جديدًا.";
+        "انتهت مدة صلاحية هذا الرابط أو حلّ محله رابط أحدث. استخدم أحدث رابط أو اطلب رابطًا جديدًا.";
     LINK_USED "link_used" BAD_REQUEST
         "Link already used"
         "This one-time link has already done its work. If that was not you, ask for another one at once."
@@ -113,10 +113,10 @@ codes! {
         "الرمز غير صالح"
         "الرمز المرسل ليس صادرًا عن هذه الخدمة أو تم تغييره أو قطعه أو هو من نوع آخر. سجّل الدخول من جديد.";
     TOKEN_EXPIRED "token_expired" UNAUTHORIZED
-        "Access token expired"
-        "The access token's time has passed. Get a new one with the refresh token; the session may still be alive."
-        "انتهت صلاحية رمز الوصول"
-        "انتهت مدة رمز الوصول. احصل على رمز جديد باستخدام رمز التجديد؛ فقد تكون الجلسة ما زالت قائمة.";
+        "Token expired"
+        "The token's time has passed. After an access token, get a new one with the refresh token; the session may still be alive. After a refresh token, sign in again."
+        "انتهت صلاحية الرمز"
+        "انتهت مدة الرمز. إن كان رمز وصول فاحصل على رمز جديد باستخدام رمز التجديد، فقد تكون الجلسة ما زالت قائمة. وإن كان رمز تجديد فسجّل الدخول من جديد.";
     SESSION_EXPIRED "session_expired" UNAUTHORIZED
         "Session expired"
         "The session was not used for too long, or has reached its longest age. Sign in again."

@@ -172,7 +172,8 @@ impl Db {
         }))
     }
 
-    /// A connection for one statement that writes and needs no other beside it.
+    /// A connection for statements outside of a unit of work, on the pool that sees every commit at once: for writing, and
+    /// for reading what was just written.
     pub async fn write(&self) -> Result<Conn> {
         Ok(Conn(match self {
             Self::Postgres(pool) => Inner::Postgres(pool.acquire().await.map_err(store_error)?),

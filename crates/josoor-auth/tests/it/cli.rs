@@ -105,13 +105,11 @@ on_both!(
         let by_address = run(&stage, &["user", "show", "root@EXAMPLE.com", "--json"]).with(0);
         assert_eq!(by_address.json(), user);
         let listed = run(&stage, &["user", "list", "--json"]).with(0);
-        let lines: Vec<Value> = listed
-            .out
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0], user);
+        let all = listed.json();
+        assert_eq!(all.as_array().unwrap().len(), 2);
+        assert_eq!(all[0], user);
+        let none = run(&stage, &["user", "list", "--json", "--search", "nobody"]).with(0);
+        assert_eq!(none.json(), json!([]));
         let searched = run(&stage, &["user", "list", "--search", "USER@", "--role", "user"]).with(0);
         assert_eq!(searched.out.lines().count(), 1, "{searched:?}");
         for arguments in [

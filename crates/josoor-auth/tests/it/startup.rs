@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use josoor_auth::accounts;
+use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
+use josoor_auth::config::Config;
+use josoor_auth::error::Error;
 use josoor_auth_verify::{TokenVerifier, VerificationKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
+use crate::support::server::{Answer, Footprint, PASSWORD, Server, Stage, Tokens, on_both};
 use crate::support::{command, database, raw, token};
 
 async fn get(server: &Server, path: &str) -> Answer {
@@ -299,3 +302,21 @@ on_both!(
         server.stop().await;
     }
 );
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_master_key_is_missed_and_not_replaced() {
+    let stage = Stage::new(Footprint::Embedded);
+    stage.start().await.stop().await;
+    let key = stage.directory().join("master.key");
+    std::fs::remove_file(&key).unwrap();
+    let config = Config::parse(None, stage.environment()).unwrap();
+    let Err(Error::Internal(cause)) = App::open(config, Clock::System).await else {
+        panic!("a server without its key has started");
+    };
+    let cause = format!("{cause:#}");
+    assert!(
+        cause.contains("is missing") && cause.contains("master.key"),
+        "{cause}"
+    );
+    assert!(!key.exists());
+}
