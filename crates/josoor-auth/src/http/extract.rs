@@ -193,11 +193,6 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Whether the request names the field, be it as `null`.
-    pub fn has(&self, name: &str) -> bool {
-        self.members.contains_key(name)
-    }
-
     /// A text that has to be there. `None` means that the complaint is noted and [`finish`](Self::finish) will fail.
     pub fn required<T>(
         &mut self,

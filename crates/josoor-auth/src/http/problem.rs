@@ -129,9 +129,9 @@ codes! {
         "أُنهيت الجلسة بتسجيل الخروج أو من جهاز آخر أو من قِبل مدير النظام. سجّل الدخول من جديد.";
     PASSWORD_CHANGED "password_changed" UNAUTHORIZED
         "Password changed"
-        "The account's password was changed, which ended this session. Sign in with the new password; if you did not change it, ask for a reset at once."
+        "The account's password was changed, which ended this session. Sign in with the new password; if you did not change it, tell an administrator at once."
         "تغيّرت كلمة المرور"
-        "تغيّرت كلمة مرور الحساب فانتهت هذه الجلسة. سجّل الدخول بكلمة المرور الجديدة، وإن لم تغيّرها أنت فاطلب إعادة تعيينها فورًا.";
+        "تغيّرت كلمة مرور الحساب فانتهت هذه الجلسة. سجّل الدخول بكلمة المرور الجديدة، وإن لم تغيّرها أنت فأبلغ مدير النظام فورًا.";
     REFRESH_TOKEN_REUSED "refresh_token_reused" UNAUTHORIZED
         "Refresh token used twice"
         "An old refresh token of this session was presented again, which is what a thief would do, so the session was ended. Sign in again; if this happens often, the client keeps old tokens."
