@@ -151,12 +151,22 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.clone())
-            .await
-            .map_err(store_error)?;
+        // A new file changes to WAL under a lock for which SQLite does not wait: of several processes that open it first
+        // at the same moment, all but one are told that it is locked.
+        let mut tries = 0;
+        let writer = loop {
+            let opened = SqlitePoolOptions::new()
+                .max_connections(1)
+                .acquire_timeout(Duration::from_secs(5))
+                .connect_with(options.clone())
+                .await
+                .map_err(store_error);
+            match opened {
+                Err(Error::StoreUnavailable(_)) if tries < 50 => tries += 1,
+                other => break other?,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
         let readers = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
