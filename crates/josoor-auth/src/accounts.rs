@@ -10,7 +10,7 @@ use crate::crypto;
 use crate::error::{Error, Refusal, Result};
 use crate::hasher::Verdict;
 use crate::sessions::{self, Caller, Client, Issued};
-use crate::store::{Audit, NewAudit, NewUser, RevokeReason, User, UserPatch};
+use crate::store::{Audit, NewAudit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
 use crate::types::{Email, FullName, Locale, Password, Role, Secret};
 use crate::users;
 
@@ -38,9 +38,6 @@ pub async fn register(app: &App, new: Registration, client: &Client) -> Result<I
     create(app, new, Role::User, client, None).await
 }
 
-/// The purpose of the token that makes the first administrator.
-const SETUP: &str = "setup";
-
 /// How long the link of the first start is good for.
 const SETUP_LIFE: Duration = Duration::from_hours(1);
 
@@ -52,12 +49,21 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
     if tx.count_active_admins().await? > 0 {
         return Ok(None);
     }
-    tx.expire_one_time_tokens(SETUP, now).await?;
+    tx.expire_one_time_tokens(Purpose::Setup, None, now).await?;
     let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
-    tx.insert_one_time_token(id, SETUP, None, now, now.plus(SETUP_LIFE))
-        .await?;
+    tx.insert_one_time_token(&NewOneTimeToken {
+        id,
+        purpose: Purpose::Setup,
+        user: None,
+        email: None,
+        session: None,
+        bound_to: None,
+        created_at: now,
+        expires_at: now.plus(SETUP_LIFE),
+    })
+    .await?;
     tx.commit().await?;
-    Ok(Some(app.keys.one_time_token(SETUP, id)))
+    Ok(Some(app.keys.one_time_token(Purpose::Setup, id)))
 }
 
 /// Makes the first administrator with the token that the first start printed, and signs it in.
@@ -67,7 +73,7 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
 pub async fn set_up(app: &App, token: &str, new: Registration, client: &Client) -> Result<Issued> {
     let id = app
         .keys
-        .read_one_time_token(SETUP, token)
+        .read_one_time_token(Purpose::Setup, token)
         .ok_or(Error::LinkInvalid)?;
     let row = app
         .db

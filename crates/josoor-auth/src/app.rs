@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -19,6 +20,7 @@ use crate::hot::{Effects, Hot, TailMemory};
 use crate::jobs;
 use crate::keys::Keys;
 use crate::kv::{Kv, KvConfig, KvEvent};
+use crate::limits::Limiter;
 use crate::store::{Conn, Db};
 use crate::telemetry::Metrics;
 
@@ -43,6 +45,10 @@ pub struct Parts {
     pub keys: Keys,
     /// Counters.
     pub metrics: Metrics,
+    /// How often something may happen.
+    pub limits: Limiter,
+    /// Wakes the job that sends mails, after a commit that queued one. It looks by itself each second, too.
+    pub mail_queued: Notify,
     /// Turns at registering one address.
     pub registrations: Turns,
     /// False while the node is starting or draining.
@@ -97,6 +103,7 @@ impl App {
         })?
         .measured_by(metrics.clone());
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
+        let limits = Limiter::new(config.limits);
         Ok(Self(Arc::new(Parts {
             config,
             clock,
@@ -105,6 +112,8 @@ impl App {
             hasher,
             keys,
             metrics,
+            limits,
+            mail_queued: Notify::new(),
             registrations: Turns::default(),
             ready: Arc::new(AtomicBool::new(false)),
             stop: CancellationToken::new(),

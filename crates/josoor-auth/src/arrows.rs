@@ -7,15 +7,22 @@ use std::path::Path;
 /// The rooms by level, from the bottom.
 const LEVELS: [&[&str]; 6] = [
     &["clock", "config", "crypto", "error", "telemetry", "types"],
-    &["hasher", "keys", "kv", "store"],
+    &["hasher", "keys", "kv", "limits", "mail", "store"],
     &["hot", "rotation"],
-    &["accounts", "app", "jobs", "sessions", "users"],
+    &[
+        "accounts", "app", "audit", "jobs", "moving", "outbox", "recovery", "sessions", "users",
+    ],
     &["http"],
     &["cli"],
 ];
 
 /// What only one room may name.
-const TECHNOLOGIES: [(&str, &str); 3] = [("axum::", "http"), ("redis::", "kv"), ("sqlx::", "store")];
+const TECHNOLOGIES: [(&str, &str); 4] = [
+    ("axum::", "http"),
+    ("lettre::", "mail"),
+    ("redis::", "kv"),
+    ("sqlx::", "store"),
+];
 
 fn level(room: &str) -> Option<usize> {
     LEVELS.iter().position(|rooms| rooms.contains(&room))

@@ -23,7 +23,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::config::{Config, Database};
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
-use crate::store::{Db, KeyRow, SessionRow};
+use crate::store::{Db, KeyRow, Purpose, SessionRow};
 use crate::types::{Secret, SessionId, Timestamp, UserId};
 
 /// The longest token that is looked at.
@@ -214,8 +214,11 @@ impl Keys {
 
     /// The one-time token of a row of `one_time_tokens`: 128 random bits that name the row, and 256 that only this
     /// service can make.
-    pub fn one_time_token(&self, purpose: &str, id: Uuid) -> Secret {
-        let mac = crypto::mac(&*self.server, &[b"one-time", purpose.as_bytes(), id.as_bytes()]);
+    pub fn one_time_token(&self, purpose: Purpose, id: Uuid) -> Secret {
+        let mac = crypto::mac(
+            &*self.server,
+            &[b"one-time", purpose.as_str().as_bytes(), id.as_bytes()],
+        );
         let mut bytes = Zeroizing::new(Vec::with_capacity(48));
         bytes.extend_from_slice(id.as_bytes());
         bytes.extend_from_slice(&mac);
@@ -223,7 +226,7 @@ impl Keys {
     }
 
     /// Which row a one-time token names, if it is one of ours for this purpose.
-    pub fn read_one_time_token(&self, purpose: &str, token: &str) -> Option<Uuid> {
+    pub fn read_one_time_token(&self, purpose: Purpose, token: &str) -> Option<Uuid> {
         if token.len() != 64 {
             return None;
         }

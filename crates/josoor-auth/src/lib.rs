@@ -20,6 +20,8 @@ pub mod http;
 pub mod jobs;
 pub mod keys;
 pub mod kv;
+pub mod limits;
+pub mod recovery;
 pub mod rotation;
 pub mod sessions;
 pub mod store;

@@ -24,9 +24,57 @@ pub enum Audit {
     ActivationChange,
     /// A user was deleted.
     UserDelete,
+    /// An administrator made an account and invited its owner.
+    UserInvite,
+    /// A user was brought in from elsewhere.
+    UserImport,
+    /// Users or audit rows were written to a file.
+    Export,
+    /// A link to set a password was asked for, by the owner or an administrator.
+    PasswordResetRequest,
+    /// A password was set with such a link.
+    PasswordReset,
+    /// A password was changed by somebody who knew it.
+    PasswordChange,
+    /// An address was proved.
+    EmailVerify,
+    /// Another address was asked for.
+    EmailChangeRequest,
+    /// An account's address was changed.
+    EmailChange,
+    /// An account's old address was restored.
+    EmailChangeUndo,
+    /// A key was made or replaced.
+    KeyChange,
+    /// The service started with other settings than before.
+    ConfigurationChange,
 }
 
 impl Audit {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::Register,
+        Self::SignIn,
+        Self::SessionRevoke,
+        Self::RefreshReuse,
+        Self::UserUpdate,
+        Self::RoleChange,
+        Self::ActivationChange,
+        Self::UserDelete,
+        Self::UserInvite,
+        Self::UserImport,
+        Self::Export,
+        Self::PasswordResetRequest,
+        Self::PasswordReset,
+        Self::PasswordChange,
+        Self::EmailVerify,
+        Self::EmailChangeRequest,
+        Self::EmailChange,
+        Self::EmailChangeUndo,
+        Self::KeyChange,
+        Self::ConfigurationChange,
+    ];
+
     /// As stored.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +86,18 @@ impl Audit {
             Self::RoleChange => "role_change",
             Self::ActivationChange => "activation_change",
             Self::UserDelete => "user_delete",
+            Self::UserInvite => "user_invite",
+            Self::UserImport => "user_import",
+            Self::Export => "export",
+            Self::PasswordResetRequest => "password_reset_request",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChange => "password_change",
+            Self::EmailVerify => "email_verify",
+            Self::EmailChangeRequest => "email_change_request",
+            Self::EmailChange => "email_change",
+            Self::EmailChangeUndo => "email_change_undo",
+            Self::KeyChange => "key_change",
+            Self::ConfigurationChange => "configuration_change",
         }
     }
 }

@@ -9,11 +9,18 @@ use super::{Db, store_error};
 use crate::error::{Error, Result};
 
 /// Numbered and additive: a released migration never changes, and the release before can run on the new tables.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "accounts and sessions",
-    include_str!("../../migrations/0001_accounts_and_sessions.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "accounts and sessions",
+        include_str!("../../migrations/0001_accounts_and_sessions.sql"),
+    ),
+    (
+        2,
+        "the life of an account",
+        include_str!("../../migrations/0002_life_of_an_account.sql"),
+    ),
+];
 
 /// Not sqlx's own name for it: another program may keep its migrations in the same schema.
 const TABLE: &str = "josoor_auth_migrations";

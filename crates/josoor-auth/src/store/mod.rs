@@ -19,6 +19,8 @@ mod codec;
 mod keys;
 mod migrate;
 mod one_time_tokens;
+mod outbox;
+mod registrations;
 mod sessions;
 mod users;
 
@@ -38,7 +40,9 @@ use crate::types::Timestamp;
 pub use audit::{Audit, NewAudit};
 pub use changes::Change;
 pub use keys::KeyRow;
-pub use one_time_tokens::OneTimeToken;
+pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
+pub use outbox::{MailDetails, MailKind, MailRow, NewMail};
+pub use registrations::Registration;
 pub use sessions::{NewSession, RevokeReason, Rotation, SessionRow, Touch};
 pub use users::{NewUser, User, UserFilter, UserPatch, UserSort};
 

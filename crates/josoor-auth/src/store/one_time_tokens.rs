@@ -5,16 +5,90 @@ use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};
 use crate::error::Result;
-use crate::types::{Timestamp, UserId};
+use crate::types::{Email, SessionId, Timestamp, UserId};
+
+/// What a one-time token is good for. The purpose goes into the token itself: one for another purpose is not even
+/// recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Makes the first administrator.
+    Setup,
+    /// Sets a password: after "forgot password".
+    ResetPassword,
+    /// Sets the first password of an account that an administrator made.
+    Invitation,
+    /// Proves the address of an account.
+    VerifyEmail,
+    /// Proves the address of a registration and makes the account.
+    Registration,
+    /// Makes another address the account's.
+    ChangeEmail,
+    /// Gives an account its old address back.
+    UndoEmailChange,
+}
+
+impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Setup,
+        Self::ResetPassword,
+        Self::Invitation,
+        Self::VerifyEmail,
+        Self::Registration,
+        Self::ChangeEmail,
+        Self::UndoEmailChange,
+    ];
+
+    /// As stored, and as it goes into the token.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::ResetPassword => "reset_password",
+            Self::Invitation => "invitation",
+            Self::VerifyEmail => "verify_email",
+            Self::Registration => "registration",
+            Self::ChangeEmail => "change_email",
+            Self::UndoEmailChange => "undo_email_change",
+        }
+    }
+}
+
+/// A token to add.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOneTimeToken<'a> {
+    /// What the token is derived from.
+    pub id: Uuid,
+    /// What it is good for.
+    pub purpose: Purpose,
+    /// Whose it is, if it is anybody's.
+    pub user: Option<UserId>,
+    /// The address that it proves or restores.
+    pub email: Option<&'a Email>,
+    /// The session that asked.
+    pub session: Option<SessionId>,
+    /// What of the account must still be so when it is used.
+    pub bound_to: Option<&'a str>,
+    /// Now.
+    pub created_at: Timestamp,
+    /// Its end.
+    pub expires_at: Timestamp,
+}
 
 /// A one-time token, as stored.
 #[derive(Clone, Debug)]
 pub struct OneTimeToken {
     /// What the token is derived from.
     pub id: Uuid,
-    /// What it is good for.
+    /// What it is good for; see [`Purpose::as_str`].
     pub purpose: String,
     user_id: Option<i64>,
+    /// The address that it proves or restores.
+    pub email: Option<String>,
+    session_id: Option<Uuid>,
+    /// What of the account must still be so.
+    pub bound_to: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
     /// Its end.
     pub expires_at: Timestamp,
     /// When it did its work.
@@ -25,6 +99,10 @@ from_row!(OneTimeToken {
     id,
     purpose,
     user_id,
+    email,
+    session_id,
+    bound_to,
+    created_at,
     expires_at,
     used_at
 });
@@ -34,29 +112,32 @@ impl OneTimeToken {
     pub fn user_id(&self) -> Option<UserId> {
         self.user_id.map(UserId)
     }
+
+    /// The session that asked for it.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.session_id.map(SessionId)
+    }
 }
 
 impl Conn {
     /// Adds a token.
-    pub async fn insert_one_time_token(
-        &mut self,
-        id: Uuid,
-        purpose: &str,
-        user: Option<UserId>,
-        now: Timestamp,
-        expires_at: Timestamp,
-    ) -> Result<()> {
-        const SQL: &str = "insert into one_time_tokens (id, purpose, user_id, created_at, expires_at)
-             values ($1, $2, $3, $4, $5)";
-        let user = user.map(|user| user.0);
+    pub async fn insert_one_time_token(&mut self, new: &NewOneTimeToken<'_>) -> Result<()> {
+        const SQL: &str =
+            "insert into one_time_tokens (id, purpose, user_id, email, email_key, session_id, bound_to,
+                created_at, expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         execute!(
             self,
             sqlx::query(SQL)
-                .bind(id)
-                .bind(purpose)
-                .bind(user)
-                .bind(now)
-                .bind(expires_at)
+                .bind(new.id)
+                .bind(new.purpose.as_str())
+                .bind(new.user.map(|user| user.0))
+                .bind(new.email.map(Email::address))
+                .bind(new.email.map(Email::key))
+                .bind(new.session.map(|session| session.0))
+                .bind(new.bound_to)
+                .bind(new.created_at)
+                .bind(new.expires_at)
         )
         .map(drop)
     }
@@ -64,7 +145,8 @@ impl Conn {
     /// The token with this id.
     pub async fn one_time_token(&mut self, id: Uuid) -> Result<Option<OneTimeToken>> {
         const SQL: &str =
-            "select id, purpose, user_id, expires_at, used_at from one_time_tokens where id = $1";
+            "select id, purpose, user_id, email, session_id, bound_to, created_at, expires_at, used_at
+             from one_time_tokens where id = $1";
         on!(self, sqlx::query_as(SQL).bind(id), fetch_optional)
     }
 
@@ -75,11 +157,32 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id).bind(now))? == 1)
     }
 
-    /// Ends every unused token of a purpose that belongs to nobody.
-    pub async fn expire_one_time_tokens(&mut self, purpose: &str, now: Timestamp) -> Result<u64> {
-        const SQL: &str = "update one_time_tokens set expires_at = $2
-             where purpose = $1 and user_id is null and used_at is null and expires_at > $2";
-        execute!(self, sqlx::query(SQL).bind(purpose).bind(now))
+    /// Ends every unused token of a purpose that belongs to this user, or, with `None`, to nobody.
+    pub async fn expire_one_time_tokens(
+        &mut self,
+        purpose: Purpose,
+        user: Option<UserId>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        const SQL: &str = "update one_time_tokens set expires_at = $3
+             where purpose = $1 and coalesce(user_id, 0) = $2 and used_at is null and expires_at > $3";
+        let user = user.map_or(0, |user| user.0);
+        execute!(self, sqlx::query(SQL).bind(purpose.as_str()).bind(user).bind(now))
+    }
+
+    /// Ends every unused token of a purpose that is about this address and belongs to nobody.
+    pub async fn expire_one_time_tokens_for(
+        &mut self,
+        purpose: Purpose,
+        email_key: &str,
+        now: Timestamp,
+    ) -> Result<u64> {
+        const SQL: &str = "update one_time_tokens set expires_at = $3
+             where purpose = $1 and email_key = $2 and user_id is null and used_at is null and expires_at > $3";
+        execute!(
+            self,
+            sqlx::query(SQL).bind(purpose.as_str()).bind(email_key).bind(now)
+        )
     }
 
     /// Removes up to `limit` tokens that ended before `before`. How many went.

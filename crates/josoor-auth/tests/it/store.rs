@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use josoor_auth::hasher::PasswordHash;
 use josoor_auth::store::{
-    Audit, Conn, Db, KeyRow, NewAudit, NewSession, NewUser, RevokeReason, Rotation, SessionRow, Touch, User,
-    UserFilter, UserPatch, UserSort,
+    Audit, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose, RevokeReason, Rotation,
+    SessionRow, Touch, User, UserFilter, UserPatch, UserSort,
 };
 use josoor_auth::types::{Change, Email, FullName, Locale, Role, SessionId, Timestamp, UserId};
 use josoor_auth::{config::Config, jobs};
@@ -576,6 +576,21 @@ on_both!(changes_are_read_in_order_and_pages, async |stage: Stage| {
     db.close().await;
 });
 
+async fn add_token(conn: &mut Conn, id: Uuid, user: Option<UserId>, expires_at: Timestamp) {
+    conn.insert_one_time_token(&NewOneTimeToken {
+        id,
+        purpose: Purpose::Setup,
+        user,
+        email: None,
+        session: None,
+        bound_to: None,
+        created_at: NOW,
+        expires_at,
+    })
+    .await
+    .expect("added");
+}
+
 on_both!(one_of_many_claims_what_is_there_once, async |stage: Stage| {
     let db = open(&stage).await;
     let mut conn = db.write().await.unwrap();
@@ -583,15 +598,9 @@ on_both!(one_of_many_claims_what_is_there_once, async |stage: Stage| {
     let user = add(&mut conn, "token@example.com", None, Role::User, NOW)
         .await
         .id;
-    conn.insert_one_time_token(id, "setup", None, NOW, later(100))
-        .await
-        .unwrap();
-    conn.insert_one_time_token(stale, "setup", None, NOW, later(10))
-        .await
-        .unwrap();
-    conn.insert_one_time_token(owned, "setup", Some(user), NOW, later(100))
-        .await
-        .unwrap();
+    add_token(&mut conn, id, None, later(100)).await;
+    add_token(&mut conn, stale, None, later(10)).await;
+    add_token(&mut conn, owned, Some(user), later(100)).await;
     let read = conn.one_time_token(id).await.unwrap().unwrap();
     assert_eq!(
         (read.purpose.as_str(), read.user_id(), read.expires_at),
@@ -624,11 +633,19 @@ on_both!(one_of_many_claims_what_is_there_once, async |stage: Stage| {
         Some(later(20))
     );
     // Neither what is used, nor what is over, nor what is somebody's.
-    assert_eq!(conn.expire_one_time_tokens("setup", later(20)).await.unwrap(), 0);
-    conn.insert_one_time_token(Uuid::from_u128(4), "setup", None, NOW, later(100))
-        .await
-        .unwrap();
-    assert_eq!(conn.expire_one_time_tokens("setup", later(20)).await.unwrap(), 1);
+    assert_eq!(
+        conn.expire_one_time_tokens(Purpose::Setup, None, later(20))
+            .await
+            .unwrap(),
+        0
+    );
+    add_token(&mut conn, Uuid::from_u128(4), None, later(100)).await;
+    assert_eq!(
+        conn.expire_one_time_tokens(Purpose::Setup, None, later(20))
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(conn.purge_one_time_tokens(later(50), 1).await.unwrap(), 1);
     assert_eq!(conn.purge_one_time_tokens(later(50), 100).await.unwrap(), 1);
     assert!(conn.delete_user(user).await.unwrap());
