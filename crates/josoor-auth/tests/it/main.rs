@@ -12,6 +12,7 @@ mod failures;
 mod migrations;
 mod nodes;
 mod openapi;
+mod parsing;
 mod problems;
 mod refresh;
 mod revocation;
