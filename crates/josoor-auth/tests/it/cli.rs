@@ -7,7 +7,7 @@ use josoor_auth::types::UserId;
 use serde_json::{Value, json};
 
 use crate::support::command::{Ended, Serving, run, run_with};
-use crate::support::server::{Footprint, JWT_SECRET, PASSWORD, Server, Stage, Tokens, on_both};
+use crate::support::server::{Footprint, JWT_SECRET, PASSWORD, Server, Stage, Tokens, http_client, on_both};
 use crate::support::{process, raw};
 
 /// Sets what a running server would also be given, and gives all secrets of the stage.
@@ -550,7 +550,7 @@ on_both!(
             .trim()
             .strip_prefix("http://localhost:8000/setup#token=")
             .unwrap_or_else(|| panic!("{link}"));
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = http_client();
         let post = async |path: &str, body: Value| {
             let answer = client.post(serving.url(path)).json(&body).send().await.unwrap();
             let status = answer.status().as_u16();
@@ -599,7 +599,7 @@ on_both!(
         let serving = Serving::start(&stage);
         let hostile = "GET /a\u{1b}[31m%0d%0aforged HTTP/1.1\r\nHost: x\r\nUser-Agent: \x1b[31m\u{2028}\r\nX-Request-Id: a\x1bb\r\nConnection: close\r\n\r\n";
         raw::exchange(serving.address, hostile.as_bytes(), Duration::from_secs(2)).await;
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = http_client();
         for text in [
             "a\r\nforged: 1@example.com",
             "\u{1b}[2J@example.com",
@@ -633,7 +633,7 @@ on_both!(
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "14");
         create(&stage, &["slow@example.com", "--role", "admin"], PASSWORD).with(0);
         let mut serving = Serving::start(&stage);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = http_client();
         let login = client
             .post(serving.url("/auth/login"))
             .json(&json!({ "email": "slow@example.com", "password": PASSWORD }))

@@ -154,7 +154,8 @@ impl Stage {
     }
 }
 
-fn http_client() -> reqwest::Client {
+/// A client that uses no proxy; also for what is not started by this file.
+pub(crate) fn http_client() -> reqwest::Client {
     // An error means that another test has done it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
