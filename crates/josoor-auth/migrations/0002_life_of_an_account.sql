@@ -11,6 +11,9 @@ alter table one_time_tokens add column bound_to text;
 create index one_time_tokens_user on one_time_tokens (user_id, purpose);
 create index one_time_tokens_email on one_time_tokens (email_key, purpose);
 
+-- Refresh tokens of this generation and of earlier ones are dead, and who presents one raises no alarm.
+alter table sessions add column retired_generation bigint not null default 0;
+
 -- Accounts that will be there once their address is proved.
 create table registrations (
     -- The token of the mail that asks for the proof; the registration ends with it.

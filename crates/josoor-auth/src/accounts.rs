@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use crate::app::App;
 use crate::config::RegistrationMode;
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
-use crate::hasher::Verdict;
+use crate::recovery;
 use crate::sessions::{self, Caller, Client, Issued};
 use crate::store::{Audit, NewAudit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
 use crate::types::{Email, FullName, Locale, Password, Role, Secret};
@@ -27,19 +26,30 @@ pub struct Registration {
     pub locale: Locale,
 }
 
-/// Makes an account and signs it in.
+/// Makes an account and signs it in; or, under `verify_first`, sends a mail that says how to go on, and gives nothing.
 ///
 /// # Errors
-/// `RegistrationClosed`; `Invalid` for a password against the policy; `EmailTaken`; `Overloaded`.
-pub async fn register(app: &App, new: Registration, client: &Client) -> Result<Issued> {
-    if app.config.registration.mode == RegistrationMode::Closed {
+/// `RegistrationClosed`; `RateLimited`; `Invalid` for a password against the policy; `EmailTaken`, never under
+/// `verify_first`; `Overloaded`.
+pub async fn register(app: &App, new: Registration, client: &Client) -> Result<Option<Issued>> {
+    let mode = app.config.registration.mode;
+    if mode == RegistrationMode::Closed {
         return Err(Error::RegistrationClosed);
     }
-    create(app, new, Role::User, client, None).await
+    app.limits.register(&client.ip).await?;
+    if mode == RegistrationMode::VerifyFirst {
+        check_policy(app, &new.password)?;
+        recovery::request_registration(app, new, client).await?;
+        return Ok(None);
+    }
+    create(app, new, Role::User, client, None).await.map(Some)
 }
 
-/// How long the link of the first start is good for.
-const SETUP_LIFE: Duration = Duration::from_hours(1);
+fn check_policy(app: &App, password: &Password) -> Result<()> {
+    password
+        .check_policy(app.config.password.min_length)
+        .map_err(|reason| Error::invalid("password", reason))
+}
 
 /// Makes a one-time token for the first administrator, if there is no administrator yet. Earlier ones end.
 pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
@@ -59,7 +69,7 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
         session: None,
         bound_to: None,
         created_at: now,
-        expires_at: now.plus(SETUP_LIFE),
+        expires_at: now.plus(Purpose::Setup.lifetime()),
     })
     .await?;
     tx.commit().await?;
@@ -98,9 +108,7 @@ async fn create(
     client: &Client,
     setup: Option<uuid::Uuid>,
 ) -> Result<Issued> {
-    new.password
-        .check_policy(app.config.password.min_length)
-        .map_err(|reason| Error::invalid("password", reason))?;
+    check_policy(app, &new.password)?;
     // One at a time per address: of many that ask for one address at once, one hashes and the others are refused.
     let turn = app.registrations.turn(new.email.key());
     let _turn = turn.lock().await;
@@ -136,7 +144,9 @@ async fn create(
         ..client.audit(Audit::Register, now)
     };
     tx.insert_audit(&row).await?;
+    recovery::send_verification(&mut tx, &user, client, now).await?;
     tx.commit().await?;
+    app.mail_queued.notify_one();
     sessions::issue(app, &session, &user, now).await
 }
 
@@ -162,19 +172,9 @@ fn as_own_account(error: Error) -> Error {
 /// Deletes one's own account, with everything that belongs to it.
 ///
 /// # Errors
-/// `InvalidCredentials` for a wrong password; `LastAdmin`.
+/// `InvalidCredentials` for a wrong password; `RateLimited`; `LastAdmin`.
 pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
-    let user = app
-        .db
-        .read()
-        .await?
-        .user_by_id(caller.id())
-        .await?
-        .ok_or(Refusal::SessionRevoked)?;
-    let verdict = app.hasher.verify(password, user.password_hash).await?;
-    if verdict == Verdict::NoMatch {
-        return Err(Error::InvalidCredentials);
-    }
+    let user = recovery::verify_own_password(app, caller, password, Audit::UserDelete, client).await?;
     let (session, password_changed_at) = (caller.session, user.password_changed_at);
     users::delete_if(app, caller.id(), client, async |tx, user| {
         // A password change or a sign-out during the hash wins.

@@ -21,6 +21,8 @@ use crate::jobs;
 use crate::keys::Keys;
 use crate::kv::{Kv, KvConfig, KvEvent};
 use crate::limits::Limiter;
+use crate::mail::Mailer;
+use crate::outbox;
 use crate::store::{Conn, Db};
 use crate::telemetry::Metrics;
 
@@ -45,6 +47,8 @@ pub struct Parts {
     pub keys: Keys,
     /// Counters.
     pub metrics: Metrics,
+    /// How mail leaves.
+    pub mailer: Mailer,
     /// How often something may happen.
     pub limits: Limiter,
     /// Wakes the job that sends mails, after a commit that queued one. It looks by itself each second, too.
@@ -102,8 +106,15 @@ impl App {
             },
         })?
         .measured_by(metrics.clone());
+        let limits = Limiter::new(
+            config.limits,
+            kv.clone(),
+            clock.clone(),
+            metrics.clone(),
+            keys.tag("limits", &[]),
+        );
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
-        let limits = Limiter::new(config.limits);
+        let mailer = Mailer::new(&config.mail).map_err(Error::Internal)?;
         Ok(Self(Arc::new(Parts {
             config,
             clock,
@@ -112,6 +123,7 @@ impl App {
             hasher,
             keys,
             metrics,
+            mailer,
             limits,
             mail_queued: Notify::new(),
             registrations: Turns::default(),
@@ -127,6 +139,7 @@ impl App {
         self.spawn(tail);
         self.spawn(write_touches);
         self.spawn(jobs::purge_regularly);
+        self.spawn(outbox::deliver);
     }
 
     fn spawn<F>(&self, task: fn(Self) -> F)
@@ -150,6 +163,15 @@ impl App {
                 }
             }
         });
+    }
+
+    /// Runs work to its end, also while the service stops.
+    pub fn finish<F>(&self, work: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.tasks.spawn(work)
     }
 
     /// Whether this node wants new requests.

@@ -24,7 +24,7 @@ use crate::sessions::{self, Client};
 use crate::store::{Db, RevokeReason, User, UserFilter, UserPatch, UserSort};
 use crate::telemetry;
 use crate::types::{Email, FullName, Password, Role, SessionId, UserId};
-use crate::{http, keys, users};
+use crate::{http, keys, recovery, users};
 
 /// Authentication and user management in one binary.
 #[derive(Parser)]
@@ -119,6 +119,11 @@ enum UserCommand {
     },
     /// Keeps a user out; ends the user's sessions
     Deactivate {
+        /// An id or an e-mail address
+        user: String,
+    },
+    /// Prints a link that sets a new password, once, for 30 minutes; sends nothing
+    ResetLink {
         /// An id or an e-mail address
         user: String,
     },
@@ -365,6 +370,15 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
                 },
             )
             .await
+        }
+        UserCommand::ResetLink { user } => {
+            let app = open(config).await?;
+            let link = async {
+                let user = find_user(&app, &user).await?;
+                Ok(recovery::make_reset_link(&app, user.id, &client).await?)
+            };
+            let link = link.await;
+            finish(&app, link, |link| print(&link)).await
         }
         UserCommand::Delete { user, yes } => {
             let app = open(config).await?;

@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What is past its last possible moment stays for a while, so that "why was I signed out?" can be answered.
 const KEEP_ENDED: Duration = Duration::from_hours(24);
 
+/// Mails that were sent or given up stay for this long, for those who look into a complaint.
+const KEEP_MAILS: Duration = Duration::from_hours(7 * 24);
+
 /// Removes what is past its time, for ever.
 pub async fn purge_regularly(app: App) {
     loop {
@@ -42,6 +45,11 @@ pub async fn purge(app: &App) -> Result<()> {
     .await?;
     in_steps(app, ended, async |app, before| {
         app.db.write().await?.purge_one_time_tokens(before, STEP).await
+    })
+    .await?;
+    let told = now.minus(KEEP_MAILS);
+    in_steps(app, told, async |app, before| {
+        app.db.write().await?.purge_outbox(before, STEP).await
     })
     .await?;
     in_steps(app, ended, async |app, before| {

@@ -23,11 +23,15 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::config::{Config, Database};
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
+use crate::limits::Device;
 use crate::store::{Db, KeyRow, Purpose, SessionRow};
 use crate::types::{Secret, SessionId, Timestamp, UserId};
 
 /// The longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// 8 bytes for the user, 16 for the device and 32 for the code, in base64.
+const DEVICE_COOKIE_LENGTH: usize = 75;
 
 /// The header of every refresh token, as it stands in the token.
 const REFRESH_HEADER: &str = r#"{"alg":"HS256","typ":"rt+jwt"}"#;
@@ -236,22 +240,45 @@ impl Keys {
         crypto::equal(token.as_bytes(), expected.expose().as_bytes()).then_some(id)
     }
 
-    /// The value of the known-device cookie: a random device id, bound to the user.
-    pub fn device_cookie(&self, user: UserId) -> String {
-        let device: [u8; 16] = crypto::random_bytes();
-        self.sign_device(user, &device)
+    /// A code that only this service can make, for something that is named and holds no secret itself.
+    pub fn tag(&self, name: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut all = vec![b"tag".as_slice(), name.as_bytes()];
+        all.extend_from_slice(parts);
+        crypto::mac(&*self.server, &all)
     }
 
-    /// The device id in a known-device cookie, if the cookie is ours and this user's.
-    pub fn read_device_cookie(&self, user: UserId, value: &str) -> Option<[u8; 16]> {
-        let bytes = URL_SAFE_NO_PAD.decode(value.get(..64)?).ok()?;
-        let device = <[u8; 16]>::try_from(bytes.get(..16)?).ok()?;
-        crypto::equal(value.as_bytes(), self.sign_device(user, &device).as_bytes()).then_some(device)
+    /// The value of the known-device cookie: a random device id, bound to the user and to the address that the user signs in
+    /// with, so that it can be checked before anybody is looked up. Another address makes the device unknown again.
+    pub fn device_cookie(&self, user: UserId, email_key: &str) -> String {
+        self.sign_device(
+            &Device {
+                user,
+                id: crypto::random_bytes(),
+            },
+            email_key,
+        )
     }
 
-    fn sign_device(&self, user: UserId, device: &[u8; 16]) -> String {
-        let mac = crypto::mac(&*self.server, &[b"device", &user.0.to_be_bytes(), device]);
-        URL_SAFE_NO_PAD.encode([device.as_slice(), &mac].concat())
+    /// The device in a known-device cookie, if the cookie is ours and was given to who signs in with this address.
+    pub fn read_device_cookie(&self, email_key: &str, value: &str) -> Option<Device> {
+        if value.len() != DEVICE_COOKIE_LENGTH {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let device = Device {
+            user: UserId(i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?)),
+            id: bytes.get(8..24)?.try_into().ok()?,
+        };
+        crypto::equal(value.as_bytes(), self.sign_device(&device, email_key).as_bytes()).then_some(device)
+    }
+
+    fn sign_device(&self, device: &Device, email_key: &str) -> String {
+        let user = device.user.0.to_be_bytes();
+        let mac = crypto::mac(
+            &*self.server,
+            &[b"device", &user, &device.id, email_key.as_bytes()],
+        );
+        URL_SAFE_NO_PAD.encode([user.as_slice(), &device.id, &mac].concat())
     }
 }
 

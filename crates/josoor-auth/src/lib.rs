@@ -21,6 +21,8 @@ pub mod jobs;
 pub mod keys;
 pub mod kv;
 pub mod limits;
+pub mod mail;
+pub mod outbox;
 pub mod recovery;
 pub mod rotation;
 pub mod sessions;

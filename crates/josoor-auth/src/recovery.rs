@@ -1,12 +1,1089 @@
-//! Links that prove an address or set a password.
+//! Links that prove an address or set a password, and changing a password or an address.
+//!
+//! Everything that a stranger can ask for is queued without a look at the accounts (`store::MailKind::is_request`), and
+//! [`resolve`] looks afterwards: so neither the answer nor its time tells whether somebody has an account.
+//!
+//! A token is good once, is replaced by the next one of its purpose, and is bound to the state that it was made for. It does
+//! its work in the transaction that uses it up.
 
+use crate::accounts;
 use crate::app::App;
-use crate::error::Result;
-use crate::store::MailRow;
+use crate::crypto;
+use crate::error::{Error, Invalid, Refusal, Result};
+use crate::hasher::{PasswordHash, Verdict};
+use crate::hot::{self, Effects};
+use crate::mail;
+use crate::sessions::{self, Caller, Client, Issued};
+use crate::store::{
+    Audit, Conn, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken, NewUser, OneTimeToken,
+    Purpose, RevokeReason, User,
+};
+use crate::types::{Email, Locale, Password, Role, SessionId, Timestamp, UserId};
+
+/// What [`OneTimeToken::bound_to`] says of a reset whose account is still a registration.
+const REGISTRATION: &str = "registration";
+
+// Asking
+
+/// Asks for the link that sets another password, for whoever has the address.
+///
+/// # Errors
+/// `RateLimited`, for any address alike.
+pub async fn forgot(app: &App, email: &Email, locale: Locale, client: &Client) -> Result<()> {
+    app.limits.forgot(&client.ip, email.key()).await?;
+    ask(app, MailKind::ResetRequest, email, locale, client).await
+}
+
+/// Asks for the mail that proves an address once more, for whoever has the address.
+///
+/// # Errors
+/// `RateLimited`, for any address alike.
+pub async fn resend(app: &App, email: &Email, locale: Locale, client: &Client) -> Result<()> {
+    app.limits.verify(&client.ip, email.key()).await?;
+    ask(app, MailKind::VerifyRequest, email, locale, client).await
+}
+
+async fn ask(app: &App, kind: MailKind, email: &Email, locale: Locale, client: &Client) -> Result<()> {
+    let mut conn = app.db.write().await?;
+    conn.queue_mail(&NewMail {
+        kind,
+        recipient: email,
+        locale,
+        user: None,
+        token: None,
+        details: details(client),
+        at: app.clock.now(),
+    })
+    .await?;
+    drop(conn);
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+/// Sends the mail that proves the caller's address once more, unless it is proved.
+pub async fn resend_own(app: &App, caller: &Caller, client: &Client) -> Result<()> {
+    let email = parse_address(&caller.user.email)?;
+    app.limits.verify(&client.ip, email.key()).await?;
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let user = tx.lock_user(caller.id()).await?.ok_or(Refusal::SessionRevoked)?;
+    if user.email_verified_at.is_none() {
+        send_verification(&mut tx, &user, client, now).await?;
+    }
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+/// Queues the link that proves an account's address, in the caller's unit of work.
+pub(crate) async fn send_verification(
+    tx: &mut Conn,
+    user: &User,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let email = address_of(user)?;
+    let token = NewOneTimeToken {
+        email: Some(&email),
+        bound_to: Some(email.key()),
+        ..token_for(Purpose::VerifyEmail, Some(user.id), now)
+    };
+    replace_token(tx, &token).await?;
+    tx.queue_mail(&mail_to(
+        user,
+        &email,
+        MailKind::VerifyEmail,
+        Some(token.id),
+        client,
+        now,
+    ))
+    .await
+}
+
+/// Queues the link that sets a password, in the caller's unit of work, in which the user is locked: an invitation where
+/// there is no password yet.
+async fn send_reset(tx: &mut Conn, user: &User, client: &Client, now: Timestamp) -> Result<uuid::Uuid> {
+    let (kind, purpose) = match user.password_hash {
+        Some(_) => (MailKind::ResetPassword, Purpose::ResetPassword),
+        None => (MailKind::Invitation, Purpose::Invitation),
+    };
+    let email = address_of(user)?;
+    let state = state_of(user, &email);
+    let token = NewOneTimeToken {
+        email: Some(&email),
+        bound_to: Some(&state),
+        ..token_for(purpose, Some(user.id), now)
+    };
+    replace_token(tx, &token).await?;
+    tx.queue_mail(&mail_to(user, &email, kind, Some(token.id), client, now))
+        .await?;
+    Ok(token.id)
+}
+
+/// Makes an account for somebody and sends an invitation to choose its password.
+///
+/// # Errors
+/// `EmailTaken`.
+pub async fn invite(
+    app: &App,
+    email: &Email,
+    full_name: Option<&crate::types::FullName>,
+    role: Role,
+    locale: Locale,
+    client: &Client,
+) -> Result<User> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let new = NewUser {
+        email,
+        password_hash: None,
+        full_name,
+        role,
+        locale,
+        email_verified_at: None,
+        created_at: now,
+    };
+    let user = tx.insert_user(&new).await?.ok_or(Error::EmailTaken)?;
+    send_reset(&mut tx, &user, client, now).await?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(user.id),
+        reason: Some(role.as_str()),
+        ..client.audit(Audit::UserInvite, now)
+    })
+    .await?;
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Ok(user)
+}
+
+/// Sends somebody the link that sets a password, for an administrator.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn send_reset_to(app: &App, id: UserId, client: &Client) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let user = tx.lock_user(id).await?.ok_or(Error::NotFound)?;
+    send_reset(&mut tx, &user, client, now).await?;
+    record_request(&mut tx, Some(id), client, now).await?;
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+/// Makes the link that sets a password, for an operator who hands it over by other means. No mail is sent.
+pub async fn make_reset_link(app: &App, id: UserId, client: &Client) -> Result<String> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let user = tx.lock_user(id).await?.ok_or(Error::NotFound)?;
+    let email = address_of(&user)?;
+    let state = state_of(&user, &email);
+    let token = NewOneTimeToken {
+        email: Some(&email),
+        bound_to: Some(&state),
+        ..token_for(Purpose::ResetPassword, Some(id), now)
+    };
+    replace_token(&mut tx, &token).await?;
+    record_request(&mut tx, Some(id), client, now).await?;
+    tx.commit().await?;
+    let base = app.config.server.public_url.as_str();
+    Ok(mail::link_of(base, &app.keys, Purpose::ResetPassword, token.id))
+}
+
+async fn record_request(
+    tx: &mut Conn,
+    subject: Option<UserId>,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    tx.insert_audit(&NewAudit {
+        succeeded: subject.is_some(),
+        reason: subject.is_none().then_some("unknown_address"),
+        subject,
+        ..client.audit(Audit::PasswordResetRequest, now)
+    })
+    .await
+}
 
 /// Looks into a request from the outbox: whose address it is, and which mails follow.
 pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
+    let email = parse_address(&request.recipient)?;
+    let client = Client {
+        ip: request.details.ip.clone().unwrap_or_default(),
+        user_agent: request.details.user_agent.clone().unwrap_or_default(),
+        request_id: request.details.request_id.clone().unwrap_or_default(),
+        actor: None,
+    };
     let mut tx = app.db.begin().await?;
-    tx.settle_request(request).await?;
+    let now = app.clock.now();
+    if !tx.settle_request(request).await? {
+        return Ok(());
+    }
+    let owner = match tx.user_by_email(&email).await? {
+        Some(user) => tx.lock_user(user.id).await?,
+        None => None,
+    };
+    match request.kind {
+        MailKind::ResetRequest => resolve_reset(&mut tx, &email, owner, &client, now).await?,
+        MailKind::VerifyRequest => resolve_resend(&mut tx, &email, owner, request, &client, now).await?,
+        MailKind::RegistrationRequest => {
+            let kind = match &owner {
+                // The registration leads nowhere; its link is never made.
+                Some(owner) => {
+                    let stored = address_of(owner)?;
+                    tx.queue_mail(&mail_to(
+                        owner,
+                        &stored,
+                        MailKind::AlreadyRegistered,
+                        None,
+                        &client,
+                        now,
+                    ))
+                    .await?;
+                    tx.delete_registrations_of(email.key()).await?;
+                    None
+                }
+                None => Some(MailKind::FinishRegistration),
+            };
+            if let Some(kind) = kind {
+                tx.queue_mail(&to_stranger(&email, kind, request, now)).await?;
+            }
+        }
+        MailKind::EmailChangeRequest => resolve_change(&mut tx, &email, owner, request, &client, now).await?,
+        other => {
+            return Err(Error::Internal(anyhow::anyhow!(
+                "{} is no request",
+                other.as_str()
+            )));
+        }
+    }
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+async fn resolve_reset(
+    tx: &mut Conn,
+    email: &Email,
+    owner: Option<User>,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    if let Some(owner) = owner {
+        // Who may not sign in needs no password.
+        if owner.is_active {
+            send_reset(tx, &owner, client, now).await?;
+        }
+        return record_request(tx, Some(owner.id), client, now).await;
+    }
+    // Somebody registered this address with a password that its owner may not know. Proving the address by this link makes
+    // the account without it.
+    if let Some(registration) = tx.live_registration_of(email.key(), now).await? {
+        let email = parse_address(&registration.email)?;
+        tx.expire_one_time_tokens_for(Purpose::ResetPassword, email.key(), now)
+            .await?;
+        let token = NewOneTimeToken {
+            email: Some(&email),
+            bound_to: Some(REGISTRATION),
+            ..token_for(Purpose::ResetPassword, None, now)
+        };
+        tx.insert_one_time_token(&token).await?;
+        tx.queue_mail(&NewMail {
+            kind: MailKind::ResetPassword,
+            recipient: &email,
+            locale: registration.locale,
+            user: None,
+            token: Some(token.id),
+            details: details(client),
+            at: now,
+        })
+        .await?;
+    }
+    record_request(tx, None, client, now).await
+}
+
+async fn resolve_resend(
+    tx: &mut Conn,
+    email: &Email,
+    owner: Option<User>,
+    request: &MailRow,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    match owner {
+        Some(owner) if owner.email_verified_at.is_none() && owner.is_active => {
+            send_verification(tx, &owner, client, now).await
+        }
+        Some(_) => Ok(()),
+        None => match tx.live_registration_of(email.key(), now).await? {
+            Some(registration) => {
+                let email = parse_address(&registration.email)?;
+                let again = NewMail {
+                    token: Some(registration.token),
+                    locale: registration.locale,
+                    ..to_stranger(&email, MailKind::FinishRegistration, request, now)
+                };
+                tx.queue_mail(&again).await
+            }
+            None => Ok(()),
+        },
+    }
+}
+
+async fn resolve_change(
+    tx: &mut Conn,
+    email: &Email,
+    owner: Option<User>,
+    request: &MailRow,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(id) = request.user else { return Ok(()) };
+    if let Some(other) = owner.filter(|owner| owner.id != id) {
+        tx.expire_one_time_tokens(Purpose::ChangeEmail, Some(id), now)
+            .await?;
+        let stored = address_of(&other)?;
+        return tx
+            .queue_mail(&mail_to(
+                &other,
+                &stored,
+                MailKind::EmailWanted,
+                None,
+                client,
+                now,
+            ))
+            .await;
+    }
+    let Some(user) = tx.user_by_id(id).await? else {
+        return Ok(());
+    };
+    let mut details = details(client);
+    details.email = Some(user.email);
+    tx.queue_mail(&NewMail {
+        kind: MailKind::ConfirmEmail,
+        recipient: email,
+        locale: user.locale,
+        user: Some(id),
+        token: request.token,
+        details,
+        at: now,
+    })
+    .await
+}
+
+// Passwords
+
+/// Sets a password with a link from a mail. All sessions end; nobody is signed in.
+///
+/// # Errors
+/// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `AccountInactive`; `Overloaded`. The link is used up only by success.
+pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Result<()> {
+    let token = usable(app, &[Purpose::ResetPassword, Purpose::Invitation], token).await?;
+    // The slow part, with nothing held. Only who has a link gets here.
+    let hash = app.hasher.hash(new).await?;
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    claim(&mut tx, &token, now).await?;
+    let Some(id) = token.user_id() else {
+        return reset_registration(app, tx, &token, &hash, client, now).await;
+    };
+    let before = tx.lock_user(id).await?.ok_or(Error::LinkExpired)?;
+    let email = address_of(&before)?;
+    if token.bound_to.as_deref() != Some(&state_of(&before, &email)) {
+        return Err(Error::LinkExpired);
+    }
+    if !before.is_active {
+        return Err(Error::AccountInactive);
+    }
+    // What stands there before the proof was written by whoever registered the address, who need not be its owner. An
+    // account without a password was made by an administrator.
+    let forget = before.email_verified_at.is_none() && before.password_hash.is_some();
+    let user = tx
+        .reset_password_hash(id, &hash, forget, now)
+        .await?
+        .ok_or(Error::LinkExpired)?;
+    for purpose in [
+        Purpose::ResetPassword,
+        Purpose::Invitation,
+        Purpose::VerifyEmail,
+        Purpose::ChangeEmail,
+    ] {
+        tx.expire_one_time_tokens(purpose, Some(id), now).await?;
+    }
+    let client = acting(client, id);
+    let reason = RevokeReason::PasswordChanged;
+    let mut effects = Effects::default();
+    let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
+    sessions::record_revocations(&mut tx, &ended, reason, &client, now, &mut effects).await?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(id),
+        reason: Some(if before.password_hash.is_some() {
+            "reset"
+        } else {
+            "invitation"
+        }),
+        ..client.audit(Audit::PasswordReset, now)
+    })
+    .await?;
+    tx.queue_mail(&mail_to(
+        &user,
+        &email,
+        MailKind::PasswordChanged,
+        None,
+        &client,
+        now,
+    ))
+    .await?;
+    finish(app, tx, &user, effects, now).await?;
+    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
+    Ok(())
+}
+
+/// Makes the account of a registration whose address was proved by "forgot password". Nothing that was registered is kept
+/// but the language.
+async fn reset_registration(
+    app: &App,
+    mut tx: Conn,
+    token: &OneTimeToken,
+    hash: &PasswordHash,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let email = parse_address(token.email.as_deref().unwrap_or_default())?;
+    let locale = tx
+        .live_registration_of(email.key(), now)
+        .await?
+        .map_or(app.config.mail.locale, |registration| registration.locale);
+    let new = NewUser {
+        email: &email,
+        password_hash: Some(hash),
+        full_name: None,
+        role: Role::User,
+        locale,
+        email_verified_at: Some(now),
+        created_at: now,
+    };
+    make_account(&mut tx, &new, client, now).await?;
     tx.commit().await
+}
+
+/// Adds the account of a registration, and ends all registrations of the address.
+async fn make_account(tx: &mut Conn, new: &NewUser<'_>, client: &Client, now: Timestamp) -> Result<User> {
+    // Somebody else's link to the same address was quicker.
+    let user = tx.insert_user(new).await?.ok_or(Error::LinkUsed)?;
+    tx.expire_one_time_tokens_for(Purpose::Registration, new.email.key(), now)
+        .await?;
+    tx.expire_one_time_tokens_for(Purpose::ResetPassword, new.email.key(), now)
+        .await?;
+    tx.delete_registrations_of(new.email.key()).await?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(user.id),
+        ..acting(client, user.id).audit(Audit::Register, now)
+    })
+    .await?;
+    Ok(user)
+}
+
+/// Changes one's own password. The other sessions end; this one goes on with its next generation.
+///
+/// # Errors
+/// `InvalidCredentials` for a wrong current password, also when it was changed at the same moment; `RateLimited`.
+pub async fn change_password(
+    app: &App,
+    caller: &Caller,
+    current: Password,
+    new: Password,
+    client: &Client,
+) -> Result<Issued> {
+    let verified = verify_own_password(app, caller, current, Audit::PasswordChange, client).await?;
+    let hash = app.hasher.hash(new).await?;
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let before = still_so(&mut tx, caller, &verified, now).await?;
+    if !tx
+        .change_password_hash(before.id, before.password_hash.as_ref(), &hash, now)
+        .await?
+    {
+        return Err(Error::InvalidCredentials);
+    }
+    let user = tx.user_by_id(before.id).await?.ok_or(Refusal::SessionRevoked)?;
+    for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::ChangeEmail] {
+        tx.expire_one_time_tokens(purpose, Some(user.id), now).await?;
+    }
+    let reason = RevokeReason::PasswordChanged;
+    let mut effects = Effects::default();
+    let ended = tx
+        .revoke_sessions_of(user.id, Some(caller.session), reason, now)
+        .await?;
+    sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
+    let idle_end = |end: Timestamp| now.plus(app.config.session.idle).min(end);
+    let session = tx
+        .session_by_id(caller.session)
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
+    let session = tx
+        .retire_generations(caller.session, now, idle_end(session.expires_at))
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(user.id),
+        session: Some(caller.session),
+        ..client.audit(Audit::PasswordChange, now)
+    })
+    .await?;
+    let email = address_of(&user)?;
+    tx.queue_mail(&mail_to(
+        &user,
+        &email,
+        MailKind::PasswordChanged,
+        None,
+        client,
+        now,
+    ))
+    .await?;
+    finish(app, tx, &user, effects, now).await?;
+    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
+    sessions::issue(app, &session, &user, now).await
+}
+
+/// Checks the caller's password, as what goes beyond reading asks for.
+///
+/// # Errors
+/// `InvalidCredentials`, with an audit row; `RateLimited`; `Overloaded`.
+pub(crate) async fn verify_own_password(
+    app: &App,
+    caller: &Caller,
+    password: Password,
+    action: Audit,
+    client: &Client,
+) -> Result<User> {
+    app.limits
+        .password_in_session(caller.id(), caller.session)
+        .await?;
+    let user = app.db.write().await?.user_by_id(caller.id()).await?;
+    let user = user.ok_or(Refusal::SessionRevoked)?;
+    let verdict = app.hasher.verify(password, user.password_hash.clone()).await?;
+    if verdict == Verdict::NoMatch {
+        let row = NewAudit {
+            succeeded: false,
+            reason: Some("invalid_credentials"),
+            subject: Some(user.id),
+            session: Some(caller.session),
+            ..client.audit(action, app.clock.now())
+        };
+        app.db.write().await?.insert_audit(&row).await?;
+        return Err(Error::InvalidCredentials);
+    }
+    Ok(user)
+}
+
+/// Locks the caller's account and makes sure that what was verified before still holds: the session lives, and the
+/// password is the one that was checked.
+async fn still_so(tx: &mut Conn, caller: &Caller, verified: &User, now: Timestamp) -> Result<User> {
+    let user = tx.lock_user(caller.id()).await?.ok_or(Refusal::SessionRevoked)?;
+    let row = tx
+        .session_by_id(caller.session)
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
+    if let Some(why) = row.ended(now) {
+        return Err(why.into());
+    }
+    // Not the hash: that may have been modernised meanwhile.
+    if user.password_changed_at != verified.password_changed_at {
+        return Err(Error::InvalidCredentials);
+    }
+    if !user.is_active {
+        return Err(Refusal::AccountInactive.into());
+    }
+    Ok(user)
+}
+
+// Addresses
+
+/// Asks for another address. It takes effect when the new one is proved; whether it is free is not told.
+///
+/// # Errors
+/// `InvalidCredentials`; `RateLimited`; `Overloaded`.
+pub async fn request_email_change(
+    app: &App,
+    caller: &Caller,
+    new: &Email,
+    password: Password,
+    client: &Client,
+) -> Result<()> {
+    let verified = verify_own_password(app, caller, password, Audit::EmailChangeRequest, client).await?;
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let user = still_so(&mut tx, caller, &verified, now).await?;
+    let state = state_of(&user, &address_of(&user)?);
+    let token = NewOneTimeToken {
+        email: Some(new),
+        session: Some(caller.session),
+        bound_to: Some(&state),
+        ..token_for(Purpose::ChangeEmail, Some(user.id), now)
+    };
+    replace_token(&mut tx, &token).await?;
+    tx.queue_mail(&NewMail {
+        kind: MailKind::EmailChangeRequest,
+        recipient: new,
+        locale: user.locale,
+        user: Some(user.id),
+        token: Some(token.id),
+        details: details(client),
+        at: now,
+    })
+    .await?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(user.id),
+        session: Some(caller.session),
+        ..client.audit(Audit::EmailChangeRequest, now)
+    })
+    .await?;
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+/// Does what a link about an address is for: proves it, makes the account of a registration, or changes an address
+/// or changes it back.
+///
+/// A click alone proves only that somebody reads the mailbox, perhaps on behalf of an account that somebody else has made. So
+/// it also takes the account's own session or password; only going back to the old address takes neither.
+///
+/// # Errors
+/// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `Invalid` without session and password; `InvalidCredentials`. The link is
+/// used up only by success.
+pub async fn verify_email(
+    app: &App,
+    token: &str,
+    password: Option<Password>,
+    caller: Option<&Caller>,
+    client: &Client,
+) -> Result<()> {
+    let purposes = [
+        Purpose::VerifyEmail,
+        Purpose::Registration,
+        Purpose::ChangeEmail,
+        Purpose::UndoEmailChange,
+    ];
+    let token = usable(app, &purposes, token).await?;
+    if token.purpose == Purpose::UndoEmailChange.as_str() {
+        return undo_email_change(app, &token, client).await;
+    }
+    if token.purpose == Purpose::Registration.as_str() {
+        return finish_registration(app, &token, password, client).await;
+    }
+    let id = token.user_id().ok_or(Error::LinkInvalid)?;
+    let user = app
+        .db
+        .write()
+        .await?
+        .user_by_id(id)
+        .await?
+        .ok_or(Error::LinkExpired)?;
+    let own_session = caller.filter(|caller| caller.id() == id);
+    if own_session.is_none() {
+        let password = password.ok_or_else(password_wanted)?;
+        app.limits
+            .sign_in(&client.ip, address_of(&user)?.key(), None)
+            .await?;
+        let verdict = app.hasher.verify(password, user.password_hash.clone()).await?;
+        if verdict == Verdict::NoMatch {
+            return refuse_proof(app, Some(id), client).await;
+        }
+    }
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    claim(&mut tx, &token, now).await?;
+    let before = match own_session {
+        Some(caller) => still_so(&mut tx, caller, &user, now).await?,
+        None => tx.lock_user(id).await?.ok_or(Error::LinkExpired)?,
+    };
+    if before.password_changed_at != user.password_changed_at {
+        return Err(Error::InvalidCredentials);
+    }
+    if !before.is_active {
+        return Err(Error::AccountInactive);
+    }
+    let client = acting(client, id);
+    if token.purpose == Purpose::ChangeEmail.as_str() {
+        return change_email(app, tx, &token, &before, &client, now).await;
+    }
+    if token.bound_to.as_deref() != Some(address_of(&before)?.key()) {
+        return Err(Error::LinkExpired);
+    }
+    let user = tx.verify_email(id, now).await?.ok_or(Error::LinkExpired)?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(id),
+        session: own_session.map(|caller| caller.session),
+        ..client.audit(Audit::EmailVerify, now)
+    })
+    .await?;
+    finish(app, tx, &user, Effects::default(), now).await
+}
+
+fn password_wanted() -> Error {
+    Error::invalid(
+        "password",
+        Invalid::new(
+            "required",
+            "Give the account's password, or send the access token of a session of this account.",
+        ),
+    )
+}
+
+async fn refuse_proof(app: &App, subject: Option<UserId>, client: &Client) -> Result<()> {
+    let row = NewAudit {
+        succeeded: false,
+        reason: Some("invalid_credentials"),
+        subject,
+        ..client.audit(Audit::EmailVerify, app.clock.now())
+    };
+    app.db.write().await?.insert_audit(&row).await?;
+    Err(Error::InvalidCredentials)
+}
+
+async fn finish_registration(
+    app: &App,
+    token: &OneTimeToken,
+    password: Option<Password>,
+    client: &Client,
+) -> Result<()> {
+    let password = password.ok_or_else(password_wanted)?;
+    let registration = app.db.write().await?.registration(token.id).await?;
+    let registration = registration.ok_or(Error::LinkExpired)?;
+    let email = parse_address(&registration.email)?;
+    app.limits.sign_in(&client.ip, email.key(), None).await?;
+    let hash = registration.password_hash;
+    let verdict = app.hasher.verify(password, Some(hash.clone())).await?;
+    if verdict == Verdict::NoMatch {
+        return refuse_proof(app, None, client).await;
+    }
+    let full_name = match registration.full_name {
+        Some(name) => crate::types::FullName::parse(&name).ok().flatten(),
+        None => None,
+    };
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    claim(&mut tx, token, now).await?;
+    let new = NewUser {
+        email: &email,
+        password_hash: Some(&hash),
+        full_name: full_name.as_ref(),
+        role: Role::User,
+        locale: registration.locale,
+        email_verified_at: Some(now),
+        created_at: now,
+    };
+    make_account(&mut tx, &new, client, now).await?;
+    tx.commit().await
+}
+
+/// Makes the proved address the account's. All sessions end but the one that asked.
+async fn change_email(
+    app: &App,
+    mut tx: Conn,
+    token: &OneTimeToken,
+    before: &User,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let old = address_of(before)?;
+    if token.bound_to.as_deref() != Some(&state_of(before, &old)) {
+        return Err(Error::LinkExpired);
+    }
+    let new = parse_address(token.email.as_deref().unwrap_or_default())?;
+    // Taken since the link was sent: there is nothing left that it could do.
+    let user = tx
+        .change_email(before, &new, now)
+        .await?
+        .ok_or(Error::LinkExpired)?;
+    for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::VerifyEmail] {
+        tx.expire_one_time_tokens(purpose, Some(user.id), now).await?;
+    }
+    // Earlier ones stay: who changes the address twice must not take the first owner's way back.
+    let undo = NewOneTimeToken {
+        email: Some(&old),
+        ..token_for(Purpose::UndoEmailChange, Some(user.id), now)
+    };
+    tx.insert_one_time_token(&undo).await?;
+    let mut to_old = mail_to(&user, &old, MailKind::EmailChanged, Some(undo.id), client, now);
+    to_old.details.new_email = Some(user.email.clone());
+    tx.queue_mail(&to_old).await?;
+    tx.queue_mail(&mail_to(
+        &user,
+        &new,
+        MailKind::EmailChangeDone,
+        None,
+        client,
+        now,
+    ))
+    .await?;
+    end_sessions(
+        app,
+        tx,
+        &user,
+        token.session_id(),
+        Audit::EmailChange,
+        client,
+        now,
+    )
+    .await
+}
+
+/// Gives an account the address back that a change took. All sessions end, and every link of the account with them.
+async fn undo_email_change(app: &App, token: &OneTimeToken, client: &Client) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    claim(&mut tx, token, now).await?;
+    let id = token.user_id().ok_or(Error::LinkInvalid)?;
+    let before = tx.lock_user(id).await?.ok_or(Error::LinkExpired)?;
+    let old = parse_address(token.email.as_deref().unwrap_or_default())?;
+    let user = tx
+        .change_email(&before, &old, now)
+        .await?
+        .ok_or(Error::LinkExpired)?;
+    for purpose in Purpose::ALL {
+        tx.expire_one_time_tokens(purpose, Some(id), now).await?;
+    }
+    let client = acting(client, id);
+    tx.queue_mail(&mail_to(&user, &old, MailKind::EmailRestored, None, &client, now))
+        .await?;
+    end_sessions(app, tx, &user, None, Audit::EmailChangeUndo, &client, now).await
+}
+
+async fn end_sessions(
+    app: &App,
+    mut tx: Conn,
+    user: &User,
+    except: Option<SessionId>,
+    action: Audit,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let reason = RevokeReason::RevokedByUser;
+    let mut effects = Effects::default();
+    let ended = tx.revoke_sessions_of(user.id, except, reason, now).await?;
+    sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
+    tx.insert_audit(&NewAudit {
+        subject: Some(user.id),
+        session: except,
+        ..client.audit(action, now)
+    })
+    .await?;
+    finish(app, tx, user, effects, now).await?;
+    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
+    Ok(())
+}
+
+// What they share
+
+/// Commits a change of a user and makes it known.
+async fn finish(app: &App, mut tx: Conn, user: &User, mut effects: Effects, now: Timestamp) -> Result<()> {
+    tx.record_user_change(user.id, now, hot::user_copies_until(now))
+        .await?;
+    effects.change(user);
+    app.commit(tx, effects).await?;
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+/// A token of this purpose with a fresh id and its usual lifetime, to be completed.
+pub(crate) fn token_for(purpose: Purpose, user: Option<UserId>, now: Timestamp) -> NewOneTimeToken<'static> {
+    NewOneTimeToken {
+        id: uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid(),
+        purpose,
+        user,
+        email: None,
+        session: None,
+        bound_to: None,
+        created_at: now,
+        expires_at: now.plus(purpose.lifetime()),
+    }
+}
+
+/// Adds a user's token and ends the earlier ones of its purpose. The user is locked, or new.
+async fn replace_token(tx: &mut Conn, token: &NewOneTimeToken<'_>) -> Result<()> {
+    tx.expire_one_time_tokens(token.purpose, token.user, token.created_at)
+        .await?;
+    tx.insert_one_time_token(token).await
+}
+
+/// The row of a token that is ours, for one of these purposes, unused and within its time. Says nothing about later.
+async fn usable(app: &App, purposes: &[Purpose], token: &str) -> Result<OneTimeToken> {
+    let id = purposes
+        .iter()
+        .find_map(|purpose| app.keys.read_one_time_token(*purpose, token))
+        .ok_or(Error::LinkInvalid)?;
+    let row = app.db.write().await?.one_time_token(id).await?;
+    let row = row.ok_or(Error::LinkExpired)?;
+    match state_of_token(&row, app.clock.now()) {
+        Some(error) => Err(error),
+        None => Ok(row),
+    }
+}
+
+fn state_of_token(token: &OneTimeToken, now: Timestamp) -> Option<Error> {
+    if token.used_at.is_some() {
+        return Some(Error::LinkUsed);
+    }
+    (now >= token.expires_at).then_some(Error::LinkExpired)
+}
+
+/// Uses a token up, in the unit of work that does what it is for. Of any number one goes on.
+async fn claim(tx: &mut Conn, token: &OneTimeToken, now: Timestamp) -> Result<()> {
+    if tx.claim_one_time_token(token.id, now).await? {
+        return Ok(());
+    }
+    let row = tx.one_time_token(token.id).await?;
+    Err(row
+        .and_then(|row| state_of_token(&row, now))
+        .unwrap_or(Error::LinkExpired))
+}
+
+/// What of an account must still be so when a token that sets a password or an address is used.
+fn state_of(user: &User, email: &Email) -> String {
+    let changed = user.password_changed_at.map_or(0, Timestamp::as_micros);
+    format!("{} {changed}", email.key())
+}
+
+fn address_of(user: &User) -> Result<Email> {
+    parse_address(&user.email)
+}
+
+fn parse_address(text: &str) -> Result<Email> {
+    Email::parse(text)
+        .map_err(|reason| Error::Internal(anyhow::anyhow!("a stored address is none: {}", reason.code)))
+}
+
+/// The client, with the holder of a link or password as the one who acts.
+fn acting(client: &Client, user: UserId) -> Client {
+    Client {
+        actor: Some(client.actor.unwrap_or(user)),
+        ..client.clone()
+    }
+}
+
+/// What a mail tells of the act that it is about.
+pub(crate) fn details(client: &Client) -> MailDetails {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    MailDetails {
+        ip: some(&client.ip),
+        user_agent: some(&client.user_agent),
+        request_id: some(&client.request_id),
+        ..MailDetails::default()
+    }
+}
+
+/// A mail to the owner of an account.
+pub(crate) fn mail_to<'a>(
+    user: &User,
+    recipient: &'a Email,
+    kind: MailKind,
+    token: Option<uuid::Uuid>,
+    client: &Client,
+    now: Timestamp,
+) -> NewMail<'a> {
+    let name = user
+        .full_name
+        .clone()
+        .filter(|name| user.email_verified_at.is_some() || !looks_like_a_link(name));
+    NewMail {
+        kind,
+        recipient,
+        locale: user.locale,
+        user: Some(user.id),
+        token,
+        details: MailDetails {
+            name,
+            ..details(client)
+        },
+        at: now,
+    }
+}
+
+/// A mail to an address without an account. It names nobody: whoever typed the address in could write to its owner that way.
+fn to_stranger<'a>(recipient: &'a Email, kind: MailKind, request: &MailRow, now: Timestamp) -> NewMail<'a> {
+    NewMail {
+        kind,
+        recipient,
+        locale: request.locale,
+        user: None,
+        token: request.token,
+        details: MailDetails::default(),
+        at: now,
+    }
+}
+
+/// Whether mail programs would make a link of it. Before an address is proved, its account's name may be the message of
+/// somebody else to the owner of the address.
+fn looks_like_a_link(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    let dotted = lower.split('.').collect::<Vec<_>>().windows(2).any(|pair| {
+        pair[0].ends_with(char::is_alphanumeric)
+            && pair[1].chars().take(2).filter(|c| c.is_alphabetic()).count() == 2
+    });
+    dotted || lower.contains("://") || lower.contains("www.")
+}
+
+/// Registers under `verify_first`: the same work and the same rows for any address.
+pub(crate) async fn request_registration(
+    app: &App,
+    new: accounts::Registration,
+    client: &Client,
+) -> Result<()> {
+    let hash = app.hasher.hash(new.password).await?;
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    tx.expire_one_time_tokens_for(Purpose::Registration, new.email.key(), now)
+        .await?;
+    let token = NewOneTimeToken {
+        email: Some(&new.email),
+        ..token_for(Purpose::Registration, None, now)
+    };
+    tx.insert_one_time_token(&token).await?;
+    tx.insert_registration(
+        token.id,
+        &new.email,
+        &hash,
+        new.full_name.as_ref(),
+        new.locale,
+        now,
+    )
+    .await?;
+    tx.queue_mail(&NewMail {
+        kind: MailKind::RegistrationRequest,
+        recipient: &new.email,
+        locale: new.locale,
+        user: None,
+        token: Some(token.id),
+        details: details(client),
+        at: now,
+    })
+    .await?;
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks_like_a_link;
+
+    #[test]
+    fn names_that_a_mail_program_would_link_are_known() {
+        for name in ["Visit evil.example now", "https://x", "www.x", "a.bc"] {
+            assert!(looks_like_a_link(name), "{name}");
+        }
+        for name in [
+            "Sara",
+            "Dr. Sara",
+            "J. R. R. Tolkien",
+            "سارة",
+            "<a href=//evil>",
+            "a.b",
+        ] {
+            assert!(!looks_like_a_link(name), "{name}");
+        }
+    }
 }

@@ -6,12 +6,13 @@
 //!
 //! | presented | decision |
 //! |---|---|
+//! | one that a change of the password has retired | refuse, without alarm: its owner may hold it still |
 //! | the current generation | rotate |
 //! | one superseded less than the grace ago | give the current one again |
 //! | the one that the current generation replaced, while nobody has used the current one | rotate; the unused one dies |
 //! | anything else | reuse: the session ends |
 //!
-//! The second row serves parallel tabs, retries and lost responses; the third serves a client that comes back later
+//! The third row serves parallel tabs, retries and lost responses; the fourth serves a client that comes back later
 //! than the grace and never saw the answer. The database then takes the step only if the row is still as it was seen
 //! here (`store::Conn::rotate_session`), so any number of callers agree on one outcome.
 
@@ -38,12 +39,17 @@ pub enum Decision {
     },
     /// Give the current generation's tokens again.
     GiveCurrent,
+    /// Refuse: the password was changed since. The session goes on with later tokens.
+    Retired,
     /// End the session.
     Reuse,
 }
 
 /// Decides about generation `presented` of a live session.
 pub fn decide(session: &SessionRow, presented: i64, now: Timestamp, grace: Duration) -> Decision {
+    if presented <= session.retired_generation {
+        return Decision::Retired;
+    }
     let mut superseded = parse(&session.superseded);
     if presented == session.generation {
         superseded.push((presented, now));
@@ -151,7 +157,7 @@ mod tests {
             match decision {
                 Decision::Rotate { .. } => Self::Next,
                 Decision::GiveCurrent => Self::Again,
-                Decision::Reuse => Self::Ended,
+                Decision::Retired | Decision::Reuse => Self::Ended,
             }
         }
     }

@@ -10,8 +10,10 @@ use crate::error::{Error, Refusal, Result};
 use crate::hasher::{PasswordHash, Verdict};
 use crate::hot::{Effects, UserCopy};
 use crate::keys::RefreshClaims;
+use crate::limits::Device;
+use crate::recovery;
 use crate::rotation::{self, Decision};
-use crate::store::{Audit, Conn, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
+use crate::store::{Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
 use crate::telemetry::{RefreshOutcome, SignIn};
 use crate::types::{Email, Password, Secret, SessionId, Timestamp, UserId};
 
@@ -97,8 +99,18 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
 /// # Errors
 /// `InvalidCredentials` for an unknown address and for a wrong password, after the same work; `AccountInactive` only
 /// after the right password; `Overloaded` when too many wait for the hasher.
-pub async fn log_in(app: &App, email: &Email, password: Password, client: &Client) -> Result<Issued> {
-    let result = try_log_in(app, email, password, client).await;
+pub async fn log_in(
+    app: &App,
+    email: &Email,
+    password: Password,
+    device: Option<Device>,
+    client: &Client,
+) -> Result<Issued> {
+    // Not among what is written down: a flood must not fill the audit trail.
+    let result = match app.limits.sign_in(&client.ip, email.key(), device).await {
+        Ok(()) => try_log_in(app, email, password, client).await,
+        Err(error) => Err(error),
+    };
     let outcome = match &result {
         Ok(_) => Some(SignIn::Success),
         Err(Error::InvalidCredentials) => Some(SignIn::InvalidCredentials),
@@ -118,9 +130,10 @@ async fn try_log_in(app: &App, email: &Email, password: Password, client: &Clien
     let user = app.db.read().await?.user_by_email(email).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
     let verdict = app.hasher.verify(password.clone(), stored).await?;
+    let subject = user.as_ref().map(|user| user.id);
     let (Some(user), Verdict::Match { outdated }) = (user, verdict) else {
         // Known or not, one row: also the work after the hash is the same.
-        return refuse_log_in(app, None, Error::InvalidCredentials, client).await;
+        return refuse_log_in(app, subject, Error::InvalidCredentials, client).await;
     };
     if !user.is_active {
         return refuse_log_in(app, Some(user.id), Error::AccountInactive, client).await;
@@ -146,7 +159,7 @@ async fn try_log_in(app: &App, email: &Email, password: Password, client: &Clien
                 .verify(password.clone(), again.password_hash.clone())
                 .await?;
             if verdict == Verdict::NoMatch {
-                return refuse_log_in(app, None, Error::InvalidCredentials, client).await;
+                return refuse_log_in(app, Some(again.id), Error::InvalidCredentials, client).await;
             }
         }
         if !again.is_active {
@@ -293,6 +306,7 @@ pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> 
 
 async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let claims = app.keys.read_refresh(token)?;
+    app.limits.refresh(claims.session()).await?;
     // Each round is a fresh look; one that loses its step lost it to another refresh or to a revocation, both of
     // which the next look sees.
     for _ in 0..32 {
@@ -308,6 +322,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
             Decision::GiveCurrent => {
                 return Ok((RefreshOutcome::Repeated, issue(app, &session, &user, now).await?));
             }
+            Decision::Retired => return Err(Refusal::PasswordChanged.into()),
             Decision::Reuse => return end_reused(app, &session, client).await,
             Decision::Rotate {
                 replaced,
@@ -373,9 +388,16 @@ async fn end_reused(app: &App, session: &SessionRow, client: &Client) -> Result<
             ..client.audit(Audit::RefreshReuse, now)
         };
         tx.insert_audit(&row).await?;
+        if let Some(user) = tx.user_by_id(session.user_id()).await? {
+            let email = Email::parse(&user.email)
+                .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address is none")))?;
+            let mail = recovery::mail_to(&user, &email, MailKind::RefreshReuse, None, client, now);
+            tx.queue_mail(&mail).await?;
+        }
         let mut effects = Effects::default();
         effects.revoke(&ended, reason);
         app.commit(tx, effects).await?;
+        app.mail_queued.notify_one();
         app.metrics.sessions_revoked(reason.as_str(), 1);
         tracing::warn!(user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was ended");
     }

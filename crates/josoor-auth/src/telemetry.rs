@@ -304,6 +304,7 @@ pub enum RefreshOutcome {
 }
 
 type OneLabel = [(&'static str, &'static str); 1];
+type TwoLabels = [(&'static str, &'static str); 2];
 type CacheLabels = [(&'static str, &'static str); 3];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -333,6 +334,8 @@ struct Inner {
     sign_ins: Family<OneLabel, Counter>,
     revoked: Family<OneLabel, Counter>,
     refreshes: Family<OneLabel, Counter>,
+    mails: Family<TwoLabels, Counter>,
+    limited: Family<OneLabel, Counter>,
     cache: Family<CacheLabels, Counter>,
     hash_duration: Histogram,
     sampled: SampledGauges,
@@ -398,6 +401,8 @@ impl Metrics {
             sign_ins: Family::default(),
             revoked: Family::default(),
             refreshes: Family::default(),
+            mails: Family::default(),
+            limited: Family::default(),
             cache: Family::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
@@ -422,6 +427,16 @@ impl Metrics {
             inner.revoked.clone(),
         );
         registry.register("refreshes", "Refreshes by outcome", inner.refreshes.clone());
+        registry.register(
+            "rate_limited",
+            "What was refused because of a limit, by limit",
+            inner.limited.clone(),
+        );
+        registry.register(
+            "mails",
+            "Rows of the outbox that were taken up, by kind and outcome",
+            inner.mails.clone(),
+        );
         registry.register(
             "cache_lookups",
             "Lookups by tier, kind and result",
@@ -509,6 +524,19 @@ impl Metrics {
     /// Counts `count` ended sessions. The reasons are the fixed set of the sessions' own codes.
     pub fn sessions_revoked(&self, reason: &'static str, count: u64) {
         self.0.revoked.get_or_create(&[("reason", reason)]).inc_by(count);
+    }
+
+    /// Counts what a limit refused.
+    pub fn limited(&self, limit: &'static str) {
+        self.0.limited.get_or_create(&[("limit", limit)]).inc();
+    }
+
+    /// Counts a row of the outbox that was taken up.
+    pub fn mail(&self, kind: &'static str, outcome: &'static str) {
+        self.0
+            .mails
+            .get_or_create(&[("kind", kind), ("outcome", outcome)])
+            .inc();
     }
 
     /// Counts a refresh.

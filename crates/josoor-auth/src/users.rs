@@ -3,8 +3,11 @@
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::hot::{self, Effects};
+use crate::recovery;
 use crate::sessions::{self, Client};
-use crate::store::{Audit, Conn, NewAudit, NewUser, RevokeReason, User, UserFilter, UserPatch, UserSort};
+use crate::store::{
+    Audit, Conn, MailKind, NewAudit, NewUser, RevokeReason, User, UserFilter, UserPatch, UserSort,
+};
 use crate::types::{Email, FullName, Locale, Password, Role, Timestamp, UserId};
 
 /// One page of users, and how many there are in all.
@@ -180,8 +183,20 @@ pub(crate) async fn delete_if(
         ..client.audit(Audit::UserDelete, now)
     })
     .await?;
+    let email = Email::parse(&before.email)
+        .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address is none")))?;
+    tx.queue_mail(&recovery::mail_to(
+        &before,
+        &email,
+        MailKind::AccountDeleted,
+        None,
+        client,
+        now,
+    ))
+    .await?;
     effects.delete(id, now);
     app.commit(tx, effects).await?;
+    app.mail_queued.notify_one();
     app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
     Ok(())
 }

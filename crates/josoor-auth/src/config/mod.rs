@@ -160,7 +160,7 @@ pub struct KeysConfig {
 pub enum RegistrationMode {
     /// Anybody.
     Open,
-    /// Anybody, after proving the address. Needs outgoing mail, so no configuration of this version has it.
+    /// Anybody, after proving the address. No answer tells who is registered.
     VerifyFirst,
     /// Nobody.
     Closed,
@@ -243,13 +243,15 @@ pub struct CacheConfig {
     pub near_bytes: u64,
 }
 
-/// `[limits]`: how often something may happen. Not enforced yet.
+/// `[limits]`: how often something may happen.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
-    /// Whether any of them is to hold. This version reads the limits and enforces none.
+    /// Whether any of them holds.
     pub enabled: bool,
     /// Sign-ins from one network address.
     pub login_address: Quota,
+    /// Sign-ins to one account from one network address.
+    pub login_pair: Quota,
     /// Sign-ins to one account from devices that it does not know.
     pub login_account: Quota,
     /// Sign-ins to one account from one device that it knows.
@@ -284,9 +286,9 @@ pub struct HashConfig {
 pub struct MailConfig {
     /// The language of accounts that are created without one.
     pub locale: Locale,
-    /// The mail server; not used in this version.
+    /// The mail server; `None`: the development mailbox.
     pub smtp_url: Option<Secret>,
-    /// The sender; not used in this version.
+    /// The sender; there is one whenever there is a mail server.
     pub from: Option<String>,
 }
 
@@ -478,7 +480,7 @@ impl<'a> Reader<'a> {
         let cache = self.cache();
         let limits = self.limits();
         let hash = self.hash();
-        let mail = self.mail();
+        let mail = self.mail(server.as_ref().map(|server| &server.public_url));
         let audit = self
             .duration("audit.retention", DAY, TEN_YEARS)
             .map(|retention| AuditConfig { retention });
@@ -618,14 +620,6 @@ impl<'a> Reader<'a> {
                 ],
             )
         })?;
-        if mode == RegistrationMode::VerifyFirst {
-            self.problem(
-                "registration.mode",
-                "verify_first needs outgoing mail, which this version does not have yet",
-                "write open or closed",
-            );
-            return None;
-        }
         Some(RegistrationConfig { mode })
     }
 
@@ -737,6 +731,7 @@ impl<'a> Reader<'a> {
     fn limits(&mut self) -> Option<LimitsConfig> {
         let enabled = self.read("limits.enabled", values::truth);
         let login_address = self.read("limits.login_address", values::quota);
+        let login_pair = self.read("limits.login_pair", |raw| optional(raw, values::quota));
         let login_account = self.read("limits.login_account", values::quota);
         let login_device = self.read("limits.login_device", values::quota);
         let register_address = self.read("limits.register_address", values::quota);
@@ -747,14 +742,12 @@ impl<'a> Reader<'a> {
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
         if enabled == Some(false) {
-            self.warn(
-                "limits.enabled",
-                "no limit is enforced by this version anyway; a later one will honour this, and then passwords can be guessed without limit",
-            );
+            self.warn("limits.enabled", "passwords can be guessed without limit");
         }
         Some(LimitsConfig {
             enabled: enabled?,
             login_address: login_address?,
+            login_pair: login_pair?.or(login_account)?,
             login_account: login_account?,
             login_device: login_device?,
             register_address: register_address?,
@@ -776,22 +769,24 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn mail(&mut self) -> Option<MailConfig> {
+    fn mail(&mut self, public_url: Option<&PublicUrl>) -> Option<MailConfig> {
         let locale = self.read("mail.locale", |raw| {
             values::choice(raw, &[("en", Locale::En), ("ar", Locale::Ar)])
         });
         let smtp_url = self.read("mail.smtp_url", |raw| optional(raw, values::smtp_url));
         let from = self.read("mail.from", |raw| optional(raw, values::mailbox));
-        if matches!(smtp_url, Some(Some(_))) {
+        let (smtp_url, mut from) = (smtp_url?, from?);
+        if smtp_url.is_some() && from.is_none() {
             self.warn(
-                "mail.smtp_url",
-                "this version sends no mail yet; the value is not used",
+                "mail.from",
+                "not set; mails come from no-reply at the host of PUBLIC_URL, which many receivers take for spam",
             );
+            from = public_url.map(|url| format!("no-reply@{}", url.mail_domain()));
         }
         Some(MailConfig {
             locale: locale?,
-            smtp_url: smtp_url?,
-            from: from?,
+            smtp_url,
+            from,
         })
     }
 

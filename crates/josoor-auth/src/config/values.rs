@@ -365,6 +365,16 @@ impl PublicUrl {
         }
     }
 
+    /// The host as the part of a mail address after the `@`.
+    pub fn mail_domain(&self) -> String {
+        match self.url.host() {
+            Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
+            Some(Host::Ipv4(address)) => format!("[{address}]"),
+            Some(Host::Ipv6(address)) => format!("[IPv6:{address}]"),
+            None => "localhost".to_owned(),
+        }
+    }
+
     /// The path, without a slash at its end: `""` or `/auth`.
     pub fn path(&self) -> &str {
         self.url.path().trim_end_matches('/')
@@ -870,6 +880,32 @@ pub(super) fn smtp_url(raw: &Raw) -> Parsed<Secret> {
         );
     }
     check_server_url(given)?;
+    let Ok(url) = Url::parse(given) else {
+        return refused("this is not a URL", "write smtp://user:password@host:port");
+    };
+    let mut tls = None;
+    for (name, value) in url.query_pairs() {
+        if name != "tls" || !matches!(value.as_ref(), "none" | "opportunistic" | "required") {
+            return refused(
+                "the URL has a parameter that is not known",
+                "the only one is tls, which is none, opportunistic or required",
+            );
+        }
+        tls = Some(value.into_owned());
+    }
+    let host = url.host_str().unwrap_or_default();
+    let is_here = host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let unsafe_tls = given.starts_with("smtp://") && matches!(tls.as_deref(), Some("none" | "opportunistic"));
+    if unsafe_tls && !url.username().is_empty() && !is_here {
+        return refused(
+            "the password would cross the network readable",
+            "use smtps://, or leave tls out, so that STARTTLS is required",
+        );
+    }
     Ok(Secret::new(given))
 }
 

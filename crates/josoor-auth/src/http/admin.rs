@@ -12,20 +12,23 @@ use super::caller::Administrator;
 use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
 use super::problem::ProblemDocument;
 use super::representation::{
-    RevokedResponse, RoleName, SessionList, UserList, UserResponse, full_name_schema,
+    BaseResponse, LocaleName, RevokedResponse, RoleName, SessionList, UserList, UserResponse, email_schema,
+    full_name_schema,
 };
 use crate::app::App;
 use crate::error::{Invalid, Result};
+use crate::recovery;
 use crate::sessions;
 use crate::store::{RevokeReason, UserFilter, UserPatch, UserSort};
-use crate::types::Role;
+use crate::types::{Email, FullName, Locale, Role};
 use crate::users;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list_users))
+        .routes(routes!(list_users, invite_user))
         .routes(routes!(show_user, update_user, delete_user))
+        .routes(routes!(send_password_reset))
         .routes(routes!(list_user_sessions, revoke_user_sessions))
 }
 
@@ -41,6 +44,25 @@ pub struct UpdateUserRequest {
     role: Option<RoleName>,
     /// Whether the user may sign in. Taking this away ends the user's sessions.
     is_active: Option<bool>,
+}
+
+/// The JSON body that makes an account for somebody.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct InviteUserRequest {
+    /// Where the invitation goes.
+    #[schema(schema_with = email_schema)]
+    email: String,
+    /// The name to show.
+    #[schema(schema_with = full_name_schema)]
+    full_name: Option<String>,
+    /// What the user may do. Without it, `user`.
+    #[schema(nullable)]
+    role: Option<RoleName>,
+    /// The language of the invitation and of the account. Without it, the configured one.
+    #[schema(nullable)]
+    locale: Option<LocaleName>,
 }
 
 /// The most users on one page.
@@ -141,6 +163,58 @@ async fn list_users(
         page,
         page_size,
     }))
+}
+
+/// Makes an account and invites its owner
+///
+/// The owner chooses the password with the link of the mail, within 7 days. Administrators never choose passwords.
+#[utoipa::path(
+    post, path = "/admin/users", tag = "admin", operation_id = "invite_user", security(("bearer" = [])),
+    request_body = InviteUserRequest,
+    responses(
+        (status = 201, description = "The account is there and the invitation on its way", body = UserResponse),
+        (status = 400, description = "`email_taken`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn invite_user(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    JsonBody(mut fields): JsonBody,
+) -> Result<(StatusCode, Json<UserResponse>)> {
+    let email = fields.required("email", Email::parse);
+    let full_name = fields.optional("full_name", FullName::parse).flatten();
+    let role = fields.optional("role", parse_role).unwrap_or(Role::User);
+    let locale = fields
+        .optional("locale", str::parse::<Locale>)
+        .unwrap_or(app.config.mail.locale);
+    let email = fields.finish_with(|| email)?;
+    let user = recovery::invite(&app, &email, full_name.as_ref(), role, locale, &admin.client).await?;
+    Ok((StatusCode::CREATED, Json(UserResponse::from(&user))))
+}
+
+/// Sends a user the link that sets a new password
+///
+/// An invitation, where there is no password yet.
+#[utoipa::path(
+    post, path = "/admin/users/{id}/password-reset", tag = "admin", operation_id = "send_password_reset", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 202, description = "The mail is on its way", body = BaseResponse),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn send_password_reset(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<(StatusCode, Json<BaseResponse>)> {
+    recovery::send_reset_to(&app, id, &admin.client).await?;
+    let done = BaseResponse {
+        success: true,
+        message: "The mail is on its way.",
+        timestamp: app.clock.now(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(done)))
 }
 
 /// Shows a user

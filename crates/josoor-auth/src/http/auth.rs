@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use super::caller::{From, SignedIn};
 use super::cookies;
 use super::extract::{Fields, JsonBody, OptionalJsonBody};
+use super::forms::preferred_locale;
 use super::problem::ProblemDocument;
 use super::representation::{
     BaseResponse, LocaleName, TokenResponse, UserResponse, email_schema, full_name_schema,
@@ -22,7 +23,7 @@ use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions::{self, Issued, LogOut};
 use crate::store::UserPatch;
-use crate::types::{Change, Email, FullName, Locale, Password, Secret, UserId};
+use crate::types::{Change, Email, FullName, Locale, Password, Secret};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -146,10 +147,9 @@ pub(super) fn read_registration(
     });
     let full_name = fields.optional("full_name", FullName::parse).flatten();
     let locale = fields.optional("locale", str::parse::<Locale>);
-    let preferred = headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| Locale::from_accept_language(value.to_str().ok()?));
-    let locale = locale.or(preferred).unwrap_or(app.config.mail.locale);
+    let locale = locale
+        .or(preferred_locale(headers))
+        .unwrap_or(app.config.mail.locale);
     move || {
         Some(Registration {
             email: email?,
@@ -162,12 +162,14 @@ pub(super) fn read_registration(
 
 /// Registers a new account and signs it in
 ///
-/// The account begins with the role `user`, whatever the request says.
+/// The account begins with the role `user`, whatever the request says. With the setting `registration.mode` at
+/// `verify_first` the answer is always 202 and nobody is signed in: a mail says how to go on.
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", operation_id = "register",
     request_body = inline(RegisterRequest),
     responses(
         (status = 201, description = "The account was made and is signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
+        (status = 202, description = "Under `verify_first`: a mail is on its way, whoever has the address", body = BaseResponse),
         (status = 400, description = "`email_taken` or `malformed_json`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`registration_closed` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -182,7 +184,14 @@ async fn register(
     let transport = Transport::read(&mut fields);
     let registration = fields.finish_with(registration)?;
     require_origin_for(transport, &app, &headers)?;
-    let issued = accounts::register(&app, registration, &client).await?;
+    let Some(issued) = accounts::register(&app, registration, &client).await? else {
+        let body = BaseResponse {
+            success: true,
+            message: "A mail to this address says how to go on.",
+            timestamp: app.clock.now(),
+        };
+        return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+    };
     Ok(signed_in(&app, StatusCode::CREATED, issued, transport, &headers))
 }
 
@@ -207,7 +216,8 @@ async fn log_in(
     let transport = Transport::read(&mut fields);
     let (email, password) = fields.finish_with(|| Some((email?, password?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let issued = sessions::log_in(&app, &email, password, &client).await?;
+    let device = cookies::known_device(&app, &email, &headers);
+    let issued = sessions::log_in(&app, &email, password, device, &client).await?;
     Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
 }
 
@@ -388,7 +398,7 @@ pub(super) fn signed_in(
     transport: Transport,
     headers: &HeaderMap,
 ) -> Response {
-    let device = cookies::set_device(app, UserId(issued.user.id), headers);
+    let device = cookies::set_device(app, &issued.user, headers);
     let refresh = match transport {
         Transport::Body => None,
         Transport::Cookie => {
@@ -400,7 +410,10 @@ pub(super) fn signed_in(
     with_cookies((status, Json(TokenResponse::from(&issued))), [refresh, device])
 }
 
-fn with_cookies<const N: usize>(answer: impl IntoResponse, cookies: [Option<HeaderValue>; N]) -> Response {
+pub(super) fn with_cookies<const N: usize>(
+    answer: impl IntoResponse,
+    cookies: [Option<HeaderValue>; N],
+) -> Response {
     let mut response = answer.into_response();
     let headers = response.headers_mut();
     for cookie in cookies.into_iter().flatten() {

@@ -9,8 +9,10 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::hot::UserCopy;
+use crate::limits::Device;
 use crate::sessions::Issued;
-use crate::types::UserId;
+use crate::types::{Email, UserId};
 
 /// How long a device stays known: the longest that browsers keep a cookie (RFC 6265bis, 5.5).
 const DEVICE_LIFE_SECONDS: i64 = 400 * 24 * 60 * 60;
@@ -81,10 +83,19 @@ pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Option<Header
     may_clear.then(|| clear_refresh(app)).flatten()
 }
 
+/// The device that the request's cookie names, if it is one that the owner of this address has signed in with.
+pub fn known_device(app: &App, email: &Email, headers: &HeaderMap) -> Option<Device> {
+    app.keys.read_device_cookie(email.key(), read(headers, DEVICE)?)
+}
+
 /// Marks the browser as one that this user has signed in with.
-pub fn set_device(app: &App, user: UserId, headers: &HeaderMap) -> Option<HeaderValue> {
-    let known = read(headers, DEVICE).filter(|value| app.keys.read_device_cookie(user, value).is_some());
-    let value = known.map_or_else(|| app.keys.device_cookie(user), str::to_owned);
+pub fn set_device(app: &App, user: &UserCopy, headers: &HeaderMap) -> Option<HeaderValue> {
+    let (id, email) = (UserId(user.id), Email::parse(&user.email).ok()?);
+    let is_known = known_device(app, &email, headers).is_some_and(|device| device.user == id);
+    let value = match read(headers, DEVICE) {
+        Some(known) if is_known => known.to_owned(),
+        _ => app.keys.device_cookie(id, email.key()),
+    };
     cookie(&app.config, DEVICE, &value, DEVICE_LIFE_SECONDS)
 }
 

@@ -8,14 +8,17 @@ pub mod auth;
 pub mod caller;
 pub mod check;
 pub mod cookies;
+pub mod dev_mail;
 pub mod docs;
 pub mod extract;
+pub mod forms;
 pub mod headers;
 pub mod health;
 pub mod measure;
 pub mod openapi;
 pub mod pages;
 pub mod problem;
+pub mod recovery;
 pub mod representation;
 pub mod request_id;
 pub mod serve;
@@ -41,6 +44,7 @@ use settings::HttpSettings;
 fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(auth::routes())
+        .merge(recovery::routes())
         .merge(sessions::routes())
         .merge(admin::routes())
         .merge(check::routes())
@@ -59,6 +63,8 @@ pub fn router(app: &App) -> Router {
     let (api, _) = api();
     let routes = api
         .merge(setup::routes())
+        .merge(forms::routes())
+        .merge(dev_mail::routes())
         .merge(docs::routes())
         .merge(pages::routes())
         .merge(openapi::routes())

@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http::{HeaderMap, header};
 
+use super::forms::{escape, locale_of};
 use super::problem::CodeEntry;
 use crate::error::Error;
 use crate::types::Locale;
@@ -33,10 +34,7 @@ async fn style() -> impl IntoResponse {
 
 async fn page(Path(code): Path<String>, headers: HeaderMap) -> Result<impl IntoResponse, Error> {
     let entry = CodeEntry::find(&code).ok_or(Error::NotFound)?;
-    let locale = headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|languages| Locale::from_accept_language(languages.to_str().ok()?))
-        .unwrap_or_default();
+    let locale = locale_of(&headers);
     Ok((
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -77,14 +75,6 @@ fn render(entry: &CodeEntry, locale: Locale) -> String {
 </html>
 "#
     )
-}
-
-/// The table's texts are our own; they are escaped all the same, so that nobody has to remember that.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// Escapes the text and turns what stands between backticks into `<code>`.

@@ -264,6 +264,15 @@ impl Kv {
         }
     }
 
+    /// Takes one from a bucket (GCRA) by the store's clock, in one step; `emission` and `window` are in microseconds. Gives
+    /// how long to wait where nothing is left, and then changes nothing. In process there is no store to ask.
+    pub async fn take(&self, key: &str, emission: i64, window: i64) -> Result<Option<Duration>, KvError> {
+        match self {
+            Self::InProcess => Err(KvError::Configuration("there is no shared store")),
+            Self::Redis(redis) => redis.take(key, emission, window).await,
+        }
+    }
+
     /// Sends a payload to everyone who listens on `<prefix>josoor-auth:invalidate` now, this node included.
     pub async fn publish(&self, payload: &str) -> Result<(), KvError> {
         match self {

@@ -58,6 +58,29 @@ return false
     (Script::new(code), code)
 });
 
+/// `limits::gcra` by Redis' clock. A value that is no number is an empty bucket's.
+static TAKE: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
+    let code = r"
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local emission, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local text = redis.pcall('GET', KEYS[1])
+local full_at = now
+if type(text) == 'string' then
+  full_at = tonumber(text) or now
+end
+full_at = math.min(math.max(full_at, now), now + window)
+local next = full_at + emission
+local over = next - now - window
+if over > 0 then
+  return string.format('%.0f', math.ceil(over))
+end
+redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000))
+return false
+";
+    (Script::new(code), code)
+});
+
 static SET_VERSIONED: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = r"
 local stored = redis.pcall('GET', KEYS[1])
@@ -287,6 +310,22 @@ impl RedisKv {
         behind
             .map(|text| text.parse().map_err(|_| KvError::Garbage))
             .transpose()
+    }
+
+    pub(super) async fn take(
+        &self,
+        key: &str,
+        emission: i64,
+        window: i64,
+    ) -> Result<Option<Duration>, KvError> {
+        let arguments = [emission.to_string(), window.to_string()];
+        let wait: Option<String> = self.eval(&TAKE, key, &arguments).await?;
+        wait.map(|text| {
+            text.parse()
+                .map(Duration::from_micros)
+                .map_err(|_| KvError::Garbage)
+        })
+        .transpose()
     }
 
     /// Runs a script on one key.

@@ -302,6 +302,14 @@ fn store_error(error: sqlx::Error) -> Error {
     }
 }
 
+/// Whether the fault is that a value, which must be unique, is there already.
+fn is_unique_violation(cause: &anyhow::Error) -> bool {
+    matches!(
+        cause.downcast_ref::<sqlx::Error>(),
+        Some(sqlx::Error::Database(error)) if error.is_unique_violation()
+    )
+}
+
 /// Error codes that another try may not meet. PostgreSQL: connection (08), log-in refused (28), serialisation
 /// and deadlock (40), resources (53), cancelled or shutting down (57), read-only standby (25006), idle transaction ended
 /// (25P03), database missing (3D000), lock not available (55P03). SQLite, by primary code: busy, locked,

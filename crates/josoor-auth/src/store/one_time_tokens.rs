@@ -1,6 +1,8 @@
 //! The table `one_time_tokens`. The token itself is not in it: it is derived from the row's id under the server-only
 //! key, so that who reads the table can redeem nothing.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};
@@ -38,6 +40,17 @@ impl Purpose {
         Self::ChangeEmail,
         Self::UndoEmailChange,
     ];
+
+    /// How long a token of this purpose is good for.
+    pub const fn lifetime(self) -> Duration {
+        match self {
+            Self::ResetPassword => Duration::from_mins(30),
+            Self::Setup => Duration::from_hours(1),
+            Self::VerifyEmail | Self::Registration | Self::ChangeEmail => Duration::from_hours(24),
+            Self::UndoEmailChange => Duration::from_hours(72),
+            Self::Invitation => Duration::from_hours(7 * 24),
+        }
+    }
 
     /// As stored, and as it goes into the token.
     pub const fn as_str(self) -> &'static str {

@@ -126,6 +126,9 @@ pub struct MailDetails {
     /// With which program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// The id of the request, for the audit row of a request that is looked into later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// A row to add.
@@ -172,6 +175,8 @@ pub struct MailRow {
     pub attempts: i64,
     /// Until when nobody else takes it up.
     pub due_at: Timestamp,
+    /// When it was sent, if it was.
+    pub sent_at: Option<Timestamp>,
 }
 
 struct Stored {
@@ -186,6 +191,7 @@ struct Stored {
     created_at: Timestamp,
     attempts: i64,
     due_at: Timestamp,
+    sent_at: Option<Timestamp>,
 }
 
 from_row!(Stored {
@@ -199,12 +205,14 @@ from_row!(Stored {
     details,
     created_at,
     attempts,
-    due_at
+    due_at,
+    sent_at
 });
 
 macro_rules! columns {
     () => {
-        "id, kind, recipient, recipient_key, locale, user_id, token_id, details, created_at, attempts, due_at"
+        "id, kind, recipient, recipient_key, locale, user_id, token_id, details, created_at, attempts, due_at, \
+         sent_at"
     };
 }
 
@@ -227,6 +235,7 @@ impl TryFrom<Stored> for MailRow {
             created_at: row.created_at,
             attempts: row.attempts,
             due_at: row.due_at,
+            sent_at: row.sent_at,
         })
     }
 }
@@ -282,12 +291,6 @@ impl Conn {
         Ok(None)
     }
 
-    /// When the next row is due, if any waits.
-    pub async fn next_mail_due(&mut self) -> Result<Option<Timestamp>> {
-        const SQL: &str = "select min(due_at) from outbox where sent_at is null and dropped_at is null";
-        on!(self, sqlx::query_scalar(SQL), fetch_one)
-    }
-
     /// Notes that a row that was taken up was sent. Whether it was still ours.
     pub async fn finish_mail(&mut self, row: &MailRow, now: Timestamp) -> Result<bool> {
         const SQL: &str = "update outbox set sent_at = $3, last_error = null
@@ -298,6 +301,20 @@ impl Conn {
     /// Gives a row back, to be taken up again at `due_at`, with the reason why it was not sent.
     pub async fn defer_mail(&mut self, row: &MailRow, due_at: Timestamp, reason: &str) -> Result<bool> {
         const SQL: &str = "update outbox set due_at = $3, last_error = $4
+             where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
+        Ok(execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(row.id)
+                .bind(row.due_at)
+                .bind(due_at)
+                .bind(reason)
+        )? == 1)
+    }
+
+    /// Gives a row back as if it had not been taken up, because the mail server is away.
+    pub async fn release_mail(&mut self, row: &MailRow, due_at: Timestamp, reason: &str) -> Result<bool> {
+        const SQL: &str = "update outbox set due_at = $3, attempts = 1, last_error = $4
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(
             self,
@@ -331,22 +348,14 @@ impl Conn {
     }
 
     /// The last mails that were sent, the latest first: what the development mailbox shows.
-    pub async fn sent_mails(&mut self, limit: i64) -> Result<Vec<(MailRow, Timestamp)>> {
+    pub async fn sent_mails(&mut self, limit: i64) -> Result<Vec<MailRow>> {
         const SQL: &str = concat!(
             "select ",
             columns!(),
             " from outbox where sent_at is not null order by id desc limit $1"
         );
-        const SENT: &str = "select sent_at from outbox where id = $1";
         let rows: Vec<Stored> = on!(self, sqlx::query_as(SQL).bind(limit), fetch_all)?;
-        let mut mails = Vec::with_capacity(rows.len());
-        for row in rows {
-            let sent: Option<Timestamp> = on!(self, sqlx::query_scalar(SENT).bind(row.id), fetch_optional)?;
-            if let (Ok(row), Some(sent)) = (MailRow::try_from(row), sent) {
-                mails.push((row, sent));
-            }
-        }
-        Ok(mails)
+        rows.into_iter().map(MailRow::try_from).collect()
     }
 
     /// How many rows wait.

@@ -120,6 +120,8 @@ pub struct SessionRow {
     pub replaced_generation: Option<i64>,
     /// The generations superseded last, as `rotation` writes them.
     pub superseded: String,
+    /// This generation and those before it are dead without alarm.
+    pub retired_generation: i64,
     /// When the session was ended before its time.
     pub revoked_at: Option<Timestamp>,
     /// Why.
@@ -141,6 +143,7 @@ from_row!(SessionRow {
     used_generation,
     replaced_generation,
     superseded,
+    retired_generation,
     revoked_at,
     revoke_reason
 });
@@ -189,6 +192,7 @@ impl SessionRow {
             used_generation: 0,
             replaced_generation: None,
             superseded: String::new(),
+            retired_generation: 0,
             revoked_at: None,
             revoke_reason: None,
         }
@@ -198,8 +202,8 @@ impl SessionRow {
 macro_rules! columns {
     () => {
         "id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent, generation, \
-         generation_issued_at, generation_expires_at, used_generation, replaced_generation, superseded, revoked_at, \
-         revoke_reason"
+         generation_issued_at, generation_expires_at, used_generation, replaced_generation, superseded, \
+         retired_generation, revoked_at, revoke_reason"
     };
 }
 
@@ -315,6 +319,29 @@ impl Conn {
                 .bind(step.replaced)
                 .bind(step.superseded.as_str())
                 .bind(step.only_if_unused),
+            fetch_optional
+        )
+    }
+
+    /// Begins a new generation and retires all before it, whatever became of them. `None` when the session has ended.
+    pub async fn retire_generations(
+        &mut self,
+        id: SessionId,
+        now: Timestamp,
+        idle_expires_at: Timestamp,
+    ) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set retired_generation = generation, generation = generation + 1,
+                generation_issued_at = $2, generation_expires_at = $3, idle_expires_at = $3,
+                last_seen_at = case when last_seen_at < $2 then $2 else last_seen_at end,
+                replaced_generation = null, superseded = ''
+             where id = $1 and revoked_at is null and idle_expires_at > $2
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL).bind(id.0).bind(now).bind(idle_expires_at),
             fetch_optional
         )
     }

@@ -257,6 +257,86 @@ impl Conn {
         )? == 1)
     }
 
+    /// Makes every other unit of work that changes this user, or locks it, wait until this one ends; gives the user.
+    pub async fn lock_user(&mut self, id: UserId) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set version = version where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(self, sqlx::query_as::<_, UserRow>(SQL).bind(id.0), fetch_optional)?.map(User::from))
+    }
+
+    /// Sets a password for whoever holds a link to the account's address, which is proved thereby. With `forget`, what was
+    /// set before the proof goes. The user is locked.
+    pub async fn reset_password_hash(
+        &mut self,
+        id: UserId,
+        new: &PasswordHash,
+        forget: bool,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set password_hash = $2, password_changed_at = $3, updated_at = $3, version = version + 1,
+                email_verified_at = coalesce(email_verified_at, $3),
+                full_name = case when $4 then null else full_name end,
+                search_text = case when $4 then email_key else search_text end
+             where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(id.0)
+                .bind(new.as_str())
+                .bind(now)
+                .bind(forget),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Notes that a user's address was proved. The user is locked.
+    pub async fn verify_email(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set email_verified_at = $2, updated_at = $2, version = version + 1 where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Gives a user, who is locked, another address, proved now. `None` when somebody else has it; after that the unit of
+    /// work can only be given up.
+    pub async fn change_email(&mut self, user: &User, email: &Email, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set email = $2, email_key = $3, search_text = $4, email_verified_at = $5, updated_at = $5,
+                version = version + 1
+             where id = $1 and not exists (select 1 from users as other where other.email_key = $3 and other.id <> $1)
+             returning ",
+            columns!()
+        );
+        let row = on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(user.id.0)
+                .bind(email.address())
+                .bind(email.key())
+                .bind(search_text(email.key(), user.full_name.as_deref()))
+                .bind(now),
+            fetch_optional
+        );
+        match row {
+            Ok(row) => Ok(row.map(User::from)),
+            // Another transaction took it between the look and the commit.
+            Err(Error::Internal(cause)) if super::is_unique_violation(&cause) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Applies a patch and gives the user as it was before and as it is now; `None` when there is no such user. The
     /// version grows only when something really changes.
     pub async fn update_user(

@@ -10,6 +10,7 @@ use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::http::serve::ServeOptions;
+use josoor_auth::limits::Limit;
 use josoor_auth::sessions::Client;
 use josoor_auth::store::UserPatch;
 use josoor_auth::types::{Role, UserId};
@@ -79,6 +80,11 @@ impl Stage {
         let file = stage.directory().join("auth.db");
         stage.set("DATABASE_URL", &format!("sqlite://{}", file.display()));
         stage.set("JWT_SECRET", JWT_SECRET);
+        // All tests come from one address; those of the limits set their own.
+        for limit in Limit::ALL {
+            let variable = format!("JOSOOR_AUTH__LIMITS__{}", limit.name().to_uppercase());
+            stage.set(&variable, "1000000/1s");
+        }
         // The lowest cost: hashing is not what these tests are about.
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "4");
         if footprint == Footprint::Production {

@@ -1,0 +1,205 @@
+//! `/dev/mail`: the mails that would have been sent, for who develops or tries the service on their own machine.
+//!
+//! Nothing of them is stored: a mail is made again from its row in the outbox, its link with it. The page exists only without
+//! a mail server, and only while the peer, the `Host` header and the public URL are all this machine.
+
+use axum::extract::{FromRequestParts, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use serde_json::json;
+
+use super::extract::is_direct_loopback;
+use super::forms::{escape, locale_of};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::mail::{self, Mail, Mailer};
+use crate::store::MailRow;
+use crate::types::Locale;
+
+/// How many of the last mails are shown.
+const SHOWN: i64 = 100;
+
+const POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-src 'self'; frame-ancestors 'self'; \
+                      base-uri 'none'; form-action 'none'; sandbox allow-popups allow-popups-to-escape-sandbox allow-same-origin";
+
+/// The routes of this file. They are not part of the documented API.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/dev/mail", get(list))
+        .route("/dev/mail.json", get(list_json))
+        .route("/dev/mail/{id}", get(show))
+}
+
+/// Lets in who sits at this machine; for everybody else there is no such page.
+struct Developer;
+
+impl FromRequestParts<App> for Developer {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let is_open = matches!(app.mailer, Mailer::Mailbox)
+            && app.config.server.public_url.is_loopback()
+            && is_direct_loopback(parts)
+            && host_is_loopback(parts);
+        if is_open { Ok(Self) } else { Err(Error::NotFound) }
+    }
+}
+
+/// Whether the request was meant for this machine by name: a page elsewhere whose name was made to lead here says
+/// another one (DNS rebinding).
+fn host_is_loopback(parts: &Parts) -> bool {
+    let authority = if let Some(authority) = parts.uri.authority() {
+        Some(authority.as_str())
+    } else {
+        let mut hosts = parts.headers.get_all(header::HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok());
+        if hosts.next().is_some() { None } else { host }
+    };
+    let Some(authority) = authority.and_then(|text| text.parse::<http::uri::Authority>().ok()) else {
+        return false;
+    };
+    let host = authority.host();
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+async fn mails(app: &App) -> Result<Vec<(MailRow, Mail)>> {
+    let rows = app.db.read().await?.sent_mails(SHOWN).await?;
+    let base = app.config.server.public_url.as_str();
+    rows.into_iter()
+        .map(|row| {
+            let mail = mail::render(&row, base, &app.keys)?;
+            Ok((row, mail))
+        })
+        .collect()
+}
+
+async fn list(developer: Developer, state: State<App>, headers: HeaderMap) -> Result<Response> {
+    let wants_page = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
+    if !wants_page {
+        return list_json(developer, state).await;
+    }
+    let locale = locale_of(&headers);
+    let page = render_list(&mails(&state).await?, locale);
+    Ok(html(page, locale))
+}
+
+async fn list_json(_: Developer, State(app): State<App>) -> Result<Response> {
+    let from = app.mailer.sender();
+    let items: Vec<_> = mails(&app)
+        .await?
+        .into_iter()
+        .map(|(row, mail)| {
+            json!({
+                "id": row.id,
+                "kind": row.kind.as_str(),
+                "to": mail.to,
+                "from": from,
+                "subject": mail.subject,
+                "text": mail.text,
+                "html": mail.html,
+                "link": mail.link,
+                "locale": row.locale.as_str(),
+                "created_at": row.created_at,
+                "sent_at": row.sent_at,
+            })
+        })
+        .collect();
+    let total = items.len();
+    let answer = Json(json!({ "items": items, "total": total }));
+    Ok(([(header::CACHE_CONTROL, "no-store")], answer).into_response())
+}
+
+async fn show(_: Developer, State(app): State<App>, Path(id): Path<String>) -> Result<Response> {
+    let (_, mail) = mails(&app)
+        .await?
+        .into_iter()
+        .find(|(row, _)| row.id.to_string() == id)
+        .ok_or(Error::NotFound)?;
+    Ok(html(mail.html, mail.locale))
+}
+
+fn html(page: String, locale: Locale) -> Response {
+    (
+        [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CONTENT_LANGUAGE, locale.as_str()),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::VARY, "accept, accept-language"),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+        ],
+        page,
+    )
+        .into_response()
+}
+
+fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
+    let (direction, title, lead, none, open) = match locale {
+        Locale::En => (
+            "ltr",
+            "Development mailbox",
+            "No mail server is configured, so nothing leaves this machine. These are the last mails, the newest first.",
+            "No mail yet.",
+            "Open the link",
+        ),
+        Locale::Ar => (
+            "rtl",
+            "صندوق بريد التطوير",
+            "لم يُضبط خادم بريد، ولذلك لا تغادر أي رسالة هذا الجهاز. هذه آخر الرسائل، الأحدث أولًا.",
+            "لا توجد رسائل بعد.",
+            "فتح الرابط",
+        ),
+    };
+    let mut items = String::new();
+    for (row, mail) in mails {
+        let link = mail.link.as_deref().map_or_else(String::new, |link| {
+            format!(
+                "<p><a href=\"{}\" target=\"_blank\" rel=\"noopener\">{open}</a></p>",
+                escape(link)
+            )
+        });
+        items.push_str(&format!(
+            "<section><h2><bdi>{}</bdi></h2><p><bdi dir=\"ltr\">{}</bdi> · <bdi dir=\"ltr\">{}</bdi></p>{link}\
+             <iframe sandbox=\"allow-popups\" title=\"{}\" src=\"/dev/mail/{}\"></iframe></section>",
+            escape(&mail.subject),
+            escape(&mail.to),
+            row.created_at,
+            escape(&mail.subject),
+            row.id
+        ));
+    }
+    if items.is_empty() {
+        items = format!("<p>{none}</p>");
+    }
+    format!(
+        r#"<!doctype html>
+<html lang="{locale}" dir="{direction}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · JOSOOR Auth</title>
+<link rel="stylesheet" href="/errors/page.css">
+<style>iframe{{inline-size:100%;block-size:28rem;border:1px solid #d1d5db;border-radius:8px;background:#fff}}main{{max-inline-size:48rem}}</style>
+<link rel="icon" href="data:,">
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>{lead}</p>
+{items}
+</main>
+</body>
+</html>
+"#
+    )
+}

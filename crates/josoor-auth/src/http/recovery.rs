@@ -1,0 +1,330 @@
+//! `/auth/password` and `/auth/email`: links that set a password or prove an address, and changing both.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use josoor_auth_verify::bearer_token;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{any_text, with_cookies};
+use super::caller::{From, SignedIn};
+use super::cookies;
+use super::extract::{JsonBody, OptionalJsonBody};
+use super::forms::preferred_locale;
+use super::problem::ProblemDocument;
+use super::representation::{
+    BaseResponse, TokenResponse, email_schema, new_password_schema, password_schema,
+};
+use crate::app::App;
+use crate::error::{Error, Invalid, Result};
+use crate::recovery;
+use crate::types::{Email, Locale, Password};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(forgot_password))
+        .routes(routes!(reset_password))
+        .routes(routes!(change_password))
+        .routes(routes!(verify_email))
+        .routes(routes!(resend_verification))
+        .routes(routes!(change_email))
+}
+
+/// The JSON body that names an address.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct ForgotPasswordRequest {
+    /// In any letter case.
+    #[schema(schema_with = email_schema)]
+    email: String,
+}
+
+/// The JSON body that sets a password by a link.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct ResetPasswordRequest {
+    /// What stands after `token=` in the link.
+    token: String,
+    /// The password to set.
+    #[schema(schema_with = new_password_schema)]
+    new_password: String,
+}
+
+/// The JSON body of a change of one's own password.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct ChangePasswordRequest {
+    /// The password until now.
+    #[schema(schema_with = password_schema)]
+    current_password: String,
+    /// The password to set.
+    #[schema(schema_with = new_password_schema)]
+    new_password: String,
+}
+
+/// The JSON body of a proof of an address.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct VerifyEmailRequest {
+    /// What stands after `token=` in the link.
+    token: String,
+    /// The account's password. Not needed with an access token of the account, nor to take a change back.
+    #[schema(nullable, max_length = 1024)]
+    password: Option<String>,
+}
+
+/// The JSON body that asks for another mail.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct ResendVerificationRequest {
+    /// Without it, the address of the caller's account.
+    #[schema(nullable, max_length = 254)]
+    email: Option<String>,
+}
+
+/// The JSON body of a change of one's own address.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct ChangeEmailRequest {
+    /// The address to prove.
+    #[schema(schema_with = email_schema)]
+    new_email: String,
+    /// The account's password.
+    #[schema(schema_with = password_schema)]
+    password: String,
+}
+
+fn done(app: &App, status: StatusCode, message: &'static str) -> Response {
+    let body = BaseResponse {
+        success: true,
+        message,
+        timestamp: app.clock.now(),
+    };
+    (status, Json(body)).into_response()
+}
+
+fn locale_for(app: &App, headers: &HeaderMap) -> Locale {
+    preferred_locale(headers).unwrap_or(app.config.mail.locale)
+}
+
+/// A password that is to be set.
+fn new_password(app: &App) -> impl FnOnce(&str) -> Result<Password, Invalid> {
+    let min_length = app.config.password.min_length;
+    move |text| {
+        let password = Password::parse(text)?;
+        password.check_policy(min_length)?;
+        Ok(password)
+    }
+}
+
+/// Asks for a link that sets a new password
+///
+/// The answer and its time are the same for every address, whether it has an account or not.
+#[utoipa::path(
+    post, path = "/auth/password/forgot", tag = "account", operation_id = "forgot_password",
+    request_body = ForgotPasswordRequest,
+    responses((status = 202, description = "If there is such an account, a mail is on its way", body = BaseResponse))
+)]
+async fn forgot_password(
+    State(app): State<App>,
+    From(client): From,
+    headers: HeaderMap,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let email = fields.required("email", Email::parse);
+    let email = fields.finish_with(|| email)?;
+    recovery::forgot(&app, &email, locale_for(&app, &headers), &client).await?;
+    Ok(done(
+        &app,
+        StatusCode::ACCEPTED,
+        "If there is an account with this address, a link to set a new password is on its way.",
+    ))
+}
+
+/// Sets a password with the link of a mail
+///
+/// For "forgot password" and for invitations. All sessions of the account end; sign in with the new password.
+#[utoipa::path(
+    post, path = "/auth/password/reset", tag = "account", operation_id = "reset_password",
+    request_body = ResetPasswordRequest,
+    responses(
+        (status = 200, description = "The password is set", body = BaseResponse),
+        (status = 400, description = "`link_invalid`, `link_expired` (also: replaced by a newer one) or `link_used`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn reset_password(
+    State(app): State<App>,
+    From(client): From,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let token = fields.required("token", any_text);
+    let new = fields.required("new_password", new_password(&app));
+    let (token, new) = fields.finish_with(|| Some((token?, new?)))?;
+    recovery::reset(&app, token.expose(), new, &client).await?;
+    Ok(done(
+        &app,
+        StatusCode::OK,
+        "The password is set. Sign in with it.",
+    ))
+}
+
+/// Changes one's own password
+///
+/// All other sessions end. This one goes on with the tokens of the answer; its earlier refresh tokens are dead.
+#[utoipa::path(
+    post, path = "/auth/password/change", tag = "account", operation_id = "change_password", security(("bearer" = [])),
+    request_body = ChangePasswordRequest,
+    responses(
+        (status = 200, description = "The password is changed", body = TokenResponse, headers(("Set-Cookie" = String, description = "In cookie transport the next refresh token"))),
+        (status = 401, description = "`invalid_credentials`: not the current password", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn change_password(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    headers: HeaderMap,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let current = fields.required("current_password", Password::parse);
+    let new = fields.required("new_password", new_password(&app));
+    let (current, new) = fields.finish_with(|| Some((current?, new?)))?;
+    // A cookie of another session, or one sent from where it may not, is left alone.
+    let by_cookie = cookies::refresh_token(&app, &headers)
+        .and_then(|token| app.keys.read_refresh(token).ok())
+        .is_some_and(|claims| claims.session() == signed_in.caller.session)
+        && cookies::require_origin(&app, &headers).is_ok();
+    let mut issued =
+        recovery::change_password(&app, &signed_in.caller, current, new, &signed_in.client).await?;
+    let cookie = if by_cookie {
+        let cookie = cookies::set_refresh(&app, &issued);
+        issued.refresh_token = None;
+        cookie
+    } else {
+        None
+    };
+    Ok(with_cookies(Json(TokenResponse::from(&issued)), [cookie]))
+}
+
+/// Proves an address with the link of a mail
+///
+/// Also finishes a registration under `verify_first`, makes a new address the account's, and takes such a change
+/// back. A click alone proves too little: it takes the account's password, or an access token of the account.
+#[utoipa::path(
+    post, path = "/auth/email/verify", tag = "account", operation_id = "verify_email",
+    request_body = VerifyEmailRequest,
+    security((), ("bearer" = [])),
+    responses(
+        (status = 200, description = "The address is proved", body = BaseResponse),
+        (status = 400, description = "`link_invalid`, `link_expired` (also: replaced by a newer one) or `link_used`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "`invalid_credentials`: not the account's password", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn verify_email(
+    State(app): State<App>,
+    From(client): From,
+    MaybeSignedIn(signed_in): MaybeSignedIn,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let token = fields.required("token", any_text);
+    let password = fields.optional("password", Password::parse);
+    let token = fields.finish_with(|| token)?;
+    let caller = signed_in.as_ref().map(|signed_in| &signed_in.caller);
+    recovery::verify_email(&app, token.expose(), password, caller, &client).await?;
+    Ok(done(&app, StatusCode::OK, "Done: the address is confirmed."))
+}
+
+/// Asks for the mail that proves an address once more
+///
+/// The answer and its time are the same for every address.
+#[utoipa::path(
+    post, path = "/auth/email/verify/resend", tag = "account", operation_id = "resend_verification",
+    request_body(content = Option<ResendVerificationRequest>),
+    security((), ("bearer" = [])),
+    responses((status = 202, description = "If there is something to prove, a mail is on its way", body = BaseResponse))
+)]
+async fn resend_verification(
+    State(app): State<App>,
+    From(client): From,
+    MaybeSignedIn(signed_in): MaybeSignedIn,
+    headers: HeaderMap,
+    OptionalJsonBody(mut fields): OptionalJsonBody,
+) -> Result<Response> {
+    let email = fields.optional("email", Email::parse);
+    fields.finish()?;
+    match (email, signed_in) {
+        (Some(email), _) => recovery::resend(&app, &email, locale_for(&app, &headers), &client).await?,
+        (None, Some(signed_in)) => {
+            recovery::resend_own(&app, &signed_in.caller, &signed_in.client).await?;
+        }
+        (None, None) => {
+            let reason = Invalid::new(
+                "required",
+                "Name the address, or send the access token of the account that it belongs to.",
+            );
+            return Err(Error::invalid("email", reason));
+        }
+    }
+    Ok(done(
+        &app,
+        StatusCode::ACCEPTED,
+        "If this address is still to be confirmed, a mail is on its way.",
+    ))
+}
+
+/// Asks for another address for one's own account
+///
+/// It takes effect when the new address is proved. The old one is told, and can take the change back for 72 hours.
+#[utoipa::path(
+    post, path = "/auth/email/change", tag = "account", operation_id = "change_email", security(("bearer" = [])),
+    request_body = ChangeEmailRequest,
+    responses(
+        (status = 202, description = "A mail to the new address is on its way", body = BaseResponse),
+        (status = 401, description = "`invalid_credentials`: not the account's password", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn change_email(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let new = fields.required("new_email", Email::parse);
+    let password = fields.required("password", Password::parse);
+    let (new, password) = fields.finish_with(|| Some((new?, password?)))?;
+    recovery::request_email_change(&app, &signed_in.caller, &new, password, &signed_in.client).await?;
+    Ok(done(
+        &app,
+        StatusCode::ACCEPTED,
+        "A link to confirm the new address is on its way to it.",
+    ))
+}
+
+/// The caller, where a valid access token says who; one that is not valid says nothing.
+struct MaybeSignedIn(Option<SignedIn>);
+
+impl FromRequestParts<App> for MaybeSignedIn {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        if !matches!(bearer_token(&parts.headers), Ok(Some(_))) {
+            return Ok(Self(None));
+        }
+        match SignedIn::from_request_parts(parts, app).await {
+            Ok(signed_in) => Ok(Self(Some(signed_in))),
+            Err(Error::Refused(_)) => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+}

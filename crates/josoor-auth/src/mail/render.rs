@@ -1,0 +1,423 @@
+//! What a mail says: one template for each message and language, from which both its parts are made.
+//!
+//! A template is a subject, an empty line, and paragraphs with empty lines between them. `[Label]` is the button with the
+//! mail's link; `{details}` is when, from where and with which program it happened. The blocks are found before any value
+//! is put in, and values are escaped for the part that they go into, so no value can become a block, a tag or a header.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use minijinja::{AutoEscape, Environment, Value, context};
+
+use crate::error::{Error, Result};
+use crate::keys::Keys;
+use crate::store::{MailKind, MailRow, Purpose};
+use crate::types::{Locale, Timestamp};
+
+/// A mail, ready to be sent.
+#[derive(Clone)]
+pub struct Mail {
+    /// The recipient's address.
+    pub to: String,
+    /// Its language.
+    pub locale: Locale,
+    /// The same for the same row of the outbox, so that a receiver can drop a second copy.
+    pub message_id: String,
+    /// One line.
+    pub subject: String,
+    /// The plain part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// Where its button leads, if it has one.
+    pub link: Option<String>,
+}
+
+/// Not what it says: it holds a link.
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail")
+            .field("message_id", &self.message_id)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! templates {
+    ($($kind:ident $name:literal;)*) => {
+        /// The template of a message; `None` for requests, which are not sent.
+        const fn template(kind: MailKind, locale: Locale) -> Option<&'static str> {
+            match (kind, locale) {
+                $(
+                    (MailKind::$kind, Locale::En) => {
+                        Some(include_str!(concat!("../../templates/mail/", $name, ".en.txt")))
+                    }
+                    (MailKind::$kind, Locale::Ar) => {
+                        Some(include_str!(concat!("../../templates/mail/", $name, ".ar.txt")))
+                    }
+                )*
+                _ => None,
+            }
+        }
+    };
+}
+
+templates! {
+    VerifyEmail "verify_email";
+    FinishRegistration "finish_registration";
+    AlreadyRegistered "already_registered";
+    ResetPassword "reset_password";
+    Invitation "invitation";
+    PasswordChanged "password_changed";
+    ConfirmEmail "confirm_email";
+    EmailWanted "email_wanted";
+    EmailChanged "email_changed";
+    EmailChangeDone "email_change_done";
+    EmailRestored "email_restored";
+    RefreshReuse "refresh_reuse";
+    AccountDeleted "account_deleted";
+}
+
+/// The purpose of the token in the link of a message, if its link has one.
+pub const fn purpose_of(kind: MailKind) -> Option<Purpose> {
+    match kind {
+        MailKind::ResetPassword => Some(Purpose::ResetPassword),
+        MailKind::Invitation => Some(Purpose::Invitation),
+        MailKind::VerifyEmail => Some(Purpose::VerifyEmail),
+        MailKind::FinishRegistration => Some(Purpose::Registration),
+        MailKind::ConfirmEmail => Some(Purpose::ChangeEmail),
+        MailKind::EmailChanged => Some(Purpose::UndoEmailChange),
+        _ => None,
+    }
+}
+
+/// The link of a one-time token. The token stands behind `#`, which browsers send to no server and no log keeps.
+pub fn link_of(public_url: &str, keys: &Keys, purpose: Purpose, id: uuid::Uuid) -> String {
+    let page = match purpose {
+        Purpose::Setup => "setup",
+        Purpose::ResetPassword | Purpose::Invitation => "reset-password",
+        Purpose::VerifyEmail | Purpose::Registration | Purpose::ChangeEmail | Purpose::UndoEmailChange => {
+            "verify-email"
+        }
+    };
+    format!(
+        "{public_url}/{page}#token={}",
+        keys.one_time_token(purpose, id).expose()
+    )
+}
+
+/// Writes a mail from its row; the same row always gives the same mail. Fails only on a fault of ours.
+pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
+    let fault = |what: &str| Error::Internal(anyhow::anyhow!("mail {}: {what}", row.kind.as_str()));
+    let template = template(row.kind, row.locale).ok_or_else(|| fault("it has no template"))?;
+    let (subject, body) = template
+        .strip_prefix("Subject: ")
+        .and_then(|rest| rest.split_once("\n\n"))
+        .ok_or_else(|| fault("its template has no subject"))?;
+    let link = match purpose_of(row.kind) {
+        Some(purpose) => {
+            let token = row.token.ok_or_else(|| fault("it has no token"))?;
+            Some(link_of(public_url, keys, purpose, token))
+        }
+        None => body
+            .lines()
+            .any(|line| line.starts_with('['))
+            .then(|| format!("{public_url}/forgot-password")),
+    };
+    let locale = row.locale;
+    let site = public_url.split_once("://").map_or(public_url, |(_, rest)| rest);
+    let words = words(locale);
+    let mut plain = Environment::new();
+    plain.set_auto_escape_callback(|_| AutoEscape::None);
+    let mut escaped = Environment::new();
+    escaped.set_auto_escape_callback(|_| AutoEscape::Html);
+
+    let details = &row.details;
+    let lifetime = purpose_of(row.kind).map(|purpose| spell(locale, purpose.lifetime()));
+    let values = |shown: &dyn Fn(&str) -> Value| {
+        let optional = |value: &Option<String>| value.as_deref().map_or(Value::UNDEFINED, shown);
+        context! {
+            site => shown(site),
+            lifetime => &lifetime,
+            email => optional(&details.email),
+            new_email => optional(&details.new_email),
+        }
+    };
+    let in_text = values(&|value| isolated(locale, value).into());
+    let in_html = values(&|value| Value::from_safe_string(marked(value)));
+    let fill = |environment: &Environment<'_>, source: &str, values: &Value| {
+        environment.render_str(source, values).map_err(Error::internal)
+    };
+
+    let mut text = match &details.name {
+        Some(name) => format!("{} {}{}\n", words.hello, isolated(locale, name), words.comma),
+        None => format!("{}{}\n", words.hello, words.comma),
+    };
+    let mut html = match &details.name {
+        Some(name) => paragraph(&format!("{} {}{}", words.hello, marked(name), words.comma)),
+        None => paragraph(&format!("{}{}", words.hello, words.comma)),
+    };
+    for block in body
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|block| !block.is_empty())
+    {
+        text.push('\n');
+        if let Some(label) = block.strip_prefix('[').and_then(|label| label.strip_suffix(']')) {
+            let link = link.as_deref().ok_or_else(|| fault("its button leads nowhere"))?;
+            text.push_str(link);
+            html.push_str(&button(label, link));
+        } else if block == "{details}" {
+            let (lines, rows) = describe(row, words);
+            text.push_str(&lines);
+            html.push_str(&rows);
+        } else {
+            text.push_str(&fill(&plain, block, &in_text)?);
+            html.push_str(&paragraph(&fill(&escaped, block, &in_html)?));
+        }
+        text.push('\n');
+    }
+    if link.is_some() {
+        html.push_str(&format!(
+            "<p style=\"margin:24px 0 0;font-size:13px;color:#5b6472\">{}<br><span dir=\"ltr\" style=\"word-break:break-all\">{}</span></p>",
+            words.or_copy,
+            escape(link.as_deref().unwrap_or_default())
+        ));
+    }
+    text.push_str(&format!("\n-- \n{public_url}\n"));
+    let subject = fill(&plain, subject, &in_text)?;
+    Ok(Mail {
+        to: row.recipient.clone(),
+        locale,
+        message_id: message_id(row, public_url, keys),
+        html: page(locale, &escape(&subject), &html, public_url),
+        subject,
+        text,
+        link,
+    })
+}
+
+/// Not guessable from outside, always the same for the row.
+fn message_id(row: &MailRow, public_url: &str, keys: &Keys) -> String {
+    let host = public_url
+        .split_once("://")
+        .map_or(public_url, |(_, rest)| rest)
+        .split(['/', ':'])
+        .next()
+        .filter(|host| !host.is_empty() && host.is_ascii() && !host.starts_with('['))
+        .unwrap_or("localhost");
+    let tag = keys.tag(
+        "message-id",
+        &[&row.id.to_be_bytes(), &row.created_at.as_micros().to_be_bytes()],
+    );
+    format!("<{}.{}@{host}>", row.id, URL_SAFE_NO_PAD.encode(&tag[..12]))
+}
+
+/// The words around a message.
+struct Words {
+    hello: &'static str,
+    comma: &'static str,
+    or_copy: &'static str,
+    time: &'static str,
+    address: &'static str,
+    program: &'static str,
+}
+
+const fn words(locale: Locale) -> &'static Words {
+    match locale {
+        Locale::En => &Words {
+            hello: "Hello",
+            comma: ",",
+            or_copy: "If the button does not work, copy this address into your browser:",
+            time: "Time",
+            address: "Network address",
+            program: "Browser or program",
+        },
+        Locale::Ar => &Words {
+            hello: "مرحبًا",
+            comma: "،",
+            or_copy: "إن لم يعمل الزر فانسخ هذا العنوان إلى متصفحك:",
+            time: "الوقت",
+            address: "عنوان الشبكة",
+            program: "المتصفح أو البرنامج",
+        },
+    }
+}
+
+/// When, from where and with what it happened, for both parts.
+fn describe(row: &MailRow, words: &Words) -> (String, String) {
+    let facts = [
+        (words.time, Some(moment(row.created_at))),
+        (words.address, row.details.ip.clone()),
+        (words.program, row.details.user_agent.clone()),
+    ];
+    let (mut lines, mut rows) = (Vec::new(), String::new());
+    for (name, value) in facts {
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        lines.push(format!("{name}: {}", isolated(row.locale, &value)));
+        rows.push_str(&format!(
+            "<tr><td style=\"padding:2px 0;color:#5b6472\">{name}</td><td style=\"padding:2px 12px\"><bdi dir=\"ltr\">{}</bdi></td></tr>",
+            escape(&value)
+        ));
+    }
+    (
+        lines.join("\n"),
+        format!("<table role=\"presentation\" style=\"margin:0 0 16px;font-size:14px\">{rows}</table>"),
+    )
+}
+
+/// `2026-11-24 08:05 UTC`
+fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    let minute = text.get(..16).unwrap_or(&text).replace('T', " ");
+    format!("{minute} UTC")
+}
+
+/// A length of time in words, with the plural forms of the language (CLDR).
+fn spell(locale: Locale, time: Duration) -> String {
+    let minutes = time.as_secs().div_ceil(60);
+    let (count, unit) = match minutes {
+        m if m >= 4 * 24 * 60 && m % (24 * 60) == 0 => (m / (24 * 60), 2),
+        m if m >= 60 && m % 60 == 0 => (m / 60, 1),
+        m => (m, 0),
+    };
+    match locale {
+        Locale::En => {
+            let name = ["minute", "hour", "day"][unit];
+            format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+        }
+        // After "for the time of", in the genitive: one, two, few, many.
+        Locale::Ar => {
+            let [one, two, few, many] = [
+                ["دقيقة واحدة", "دقيقتين", "دقائق", "دقيقة"],
+                ["ساعة واحدة", "ساعتين", "ساعات", "ساعة"],
+                ["يوم واحد", "يومين", "أيام", "يومًا"],
+            ][unit];
+            match (count, count % 100) {
+                (1, _) => one.to_owned(),
+                (2, _) => two.to_owned(),
+                (_, 3..=10) => format!("{count} {few}"),
+                (_, 11..=99) => format!("{count} {many}"),
+                // 100, 101, 102, …
+                _ => format!("{count} {}", ["دقيقة", "ساعة", "يوم"][unit]),
+            }
+        }
+    }
+}
+
+/// A value in plain text, kept from turning the direction of what is around it (UAX #9: FSI … PDI).
+fn isolated(locale: Locale, value: &str) -> String {
+    if locale == Locale::En && value.is_ascii() {
+        return value.to_owned();
+    }
+    format!("\u{2068}{value}\u{2069}")
+}
+
+/// A value in HTML.
+fn marked(value: &str) -> String {
+    format!("<bdi>{}</bdi>", escape(value))
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn paragraph(html: &str) -> String {
+    format!("<p style=\"margin:0 0 16px\">{html}</p>")
+}
+
+fn button(label: &str, link: &str) -> String {
+    format!(
+        "<p style=\"margin:24px 0\"><a href=\"{}\" style=\"display:inline-block;padding:12px 20px;border-radius:6px;\
+         background:#14532d;color:#ffffff;text-decoration:none;font-weight:bold\">{}</a></p>",
+        escape(link),
+        escape(label)
+    )
+}
+
+/// The page around the blocks: tables, because mail programs know little else, and nothing that is fetched.
+fn page(locale: Locale, title: &str, blocks: &str, public_url: &str) -> String {
+    let direction = match locale {
+        Locale::En => "ltr",
+        Locale::Ar => "rtl",
+    };
+    let align = match locale {
+        Locale::En => "left",
+        Locale::Ar => "right",
+    };
+    let url = escape(public_url);
+    format!(
+        r#"<!doctype html>
+<html lang="{locale}" dir="{direction}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light">
+<title>{title}</title>
+</head>
+<body style="margin:0;padding:0;background:#f3f4f6">
+<table role="presentation" dir="{direction}" width="100%" cellpadding="0" cellspacing="0" style="background:#f3f4f6">
+<tr><td align="center" style="padding:24px 12px">
+<table role="presentation" dir="{direction}" width="100%" cellpadding="0" cellspacing="0" style="max-width:560px;background:#ffffff;border-radius:8px">
+<tr><td dir="{direction}" align="{align}" style="padding:32px;font-family:'Segoe UI',Tahoma,Arial,sans-serif;font-size:16px;line-height:1.7;color:#1f2937">
+<h1 style="margin:0 0 16px;font-size:20px;line-height:1.4">{title}</h1>
+{blocks}
+</td></tr>
+</table>
+<p style="margin:16px 0 0;font-family:'Segoe UI',Tahoma,Arial,sans-serif;font-size:12px;color:#5b6472"><bdi dir="ltr">{url}</bdi></p>
+</td></tr>
+</table>
+</body>
+</html>
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_the_plural_of_their_language() {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        for (count, english, arabic) in [
+            (1, "1 minute", "دقيقة واحدة"),
+            (2, "2 minutes", "دقيقتين"),
+            (3, "3 minutes", "3 دقائق"),
+            (10, "10 minutes", "10 دقائق"),
+            (11, "11 minutes", "11 دقيقة"),
+            (30, "30 minutes", "30 دقيقة"),
+            (60, "1 hour", "ساعة واحدة"),
+            (24 * 60, "24 hours", "24 ساعة"),
+            (72 * 60, "72 hours", "72 ساعة"),
+            (7 * 24 * 60, "7 days", "7 أيام"),
+            (100 * 60, "100 minutes", "100 دقيقة"),
+            (100 * 24 * 60, "100 days", "100 يوم"),
+        ] {
+            assert_eq!(spell(Locale::En, minutes(count)), english);
+            assert_eq!(spell(Locale::Ar, minutes(count)), arabic);
+        }
+    }
+
+    #[test]
+    fn every_message_has_a_template_in_both_languages() {
+        for kind in MailKind::ALL {
+            for locale in [Locale::En, Locale::Ar] {
+                assert_eq!(template(kind, locale).is_none(), kind.is_request(), "{kind:?}");
+            }
+        }
+    }
+}
