@@ -47,7 +47,7 @@ pub enum Decision {
 
 /// Decides about generation `presented` of a live session.
 pub fn decide(session: &SessionRow, presented: i64, now: Timestamp, grace: Duration) -> Decision {
-    if presented <= session.retired_generation {
+    if (1..=session.retired_generation).contains(&presented) {
         return Decision::Retired;
     }
     let mut superseded = parse(&session.superseded);

@@ -404,7 +404,7 @@ mod tests {
             (24 * 60, "24 hours", "24 ساعة"),
             (72 * 60, "72 hours", "72 ساعة"),
             (7 * 24 * 60, "7 days", "7 أيام"),
-            (100 * 60, "100 minutes", "100 دقيقة"),
+            (100, "100 minutes", "100 دقيقة"),
             (100 * 24 * 60, "100 days", "100 يوم"),
         ] {
             assert_eq!(spell(Locale::En, minutes(count)), english);

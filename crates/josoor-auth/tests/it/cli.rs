@@ -487,8 +487,8 @@ fn a_broken_configuration_does_not_start_and_names_key_and_remedy() {
         ("JOSOOR_AUTH__NO__SUCH", "1", &["JOSOOR_AUTH__NO__SUCH"]),
         (
             "JOSOOR_AUTH__REGISTRATION__MODE",
-            "verify_first",
-            &["registration", "mail", "open or closed"],
+            "verify-first",
+            &["registration", "open", "verify_first"],
         ),
         ("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "3", &["4", "16"]),
         ("JOSOOR_AUTH__SESSION__IDLE", "31d", &["session", "absolute"]),
