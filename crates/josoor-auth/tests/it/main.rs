@@ -14,6 +14,7 @@ mod nodes;
 mod openapi;
 mod parsing;
 mod problems;
+mod recovery;
 mod refresh;
 mod revocation;
 mod startup;

@@ -2,6 +2,7 @@
 
 pub(crate) mod command;
 pub(crate) mod database;
+pub(crate) mod mailbox;
 pub(crate) mod process;
 pub(crate) mod raw;
 #[expect(dead_code, reason = "the tests of `kv` use the rest")]
