@@ -9,4 +9,5 @@ pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod services;
+pub(crate) mod smtp;
 pub(crate) mod token;

@@ -1,0 +1,85 @@
+"""A mail server (aiosmtpd) that writes what it takes to a file, one JSON object per line.
+
+    smtp_server.py PORT FILE [--tls implicit|starttls CERT KEY] [--auth USER PASSWORD] [--refuse CODE COUNT] [--hang]
+"""
+
+import argparse
+import asyncio
+import email
+import email.policy
+import json
+import ssl
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult
+
+
+class Keeper:
+    def __init__(self, path, refuse, hang):
+        self.path = path
+        self.code, self.left = refuse or (0, 0)
+        self.hang = hang
+
+    async def handle_DATA(self, server, session, envelope):
+        if self.hang:
+            await asyncio.sleep(3600)
+        if self.left > 0:
+            self.left -= 1
+            return f"{self.code} not now"
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        parts = {}
+        for part in message.walk():
+            if not part.is_multipart():
+                parts[part.get_content_type()] = part.get_content()
+        with open(self.path, "a", encoding="utf-8") as out:
+            out.write(json.dumps({
+                "from": envelope.mail_from,
+                "to": envelope.rcpt_tos,
+                "tls": session.ssl is not None,
+                "authenticated": bool(session.authenticated),
+                "headers": [[name, str(value)] for name, value in message.items()],
+                "text": parts.get("text/plain"),
+                "html": parts.get("text/html"),
+                "raw": envelope.content.decode("utf-8", "replace"),
+            }) + "\n")
+        return "250 taken"
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("port", type=int)
+    arguments.add_argument("file")
+    arguments.add_argument("--tls", nargs=3)
+    arguments.add_argument("--auth", nargs=2)
+    arguments.add_argument("--refuse", nargs=2, type=int)
+    arguments.add_argument("--hang", action="store_true")
+    given = arguments.parse_args()
+    context = None
+    if given.tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(given.tls[1], given.tls[2])
+    implicit = given.tls and given.tls[0] == "implicit"
+
+    def authenticate(server, session, envelope, mechanism, data):
+        wanted = [part.encode() for part in given.auth]
+        return AuthResult(success=[data.login, data.password] == wanted)
+
+    class Server(Controller):
+        def factory(self):
+            options = {}
+            if given.auth:
+                options.update(auth_required=True, authenticator=authenticate, auth_require_tls=context is not None)
+            if context and not implicit:
+                options.update(tls_context=context, require_starttls=True)
+            if implicit:
+                # The connection is inside TLS already; aiosmtpd cannot see that by itself.
+                options.update(auth_require_tls=False)
+            return SMTP(self.handler, enable_SMTPUTF8=True, hostname="localhost", **options)
+
+    keeper = Keeper(given.file, given.refuse, given.hang)
+    server = Server(keeper, hostname="127.0.0.1", port=given.port, ssl_context=context if implicit else None)
+    server.start()
+    asyncio.new_event_loop().run_forever()
+
+
+main()
