@@ -30,11 +30,12 @@ pub struct Registration {
 /// Makes an account and signs it in.
 ///
 /// # Errors
-/// `RegistrationClosed`; `Invalid` for a password against the policy; `EmailTaken`; `Overloaded`.
+/// `RegistrationClosed`; `RateLimited`; `Invalid` for a password against the policy; `EmailTaken`; `Overloaded`.
 pub async fn register(app: &App, new: Registration, client: &Client) -> Result<Issued> {
     if app.config.registration.mode == RegistrationMode::Closed {
         return Err(Error::RegistrationClosed);
     }
+    app.limits.register(&client.ip).await?;
     create(app, new, Role::User, client, None).await
 }
 
@@ -162,8 +163,11 @@ fn as_own_account(error: Error) -> Error {
 /// Deletes one's own account, with everything that belongs to it.
 ///
 /// # Errors
-/// `InvalidCredentials` for a wrong password; `LastAdmin`.
+/// `RateLimited`; `InvalidCredentials` for a wrong password; `LastAdmin`.
 pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
+    app.limits
+        .password_in_session(caller.id(), caller.session)
+        .await?;
     let user = app
         .db
         .read()

@@ -102,8 +102,14 @@ impl App {
             },
         })?
         .measured_by(metrics.clone());
+        let limits = Limiter::new(
+            config.limits,
+            keys.limits_key(),
+            kv.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
-        let limits = Limiter::new(config.limits);
         Ok(Self(Arc::new(Parts {
             config,
             clock,

@@ -75,6 +75,15 @@ enum RefreshType {
     Refresh,
 }
 
+/// A device that an account knows: somebody has signed in to it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Whose it is.
+    pub user: UserId,
+    /// Which one.
+    pub id: Uuid,
+}
+
 impl RefreshClaims {
     /// The session.
     pub const fn session(&self) -> SessionId {
@@ -236,22 +245,38 @@ impl Keys {
         crypto::equal(token.as_bytes(), expected.expose().as_bytes()).then_some(id)
     }
 
-    /// The value of the known-device cookie: a random device id, bound to the user.
-    pub fn device_cookie(&self, user: UserId) -> String {
-        let device: [u8; 16] = crypto::random_bytes();
-        self.sign_device(user, &device)
+    /// The value of the known-device cookie for a device that this user has just signed in on: the user, a random device
+    /// id, and a proof that binds both to the canonical address.
+    pub fn device_cookie(&self, user: UserId, email_key: &str) -> String {
+        let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
+        self.sign_device(&KnownDevice { user, id }, email_key)
     }
 
-    /// The device id in a known-device cookie, if the cookie is ours and this user's.
-    pub fn read_device_cookie(&self, user: UserId, value: &str) -> Option<[u8; 16]> {
-        let bytes = URL_SAFE_NO_PAD.decode(value.get(..64)?).ok()?;
-        let device = <[u8; 16]>::try_from(bytes.get(..16)?).ok()?;
-        crypto::equal(value.as_bytes(), self.sign_device(user, &device).as_bytes()).then_some(device)
+    /// Whose device it is, if the cookie is ours and made for this canonical address. Nothing has to be looked up, so
+    /// that a sign-in can be judged by it before anything is.
+    pub fn read_device_cookie(&self, email_key: &str, value: &str) -> Option<KnownDevice> {
+        if value.len() != 64 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let (user, rest) = bytes.split_first_chunk()?;
+        let device = KnownDevice {
+            user: UserId(i64::from_be_bytes(*user)),
+            id: Uuid::from_slice(rest.get(..16)?).ok()?,
+        };
+        let expected = self.sign_device(&device, email_key);
+        crypto::equal(value.as_bytes(), expected.as_bytes()).then_some(device)
     }
 
-    fn sign_device(&self, user: UserId, device: &[u8; 16]) -> String {
-        let mac = crypto::mac(&*self.server, &[b"device", &user.0.to_be_bytes(), device]);
-        URL_SAFE_NO_PAD.encode([device.as_slice(), &mac].concat())
+    fn sign_device(&self, device: &KnownDevice, email_key: &str) -> String {
+        let (user, id) = (device.user.0.to_be_bytes(), device.id.as_bytes());
+        let mac = crypto::mac(&*self.server, &[b"device", &user, id, email_key.as_bytes()]);
+        URL_SAFE_NO_PAD.encode([user.as_slice(), id, &mac[..24]].concat())
+    }
+
+    /// What names the buckets of the limits.
+    pub fn limits_key(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(crypto::mac(&*self.server, &[b"limits"]))
     }
 }
 

@@ -333,6 +333,8 @@ struct Inner {
     sign_ins: Family<OneLabel, Counter>,
     revoked: Family<OneLabel, Counter>,
     refreshes: Family<OneLabel, Counter>,
+    limited: Family<OneLabel, Counter>,
+    limits_counted_alone: Counter,
     cache: Family<CacheLabels, Counter>,
     hash_duration: Histogram,
     sampled: SampledGauges,
@@ -398,6 +400,8 @@ impl Metrics {
             sign_ins: Family::default(),
             revoked: Family::default(),
             refreshes: Family::default(),
+            limited: Family::default(),
+            limits_counted_alone: Counter::default(),
             cache: Family::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
@@ -422,6 +426,12 @@ impl Metrics {
             inner.revoked.clone(),
         );
         registry.register("refreshes", "Refreshes by outcome", inner.refreshes.clone());
+        registry.register("limited", "Refusals by limit", inner.limited.clone());
+        registry.register(
+            "limits_counted_alone",
+            "Checks of a limit that Redis did not answer",
+            inner.limits_counted_alone.clone(),
+        );
         registry.register(
             "cache_lookups",
             "Lookups by tier, kind and result",
@@ -521,6 +531,16 @@ impl Metrics {
             RefreshOutcome::Refused => "refused",
         };
         self.0.refreshes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Counts a refusal by a limit, by the limit's name.
+    pub fn limited(&self, limit: &'static str) {
+        self.0.limited.get_or_create(&[("limit", limit)]).inc();
+    }
+
+    /// Counts a check of a limit that this node made alone, because Redis did not answer.
+    pub fn limit_counted_alone(&self) {
+        self.0.limits_counted_alone.inc();
     }
 
     /// Counts the time that one hash took, waiting included.

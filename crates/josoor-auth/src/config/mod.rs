@@ -243,20 +243,23 @@ pub struct CacheConfig {
     pub near_bytes: u64,
 }
 
-/// `[limits]`: how often something may happen. Not enforced yet.
+/// `[limits]`: how often something may happen.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitsConfig {
-    /// Whether any of them is to hold. This version reads the limits and enforces none.
+    /// Whether any of them holds.
     pub enabled: bool,
     /// Sign-ins from one network address.
     pub login_address: Quota,
+    /// Sign-ins to one account from one network address, on devices that the account does not know; unless it is set,
+    /// that of `login_account`.
+    pub login_pair: Quota,
     /// Sign-ins to one account from devices that it does not know.
     pub login_account: Quota,
     /// Sign-ins to one account from one device that it knows.
     pub login_device: Quota,
     /// Registrations from one network address.
     pub register_address: Quota,
-    /// Requests to reset a password from one network address.
+    /// Requests for mail with a link from one network address.
     pub forgot_address: Quota,
     /// Requests to reset the password of one account.
     pub forgot_account: Quota,
@@ -737,6 +740,7 @@ impl<'a> Reader<'a> {
     fn limits(&mut self) -> Option<LimitsConfig> {
         let enabled = self.read("limits.enabled", values::truth);
         let login_address = self.read("limits.login_address", values::quota);
+        let login_pair = self.read("limits.login_pair", |raw| optional(raw, values::quota));
         let login_account = self.read("limits.login_account", values::quota);
         let login_device = self.read("limits.login_device", values::quota);
         let register_address = self.read("limits.register_address", values::quota);
@@ -749,12 +753,13 @@ impl<'a> Reader<'a> {
         if enabled == Some(false) {
             self.warn(
                 "limits.enabled",
-                "no limit is enforced by this version anyway; a later one will honour this, and then passwords can be guessed without limit",
+                "passwords can be guessed as fast as they can be hashed; this is for tests, or behind a gateway that limits",
             );
         }
         Some(LimitsConfig {
             enabled: enabled?,
             login_address: login_address?,
+            login_pair: login_pair?.or(login_account)?,
             login_account: login_account?,
             login_device: login_device?,
             register_address: register_address?,

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions::{self, Issued, LogOut};
 use crate::store::UserPatch;
-use crate::types::{Change, Email, FullName, Locale, Password, Secret, UserId};
+use crate::types::{Change, Email, FullName, Locale, Password, Secret};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -207,7 +207,8 @@ async fn log_in(
     let transport = Transport::read(&mut fields);
     let (email, password) = fields.finish_with(|| Some((email?, password?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let issued = sessions::log_in(&app, &email, password, &client).await?;
+    let device = cookies::known_device(&app, email.key(), &headers);
+    let issued = sessions::log_in(&app, &email, password, device.as_ref(), &client).await?;
     Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
 }
 
@@ -388,7 +389,7 @@ pub(super) fn signed_in(
     transport: Transport,
     headers: &HeaderMap,
 ) -> Response {
-    let device = cookies::set_device(app, UserId(issued.user.id), headers);
+    let device = cookies::set_device(app, &issued.user, headers);
     let refresh = match transport {
         Transport::Body => None,
         Transport::Cookie => {

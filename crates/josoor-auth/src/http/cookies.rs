@@ -9,8 +9,10 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::hot::UserCopy;
+use crate::keys::KnownDevice;
 use crate::sessions::Issued;
-use crate::types::UserId;
+use crate::types::{Email, UserId};
 
 /// How long a device stays known: the longest that browsers keep a cookie (RFC 6265bis, 5.5).
 const DEVICE_LIFE_SECONDS: i64 = 400 * 24 * 60 * 60;
@@ -81,10 +83,20 @@ pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Option<Header
     may_clear.then(|| clear_refresh(app)).flatten()
 }
 
+/// The device that the request comes from, if the account with this canonical address knows it.
+pub fn known_device(app: &App, email_key: &str, headers: &HeaderMap) -> Option<KnownDevice> {
+    read(headers, DEVICE).and_then(|value| app.keys.read_device_cookie(email_key, value))
+}
+
 /// Marks the browser as one that this user has signed in with.
-pub fn set_device(app: &App, user: UserId, headers: &HeaderMap) -> Option<HeaderValue> {
-    let known = read(headers, DEVICE).filter(|value| app.keys.read_device_cookie(user, value).is_some());
-    let value = known.map_or_else(|| app.keys.device_cookie(user), str::to_owned);
+pub fn set_device(app: &App, user: &UserCopy, headers: &HeaderMap) -> Option<HeaderValue> {
+    let (id, email) = (UserId(user.id), Email::parse(&user.email).ok()?);
+    let known = read(headers, DEVICE).filter(|value| {
+        app.keys
+            .read_device_cookie(email.key(), value)
+            .is_some_and(|device| device.user == id)
+    });
+    let value = known.map_or_else(|| app.keys.device_cookie(id, email.key()), str::to_owned);
     cookie(&app.config, DEVICE, &value, DEVICE_LIFE_SECONDS)
 }
 

@@ -81,6 +81,10 @@ impl Stage {
         stage.set("JWT_SECRET", JWT_SECRET);
         // The lowest cost: hashing is not what these tests are about.
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "4");
+        // Nor are limits, but they are counted. Those that are about them set their own.
+        for limit in &josoor_auth::limits::TABLE {
+            stage.set_limit(limit.name, "1000000/1s");
+        }
         if footprint == Footprint::Production {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             stage.set("DATABASE_URL", &services::postgres().new_database());
@@ -94,6 +98,12 @@ impl Stage {
     /// Sets a variable for the servers that are started from now on.
     pub(crate) fn set(&mut self, variable: &str, value: &str) {
         self.environment.insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// Sets a limit for the servers that are started from now on.
+    pub(crate) fn set_limit(&mut self, name: &str, quota: &str) {
+        let variable = format!("JOSOOR_AUTH__LIMITS__{}", name.to_uppercase());
+        self.set(&variable, quota);
     }
 
     /// The variables, for a server in a process of its own.
