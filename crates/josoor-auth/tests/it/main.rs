@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod cookies;
 mod failures;
+mod limits;
 mod migrations;
 mod nodes;
 mod openapi;
