@@ -334,7 +334,7 @@ struct Inner {
     revoked: Family<OneLabel, Counter>,
     refreshes: Family<OneLabel, Counter>,
     limited: Family<OneLabel, Counter>,
-    limits_counted_alone: Counter,
+    limits_without_redis: Counter,
     cache: Family<CacheLabels, Counter>,
     hash_duration: Histogram,
     sampled: SampledGauges,
@@ -401,7 +401,7 @@ impl Metrics {
             revoked: Family::default(),
             refreshes: Family::default(),
             limited: Family::default(),
-            limits_counted_alone: Counter::default(),
+            limits_without_redis: Counter::default(),
             cache: Family::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
@@ -428,9 +428,9 @@ impl Metrics {
         registry.register("refreshes", "Refreshes by outcome", inner.refreshes.clone());
         registry.register("limited", "Refusals by limit", inner.limited.clone());
         registry.register(
-            "limits_counted_alone",
+            "limits_without_redis",
             "Checks of a limit that Redis did not answer",
-            inner.limits_counted_alone.clone(),
+            inner.limits_without_redis.clone(),
         );
         registry.register(
             "cache_lookups",
@@ -539,8 +539,8 @@ impl Metrics {
     }
 
     /// Counts a check of a limit that this node made alone, because Redis did not answer.
-    pub fn limit_counted_alone(&self) {
-        self.0.limits_counted_alone.inc();
+    pub fn limit_without_redis(&self) {
+        self.0.limits_without_redis.inc();
     }
 
     /// Counts the time that one hash took, waiting included.

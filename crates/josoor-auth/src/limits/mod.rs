@@ -358,7 +358,7 @@ impl Limiter {
                 }
                 Err(error) => {
                     self.alone.begins(self.clock.now().as_micros(), &error);
-                    self.metrics.limit_counted_alone();
+                    self.metrics.limit_without_redis();
                     self.count_here(limit, id, stricter(quota))
                 }
             },
@@ -470,6 +470,7 @@ impl Alone {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::config::Config;
@@ -609,6 +610,41 @@ mod tests {
             };
             assert_eq!(stricter(quota).count, left);
         }
+    }
+
+    #[test]
+    fn a_redis_that_comes_and_goes_is_worth_two_lines() {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let (alone, away) = (Alone::default(), KvError::Unavailable("gone".to_owned()));
+            alone.ends(0);
+            // Every other check fails for ten seconds.
+            for now in (0..10_000_000).step_by(1000) {
+                alone.begins(now, &away);
+                alone.ends(now + 500);
+            }
+            for now in (10_000_000..20_000_000).step_by(1000) {
+                alone.ends(now);
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("counts alone") && text.contains("gone") && text.contains("counts again"));
     }
 
     #[tokio::test]

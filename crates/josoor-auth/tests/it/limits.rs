@@ -70,6 +70,8 @@ on_both!(
     t65_of_500_parallel_right_passwords_as_many_reach_the_hasher_as_the_limit_says,
     async |mut stage: Stage| {
         stage.set_limit("login_account", "20/1h");
+        // A busy machine is no outage.
+        stage.set("JOSOOR_AUTH__REDIS__TIMEOUT", "5s");
         stage.set("JOSOOR_AUTH__HASH__QUEUE", "1000");
         let server = stage.start().await;
         server.register("many@example.com").await;
@@ -98,24 +100,26 @@ on_both!(
 on_both!(
     t65_a_window_ends_on_time_under_constant_traffic,
     async |mut stage: Stage| {
-        stage.set_limit("login_account", "4/4s");
+        stage.set_limit("login_account", "4/8s");
+        // A busy machine is no outage.
+        stage.set("JOSOOR_AUTH__REDIS__TIMEOUT", "5s");
         let server = stage.start().await;
         let begun = Instant::now();
         let mut admitted = Vec::new();
-        while begun.elapsed() < Duration::from_millis(3500) {
+        while begun.elapsed() < Duration::from_secs(7) {
             let sent = begun.elapsed();
             let answer = sign_in(&server, "busy@example.com", "Wrong-Password").await;
             match answer.status.as_u16() {
                 401 => admitted.push((sent, begun.elapsed())),
-                _ => drop(limited_by(answer, "login_account", "q=4;w=4")),
+                _ => drop(limited_by(answer, "login_account", "q=4;w=8")),
             }
         }
-        // Four at once, then one in each second, however many were refused in between.
+        // Four at once, then one in every two seconds, however many were refused in between.
         assert_eq!(admitted.len(), 7, "{admitted:?}");
         for (position, (sent, answered)) in admitted.iter().enumerate().skip(4) {
-            let due = Duration::from_secs(position as u64 - 3);
+            let due = 2 * Duration::from_secs(position as u64 - 3);
             assert!(*answered >= due, "too early: {admitted:?}");
-            assert!(*sent < due + Duration::from_millis(400), "too late: {admitted:?}");
+            assert!(*sent < due + Duration::from_millis(900), "too late: {admitted:?}");
         }
         server.stop().await;
     }
@@ -177,6 +181,8 @@ on_both!(
     async |mut stage: Stage| {
         stage.set("TRUSTED_PROXIES", "127.0.0.0/8");
         stage.set_limit("login_address", "5/1h");
+        // A busy machine is no outage.
+        stage.set("JOSOOR_AUTH__REDIS__TIMEOUT", "5s");
         let server = stage.start().await;
         let mut admitted = 0;
         for number in 0..1000_u32 {
@@ -645,6 +651,7 @@ on_both!(without_limits_nothing_is_limited, async |mut stage: Stage| {
 async fn nodes_count_together_and_redis_is_not_told_who() {
     let mut stage = Stage::new(Footprint::Production);
     stage.set_limit("login_account", "10/1h");
+    stage.set("JOSOOR_AUTH__REDIS__TIMEOUT", "5s");
     let (one, other) = (stage.start().await, stage.start().await);
     let mut admitted = 0;
     for number in 0..30 {
@@ -731,7 +738,7 @@ async fn without_redis_each_node_counts_alone_and_stricter() {
     let cold = stage.start_unready(josoor_auth::clock::Clock::System).await;
     assert_eq!(drain(&cold, "up@example.com", "q=5;w=3600").await, 5);
     let text = server.app.metrics.encode(&Sample::default());
-    assert!(text.contains("josoor_auth_limits_counted_alone_total"), "{text}");
+    assert!(text.contains("josoor_auth_limits_without_redis_total"), "{text}");
     cold.stop().await;
 
     redis.start();
