@@ -602,6 +602,58 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn mail_is_asked_for_by_address_then_by_account() {
+        let (limiter, _) = limiter(&[
+            ("FORGOT_ADDRESS", "4/1h"),
+            ("FORGOT_ACCOUNT", "2/1h"),
+            ("VERIFY_ACCOUNT", "1/1h"),
+        ]);
+        let refused_by = |result: Result<()>| match result {
+            Err(Error::RateLimited { policy, .. }) => policy.name,
+            other => panic!("{other:?}"),
+        };
+        // One address may ask for so many, whatever for.
+        limiter.forgot("192.0.2.1", "a@example.com").await.unwrap();
+        limiter.verify("192.0.2.1", "a@example.com").await.unwrap();
+        limiter.forgot("192.0.2.1", "a@example.com").await.unwrap();
+        let third = limiter.forgot("192.0.2.1", "a@example.com").await;
+        assert_eq!(refused_by(third), "forgot_account");
+        let fifth = limiter.forgot("192.0.2.1", "b@example.com").await;
+        assert_eq!(refused_by(fifth), "forgot_address");
+        // An account gets so many, whoever asks.
+        let elsewhere = limiter.forgot("192.0.2.2", "a@example.com").await;
+        assert_eq!(refused_by(elsewhere), "forgot_account");
+        let elsewhere = limiter.verify("192.0.2.2", "a@example.com").await;
+        assert_eq!(refused_by(elsewhere), "verify_account");
+        limiter.forgot("192.0.2.2", "b@example.com").await.unwrap();
+        limiter.forgot("", "a@example.com").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_session_and_a_device_of_one_user_are_counted_apart() {
+        let (limiter, _) = limiter(&[("LOGIN_DEVICE", "1/1h")]);
+        let (user, session) = (UserId(7), SessionId::random());
+        let device = KnownDevice { user, id: session.0 };
+        limiter.password_in_session(user, session).await.unwrap();
+        limiter
+            .sign_in("192.0.2.1", "a@example.com", Some(&device))
+            .await
+            .unwrap();
+        limiter
+            .password_in_session(user, SessionId::random())
+            .await
+            .unwrap();
+        limiter.password_in_session(UserId(8), session).await.unwrap();
+        assert!(limiter.password_in_session(user, session).await.is_err());
+        assert!(
+            limiter
+                .sign_in("192.0.2.9", "a@example.com", Some(&device))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
     async fn half_is_left_while_a_node_counts_alone_but_at_least_one() {
         for (count, left) in [(10, 5), (3, 1), (2, 1), (1, 1)] {
             let quota = Quota {
