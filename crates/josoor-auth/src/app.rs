@@ -108,10 +108,10 @@ impl App {
         .measured_by(metrics.clone());
         let limits = Limiter::new(
             config.limits,
+            keys.limits_key(),
             kv.clone(),
             clock.clone(),
             metrics.clone(),
-            keys.tag("limits", &[]),
         );
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
         let mailer = Mailer::new(&config.mail).map_err(Error::Internal)?;

@@ -119,6 +119,8 @@ pub struct RateLimitPolicy {
     pub quota: u32,
     /// The window.
     pub window: Duration,
+    /// One English sentence for who is over it.
+    pub message: &'static str,
 }
 
 impl Error {

@@ -23,15 +23,11 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::config::{Config, Database};
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
-use crate::limits::Device;
 use crate::store::{Db, KeyRow, Purpose, SessionRow};
 use crate::types::{Secret, SessionId, Timestamp, UserId};
 
 /// The longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
-/// 8 bytes for the user, 16 for the device and 32 for the code, in base64.
-const DEVICE_COOKIE_LENGTH: usize = 75;
 
 /// The header of every refresh token, as it stands in the token.
 const REFRESH_HEADER: &str = r#"{"alg":"HS256","typ":"rt+jwt"}"#;
@@ -77,6 +73,15 @@ pub struct RefreshClaims {
 #[serde(rename_all = "lowercase")]
 enum RefreshType {
     Refresh,
+}
+
+/// A device that an account knows: somebody has signed in to it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Whose it is.
+    pub user: UserId,
+    /// Which one.
+    pub id: Uuid,
 }
 
 impl RefreshClaims {
@@ -240,6 +245,35 @@ impl Keys {
         crypto::equal(token.as_bytes(), expected.expose().as_bytes()).then_some(id)
     }
 
+    /// The value of the known-device cookie for a device that this user has just signed in on: the user, a random device
+    /// id, and a proof that binds both to the canonical address.
+    pub fn device_cookie(&self, user: UserId, email_key: &str) -> String {
+        let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
+        self.sign_device(&KnownDevice { user, id }, email_key)
+    }
+
+    /// Whose device it is, if the cookie is ours and made for this canonical address. Nothing has to be looked up, so
+    /// that a sign-in can be judged by it before anything is.
+    pub fn read_device_cookie(&self, email_key: &str, value: &str) -> Option<KnownDevice> {
+        if value.len() != 64 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let (user, rest) = bytes.split_first_chunk()?;
+        let device = KnownDevice {
+            user: UserId(i64::from_be_bytes(*user)),
+            id: Uuid::from_slice(rest.get(..16)?).ok()?,
+        };
+        let expected = self.sign_device(&device, email_key);
+        crypto::equal(value.as_bytes(), expected.as_bytes()).then_some(device)
+    }
+
+    fn sign_device(&self, device: &KnownDevice, email_key: &str) -> String {
+        let (user, id) = (device.user.0.to_be_bytes(), device.id.as_bytes());
+        let mac = crypto::mac(&*self.server, &[b"device", &user, id, email_key.as_bytes()]);
+        URL_SAFE_NO_PAD.encode([user.as_slice(), id, &mac[..24]].concat())
+    }
+
     /// A code that only this service can make, for something that is named and holds no secret itself.
     pub fn tag(&self, name: &str, parts: &[&[u8]]) -> [u8; 32] {
         let mut all = vec![b"tag".as_slice(), name.as_bytes()];
@@ -247,38 +281,9 @@ impl Keys {
         crypto::mac(&*self.server, &all)
     }
 
-    /// The value of the known-device cookie: a random device id, bound to the user and to the address that the user signs in
-    /// with, so that it can be checked before anybody is looked up. Another address makes the device unknown again.
-    pub fn device_cookie(&self, user: UserId, email_key: &str) -> String {
-        self.sign_device(
-            &Device {
-                user,
-                id: crypto::random_bytes(),
-            },
-            email_key,
-        )
-    }
-
-    /// The device in a known-device cookie, if the cookie is ours and was given to who signs in with this address.
-    pub fn read_device_cookie(&self, email_key: &str, value: &str) -> Option<Device> {
-        if value.len() != DEVICE_COOKIE_LENGTH {
-            return None;
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let device = Device {
-            user: UserId(i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?)),
-            id: bytes.get(8..24)?.try_into().ok()?,
-        };
-        crypto::equal(value.as_bytes(), self.sign_device(&device, email_key).as_bytes()).then_some(device)
-    }
-
-    fn sign_device(&self, device: &Device, email_key: &str) -> String {
-        let user = device.user.0.to_be_bytes();
-        let mac = crypto::mac(
-            &*self.server,
-            &[b"device", &user, &device.id, email_key.as_bytes()],
-        );
-        URL_SAFE_NO_PAD.encode([user.as_slice(), &device.id, &mac].concat())
+    /// What names the buckets of the limits.
+    pub fn limits_key(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(crypto::mac(&*self.server, &[b"limits"]))
     }
 }
 

@@ -9,8 +9,7 @@ use crate::crypto;
 use crate::error::{Error, Refusal, Result};
 use crate::hasher::{PasswordHash, Verdict};
 use crate::hot::{Effects, UserCopy};
-use crate::keys::RefreshClaims;
-use crate::limits::Device;
+use crate::keys::{KnownDevice, RefreshClaims};
 use crate::recovery;
 use crate::rotation::{self, Decision};
 use crate::store::{Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
@@ -94,22 +93,23 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     Ok(Caller { user, session })
 }
 
-/// Signs in with address and password.
+/// Signs in with address and password. `device` is the one that the client has proved to sit at, if the account with
+/// this address knows it.
 ///
 /// # Errors
+/// `RateLimited`, before anything is looked up and without a trace in the audit trail, which a flood must not fill;
 /// `InvalidCredentials` for an unknown address and for a wrong password, after the same work; `AccountInactive` only
 /// after the right password; `Overloaded` when too many wait for the hasher.
 pub async fn log_in(
     app: &App,
     email: &Email,
     password: Password,
-    device: Option<Device>,
+    device: Option<&KnownDevice>,
     client: &Client,
 ) -> Result<Issued> {
-    // Not among what is written down: a flood must not fill the audit trail.
     let result = match app.limits.sign_in(&client.ip, email.key(), device).await {
         Ok(()) => try_log_in(app, email, password, client).await,
-        Err(error) => Err(error),
+        Err(limited) => Err(limited),
     };
     let outcome = match &result {
         Ok(_) => Some(SignIn::Success),
@@ -292,7 +292,7 @@ fn issue_access(
 /// [`rotation`].
 ///
 /// # Errors
-/// `TokenInvalid`; `TokenExpired` or, when the session itself is over, its reason; `RefreshTokenReused` after ending
+/// `TokenInvalid`; `RateLimited`; `TokenExpired` or, when the session itself is over, its reason; `RefreshTokenReused` after ending
 /// the session.
 pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> {
     let result = try_refresh(app, token, client).await;
@@ -419,6 +419,7 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let now = app.clock.now();
     let claims = app.keys.verify_access(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    app.limits.refresh(session).await?;
     app.hot.resolve(session, user).await?;
     let mut conn = app.db.write().await?;
     let row = conn

@@ -336,6 +336,7 @@ struct Inner {
     refreshes: Family<OneLabel, Counter>,
     mails: Family<TwoLabels, Counter>,
     limited: Family<OneLabel, Counter>,
+    limits_without_redis: Counter,
     cache: Family<CacheLabels, Counter>,
     hash_duration: Histogram,
     sampled: SampledGauges,
@@ -403,6 +404,7 @@ impl Metrics {
             refreshes: Family::default(),
             mails: Family::default(),
             limited: Family::default(),
+            limits_without_redis: Counter::default(),
             cache: Family::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
@@ -427,10 +429,11 @@ impl Metrics {
             inner.revoked.clone(),
         );
         registry.register("refreshes", "Refreshes by outcome", inner.refreshes.clone());
+        registry.register("limited", "Refusals by limit", inner.limited.clone());
         registry.register(
-            "rate_limited",
-            "What was refused because of a limit, by limit",
-            inner.limited.clone(),
+            "limits_without_redis",
+            "Checks of a limit that Redis did not answer",
+            inner.limits_without_redis.clone(),
         );
         registry.register(
             "mails",
@@ -526,11 +529,6 @@ impl Metrics {
         self.0.revoked.get_or_create(&[("reason", reason)]).inc_by(count);
     }
 
-    /// Counts what a limit refused.
-    pub fn limited(&self, limit: &'static str) {
-        self.0.limited.get_or_create(&[("limit", limit)]).inc();
-    }
-
     /// Counts a row of the outbox that was taken up.
     pub fn mail(&self, kind: &'static str, outcome: &'static str) {
         self.0
@@ -549,6 +547,16 @@ impl Metrics {
             RefreshOutcome::Refused => "refused",
         };
         self.0.refreshes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Counts a refusal by a limit, by the limit's name.
+    pub fn limited(&self, limit: &'static str) {
+        self.0.limited.get_or_create(&[("limit", limit)]).inc();
+    }
+
+    /// Counts a check of a limit that this node made alone, because Redis did not answer.
+    pub fn limit_without_redis(&self) {
+        self.0.limits_without_redis.inc();
     }
 
     /// Counts the time that one hash took, waiting included.

@@ -250,7 +250,8 @@ pub struct LimitsConfig {
     pub enabled: bool,
     /// Sign-ins from one network address.
     pub login_address: Quota,
-    /// Sign-ins to one account from one network address.
+    /// Sign-ins to one account from one network address, on devices that the account does not know; unless it is set,
+    /// that of `login_account`.
     pub login_pair: Quota,
     /// Sign-ins to one account from devices that it does not know.
     pub login_account: Quota,
@@ -258,7 +259,7 @@ pub struct LimitsConfig {
     pub login_device: Quota,
     /// Registrations from one network address.
     pub register_address: Quota,
-    /// Requests to reset a password from one network address.
+    /// Requests for mail with a link from one network address.
     pub forgot_address: Quota,
     /// Requests to reset the password of one account.
     pub forgot_account: Quota,
@@ -742,7 +743,10 @@ impl<'a> Reader<'a> {
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
         if enabled == Some(false) {
-            self.warn("limits.enabled", "passwords can be guessed without limit");
+            self.warn(
+                "limits.enabled",
+                "passwords can be guessed as fast as they can be hashed; this is for tests, or behind a gateway that limits",
+            );
         }
         Some(LimitsConfig {
             enabled: enabled?,

@@ -93,6 +93,7 @@ fn defaults_are_the_contract() {
     assert_eq!(config.cache.near_bytes, 64 * 1024 * 1024);
     assert!(config.limits.enabled);
     assert_eq!(config.limits.login_account, quota(10, 60));
+    assert_eq!(config.limits.login_pair, quota(10, 60));
     assert_eq!(config.limits.login_address, quota(100, 60));
     assert_eq!(config.hash.threads, 0);
     assert_eq!(config.hash.queue, 16);
@@ -278,6 +279,11 @@ fn every_setting_of_the_contract_is_heard_by_name() {
     assert!(!limits.enabled);
     assert_eq!(limits.login_address, quota(1, 1));
     assert_eq!(limits.login_account, quota(2, 60));
+    assert_eq!(
+        limits.login_pair,
+        quota(2, 60),
+        "as login_account, unless it is set"
+    );
     assert_eq!(limits.login_device, quota(3, 3600));
     assert_eq!(limits.register_address, quota(4, 86400));
     assert_eq!(limits.forgot_address, quota(5, 7 * 86400));

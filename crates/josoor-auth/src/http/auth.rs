@@ -216,8 +216,8 @@ async fn log_in(
     let transport = Transport::read(&mut fields);
     let (email, password) = fields.finish_with(|| Some((email?, password?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let device = cookies::known_device(&app, &email, &headers);
-    let issued = sessions::log_in(&app, &email, password, device, &client).await?;
+    let device = cookies::known_device(&app, email.key(), &headers);
+    let issued = sessions::log_in(&app, &email, password, device.as_ref(), &client).await?;
     Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
 }
 

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hot::UserCopy;
-use crate::limits::Device;
+use crate::keys::KnownDevice;
 use crate::sessions::Issued;
 use crate::types::{Email, UserId};
 
@@ -83,19 +83,20 @@ pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Option<Header
     may_clear.then(|| clear_refresh(app)).flatten()
 }
 
-/// The device that the request's cookie names, if it is one that the owner of this address has signed in with.
-pub fn known_device(app: &App, email: &Email, headers: &HeaderMap) -> Option<Device> {
-    app.keys.read_device_cookie(email.key(), read(headers, DEVICE)?)
+/// The device that the request comes from, if the account with this canonical address knows it.
+pub fn known_device(app: &App, email_key: &str, headers: &HeaderMap) -> Option<KnownDevice> {
+    read(headers, DEVICE).and_then(|value| app.keys.read_device_cookie(email_key, value))
 }
 
 /// Marks the browser as one that this user has signed in with.
 pub fn set_device(app: &App, user: &UserCopy, headers: &HeaderMap) -> Option<HeaderValue> {
     let (id, email) = (UserId(user.id), Email::parse(&user.email).ok()?);
-    let is_known = known_device(app, &email, headers).is_some_and(|device| device.user == id);
-    let value = match read(headers, DEVICE) {
-        Some(known) if is_known => known.to_owned(),
-        _ => app.keys.device_cookie(id, email.key()),
-    };
+    let known = read(headers, DEVICE).filter(|value| {
+        app.keys
+            .read_device_cookie(email.key(), value)
+            .is_some_and(|device| device.user == id)
+    });
+    let value = known.map_or_else(|| app.keys.device_cookie(id, email.key()), str::to_owned);
     cookie(&app.config, DEVICE, &value, DEVICE_LIFE_SECONDS)
 }
 

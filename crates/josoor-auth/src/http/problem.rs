@@ -379,7 +379,7 @@ impl From<Error> for Problem {
             Error::RateLimited { retry_after, policy } => Self {
                 retry_after: Some(retry_after),
                 policy: Some(Box::new(policy)),
-                ..Self::new(&RATE_LIMITED, "Too many tries. Wait a little, then try again.")
+                ..Self::new(&RATE_LIMITED, policy.message)
             },
             Error::Overloaded { retry_after } => Self {
                 retry_after: Some(retry_after),

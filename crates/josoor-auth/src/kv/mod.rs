@@ -4,7 +4,7 @@
 //! [`KvEvent::Lost`], is decided by the caller.
 //!
 //! Needed of Redis: version 6 or newer (the subscription speaks RESP3), and for the user of the URL the commands
-//! `GET SET DEL EVAL EVALSHA PUBLISH SUBSCRIBE PING`, besides `ROLE` behind Sentinel and `CLUSTER` in a cluster.
+//! `GET SET DEL EVAL EVALSHA TIME PUBLISH SUBSCRIBE PING`, besides `ROLE` behind Sentinel and `CLUSTER` in a cluster.
 
 mod address;
 mod redis_kv;
@@ -264,12 +264,18 @@ impl Kv {
         }
     }
 
-    /// Takes one from a bucket (GCRA) by the store's clock, in one step; `emission` and `window` are in microseconds. Gives
-    /// how long to wait where nothing is left, and then changes nothing. In process there is no store to ask.
-    pub async fn take(&self, key: &str, emission: i64, window: i64) -> Result<Option<Duration>, KvError> {
+    /// Takes one from a bucket that gets one back after each `interval` and needs `capacity` to fill, by the store's own
+    /// clock and in one step; else says after what time there is one. A bucket that is full again leaves nothing behind.
+    /// A stored value that is none counts as full. In process there are no buckets, and nothing is refused.
+    pub async fn take(
+        &self,
+        key: &str,
+        interval: Duration,
+        capacity: Duration,
+    ) -> Result<Option<Duration>, KvError> {
         match self {
-            Self::InProcess => Err(KvError::Configuration("there is no shared store")),
-            Self::Redis(redis) => redis.take(key, emission, window).await,
+            Self::InProcess => Ok(None),
+            Self::Redis(redis) => redis.take(key, interval, capacity).await,
         }
     }
 

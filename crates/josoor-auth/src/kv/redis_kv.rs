@@ -58,29 +58,6 @@ return false
     (Script::new(code), code)
 });
 
-/// `limits::gcra` by Redis' clock. A value that is no number is an empty bucket's.
-static TAKE: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
-    let code = r"
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local emission, window = tonumber(ARGV[1]), tonumber(ARGV[2])
-local text = redis.pcall('GET', KEYS[1])
-local full_at = now
-if type(text) == 'string' then
-  full_at = tonumber(text) or now
-end
-full_at = math.min(math.max(full_at, now), now + window)
-local next = full_at + emission
-local over = next - now - window
-if over > 0 then
-  return string.format('%.0f', math.ceil(over))
-end
-redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000))
-return false
-";
-    (Script::new(code), code)
-});
-
 static SET_VERSIONED: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = r"
 local stored = redis.pcall('GET', KEYS[1])
@@ -94,6 +71,39 @@ if type(stored) == 'string' then
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
+";
+    (Script::new(code), code)
+});
+
+/// The step of `limits::gcra`, in microseconds. A clock that was set back leaves times behind that lie too far ahead;
+/// they are cut also when nothing is taken, or they would refuse until the clock has caught up.
+static TAKE: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
+    let code = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full_at = now
+local text = redis.pcall('GET', KEYS[1])
+if type(text) == 'string' then
+  local stored = tonumber(text)
+  if stored and stored > now then
+    full_at = stored
+  end
+end
+local is_cut = full_at > now + capacity
+if is_cut then
+  full_at = now + capacity
+end
+local wait = full_at + interval - capacity - now
+if wait <= 0 then
+  wait = 0
+  full_at = full_at + interval
+elseif not is_cut then
+  return wait
+end
+local left = math.ceil((full_at - now) / 1000)
+redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', string.format('%.0f', left))
+return wait
 ";
     (Script::new(code), code)
 });
@@ -315,17 +325,13 @@ impl RedisKv {
     pub(super) async fn take(
         &self,
         key: &str,
-        emission: i64,
-        window: i64,
+        interval: Duration,
+        capacity: Duration,
     ) -> Result<Option<Duration>, KvError> {
-        let arguments = [emission.to_string(), window.to_string()];
-        let wait: Option<String> = self.eval(&TAKE, key, &arguments).await?;
-        wait.map(|text| {
-            text.parse()
-                .map(Duration::from_micros)
-                .map_err(|_| KvError::Garbage)
-        })
-        .transpose()
+        let arguments = [interval.as_micros().to_string(), capacity.as_micros().to_string()];
+        let wait: i64 = self.eval(&TAKE, key, &arguments).await?;
+        let wait = u64::try_from(wait).map_err(|_| KvError::Garbage)?;
+        Ok((wait > 0).then(|| Duration::from_micros(wait)))
     }
 
     /// Runs a script on one key.

@@ -195,6 +195,41 @@ async fn operations(kv: &Kv) {
     assert!(!kv.set_if_absent("session", b"late", MINUTE).await.unwrap());
     assert_eq!(kv.get("session").await.unwrap().as_deref(), Some(&b"revoked"[..]));
 
+    // Three at once, then one for each tenth of a second, whatever was tried in between.
+    let (tenth, full) = (Duration::from_millis(100), Duration::from_millis(300));
+    for stored in [None, Some("no number"), Some("nan"), Some("-1"), Some("1")] {
+        if let Some(stored) = stored {
+            kv.set("bucket", stored.as_bytes(), MINUTE).await.unwrap();
+        }
+        let started = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(kv.take("bucket", tenth, full).await.unwrap(), None, "{stored:?}");
+        }
+        let mut taken = 3;
+        while taken < 6 {
+            match kv.take("bucket", tenth, full).await.unwrap() {
+                None => taken += 1,
+                Some(wait) => assert!(wait <= tenth, "{wait:?}"),
+            }
+            assert!(started.elapsed() < PATIENCE, "only {taken} were taken");
+        }
+        assert!(
+            started.elapsed() >= full,
+            "six were taken in {:?}",
+            started.elapsed()
+        );
+        // What is full again is gone, in time.
+        tokio::time::sleep(full + tenth).await;
+        assert_eq!(kv.get("bucket").await.unwrap(), None);
+    }
+    // A time that lies too far ahead, as after a step back of the clock, refuses for one interval.
+    for ahead in ["99999999999999999", "inf"] {
+        kv.set("bucket", ahead.as_bytes(), MINUTE).await.unwrap();
+        assert_eq!(kv.take("bucket", tenth, full).await.unwrap(), Some(tenth));
+        tokio::time::sleep(tenth).await;
+        assert_eq!(kv.take("bucket", tenth, full).await.unwrap(), None);
+    }
+
     let many = (0..600)
         .map(|number| (format!("many:{number}"), b"gone".to_vec(), MINUTE))
         .collect();

@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod cookies;
 mod failures;
+mod limits;
 mod mail;
 mod migrations;
 mod nodes;

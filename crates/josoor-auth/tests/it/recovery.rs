@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::mailbox::{mail, mail_number, mails, settled};
-use crate::support::server::{Answer, Footprint, PASSWORD, Server, Tokens, on_both};
+use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
 use crate::support::{database, raw};
 
 const NEW: &str = "another long sentence";

@@ -30,6 +30,7 @@ fn every_error() -> Vec<Error> {
                 name: "login_account",
                 quota: 10,
                 window: Duration::from_mins(1),
+                message: "Too many sign-ins to this account. Wait a little, then try again.",
             },
         },
         Error::Overloaded {

@@ -10,7 +10,6 @@ use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::http::serve::ServeOptions;
-use josoor_auth::limits::Limit;
 use josoor_auth::sessions::Client;
 use josoor_auth::store::UserPatch;
 use josoor_auth::types::{Role, UserId};
@@ -80,13 +79,12 @@ impl Stage {
         let file = stage.directory().join("auth.db");
         stage.set("DATABASE_URL", &format!("sqlite://{}", file.display()));
         stage.set("JWT_SECRET", JWT_SECRET);
-        // All tests come from one address; those of the limits set their own.
-        for limit in Limit::ALL {
-            let variable = format!("JOSOOR_AUTH__LIMITS__{}", limit.name().to_uppercase());
-            stage.set(&variable, "1000000/1s");
-        }
         // The lowest cost: hashing is not what these tests are about.
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "4");
+        // Nor are limits, but they are counted. Those that are about them set their own.
+        for limit in &josoor_auth::limits::TABLE {
+            stage.set_limit(limit.name, "1000000/1s");
+        }
         if footprint == Footprint::Production {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             stage.set("DATABASE_URL", &services::postgres().new_database());
@@ -100,6 +98,12 @@ impl Stage {
     /// Sets a variable for the servers that are started from now on.
     pub(crate) fn set(&mut self, variable: &str, value: &str) {
         self.environment.insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// Sets a limit for the servers that are started from now on.
+    pub(crate) fn set_limit(&mut self, name: &str, quota: &str) {
+        let variable = format!("JOSOOR_AUTH__LIMITS__{}", name.to_uppercase());
+        self.set(&variable, quota);
     }
 
     /// The variables, for a server in a process of its own.

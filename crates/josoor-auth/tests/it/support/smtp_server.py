@@ -15,8 +15,10 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Keeper:
-    def __init__(self, path, refuse, hang):
+    def __init__(self, path, refuse, hang, implicit):
         self.path = path
+        # aiosmtpd sees only the TLS that it has begun itself.
+        self.implicit = implicit
         self.code, self.left = refuse or (0, 0)
         self.hang = hang
 
@@ -35,7 +37,7 @@ class Keeper:
             out.write(json.dumps({
                 "from": envelope.mail_from,
                 "to": envelope.rcpt_tos,
-                "tls": session.ssl is not None,
+                "tls": self.implicit or session.ssl is not None,
                 "authenticated": bool(session.authenticated),
                 "headers": [[name, str(value)] for name, value in message.items()],
                 "text": parts.get("text/plain"),
@@ -76,7 +78,7 @@ def main():
                 options.update(auth_require_tls=False)
             return SMTP(self.handler, enable_SMTPUTF8=True, hostname="localhost", **options)
 
-    keeper = Keeper(given.file, given.refuse, given.hang)
+    keeper = Keeper(given.file, given.refuse, given.hang, bool(implicit))
     server = Server(keeper, hostname="127.0.0.1", port=given.port, ssl_context=context if implicit else None)
     server.start()
     asyncio.new_event_loop().run_forever()

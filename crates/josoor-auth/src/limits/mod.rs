@@ -1,0 +1,709 @@
+//! How often something may happen.
+//!
+//! Every limit is a set of buckets of one size: one for each address, account, pair, device, session or recipient. With
+//! Redis the buckets are counted there, for all nodes together, in one step each; without it, in this process. While
+//! Redis does not answer, each node counts alone, and stricter: nothing is ever let through uncounted.
+//!
+//! A use case asks at its top, before it looks anything up, so that the answer cannot depend on what exists.
+
+mod gcra;
+mod memory;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::config::{LimitsConfig, Quota};
+use crate::crypto;
+use crate::error::{Error, RateLimitPolicy, Result};
+use crate::keys::KnownDevice;
+use crate::kv::{Kv, KvError};
+use crate::telemetry::Metrics;
+use crate::types::{SessionId, UserId};
+use gcra::Rate;
+use memory::Buckets;
+
+/// The limits, each with a quota of its own in `[limits]`; [`TABLE`] describes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Sign-ins from one network address.
+    LoginAddress,
+    /// Sign-ins to one account from one network address, on devices that the account does not know.
+    LoginPair,
+    /// Sign-ins to one account from devices that it does not know.
+    LoginAccount,
+    /// Sign-ins to one account from one device that it knows; also what is asked of the password within one session.
+    LoginDevice,
+    /// Registrations from one network address.
+    RegisterAddress,
+    /// Requests for mail with a link from one network address.
+    ForgotAddress,
+    /// Requests to reset the password of one account.
+    ForgotAccount,
+    /// Requests to prove the address of one account.
+    VerifyAccount,
+    /// Refreshes of one session.
+    RefreshSession,
+    /// Mails to one recipient.
+    MailRecipient,
+    /// Mails in all.
+    MailTotal,
+}
+
+/// What there is to say about one limit.
+#[derive(Debug)]
+pub struct Entry {
+    /// Which one.
+    pub limit: Limit,
+    /// Its key in `[limits]`, and the name of its policy in the `RateLimit` headers.
+    pub name: &'static str,
+    /// Its quota unless the configuration says otherwise.
+    pub default: &'static str,
+    /// What it counts, and of what there is one bucket each.
+    pub counts: &'static str,
+    /// What who is over it is told.
+    pub message: &'static str,
+}
+
+/// All limits, in the order of [`Limit`].
+pub static TABLE: [Entry; 11] = [
+    Entry {
+        limit: Limit::LoginAddress,
+        name: "login_address",
+        default: "30/1m",
+        counts: "sign-ins from one network address",
+        message: "Too many sign-ins from your network. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::LoginPair,
+        name: "login_pair",
+        default: "as `login_account`",
+        counts: "sign-ins to one account from one network address, on devices that the account does not know",
+        message: "Too many sign-ins to this account. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::LoginAccount,
+        name: "login_account",
+        default: "10/1m",
+        counts: "sign-ins to one account from everywhere, on devices that it does not know",
+        message: "Too many sign-ins to this account. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::LoginDevice,
+        name: "login_device",
+        default: "10/1m",
+        counts: "sign-ins to one account on one device that it knows; and, counted apart, checks of the password within one session",
+        message: "The password was tried too often. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::RegisterAddress,
+        name: "register_address",
+        default: "10/1m",
+        counts: "registrations from one network address",
+        message: "Too many registrations from your network. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::ForgotAddress,
+        name: "forgot_address",
+        default: "10/1m",
+        counts: "requests for mail with a link (reset, proof of an address) from one network address",
+        message: "Too many requests for mail from your network. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::ForgotAccount,
+        name: "forgot_account",
+        default: "5/15m",
+        counts: "requests to reset the password of one account",
+        message: "A reset was asked for too often. Look at the newest mail, or try again later.",
+    },
+    Entry {
+        limit: Limit::VerifyAccount,
+        name: "verify_account",
+        default: "5/15m",
+        counts: "requests to prove the address of one account",
+        message: "The mail was asked for too often. Look at the newest one, or try again later.",
+    },
+    Entry {
+        limit: Limit::RefreshSession,
+        name: "refresh_session",
+        default: "30/1m",
+        counts: "refreshes of one session, with a refresh token or an access token",
+        message: "This session was refreshed too often. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::MailRecipient,
+        name: "mail_recipient",
+        default: "10/1h",
+        counts: "mails to one recipient",
+        message: "Too many mails to this recipient. Try again later.",
+    },
+    Entry {
+        limit: Limit::MailTotal,
+        name: "mail_total",
+        default: "1000/1h",
+        counts: "mails to all recipients together",
+        message: "Too many mails. Try again later.",
+    },
+];
+
+impl Limit {
+    /// What there is to say about it.
+    pub fn entry(self) -> &'static Entry {
+        &TABLE[self as usize]
+    }
+}
+
+/// The table of all limits, in Markdown, as `docs/API.md` has it.
+pub fn table() -> String {
+    let mut text = "| Limit | Default | Counts | The answer says |\n|---|---|---|---|\n".to_owned();
+    for entry in &TABLE {
+        let default = if entry.default.contains('`') {
+            entry.default.to_owned()
+        } else {
+            format!("`{}`", entry.default)
+        };
+        // Writing into a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {default} | {} | {} |",
+            entry.name, entry.counts, entry.message
+        );
+    }
+    text
+}
+
+/// A refusal: after what time the next try succeeds, and the quota that was counted against.
+struct Refused {
+    wait: Duration,
+    quota: Quota,
+}
+
+/// Counts what happens, for all nodes together.
+pub struct Limiter {
+    config: LimitsConfig,
+    kv: Kv,
+    clock: Clock,
+    metrics: Metrics,
+    /// Names the buckets, so that Redis holds no addresses.
+    key: Zeroizing<[u8; 32]>,
+    /// One for each limit, in the order of [`TABLE`].
+    memory: [Buckets; TABLE.len()],
+    alone: Alone,
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Limiter {
+    /// With the configured quotas. `key` has to be the same on all nodes and known to nobody else.
+    pub fn new(
+        config: LimitsConfig,
+        key: Zeroizing<[u8; 32]>,
+        kv: Kv,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            config,
+            kv,
+            clock,
+            metrics,
+            key,
+            memory: Default::default(),
+            alone: Alone::default(),
+        }
+    }
+
+    /// The quota of a limit.
+    pub const fn quota(&self, limit: Limit) -> Quota {
+        let config = &self.config;
+        match limit {
+            Limit::LoginAddress => config.login_address,
+            Limit::LoginPair => config.login_pair,
+            Limit::LoginAccount => config.login_account,
+            Limit::LoginDevice => config.login_device,
+            Limit::RegisterAddress => config.register_address,
+            Limit::ForgotAddress => config.forgot_address,
+            Limit::ForgotAccount => config.forgot_account,
+            Limit::VerifyAccount => config.verify_account,
+            Limit::RefreshSession => config.refresh_session,
+            Limit::MailRecipient => config.mail_recipient,
+            Limit::MailTotal => config.mail_total,
+        }
+    }
+
+    /// Takes one from the bucket of a limit that the parts of `key` name. What is refused takes nothing.
+    ///
+    /// # Errors
+    /// `RateLimited`, with the time after which the next try succeeds.
+    pub async fn take(&self, limit: Limit, key: &[&str]) -> Result<()> {
+        let Some(Refused { wait, quota }) = self.count(limit, key).await else {
+            return Ok(());
+        };
+        Err(Error::RateLimited {
+            retry_after: wait,
+            policy: RateLimitPolicy {
+                name: limit.entry().name,
+                quota: quota.count,
+                window: quota.window,
+                message: limit.entry().message,
+            },
+        })
+    }
+
+    /// Like [`take`](Self::take), for work that can wait: `None` when one was taken, else the time after which the
+    /// next try succeeds.
+    pub async fn wait(&self, limit: Limit, key: &[&str]) -> Option<Duration> {
+        self.count(limit, key).await.map(|refused| refused.wait)
+    }
+
+    /// Before a password is checked that somebody without a session gives for an account: at a sign-in, or beside a
+    /// token of a mail. `ip` is the client's address and `email_key` the canonical form of the account's.
+    ///
+    /// A device that the account knows is counted apart from all others, so that guessing from elsewhere does not lock
+    /// the owner out. The address comes first: who is over that limit cannot use up an account's.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn sign_in(&self, ip: &str, email_key: &str, device: Option<&KnownDevice>) -> Result<()> {
+        let Some(network) = network(ip) else {
+            return Ok(());
+        };
+        self.take(Limit::LoginAddress, &[&network]).await?;
+        if let Some(KnownDevice { user, id }) = device {
+            let key = ["device", &user.to_string(), &id.to_string()];
+            return self.take(Limit::LoginDevice, &key).await;
+        }
+        self.take(Limit::LoginPair, &[&network, email_key]).await?;
+        self.take(Limit::LoginAccount, &[email_key]).await
+    }
+
+    /// Before the password is checked within a session: to leave, to change the password or the address. In a bucket
+    /// of the session's own, so that neither a thief of one session nor guessing from outside locks the owner out.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn password_in_session(&self, user: UserId, session: SessionId) -> Result<()> {
+        let key = ["session", &user.to_string(), &session.to_string()];
+        self.take(Limit::LoginDevice, &key).await
+    }
+
+    /// Before a registration.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn register(&self, ip: &str) -> Result<()> {
+        match network(ip) {
+            Some(network) => self.take(Limit::RegisterAddress, &[&network]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Before a request to reset the password of the account with this canonical address, whether there is one or not.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn forgot(&self, ip: &str, email_key: &str) -> Result<()> {
+        self.mail_asked_for(ip, Limit::ForgotAccount, email_key).await
+    }
+
+    /// Before a request to send the proof of this canonical address again, whether there is an account or not.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn verify(&self, ip: &str, email_key: &str) -> Result<()> {
+        self.mail_asked_for(ip, Limit::VerifyAccount, email_key).await
+    }
+
+    async fn mail_asked_for(&self, ip: &str, limit: Limit, email_key: &str) -> Result<()> {
+        let Some(network) = network(ip) else {
+            return Ok(());
+        };
+        self.take(Limit::ForgotAddress, &[&network]).await?;
+        self.take(limit, &[email_key]).await
+    }
+
+    /// Before a session is looked up to refresh it, once its token has proved to be ours.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn refresh(&self, session: SessionId) -> Result<()> {
+        self.take(Limit::RefreshSession, &[&session.to_string()]).await
+    }
+
+    async fn count(&self, limit: Limit, key: &[&str]) -> Option<Refused> {
+        if !self.config.enabled {
+            return None;
+        }
+        let id = self.bucket(limit, key);
+        let quota = self.quota(limit);
+        let refused = match self.kv {
+            Kv::InProcess => self.count_here(limit, id, quota),
+            Kv::Redis(_) => match self.count_shared(limit, id, quota).await {
+                Ok(refused) => {
+                    self.alone.ends(self.clock.now().as_micros());
+                    refused
+                }
+                Err(error) => {
+                    self.alone.begins(self.clock.now().as_micros(), &error);
+                    self.metrics.limit_without_redis();
+                    self.count_here(limit, id, stricter(quota))
+                }
+            },
+        };
+        if refused.is_some() {
+            self.metrics.limited(limit.entry().name);
+        }
+        refused
+    }
+
+    fn count_here(&self, limit: Limit, id: [u8; 16], quota: Quota) -> Option<Refused> {
+        let now = self.clock.now().as_micros();
+        let key = id.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let wait = self.memory[limit as usize].take(key, now, Rate::of(quota))?;
+        Some(Refused {
+            wait: micros(wait),
+            quota,
+        })
+    }
+
+    async fn count_shared(
+        &self,
+        limit: Limit,
+        id: [u8; 16],
+        quota: Quota,
+    ) -> Result<Option<Refused>, KvError> {
+        let key = format!(
+            "josoor-auth:limit:{}:{}",
+            limit.entry().name,
+            URL_SAFE_NO_PAD.encode(id)
+        );
+        let rate = Rate::of(quota);
+        let wait = self
+            .kv
+            .take(&key, micros(rate.interval), micros(rate.capacity))
+            .await?;
+        Ok(wait.map(|wait| Refused { wait, quota }))
+    }
+
+    /// The name of a bucket: 128 bits that tell nobody what is counted in it.
+    fn bucket(&self, limit: Limit, key: &[&str]) -> [u8; 16] {
+        let mut parts = vec![limit.entry().name.as_bytes()];
+        parts.extend(key.iter().map(|part| part.as_bytes()));
+        let mut id = [0; 16];
+        id.copy_from_slice(&crypto::mac(&*self.key, &parts)[..16]);
+        id
+    }
+}
+
+fn micros(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}
+
+/// What a node grants while it counts alone: half, because nobody knows what the others grant; at least one.
+fn stricter(quota: Quota) -> Quota {
+    Quota {
+        count: (quota.count / 2).max(1),
+        ..quota
+    }
+}
+
+/// What is one network to the limits: an IPv4 address, or the /64 of an IPv6 address, which is what one customer gets
+/// at least. All ways to write an address are one, IPv4 in IPv6 form included; what is no address is one network
+/// together. `None` for the empty text: the command line is not limited.
+pub fn network(ip: &str) -> Option<String> {
+    if ip.is_empty() {
+        return None;
+    }
+    let without_zone = ip.split_once('%').map_or(ip, |(address, _)| address);
+    Some(match without_zone.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Ok(IpAddr::V6(address)) => {
+            let upper = u128::from(address) & !u128::from(u64::MAX);
+            format!("{}/64", Ipv6Addr::from(upper))
+        }
+        Err(_) => "unknown".to_owned(),
+    })
+}
+
+/// Whether this node counts alone, with one line in the log for each change.
+#[derive(Debug, Default)]
+struct Alone {
+    is_so: AtomicBool,
+    /// When Redis last failed, in microseconds.
+    failed_at: AtomicI64,
+}
+
+/// For so long Redis has to answer before that is worth a line: one that answers every other time must not fill the log.
+const STEADY: i64 = 5_000_000;
+
+impl Alone {
+    fn begins(&self, now: i64, error: &KvError) {
+        self.failed_at.store(now, Ordering::Relaxed);
+        if !self.is_so.swap(true, Ordering::Relaxed) {
+            tracing::warn!(cause = %error, "limits: Redis does not count; this node counts alone, with half of every quota");
+        }
+    }
+
+    fn ends(&self, now: i64) {
+        if self.is_so.load(Ordering::Relaxed)
+            && now.abs_diff(self.failed_at.load(Ordering::Relaxed)) >= STEADY.unsigned_abs()
+            && self.is_so.swap(false, Ordering::Relaxed)
+        {
+            tracing::info!("limits: Redis counts again, for all nodes together");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::types::Timestamp;
+
+    fn limiter(settings: &[(&str, &str)]) -> (Limiter, Clock) {
+        let environment = settings
+            .iter()
+            .map(|(name, value)| (format!("JOSOOR_AUTH__LIMITS__{name}"), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>();
+        let config = Config::parse(None, &environment).unwrap().limits;
+        let clock = Clock::manual(Timestamp::from_micros(1_700_000_000_000_000));
+        let key = Zeroizing::new([7; 32]);
+        let limiter = Limiter::new(config, key, Kv::InProcess, clock.clone(), Metrics::new());
+        (limiter, clock)
+    }
+
+    #[test]
+    fn the_table_is_complete_and_says_what_the_configuration_says() {
+        let (limiter, _) = limiter(&[]);
+        for (position, entry) in TABLE.iter().enumerate() {
+            assert_eq!(entry.limit as usize, position);
+            let quota = limiter.quota(entry.limit).to_string();
+            if entry.limit == Limit::LoginPair {
+                assert_eq!(quota, limiter.quota(Limit::LoginAccount).to_string());
+            } else {
+                assert_eq!(quota, entry.default, "{}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/API.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let table = table();
+        assert!(
+            text.contains(&table),
+            "docs/API.md is stale; it should have:\n{table}"
+        );
+    }
+
+    #[test]
+    fn t59_one_network_has_one_name() {
+        for alias in [
+            "192.0.2.7",
+            "::ffff:192.0.2.7",
+            "::FFFF:c000:207",
+            "0:0:0:0:0:ffff:192.0.2.7",
+        ] {
+            assert_eq!(network(alias).unwrap(), "192.0.2.7", "{alias}");
+        }
+        for alias in [
+            "2001:db8:1:2::",
+            "2001:DB8:1:2::1",
+            "2001:0db8:0001:0002:ffff:ffff:ffff:ffff",
+            "2001:db8:1:2:0:0:0:7%eth0",
+        ] {
+            assert_eq!(network(alias).unwrap(), "2001:db8:1:2::/64", "{alias}");
+        }
+        assert_ne!(network("2001:db8:1:3::1"), network("2001:db8:1:2::1"));
+        assert_ne!(network("192.0.2.8"), network("192.0.2.7"));
+        assert_eq!(network("nonsense"), network("a, b"));
+        assert_eq!(network(""), None);
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_takes_nothing_and_is_told_when_to_come_back() {
+        let (limiter, clock) = limiter(&[("LOGIN_ACCOUNT", "3/1m")]);
+        let take = || limiter.take(Limit::LoginAccount, &["a@example.com"]);
+        for _ in 0..3 {
+            take().await.unwrap();
+        }
+        for _ in 0..100 {
+            let Err(Error::RateLimited { retry_after, policy }) = take().await else {
+                panic!("over the limit");
+            };
+            assert_eq!(retry_after, Duration::from_secs(20));
+            assert_eq!(
+                (policy.name, policy.quota, policy.window),
+                ("login_account", 3, Duration::from_mins(1))
+            );
+        }
+        let wait = limiter.wait(Limit::LoginAccount, &["a@example.com"]).await;
+        assert_eq!(wait, Some(Duration::from_secs(20)));
+        clock.advance(Duration::from_secs(20));
+        take().await.unwrap();
+        assert!(take().await.is_err());
+        // Another account, another limit and another cut of the same text are other buckets.
+        limiter
+            .take(Limit::LoginAccount, &["b@example.com"])
+            .await
+            .unwrap();
+        limiter
+            .take(Limit::LoginAccount, &["a@", "example.com"])
+            .await
+            .unwrap();
+        limiter.take(Limit::LoginPair, &["a@example.com"]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_is_over_the_limit_of_the_address_does_not_use_up_an_account() {
+        let (limiter, _) = limiter(&[("LOGIN_ADDRESS", "5/1h"), ("LOGIN_ACCOUNT", "3/1h")]);
+        for number in 0..5 {
+            let email = format!("{number}@example.com");
+            limiter.sign_in("192.0.2.1", &email, None).await.unwrap();
+        }
+        for _ in 0..10 {
+            let refused = limiter.sign_in("192.0.2.1", "victim@example.com", None).await;
+            let Err(Error::RateLimited { policy, .. }) = refused else {
+                panic!("over the limit");
+            };
+            assert_eq!(policy.name, "login_address");
+        }
+        for _ in 0..3 {
+            limiter
+                .sign_in("192.0.2.2", "victim@example.com", None)
+                .await
+                .unwrap();
+        }
+        assert!(
+            limiter
+                .sign_in("192.0.2.2", "victim@example.com", None)
+                .await
+                .is_err()
+        );
+        // The command line is not counted.
+        limiter.sign_in("", "victim@example.com", None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn mail_is_asked_for_by_address_then_by_account() {
+        let (limiter, _) = limiter(&[
+            ("FORGOT_ADDRESS", "4/1h"),
+            ("FORGOT_ACCOUNT", "2/1h"),
+            ("VERIFY_ACCOUNT", "1/1h"),
+        ]);
+        let refused_by = |result: Result<()>| match result {
+            Err(Error::RateLimited { policy, .. }) => policy.name,
+            other => panic!("{other:?}"),
+        };
+        // One address may ask for so many, whatever for.
+        limiter.forgot("192.0.2.1", "a@example.com").await.unwrap();
+        limiter.verify("192.0.2.1", "a@example.com").await.unwrap();
+        limiter.forgot("192.0.2.1", "a@example.com").await.unwrap();
+        let third = limiter.forgot("192.0.2.1", "a@example.com").await;
+        assert_eq!(refused_by(third), "forgot_account");
+        let fifth = limiter.forgot("192.0.2.1", "b@example.com").await;
+        assert_eq!(refused_by(fifth), "forgot_address");
+        // An account gets so many, whoever asks.
+        let elsewhere = limiter.forgot("192.0.2.2", "a@example.com").await;
+        assert_eq!(refused_by(elsewhere), "forgot_account");
+        let elsewhere = limiter.verify("192.0.2.2", "a@example.com").await;
+        assert_eq!(refused_by(elsewhere), "verify_account");
+        limiter.forgot("192.0.2.2", "b@example.com").await.unwrap();
+        limiter.forgot("", "a@example.com").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_session_and_a_device_of_one_user_are_counted_apart() {
+        let (limiter, _) = limiter(&[("LOGIN_DEVICE", "1/1h")]);
+        let (user, session) = (UserId(7), SessionId::random());
+        let device = KnownDevice { user, id: session.0 };
+        limiter.password_in_session(user, session).await.unwrap();
+        limiter
+            .sign_in("192.0.2.1", "a@example.com", Some(&device))
+            .await
+            .unwrap();
+        limiter
+            .password_in_session(user, SessionId::random())
+            .await
+            .unwrap();
+        limiter.password_in_session(UserId(8), session).await.unwrap();
+        assert!(limiter.password_in_session(user, session).await.is_err());
+        assert!(
+            limiter
+                .sign_in("192.0.2.9", "a@example.com", Some(&device))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn half_is_left_while_a_node_counts_alone_but_at_least_one() {
+        for (count, left) in [(10, 5), (3, 1), (2, 1), (1, 1)] {
+            let quota = Quota {
+                count,
+                window: Duration::from_mins(1),
+            };
+            assert_eq!(stricter(quota).count, left);
+        }
+    }
+
+    #[test]
+    fn a_redis_that_comes_and_goes_is_worth_two_lines() {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let (alone, away) = (Alone::default(), KvError::Unavailable("gone".to_owned()));
+            alone.ends(0);
+            // Every other check fails for ten seconds.
+            for now in (0..10_000_000).step_by(1000) {
+                alone.begins(now, &away);
+                alone.ends(now + 500);
+            }
+            for now in (10_000_000..20_000_000).step_by(1000) {
+                alone.ends(now);
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("counts alone") && text.contains("gone") && text.contains("counts again"));
+    }
+
+    #[tokio::test]
+    async fn switched_off_nothing_is_counted() {
+        let (limiter, _) = limiter(&[("ENABLED", "false"), ("MAIL_TOTAL", "1/30d")]);
+        for _ in 0..100 {
+            limiter.take(Limit::MailTotal, &[]).await.unwrap();
+        }
+    }
+}
