@@ -154,7 +154,7 @@ impl Smtp {
         let message = self.message(mail)?;
         match tokio::time::timeout(WHOLE, self.transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(sort(&error)),
+            Ok(Err(error)) => Err(sort(&error, mail)),
             Err(_) => Err(SendError::Away("it did not answer in time".to_owned())),
         }
     }
@@ -217,10 +217,12 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// What a failure means for this mail and for the others.
-fn sort(error: &lettre::transport::smtp::Error) -> SendError {
+fn sort(error: &lettre::transport::smtp::Error, mail: &Mail) -> SendError {
     let text = cause(error);
     let Some(status) = error.status() else {
-        return if error.is_client() {
+        // Our own side gives up when the server offers no TLS or no way to sign in, which is about all mail; and when it
+        // takes no address in other scripts (RFC 6531), which is about this one.
+        return if error.is_client() && !mail.to.is_ascii() {
             SendError::Never(text)
         } else {
             SendError::Away(text)
