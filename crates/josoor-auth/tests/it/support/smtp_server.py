@@ -64,7 +64,7 @@ def main():
 
     def authenticate(server, session, envelope, mechanism, data):
         wanted = [part.encode() for part in given.auth]
-        return AuthResult(success=[data.login, data.password] == wanted)
+        return AuthResult(success=[data.login, data.password] == wanted, handled=False)
 
     class Server(Controller):
         def factory(self):
