@@ -69,7 +69,9 @@ create index audit_action on audit (action, id);
 create table audit_chain (
     name text primary key check (name in ('head', 'anchor')),
     seq bigint not null,
-    mac {bytes} not null
+    mac {bytes} not null,
+    -- Proves that the service itself has set this end.
+    tag {bytes} not null
 );
 
 -- Work that one node does for all.

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::accounts::Turns;
+use crate::audit;
 use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
 use crate::error::{Error, Result};
@@ -140,6 +141,7 @@ impl App {
         self.spawn(write_touches);
         self.spawn(jobs::purge_regularly);
         self.spawn(outbox::deliver);
+        self.spawn(audit::seal_regularly);
     }
 
     fn spawn<F>(&self, task: fn(Self) -> F)

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, everything else to standard error.
 
+mod audit;
 mod doctor;
 mod serve;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Prints the OpenAPI document
     Openapi,
     /// Checks what the service needs, and says what to do about each finding
@@ -256,6 +260,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Key(KeyCommand::List(format)) => list_keys(load()?, format.json).await,
         Command::Config(ConfigCommand::Show(format)) => show_config(&load()?, format.json),
         Command::Config(ConfigCommand::Check) => check_config(&load()?),
+        Command::Audit(command) => audit::run(load()?, command).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),
         Command::Doctor(format) => doctor::examine(load(), format.json).await,
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::audit;
 use crate::error::Result;
 use crate::types::Timestamp;
 
@@ -58,7 +59,7 @@ pub async fn purge(app: &App) -> Result<()> {
     .await?;
     let retained = now.minus(app.config.audit.retention);
     in_steps(app, retained, async |app, before| {
-        app.db.write().await?.purge_audit(before, STEP).await
+        audit::prune(app, before, STEP).await
     })
     .await
 }

@@ -23,7 +23,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::config::{Config, Database};
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
-use crate::store::{Db, KeyRow, Purpose, SessionRow};
+use crate::store::{Audit, Db, KeyRow, NewAudit, Purpose, SessionRow};
 use crate::types::{Secret, SessionId, Timestamp, UserId};
 
 /// The longest token that is looked at.
@@ -42,6 +42,7 @@ pub struct Keys {
     verifier: TokenVerifier,
     public: Vec<serde_json::Value>,
     server: Zeroizing<[u8; 32]>,
+    audit: Zeroizing<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -133,6 +134,7 @@ impl Keys {
             verifier,
             public,
             server,
+            audit: master.audit,
         })
     }
 
@@ -281,6 +283,12 @@ impl Keys {
         crypto::mac(&*self.server, &all)
     }
 
+    /// The key of the audit trail's chain. It comes from the master key, so it is not in the database, not even sealed: who
+    /// can write there cannot forge the chain.
+    pub fn audit_key(&self) -> &[u8; 32] {
+        &self.audit
+    }
+
     /// What names the buckets of the limits.
     pub fn limits_key(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(crypto::mac(&*self.server, &[b"limits"]))
@@ -382,7 +390,21 @@ async fn stored_key(
             created_at: now,
             is_current: true,
         };
-        db.write().await?.insert_first_key(&row).await?;
+        if db.write().await?.insert_first_key(&row).await? {
+            let made = NewAudit {
+                at: now,
+                action: Audit::KeyChange,
+                succeeded: true,
+                reason: Some(purpose),
+                actor: None,
+                subject: None,
+                session: None,
+                ip: None,
+                user_agent: None,
+                request_id: None,
+            };
+            db.write().await?.insert_audit(&made).await?;
+        }
         // Ours, or that of the node that was quicker. From the writer, which sees every commit.
         rows = db.write().await?.keys_for(purpose).await?;
     }
@@ -417,6 +439,8 @@ pub fn generate_master_key() -> Secret {
 /// The key that the others are sealed with (AES-256-GCM).
 struct MasterKey {
     key: LessSafeKey,
+    /// See [`Keys::audit_key`].
+    audit: Zeroizing<[u8; 32]>,
     /// Where it came from, for error messages.
     origin: String,
 }
@@ -427,6 +451,7 @@ impl MasterKey {
             .map_err(|_| Error::Internal(anyhow::anyhow!("the master key has a wrong length")))?;
         Ok(Self {
             key: LessSafeKey::new(key),
+            audit: Zeroizing::new(crypto::mac(bytes, &[b"audit-chain"])),
             origin: origin.into(),
         })
     }

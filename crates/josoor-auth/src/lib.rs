@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod app;
 #[cfg(test)]
 mod arrows;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -10,12 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, told};
-use crate::accounts;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Database, LogFormat};
 use crate::error::Error;
 use crate::http::serve::ServeOptions;
+use crate::{accounts, audit};
 use crate::{http, telemetry};
 
 /// Runs the service until it is told to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
@@ -46,6 +46,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     };
     let public_url = config.server.public_url.clone();
     let app = App::open(config, Clock::System).await?;
+    audit::record_configuration(&app).await?;
     app.start();
     offer_setup(&app).await?;
     tracing::info!(

@@ -79,7 +79,7 @@ fn parse_role(text: &str) -> Result<Role, Invalid> {
         .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
 }
 
-fn parse_number(name: &str, at_most: i64) -> impl FnOnce(&str) -> Result<i64, Invalid> {
+pub(super) fn parse_number(name: &str, at_most: i64) -> impl FnOnce(&str) -> Result<i64, Invalid> {
     let message = format!("{name} is a whole number from 1 to {at_most}.");
     move |text| match text.parse::<i64>() {
         Ok(number) if (1..=at_most).contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {

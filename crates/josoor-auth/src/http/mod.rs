@@ -4,6 +4,7 @@
 //! [`Error`], which [`problem`] alone turns into a status and a document.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod caller;
 pub mod check;
@@ -47,6 +48,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(recovery::routes())
         .merge(sessions::routes())
         .merge(admin::routes())
+        .merge(audit::routes())
         .merge(check::routes())
         .merge(health::routes())
         .split_for_parts()

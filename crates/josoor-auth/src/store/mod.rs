@@ -37,7 +37,7 @@ use crate::config::{Database, DatabaseConfig};
 use crate::error::{Error, Result};
 use crate::types::Timestamp;
 
-pub use audit::{Audit, NewAudit};
+pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit};
 pub use changes::Change;
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};

@@ -16,7 +16,12 @@ const MAX_INPUT_BYTES: usize = 4096;
 /// A password as somebody typed it, in Unicode's composed form (NFC), so that the same keys on another system give the
 /// same bytes. Never trimmed, wiped when dropped, never printed, compared by the hasher alone.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Password(String);
+pub struct Password {
+    /// In the composed form.
+    normal: String,
+    /// As it was typed, where that differs and is not too long.
+    typed: Option<String>,
+}
 
 impl Password {
     /// The most bytes that a password may have in UTF-8. Long enough for any sentence, short enough that hashing stays cheap.
@@ -40,18 +45,24 @@ impl Password {
             ));
         }
         // All room at once: a text that grows leaves unwiped copies behind.
-        let mut password = Self(String::with_capacity(Self::MAX_BYTES));
+        let mut password = Self {
+            normal: String::with_capacity(Self::MAX_BYTES),
+            typed: None,
+        };
         if is_nfc_quick(text.chars()) == IsNormalized::Yes {
             if text.len() > Self::MAX_BYTES {
                 return Err(too_long());
             }
-            password.0.push_str(text);
+            password.normal.push_str(text);
         } else {
             for c in text.nfc() {
-                if password.0.len() + c.len_utf8() > Self::MAX_BYTES {
+                if password.normal.len() + c.len_utf8() > Self::MAX_BYTES {
                     return Err(too_long());
                 }
-                password.0.push(c);
+                password.normal.push(c);
+            }
+            if password.normal != text && text.len() <= Self::MAX_BYTES {
+                password.typed = Some(text.to_owned());
             }
         }
         Ok(password)
@@ -62,10 +73,10 @@ impl Password {
     ///
     /// Refuses with `password_too_short` or `password_too_common`.
     pub fn check_policy(&self, min_length: usize) -> Result<(), Invalid> {
-        if self.0.chars().count() < min_length {
+        if self.normal.chars().count() < min_length {
             return Err(too_short(min_length));
         }
-        if is_common(&self.0) {
+        if is_common(&self.normal) {
             return Err(Invalid::new(
                 "password_too_common",
                 "This password is one of the first that are tried; choose another one.",
@@ -74,9 +85,14 @@ impl Password {
         Ok(())
     }
 
+    /// The bytes as they were typed, where the composed form has others: what another program may have hashed.
+    pub fn as_typed(&self) -> Option<&[u8]> {
+        self.typed.as_ref().map(String::as_bytes)
+    }
+
     /// The password's bytes (UTF-8), for the hasher.
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.normal.as_bytes()
     }
 }
 

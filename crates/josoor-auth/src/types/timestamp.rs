@@ -93,13 +93,23 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+impl std::str::FromStr for Timestamp {
+    type Err = time::error::Parse;
+
+    /// Reads RFC 3339, with any offset.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let at = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)?;
+        // The years that RFC 3339 can write fit many times over.
+        Ok(Self::from_micros(
+            i64::try_from(at.unix_timestamp_nanos() / 1000).unwrap_or(LAST),
+        ))
+    }
+}
+
 impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let at = OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339)
-            .map_err(serde::de::Error::custom)?;
-        i64::try_from(at.unix_timestamp_nanos() / 1000)
-            .map(Self::from_micros)
+        String::deserialize(deserializer)?
+            .parse()
             .map_err(serde::de::Error::custom)
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::command::Serving;
 use crate::support::mailbox::{mail as letter, mails, settled};
 use crate::support::raw;
-use crate::support::server::{PASSWORD, Server, eventually, http_client, on_both};
+use crate::support::server::{PASSWORD, Server, http_client, on_both};
 use crate::support::smtp::{SmtpServer, certificate};
 
 fn header<'m>(mail: &'m Value, name: &str) -> &'m str {

@@ -4,6 +4,7 @@ mod support;
 
 mod account;
 mod admin;
+mod audit;
 mod auth;
 mod check;
 mod cli;

@@ -8,7 +8,10 @@
 //! * `$bcrypt-sha256$v=2,…`: bcrypt of an HMAC-SHA-256 of the password, for longer ones.
 //! * `$argon2id$v=19$…`: Argon2id (RFC 9106) in the PHC string format.
 //!
-//! Also verified: `$2a$`, `$2y$`, and `$bcrypt-sha256$` of version 1. Not `$2x$`, which stands for a broken bcrypt.
+//! Also verified: `$2a$`, `$2y$`, `$bcrypt-sha256$` of version 1, and what `foreign` lists. Not `$2x$`, which stands for a
+//! broken bcrypt.
+
+mod foreign;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,6 +31,7 @@ use password_hash::phc;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use self::foreign::Foreign;
 use crate::crypto;
 use crate::error::Error;
 use crate::telemetry::Metrics;
@@ -223,6 +227,7 @@ enum Stored<'a> {
         salt: phc::Salt,
         output: phc::Output,
     },
+    Foreign(Foreign),
 }
 
 impl<'a> Stored<'a> {
@@ -253,17 +258,17 @@ impl<'a> Stored<'a> {
                 digest,
             });
         }
-        if text.starts_with("$argon2id$") {
+        if text.starts_with("$argon2id$v=19$") {
             let hash = phc::PasswordHash::new(text).map_err(|_| "it is not in the PHC format")?;
-            if hash.version != Some(19) {
-                return Err("its Argon2 version is not 19");
-            }
             let params = Params::try_from(&hash).map_err(|_| "its parameters are not Argon2's")?;
             let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
                 return Err("it is cut short");
             };
             argon2_params(params.m_cost(), params.t_cost(), params.p_cost(), output.len())?;
             return Ok(Self::Argon2id { params, salt, output });
+        }
+        if let Some(foreign) = Foreign::parse(text)? {
+            return Ok(Self::Foreign(foreign));
         }
         let (current_version, rest) = match text.get(..4) {
             Some("$2b$") => (true, &text[4..]),
@@ -307,6 +312,7 @@ impl<'a> Stored<'a> {
                 let computed = argon2id(password, params, salt)?;
                 Ok(crypto::equal(&computed, output.as_bytes()))
             }
+            Self::Foreign(foreign) => foreign.matches(password),
         }
     }
 
@@ -725,13 +731,27 @@ impl Pool {
     fn answer(&self, password: &Password, task: Task) -> anyhow::Result<Answer> {
         match task {
             Task::Hash => self.scheme.hash(password.as_bytes()).map(Answer::Hash),
-            Task::Verify(stored) => self.verify(password.as_bytes(), stored).map(Answer::Verdict),
+            Task::Verify(stored) => self.verify_as_typed(password, stored).map(Answer::Verdict),
             #[cfg(test)]
             Task::Call(call) => {
                 call();
                 Ok(Answer::Called)
             }
         }
+    }
+
+    /// Our own hashes are of the normal form; those of other programs may be of what was typed. Where the two differ both are
+    /// computed, whatever is stored, so that the time tells nothing about the account.
+    fn verify_as_typed(&self, password: &Password, stored: Option<PasswordHash>) -> anyhow::Result<Verdict> {
+        let normal = self.verify(password.as_bytes(), stored.clone())?;
+        let Some(typed) = password.as_typed() else {
+            return Ok(normal);
+        };
+        let typed = self.verify(typed, stored)?;
+        Ok(match (normal, typed) {
+            (Verdict::NoMatch, Verdict::Match { .. }) => Verdict::Match { outdated: true },
+            (normal, _) => normal,
+        })
     }
 
     fn verify(&self, password: &[u8], stored: Option<PasswordHash>) -> anyhow::Result<Verdict> {

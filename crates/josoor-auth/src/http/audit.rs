@@ -1,0 +1,365 @@
+//! `/admin/audit` and `/auth/activity`: the audit trail, for administrators and for each user.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::admin::parse_number;
+use super::caller::{Administrator, SignedIn};
+use super::extract::{Fields, QueryFields};
+use crate::app::App;
+use crate::audit;
+use crate::error::{Invalid, Result};
+use crate::store::{Audit, AuditFilter, AuditRow};
+use crate::types::{Timestamp, UserId};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_audit))
+        .routes(routes!(export_audit))
+        .routes(routes!(list_activity))
+}
+
+/// A row of the audit trail.
+#[derive(Serialize, ToSchema)]
+pub struct AuditResponse {
+    /// Grows with the order of writing, and has gaps.
+    pub id: i64,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What: `sign_in`, `password_reset`, …
+    pub action: String,
+    /// `success` or `failure`.
+    pub outcome: String,
+    /// Why, where there is a reason to tell.
+    #[schema(required)]
+    pub reason: Option<String>,
+    /// Who did it; null for the command line and for strangers.
+    #[schema(required)]
+    pub actor_id: Option<i64>,
+    /// To whom.
+    #[schema(required)]
+    pub subject_id: Option<i64>,
+    /// The session concerned.
+    #[schema(required)]
+    pub session_id: Option<uuid::Uuid>,
+    /// The client's network address.
+    #[schema(required)]
+    pub ip: Option<String>,
+    /// What the client called itself.
+    #[schema(required)]
+    pub user_agent: Option<String>,
+    /// The request's id, as in the log.
+    #[schema(required)]
+    pub request_id: Option<String>,
+    /// The position in the chain, once it is sealed.
+    #[schema(required)]
+    pub seq: Option<i64>,
+    /// Whether the row is in the chain already.
+    pub sealed: bool,
+}
+
+impl From<AuditRow> for AuditResponse {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            id: row.id,
+            at: row.at,
+            action: row.action,
+            outcome: row.outcome,
+            reason: row.reason,
+            actor_id: row.actor_id,
+            subject_id: row.subject_id,
+            session_id: row.session_id,
+            ip: row.ip,
+            user_agent: row.user_agent,
+            request_id: row.request_id,
+            sealed: row.seq.is_some(),
+            seq: row.seq,
+        }
+    }
+}
+
+/// A page of the audit trail, the latest first.
+#[derive(Serialize, ToSchema)]
+pub struct AuditPage {
+    /// The rows.
+    pub items: Vec<AuditResponse>,
+    /// What `before` is for the next page; null on the last one.
+    #[schema(required)]
+    pub next: Option<i64>,
+}
+
+/// Something that happened to one's own account.
+#[derive(Serialize, ToSchema)]
+pub struct ActivityResponse {
+    /// Grows with the order of writing, and has gaps.
+    pub id: i64,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What: `sign_in`, `password_reset`, …
+    pub action: String,
+    /// `success` or `failure`.
+    pub outcome: String,
+    /// Why, where there is a reason to tell.
+    #[schema(required)]
+    pub reason: Option<String>,
+    /// Whether it was somebody else's act: an administrator's or an operator's.
+    pub by_other: bool,
+    /// The session concerned.
+    #[schema(required)]
+    pub session_id: Option<uuid::Uuid>,
+    /// The network address that it came from, unless it was somebody else's.
+    #[schema(required)]
+    pub ip: Option<String>,
+    /// What the client called itself, unless it was somebody else's.
+    #[schema(required)]
+    pub user_agent: Option<String>,
+}
+
+/// A page of what happened to one's own account, the latest first.
+#[derive(Serialize, ToSchema)]
+pub struct ActivityList {
+    /// What happened.
+    pub items: Vec<ActivityResponse>,
+    /// How many rows there are, up to 1,000.
+    pub total: i64,
+    /// Whether there are more than `total`.
+    pub total_is_capped: bool,
+    /// From 1.
+    pub page: i64,
+    /// The most items on a page.
+    pub page_size: i64,
+}
+
+/// Ids and cursors: what a database can count to.
+const ID_AT_MOST: i64 = i64::MAX - 1;
+
+/// The last page that can be asked for.
+const PAGE_AT_MOST: i64 = 1_000_000;
+
+fn parse_action(text: &str) -> Result<Audit, Invalid> {
+    Audit::ALL
+        .into_iter()
+        .find(|action| action.as_str() == text)
+        .ok_or_else(|| {
+            let names: Vec<_> = Audit::ALL.iter().map(|action| action.as_str()).collect();
+            Invalid::new(
+                "unknown_action",
+                format!("action is one of {}.", names.join(", ")),
+            )
+        })
+}
+
+fn parse_outcome(text: &str) -> Result<&'static str, Invalid> {
+    ["success", "failure"]
+        .into_iter()
+        .find(|outcome| *outcome == text)
+        .ok_or_else(|| Invalid::new("unknown_outcome", "outcome is success or failure."))
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, Invalid> {
+    text.parse().map_err(|_| {
+        Invalid::new(
+            "invalid_time",
+            "A time is written as in RFC 3339, such as 2026-11-24T08:00:00Z; in a query + is %2B.",
+        )
+    })
+}
+
+fn read_filter(fields: &mut Fields) -> AuditFilter {
+    AuditFilter {
+        subject: fields
+            .optional("user_id", parse_number("user_id", ID_AT_MOST))
+            .map(UserId),
+        actor: fields
+            .optional("actor_id", parse_number("actor_id", ID_AT_MOST))
+            .map(UserId),
+        action: fields.optional("action", parse_action),
+        outcome: fields.optional("outcome", parse_outcome),
+        from: fields.optional("from", parse_time),
+        to: fields.optional("to", parse_time),
+    }
+}
+
+/// Lists the audit trail
+#[utoipa::path(
+    get, path = "/admin/audit", tag = "admin", operation_id = "list_audit", security(("bearer" = [])),
+    params(
+        ("user_id" = Option<i64>, Query, minimum = 1, description = "Only what concerns this user"),
+        ("actor_id" = Option<i64>, Query, minimum = 1, description = "Only what this user did"),
+        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|key_change|configuration_change)$", description = "Only this action"),
+        ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
+        ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
+        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the page before"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 50"),
+    ),
+    responses((status = 200, description = "A page, the latest first", body = AuditPage))
+)]
+async fn list_audit(
+    _: Administrator,
+    State(app): State<App>,
+    QueryFields(mut fields): QueryFields,
+) -> Result<Json<AuditPage>> {
+    let filter = read_filter(&mut fields);
+    let before = fields.optional("before", parse_number("before", ID_AT_MOST));
+    let limit = fields.optional("limit", parse_number("limit", 100)).unwrap_or(50);
+    fields.finish()?;
+    let (rows, next) = audit::list(&app, &filter, before, limit).await?;
+    let items = rows.into_iter().map(AuditResponse::from).collect();
+    Ok(Json(AuditPage { items, next }))
+}
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Ndjson,
+}
+
+/// Rows that an export reads at once.
+const EXPORT_PAGE: i64 = 500;
+
+/// Writes the audit trail to a file
+///
+/// All rows that match, the latest first. The export is itself recorded.
+#[utoipa::path(
+    get, path = "/admin/audit/export", tag = "admin", operation_id = "export_audit", security(("bearer" = [])),
+    params(
+        ("format" = Option<String>, Query, pattern = "^(csv|ndjson)$", description = "Default: csv"),
+        ("bom" = Option<bool>, Query, description = "CSV with a byte order mark, for spreadsheets"),
+        ("user_id" = Option<i64>, Query, minimum = 1, description = "Only what concerns this user"),
+        ("actor_id" = Option<i64>, Query, minimum = 1, description = "Only what this user did"),
+        ("action" = Option<String>, Query, description = "Only this action"),
+        ("outcome" = Option<String>, Query, description = "`success` or `failure`"),
+        ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
+    ),
+    responses((status = 200, description = "The rows", body = String, content_type = "text/csv"))
+)]
+async fn export_audit(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    QueryFields(mut fields): QueryFields,
+) -> Result<Response> {
+    let format = fields.optional("format", |text| match text {
+        "csv" => Ok(Format::Csv),
+        "ndjson" => Ok(Format::Ndjson),
+        _ => Err(Invalid::new("unknown_format", "format is csv or ndjson.")),
+    });
+    let bom = fields.bool("bom").unwrap_or(false);
+    let filter = read_filter(&mut fields);
+    fields.finish()?;
+    let format = format.unwrap_or(Format::Csv);
+    audit::record_export(&app, "audit", &admin.client).await?;
+    let (kind, name) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "audit.csv"),
+        Format::Ndjson => ("application/x-ndjson", "audit.ndjson"),
+    };
+    let mut head = Vec::new();
+    if format == Format::Csv {
+        if bom {
+            head.extend_from_slice("\u{feff}".as_bytes());
+        }
+        head.extend_from_slice(&audit::csv_line(&audit::CSV_HEADER));
+    }
+    // Page by page, as the client takes them: an export of any length needs the memory of one page.
+    let pages = futures_util::stream::try_unfold(
+        (app, filter, None::<i64>, false, Some(head)),
+        move |(app, filter, before, done, head)| async move {
+            if let Some(head) = head {
+                return Ok(Some((Bytes::from(head), (app, filter, before, done, None))));
+            }
+            if done {
+                return Ok(None);
+            }
+            let page = audit::list(&app, &filter, before, EXPORT_PAGE).await;
+            // The status is long sent: all that is left is to break off.
+            let (rows, next) = page.map_err(|_| std::io::Error::other("the store is away"))?;
+            let mut text = Vec::new();
+            for row in &rows {
+                match format {
+                    Format::Csv => text.extend_from_slice(&audit::to_csv(row)),
+                    Format::Ndjson => {
+                        text.extend_from_slice(audit::to_json(row).to_string().as_bytes());
+                        text.push(b'\n');
+                    }
+                }
+            }
+            Ok::<_, std::io::Error>(Some((
+                Bytes::from(text),
+                (app, filter, next, next.is_none(), None),
+            )))
+        },
+    );
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    Ok((headers, Body::from_stream(pages)).into_response())
+}
+
+/// Lists what happened to one's own account, the latest first
+#[utoipa::path(
+    get, path = "/auth/activity", tag = "account", operation_id = "list_activity", security(("bearer" = [])),
+    params(
+        ("page" = Option<i64>, Query, minimum = 1, maximum = 1_000_000, description = "From 1"),
+        ("page_size" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 20"),
+    ),
+    responses((status = 200, description = "A page", body = ActivityList))
+)]
+async fn list_activity(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    QueryFields(mut fields): QueryFields,
+) -> Result<Json<ActivityList>> {
+    let page = fields
+        .optional("page", parse_number("page", PAGE_AT_MOST))
+        .unwrap_or(1);
+    let page_size = fields
+        .optional("page_size", parse_number("page_size", 100))
+        .unwrap_or(20);
+    fields.finish()?;
+    let user = signed_in.caller.id();
+    let (rows, total, total_is_capped) = audit::activity(&app, user, page, page_size).await?;
+    let items = rows
+        .into_iter()
+        .map(|row| {
+            // A failed sign-in has no actor: it was a stranger, or the owner with a typing error. Both may see from where.
+            let by_other = match row.actor_id {
+                Some(actor) => actor != user.0,
+                None => row.ip.is_none(),
+            };
+            ActivityResponse {
+                id: row.id,
+                at: row.at,
+                action: row.action,
+                outcome: row.outcome,
+                reason: row.reason,
+                by_other,
+                session_id: row.session_id,
+                ip: row.ip.filter(|_| !by_other),
+                user_agent: row.user_agent.filter(|_| !by_other),
+            }
+        })
+        .collect();
+    Ok(Json(ActivityList {
+        items,
+        total,
+        total_is_capped,
+        page,
+        page_size,
+    }))
+}
