@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, everything else to standard error.
 
 mod doctor;
+mod moving;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,10 @@ enum UserCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Brings users in from another system, with their passwords
+    Import(moving::ImportArguments),
+    /// Writes all users to a file that imports again as it is
+    Export(moving::ExportArguments),
 }
 
 #[derive(Subcommand)]
@@ -371,6 +376,8 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             let deleted = delete_user(&app, &user, yes, &client).await;
             finish(&app, deleted, |text| print(&text)).await
         }
+        UserCommand::Import(arguments) => moving::import_users(config, arguments).await,
+        UserCommand::Export(arguments) => moving::export_users(config, arguments).await,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod keys;
 pub mod kv;
 pub mod limits;
+pub mod moving;
 pub mod recovery;
 pub mod rotation;
 pub mod sessions;
