@@ -49,10 +49,10 @@ pub enum Message {
 /// The parameters of Firebase's own hash, which are the project's and stand in no export.
 #[derive(Clone, Debug)]
 pub struct FirebaseConfig {
-    signer_key: Secret,
-    salt_separator: Vec<u8>,
-    rounds: u32,
-    memory_cost: u32,
+    pub(super) signer_key: Secret,
+    pub(super) salt_separator: Vec<u8>,
+    pub(super) rounds: u32,
+    pub(super) memory_cost: u32,
 }
 
 impl FirebaseConfig {
@@ -519,14 +519,7 @@ impl Reading {
                 "Firebase's hashes need the project's parameters: give them with --firebase-config.",
             ));
         };
-        super::hashes::firebase(
-            hash,
-            salt,
-            config.signer_key.expose(),
-            &config.salt_separator,
-            config.rounds,
-            config.memory_cost,
-        )
+        super::hashes::firebase(hash, salt, config)
     }
 }
 
@@ -706,16 +699,14 @@ fn keycloak_hash(credentials: &[Value]) -> Result<Option<PasswordHash>, Invalid>
             .get("additionalParameters")
             .and_then(Value::as_object)
             .ok_or_else(unreadable)?;
-        return super::hashes::keycloak_argon2(
-            word(extra.get("type")).unwrap_or("id"),
-            word(extra.get("version")).unwrap_or("1.3"),
-            number(extra.get("memory")).ok_or_else(unreadable)?,
+        let parameters = super::hashes::Argon2 {
+            kind: word(extra.get("type")).unwrap_or("id"),
+            version: word(extra.get("version")).unwrap_or("1.3"),
+            memory_kib: number(extra.get("memory")).ok_or_else(unreadable)?,
             iterations,
-            number(extra.get("parallelism")).ok_or_else(unreadable)?,
-            salt,
-            value,
-        )
-        .map(Some);
+            lanes: number(extra.get("parallelism")).ok_or_else(unreadable)?,
+        };
+        return super::hashes::keycloak_argon2(&parameters, salt, value).map(Some);
     }
     super::hashes::keycloak_pbkdf2(algorithm, iterations, salt, value).map(Some)
 }

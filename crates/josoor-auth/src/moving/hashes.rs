@@ -1,35 +1,107 @@
-//! TEMP until the hasher has it.
+//! The hashes of other programs as the texts that our hasher reads.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
 use crate::error::Invalid;
 use crate::hasher::PasswordHash;
 
+fn unsupported(why: impl Into<String>) -> Invalid {
+    Invalid::new("unsupported_hash", why)
+}
+
+/// A hash that says itself what it is.
 pub(super) fn any(text: &str) -> Result<PasswordHash, Invalid> {
-    if text.starts_with("$2") || text.starts_with("$argon2id$") {
+    let is_known = ["$2a$", "$2b$", "$2y$", "$bcrypt-sha256$", "$argon2id$"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix));
+    if is_known && text.is_ascii() {
         Ok(PasswordHash::from_stored(text.to_owned()))
     } else {
-        Err(Invalid::new("unsupported_hash", "x"))
+        Err(unsupported(
+            "The password hash is of a form that cannot be checked here.",
+        ))
     }
 }
-pub(super) fn firebase(
-    _h: &str,
-    _s: &str,
-    _k: &str,
-    _sep: &[u8],
-    _r: u32,
-    _m: u32,
+
+/// Base64 with padding, as Keycloak writes it, in the form of PHC strings: without.
+fn phc(text: &str) -> Result<String, Invalid> {
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|_| unsupported("The stored password is not base64."))?;
+    Ok(STANDARD_NO_PAD.encode(bytes))
+}
+
+/// Keycloak's PBKDF2 by its provider's name.
+pub(super) fn keycloak_pbkdf2(
+    algorithm: &str,
+    iterations: u32,
+    salt: &str,
+    value: &str,
 ) -> Result<PasswordHash, Invalid> {
-    Err(Invalid::new("unsupported_hash", "x"))
+    let name = match algorithm {
+        "pbkdf2" => "pbkdf2",
+        "pbkdf2-sha256" => "pbkdf2-sha256",
+        "pbkdf2-sha512" => "pbkdf2-sha512",
+        _ => {
+            return Err(unsupported(
+                "Of Keycloak's algorithms pbkdf2, pbkdf2-sha256, pbkdf2-sha512 and argon2 can be checked here.",
+            ));
+        }
+    };
+    any(&format!("${name}$i={iterations}${}${}", phc(salt)?, phc(value)?))
 }
-pub(super) fn keycloak_pbkdf2(_a: &str, _i: u32, _s: &str, _v: &str) -> Result<PasswordHash, Invalid> {
-    Err(Invalid::new("unsupported_hash", "x"))
+
+/// The parameters of Keycloak's Argon2, as it writes them.
+pub(super) struct Argon2<'a> {
+    pub(super) kind: &'a str,
+    pub(super) version: &'a str,
+    pub(super) memory_kib: u32,
+    pub(super) iterations: u32,
+    pub(super) lanes: u32,
 }
+
+/// Keycloak's Argon2.
 pub(super) fn keycloak_argon2(
-    _k: &str,
-    _ver: &str,
-    _m: u32,
-    _t: u32,
-    _p: u32,
-    _s: &str,
-    _v: &str,
+    parameters: &Argon2<'_>,
+    salt: &str,
+    value: &str,
 ) -> Result<PasswordHash, Invalid> {
-    Err(Invalid::new("unsupported_hash", "x"))
+    let Argon2 {
+        kind,
+        version,
+        memory_kib,
+        iterations,
+        lanes,
+    } = parameters;
+    let version = match *version {
+        "1.3" => 19,
+        "1.0" => 16,
+        _ => return Err(unsupported("This version of Argon2 is unknown.")),
+    };
+    if !["id", "i", "d"].contains(kind) {
+        return Err(unsupported("This kind of Argon2 is unknown."));
+    }
+    any(&format!(
+        "$argon2{kind}$v={version}$m={memory_kib},t={iterations},p={lanes}${}${}",
+        phc(salt)?,
+        phc(value)?
+    ))
+}
+
+/// Firebase's own scrypt, with the project's parameters.
+pub(super) fn firebase(
+    hash: &str,
+    salt: &str,
+    config: &super::formats::FirebaseConfig,
+) -> Result<PasswordHash, Invalid> {
+    any(&format!(
+        "$firebase-scrypt$ln={},r={},p=1${}${}${}${}",
+        config.memory_cost,
+        config.rounds,
+        phc(salt)?,
+        STANDARD_NO_PAD.encode(&config.salt_separator),
+        phc(config.signer_key.expose())?,
+        phc(hash)?
+    ))
 }

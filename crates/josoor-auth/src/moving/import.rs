@@ -147,24 +147,24 @@ async fn settle(
     let mut summary = Summary::default();
     let mut refused = Vec::new();
     let mut users: Vec<Numbered> = Vec::new();
-    let mut skipped = Vec::new();
     for line in lines {
-        let is_skipped = line.ordinal < skip;
-        summary.lines += u64::from(!is_skipped);
+        // Done and told by an earlier run. A later line with the same address or id finds the user in the database.
+        if line.ordinal < skip {
+            continue;
+        }
+        summary.lines += 1;
         match line.content {
-            Ok(user) if is_skipped => skipped.extend(keys(&user).into_iter().map(|key| (key, line.number))),
             Ok(user) => users.push((line.number, user)),
-            Err(_) if is_skipped => {}
             Err(reason) => refused.push(reason),
         }
     }
-    seen.add(&skipped).await?;
-    let users = refuse_duplicates(seen, users, &mut refused).await?;
+    let all: Vec<String> = users.iter().flat_map(|(_, user)| keys(user)).collect();
+    let met: HashMap<String, u64> = seen.find(&all).await?.into_iter().collect();
 
     let mut tries = 0;
     let outcome = loop {
         tries += 1;
-        match apply(app, &users, options).await {
+        match apply(app, &users, &met, options).await {
             Err(Error::StoreUnavailable(cause)) if tries < TRIES => {
                 tracing::warn!(error = ?cause, "the database is away; the batch is tried again");
                 tokio::time::sleep(Duration::from_secs(1) * tries).await;
@@ -172,8 +172,9 @@ async fn settle(
             other => break other?,
         }
     };
-    for (index, (number, user)) in users.iter().enumerate() {
-        match &outcome[index] {
+    let mut claimed = Vec::new();
+    for ((number, user), verdict) in users.iter().zip(outcome) {
+        match verdict {
             Verdict::Unchanged => summary.unchanged += 1,
             Verdict::New => {
                 summary.created += 1;
@@ -181,10 +182,13 @@ async fn settle(
                 summary.without_password += u64::from(user.password_hash.is_none());
             }
             Verdict::Refused(reason) => {
-                refused.push(Refused::new(*number, reason.clone(), Some(&user.email)));
+                refused.push(Refused::new(*number, reason, Some(&user.email)));
+                continue;
             }
         }
+        claimed.extend(keys(user).into_iter().map(|key| (key, *number)));
     }
+    seen.add(&claimed).await?;
     refused.sort_by_key(|line| line.line);
     summary.refused = refused.len() as u64;
     Ok((refused, summary))
@@ -197,43 +201,7 @@ fn keys(user: &Incoming) -> Vec<String> {
     keys
 }
 
-/// The second and later lines with an address or id. A line that is refused here claims nothing.
-async fn refuse_duplicates(
-    seen: &mut Seen,
-    users: Vec<Numbered>,
-    refused: &mut Vec<Refused>,
-) -> Result<Vec<Numbered>> {
-    let all: Vec<String> = users.iter().flat_map(|(_, user)| keys(user)).collect();
-    let mut met: HashMap<String, u64> = seen.find(&all).await?.into_iter().collect();
-    let mut kept = Vec::with_capacity(users.len());
-    let mut fresh = Vec::new();
-    for (number, user) in users {
-        let keys = keys(&user);
-        let earlier = keys.iter().find_map(|key| Some((key, *met.get(key)?)));
-        if let Some((key, line)) = earlier {
-            let (field, what) = if key.starts_with('e') {
-                ("email", "address")
-            } else {
-                ("id", "id")
-            };
-            let reason = Invalid::new(
-                "duplicate",
-                format!("Line {line} has the same {what}, and was taken first."),
-            );
-            refused.push(Refused::new(number, reason.in_field(field), Some(&user.email)));
-            continue;
-        }
-        for key in keys {
-            met.insert(key.clone(), number);
-            fresh.push((key, number));
-        }
-        kept.push((number, user));
-    }
-    seen.add(&fresh).await?;
-    Ok(kept)
-}
-
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Verdict {
     New,
     Unchanged,
@@ -241,7 +209,12 @@ enum Verdict {
 }
 
 /// Makes the users that can be made, in one transaction. What became of each.
-async fn apply(app: &App, users: &[Numbered], options: &Options) -> Result<Vec<Verdict>> {
+async fn apply(
+    app: &App,
+    users: &[Numbered],
+    met: &HashMap<String, u64>,
+    options: &Options,
+) -> Result<Vec<Verdict>> {
     if users.is_empty() {
         return Ok(Vec::new());
     }
@@ -251,14 +224,14 @@ async fn apply(app: &App, users: &[Numbered], options: &Options) -> Result<Vec<V
     if options.dry_run {
         let mut conn = app.db.read().await?;
         let there = There::look(&mut conn, &ids, &keys, now).await?;
-        return Ok(users.iter().map(|(_, user)| there.judge(user)).collect());
+        return Ok(judge_all(users, met, &there));
     }
     if let Some(largest) = ids.iter().max() {
         app.db.reserve_ids(*largest).await?;
     }
     let mut tx = app.db.begin().await?;
     let there = There::look(&mut tx, &ids, &keys, now).await?;
-    let mut verdicts: Vec<Verdict> = users.iter().map(|(_, user)| there.judge(user)).collect();
+    let mut verdicts = judge_all(users, met, &there);
     let new: Vec<ImportedUser<'_>> = users
         .iter()
         .zip(&verdicts)
@@ -293,6 +266,34 @@ async fn apply(app: &App, users: &[Numbered], options: &Options) -> Result<Vec<V
         .await?;
     tx.commit().await?;
     Ok(verdicts)
+}
+
+/// Judges each line by what the database has and by the lines before it. A line that is refused claims nothing, and so
+/// costs no other one.
+fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> Vec<Verdict> {
+    let mut met = met.clone();
+    let mut verdicts = Vec::with_capacity(users.len());
+    for (number, user) in users {
+        let keys = keys(user);
+        let earlier = keys.iter().find_map(|key| Some((key, *met.get(key)?)));
+        let verdict = match earlier {
+            Some((key, line)) => {
+                let (field, what) = if key.starts_with('e') {
+                    ("email", "address")
+                } else {
+                    ("id", "id")
+                };
+                let told = format!("Line {line} has the same {what}, and was taken first.");
+                Verdict::Refused(Invalid::new("duplicate", told).in_field(field))
+            }
+            None => there.judge(user),
+        };
+        if !matches!(verdict, Verdict::Refused(_)) {
+            met.extend(keys.into_iter().map(|key| (key, *number)));
+        }
+        verdicts.push(verdict);
+    }
+    verdicts
 }
 
 /// What the database has of the ids and addresses of a batch.

@@ -10,6 +10,7 @@ mod cli;
 mod cookies;
 mod failures;
 mod migrations;
+mod moving;
 mod nodes;
 mod openapi;
 mod problems;
