@@ -970,3 +970,104 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 
 /// The longest record, for those who make records of rows.
 pub const LONGEST_RECORD: usize = LONGEST;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::{FirebaseConfig, Get, parse_time};
+    use crate::types::Timestamp;
+
+    fn time(text: &str) -> Option<String> {
+        parse_time(text).map(|at| at.to_string())
+    }
+
+    #[test]
+    fn times_are_read_as_other_programs_write_them() {
+        for (text, expected) in [
+            ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05.000000Z"),
+            ("2024-01-02t03:04:05.123456789z", "2024-01-02T03:04:05.123456Z"),
+            ("2024-01-02 03:04:05.1+00", "2024-01-02T03:04:05.100000Z"),
+            ("2024-01-02 03:04:05-0330", "2024-01-02T06:34:05.000000Z"),
+            ("2024-01-02 03:04:05+03:00", "2024-01-02T00:04:05.000000Z"),
+            ("2024-01-02 03:04", "2024-01-02T03:04:00.000000Z"),
+            (" 2024-02-29 ", "2024-02-29T00:00:00.000000Z"),
+            ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000000Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(time(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "2024",
+            "2023-02-29",
+            "2024-1-2 03:04:05",
+            "2024-01-02X03:04:05",
+            "2024-01-02 25:00:00",
+            "2024-01-02 03:04:05 UTC",
+            "2024-01-02 03:04:05+3",
+            "2024-01-02 03:04:05+99:00",
+            "2024-01-02 03:04:05:06",
+            "2024-01-02 03:04:05.",
+            "2024-01-02 +3:04:05",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "٢٠٢٤-٠١-٠٢",
+            "infinity",
+            "1704164645",
+        ] {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_are_read_in_each_form_and_no_other() {
+        let fields = json!({ "a": "TRUE", "b": 0, "c": "maybe", "d": 2, "e": "", "f": null, "id": " 7 ", "big": 1.5, "role": "ADMIN",
+            "at": 1_700_000_000_123_i64, "end": "9223372036854775807", "json": "{\"x\":1}", "list": "[1]" });
+        let fields = fields.as_object().unwrap();
+        let get = Get(fields);
+        assert_eq!((get.flag("a"), get.flag("b")), (Ok(Some(true)), Ok(Some(false))));
+        assert!(get.flag("c").is_err() && get.flag("d").is_err());
+        assert_eq!(
+            (get.flag("e"), get.flag("f"), get.flag("g")),
+            (Ok(None), Ok(None), Ok(None))
+        );
+        assert_eq!(get.id("id").unwrap().unwrap().0, 7);
+        assert_eq!(get.id("big").unwrap_err().code, "invalid_id");
+        assert_eq!(get.role("role").unwrap().unwrap().as_str(), "admin");
+        assert_eq!(
+            get.millis("at").unwrap().unwrap(),
+            Timestamp::from_micros(1_700_000_000_123_000)
+        );
+        assert_eq!(get.millis("end").unwrap_err().code, "invalid_time");
+        assert_eq!(get.object("json").unwrap().unwrap()["x"], 1);
+        assert_eq!(get.object("list").unwrap_err().code, "wrong_type");
+    }
+
+    #[test]
+    fn parameters_of_firebase_are_never_repeated() {
+        let parse = |text: &str| FirebaseConfig::parse(text).map(|config| format!("{config:?}"));
+        let good = "{\"algorithm\":\"SCRYPT\",\"base64_signer_key\":\"c2VjcmV0\",\"base64_salt_separator\":\"Bw==\",\"rounds\":8,\"mem_cost\":14}";
+        assert!(!parse(good).unwrap().contains("c2VjcmV0"));
+        for (from, to) in [
+            ("SCRYPT", "BCRYPT"),
+            ("c2VjcmV0", "c2VjcmV0*"),
+            ("Bw==", "*"),
+            ("8", "\"c2VjcmV0\""),
+        ] {
+            let told = parse(&good.replacen(from, to, 1)).unwrap_err();
+            assert!(!told.contains("c2VjcmV0"), "{told}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_none(text in "\\PC{0,40}|[0-9TZ: +.-]{8,32}") {
+            if let Some(at) = parse_time(&text) {
+                prop_assert_eq!(parse_time(&at.to_string()), Some(at));
+            }
+        }
+    }
+}
