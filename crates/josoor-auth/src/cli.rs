@@ -4,6 +4,7 @@
 
 mod audit;
 mod doctor;
+mod moving;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -139,6 +140,10 @@ enum UserCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Brings users in from another system, with their passwords
+    Import(moving::ImportArguments),
+    /// Writes all users to a file that imports again as it is
+    Export(moving::ExportArguments),
 }
 
 #[derive(Subcommand)]
@@ -390,6 +395,8 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             let deleted = delete_user(&app, &user, yes, &client).await;
             finish(&app, deleted, |text| print(&text)).await
         }
+        UserCommand::Import(arguments) => moving::import_users(config, arguments).await,
+        UserCommand::Export(arguments) => moving::export_users(config, arguments).await,
     }
 }
 

@@ -16,6 +16,7 @@
 mod audit;
 mod changes;
 mod codec;
+mod import;
 mod keys;
 mod migrate;
 mod one_time_tokens;
@@ -39,6 +40,7 @@ use crate::types::Timestamp;
 
 pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit};
 pub use changes::Change;
+pub use import::{ImportedUser, Seen, SourceTable, StoredUser};
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
 pub use outbox::{MailDetails, MailKind, MailRow, NewMail};

@@ -13,6 +13,7 @@ mod failures;
 mod limits;
 mod mail;
 mod migrations;
+mod moving;
 mod nodes;
 mod openapi;
 mod parsing;
