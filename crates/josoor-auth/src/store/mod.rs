@@ -13,6 +13,7 @@
 //! [`Conn::commit`] or, when dropped, in nothing at all. Both are a [`Conn`] and have the same methods, one file per
 //! table.
 
+mod adopt;
 mod audit;
 mod changes;
 mod codec;
@@ -38,6 +39,7 @@ use crate::config::{Database, DatabaseConfig};
 use crate::error::{Error, Result};
 use crate::types::Timestamp;
 
+pub use adopt::Adopted;
 pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit};
 pub use changes::Change;
 pub use import::{ImportedUser, Seen, SourceTable, StoredUser};

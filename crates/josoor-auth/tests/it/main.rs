@@ -4,6 +4,7 @@ mod support;
 
 mod account;
 mod admin;
+mod adopt;
 mod audit;
 mod auth;
 mod check;
