@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Database};
 use crate::keys;
 use crate::kv::{Kv, KvConfig};
+use crate::mail::Mailer;
 use crate::store::Db;
 use crate::telemetry;
 
@@ -75,6 +76,7 @@ pub(super) async fn examine(config: Result<Config, ConfigError>, json: bool) -> 
             check_files(&config, &mut report);
             check_database(&config, &mut report).await;
             check_redis(&config, &mut report).await;
+            check_mail(&config, &mut report).await;
             check_listener(&config, &mut report).await;
         }
         Err(error) => {
@@ -340,6 +342,36 @@ async fn check_redis(config: &Config, report: &mut Report) {
         Ok(()) => report.ok("Redis", format!("answers ({})", kv.state().kind)),
         Err(error) => report.problem("Redis", error.to_string(), "check the rights of the Redis user"),
     }
+}
+
+async fn check_mail(config: &Config, report: &mut Report) {
+    let mailer = match Mailer::new(&config.mail) {
+        Ok(mailer) => mailer,
+        Err(error) => return report.problem("mail", format!("{error:#}"), "check SMTP_URL and MAIL_FROM"),
+    };
+    match mailer {
+        Mailer::Mailbox => report.warn(
+            "mail",
+            "no mail server: mails can only be read at /dev/mail, on this machine",
+            "set SMTP_URL and MAIL_FROM",
+        ),
+        Mailer::Smtp(smtp) => match smtp.check().await {
+            Ok(()) => report.ok(
+                "mail",
+                format!("{} takes mail from {}", smtp.server(), mailer_sender(config)),
+            ),
+            Err(error) => report.problem(
+                "mail",
+                format!("{}: {error}", smtp.server()),
+                "check SMTP_URL: host, port, TLS, user and password",
+            ),
+        },
+    }
+}
+
+/// The sender as it is configured.
+fn mailer_sender(config: &Config) -> &str {
+    config.mail.from.as_deref().unwrap_or_default()
 }
 
 async fn check_listener(config: &Config, report: &mut Report) {

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Database, LogFormat};
 use crate::error::Error;
 use crate::http::serve::ServeOptions;
+use crate::mail::Mailer;
 use crate::{accounts, audit};
 use crate::{http, telemetry};
 
@@ -58,6 +59,13 @@ pub(super) async fn serve(config: Config) -> Outcome {
         version = env!("CARGO_PKG_VERSION"),
         "JOSOOR Auth is running"
     );
+    let mailbox = matches!(app.mailer, Mailer::Mailbox);
+    if mailbox {
+        tracing::warn!(
+            page = public_url.join("dev/mail"),
+            "no mail server (SMTP_URL): mails can only be read at this page, on this machine"
+        );
+    }
     if std::io::stderr().is_terminal() {
         eprintln!(
             "\n  API and its documentation   {}\n  Readiness                   {}\n",

@@ -391,6 +391,18 @@ on_both!(
         let text = run(&stage, &["doctor"]).with(0);
         assert!(text.out.contains("database"), "{text:?}");
 
+        let looked: Vec<_> = findings(&well, "warning")
+            .into_iter()
+            .map(|(at, ..)| at)
+            .collect();
+        assert!(looked.iter().any(|at| at == "mail"), "{looked:?}");
+        let nobody = format!("smtp://mailer:secret-of-mail@127.0.0.1:{}", process::free_port());
+        stage.set("SMTP_URL", &nobody);
+        stage.set("MAIL_FROM", "no-reply@example.org");
+        problem(&stage, "mail", "not available", "SMTP_URL");
+        stage.set("SMTP_URL", "");
+        stage.set("MAIL_FROM", "");
+
         stage.set("PUBLIC_URL", "http://auth.example.com");
         problem(&stage, "public URL", "plain http", "https");
         stage.set("PUBLIC_URL", "http://localhost:8000");
