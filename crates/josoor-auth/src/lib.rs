@@ -1,9 +1,9 @@
 //! JOSOOR Auth: authentication and user management in one binary.
 //!
 //! The map of this crate is `docs/ARCHITECTURE.md`. In short, arrows point down only:
-//! `cli` and `http` call the use cases (`accounts`, `sessions`, `users`, `jobs`); these know neither HTTP nor SQL and
-//! stand on `store`, `kv`, `hot`, `hasher` and `keys`, each of which hides one technology; everything stands on
-//! `types`, `error` and `config`.
+//! `cli` and `http` call the use cases (`accounts`, `sessions`, `users`, `recovery`, `outbox`, `audit`, `moving`, `jobs`);
+//! these know neither HTTP nor SQL and stand on `store`, `kv`, `hot`, `hasher`, `keys`, `limits` and `mail`, each of which
+//! hides one technology; everything stands on `types`, `error` and `config`.
 
 pub mod accounts;
 pub mod app;
