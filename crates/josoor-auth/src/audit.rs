@@ -209,6 +209,18 @@ pub struct Report {
 
 /// Checks the whole chain, page by page, and with `kept` also that it still holds what was the head at another time.
 pub async fn verify(app: &App, kept: Option<&(i64, Vec<u8>)>) -> Result<Report> {
+    for _ in 0..3 {
+        let before = app.db.read().await?.chain_end(ANCHOR).await?;
+        let report = verify_once(app, kept).await?;
+        // Rows that went past their retention meanwhile would look like missing ones.
+        if app.db.read().await?.chain_end(ANCHOR).await? == before {
+            return Ok(report);
+        }
+    }
+    verify_once(app, kept).await
+}
+
+async fn verify_once(app: &App, kept: Option<&(i64, Vec<u8>)>) -> Result<Report> {
     let mut report = Report::default();
     let mut conn = app.db.read().await?;
     let (head, anchor) = (conn.chain_end(HEAD).await?, conn.chain_end(ANCHOR).await?);

@@ -159,23 +159,11 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
             return drop_row(app, row, "its link is not good any more").await;
         }
     }
-    match app.limits.take(Limit::MailRecipient, &[&row.recipient_key]).await {
-        Ok(()) => {}
-        Err(Error::RateLimited { .. }) if is_asked_for(row.kind) => {
-            return drop_row(app, row, "too many mails to this recipient").await;
-        }
-        Err(Error::RateLimited { retry_after, .. }) => {
-            return defer(app, row, retry_after, "too many mails to this recipient").await;
-        }
-        Err(error) => return Err(error),
-    }
-    if let Err(error) = app.limits.take(Limit::MailTotal, &[]).await {
-        return match error {
-            Error::RateLimited { retry_after, .. } => {
-                defer(app, row, retry_after, "too many mails in all").await
-            }
-            other => Err(other),
-        };
+    // A mail is counted once, however often the server has to be asked.
+    if row.attempts <= 1
+        && let Some(outcome) = over_a_limit(app, row).await?
+    {
+        return Ok(outcome);
     }
     let mail = mail::render(row, &app.config.server.public_url.to_string(), &app.keys)?;
     match app.mailer.send(&mail).await {
@@ -187,7 +175,7 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
             if row.attempts <= 1 {
                 tracing::warn!(reason, "mail cannot be sent; it waits");
             }
-            app.db.write().await?.release_mail(row, now, &reason).await?;
+            app.db.write().await?.release_mail(row, now, 1, &reason).await?;
             Ok(Outcome::Away)
         }
         Err(SendError::Later(reason)) => put_off(app, row, &reason).await,
@@ -201,6 +189,34 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
             drop_row(app, row, &reason).await
         }
     }
+}
+
+/// What becomes of a mail for which there is no room now; `None` when there is.
+async fn over_a_limit(app: &App, row: &MailRow) -> Result<Option<Outcome>> {
+    let limits = [
+        (Limit::MailRecipient, "too many mails to this recipient"),
+        (Limit::MailTotal, "too many mails in all"),
+    ];
+    for (limit, reason) in limits {
+        let key = [row.recipient_key.as_str()];
+        let key = if limit == Limit::MailRecipient {
+            &key[..]
+        } else {
+            &[]
+        };
+        let wait = match app.limits.take(limit, key).await {
+            Ok(()) => continue,
+            Err(Error::RateLimited { retry_after, .. }) => retry_after,
+            Err(error) => return Err(error),
+        };
+        if limit == Limit::MailRecipient && is_asked_for(row.kind) {
+            return drop_row(app, row, reason).await.map(Some);
+        }
+        let due = app.clock.now().plus(wait);
+        app.db.write().await?.release_mail(row, due, 0, reason).await?;
+        return Ok(Some(Outcome::Deferred));
+    }
+    Ok(None)
 }
 
 /// Whether a stranger can have the mail sent as often as they like. Notices of what has happened are not among these.

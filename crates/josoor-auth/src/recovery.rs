@@ -383,11 +383,10 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
     let hash = app.hasher.hash(new).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    claim(&mut tx, &token, now).await?;
     let Some(id) = token.user_id() else {
         return reset_registration(app, tx, &token, &hash, client, now).await;
     };
-    let before = tx.lock_user(id).await?.ok_or(Error::LinkExpired)?;
+    let before = lock_and_claim(&mut tx, &token, id, now).await?;
     let email = address_of(&before)?;
     if token.bound_to.as_deref() != Some(&state_of(&before, &email)) {
         return Err(Error::LinkExpired);
@@ -463,14 +462,21 @@ async fn reset_registration(
         email_verified_at: Some(now),
         created_at: now,
     };
-    make_account(&mut tx, &new, client, now).await?;
+    make_account(&mut tx, token, &new, client, now).await?;
     tx.commit().await
 }
 
-/// Adds the account of a registration, and ends all registrations of the address.
-async fn make_account(tx: &mut Conn, new: &NewUser<'_>, client: &Client, now: Timestamp) -> Result<User> {
-    // Somebody else's link to the same address was quicker.
+/// Uses a token up for the account of a registration, and ends all registrations of the address.
+async fn make_account(
+    tx: &mut Conn,
+    token: &OneTimeToken,
+    new: &NewUser<'_>,
+    client: &Client,
+    now: Timestamp,
+) -> Result<User> {
+    // The account first: of several links to one address all wait here for the first one, and are too late then.
     let user = tx.insert_user(new).await?.ok_or(Error::LinkUsed)?;
+    claim(tx, token, now).await?;
     tx.expire_one_time_tokens_for(Purpose::Registration, new.email.key(), now)
         .await?;
     tx.expire_one_time_tokens_for(Purpose::ResetPassword, new.email.key(), now)
@@ -694,11 +700,10 @@ pub async fn verify_email(
     }
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    claim(&mut tx, &token, now).await?;
-    let before = match own_session {
-        Some(caller) => still_so(&mut tx, caller, &user, now).await?,
-        None => tx.lock_user(id).await?.ok_or(Error::LinkExpired)?,
-    };
+    let before = lock_and_claim(&mut tx, &token, id, now).await?;
+    if let Some(caller) = own_session {
+        still_so(&mut tx, caller, &user, now).await?;
+    }
     if before.password_changed_at != user.password_changed_at {
         return Err(Error::InvalidCredentials);
     }
@@ -765,7 +770,6 @@ async fn finish_registration(
     };
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    claim(&mut tx, token, now).await?;
     let new = NewUser {
         email: &email,
         password_hash: Some(&hash),
@@ -775,7 +779,7 @@ async fn finish_registration(
         email_verified_at: Some(now),
         created_at: now,
     };
-    make_account(&mut tx, &new, client, now).await?;
+    make_account(&mut tx, token, &new, client, now).await?;
     tx.commit().await
 }
 
@@ -835,9 +839,8 @@ async fn change_email(
 async fn undo_email_change(app: &App, token: &OneTimeToken, client: &Client) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    claim(&mut tx, token, now).await?;
     let id = token.user_id().ok_or(Error::LinkInvalid)?;
-    let before = tx.lock_user(id).await?.ok_or(Error::LinkExpired)?;
+    let before = lock_and_claim(&mut tx, token, id, now).await?;
     let old = parse_address(token.email.as_deref().unwrap_or_default())?;
     let user = tx
         .change_email(&before, &old, now)
@@ -939,6 +942,14 @@ async fn claim(tx: &mut Conn, token: &OneTimeToken, now: Timestamp) -> Result<()
     Err(row
         .and_then(|row| state_of_token(&row, now))
         .unwrap_or(Error::LinkExpired))
+}
+
+/// Locks the account of a token and uses the token up. Always in this order, which is also that of who makes tokens, so
+/// that no two wait for each other.
+async fn lock_and_claim(tx: &mut Conn, token: &OneTimeToken, id: UserId, now: Timestamp) -> Result<User> {
+    let user = tx.lock_user(id).await?.ok_or(Error::LinkExpired)?;
+    claim(tx, token, now).await?;
+    Ok(user)
 }
 
 /// What of an account must still be so when a token that sets a password or an address is used.

@@ -369,9 +369,9 @@ impl PublicUrl {
     pub fn mail_domain(&self) -> String {
         match self.url.host() {
             Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
-            Some(Host::Ipv4(address)) => format!("[{address}]"),
-            Some(Host::Ipv6(address)) => format!("[IPv6:{address}]"),
-            None => "localhost".to_owned(),
+            // Few servers take a literal address from a sender, and on this machine nobody looks.
+            Some(Host::Ipv4(address)) if !address.is_loopback() => format!("[{address}]"),
+            _ => "localhost".to_owned(),
         }
     }
 

@@ -312,9 +312,15 @@ impl Conn {
         )? == 1)
     }
 
-    /// Gives a row back as if it had not been taken up, because the mail server is away.
-    pub async fn release_mail(&mut self, row: &MailRow, due_at: Timestamp, reason: &str) -> Result<bool> {
-        const SQL: &str = "update outbox set due_at = $3, attempts = 1, last_error = $4
+    /// Gives a row back without counting the attempt: `attempts` is what it says from then on.
+    pub async fn release_mail(
+        &mut self,
+        row: &MailRow,
+        due_at: Timestamp,
+        attempts: i64,
+        reason: &str,
+    ) -> Result<bool> {
+        const SQL: &str = "update outbox set due_at = $3, attempts = $5, last_error = $4
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(
             self,
@@ -323,6 +329,7 @@ impl Conn {
                 .bind(row.due_at)
                 .bind(due_at)
                 .bind(reason)
+                .bind(attempts)
         )? == 1)
     }
 

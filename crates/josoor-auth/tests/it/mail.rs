@@ -154,6 +154,7 @@ on_both!(
     async |mut stage: Stage| {
         let smtp = SmtpServer::start(stage.directory(), &["--refuse", "451", "1"]).await;
         let port = smtp.port;
+        stage.set_limit("mail_recipient", "2/1h");
         stage.set("SMTP_URL", &format!("smtp://127.0.0.1:{port}"));
         stage.set("MAIL_FROM", "no-reply@example.org");
         let server = stage.start().await;
@@ -170,7 +171,8 @@ on_both!(
                 .is(expected);
             assert!(begun.elapsed() < Duration::from_secs(2));
         }
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        // Longer than one mail has tries at its limit: it is counted once.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
         let back = SmtpServer::start_on(port, stage.directory(), &[]).await;
         let mails = back.wait_for(2).await;
         assert!(
