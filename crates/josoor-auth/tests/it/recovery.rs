@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use josoor_auth::clock::Clock;
+use josoor_auth::store::{Purpose, RevokeReason};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::mailbox::{mail, mail_number, mails, settled};
-use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
+use crate::support::server::{Answer, Footprint, PASSWORD, Server, Stage, Tokens, eventually, on_both};
 use crate::support::{database, raw};
 
 const NEW: &str = "another long sentence";
@@ -919,36 +920,58 @@ on_both!(reuse_and_deletion_are_told_to_the_owner, async |stage: Stage| {
     server.stop().await;
 });
 
+/// Waits until some unit of work waits for another one's lock; where there is one writer, that is so from the start.
+async fn somebody_waits(stage: &Stage, server: &Server) {
+    if stage.footprint == Footprint::Embedded {
+        return;
+    }
+    let waiting = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'";
+    eventually("a unit of work waits", || async {
+        database::number(&server.app.db, waiting).await > 0
+    })
+    .await;
+}
+
 on_both!(
-    resets_and_requests_for_the_same_account_never_wait_for_each_other,
+    an_account_is_locked_before_its_links_and_sessions,
     async |stage: Stage| {
         let server = stage.start().await;
         let user = server.register("busy@example.com").await;
         let id = josoor_auth::types::UserId(user.user_id);
-        let client = josoor_auth::sessions::Client::default();
-        for round in 0..8 {
-            let link = josoor_auth::recovery::make_reset_link(&server.app, id, &client)
+        forgot(&server, "busy@example.com").await.is(202);
+        let token = mail(&server, "busy@example.com", "reset_password").await.token();
+        let now = server.app.clock.now();
+
+        // Another link replaces this one while it is being used: neither waits for the other for ever.
+        let mut other = server.app.db.begin().await.expect("a unit of work");
+        other.lock_user(id).await.expect("locked");
+        let (answer, ()) = tokio::join!(reset(&server, &token, NEW), async {
+            somebody_waits(&stage, &server).await;
+            other
+                .expire_one_time_tokens(Purpose::ResetPassword, Some(id), now)
                 .await
-                .expect("a link");
-            let (_, token) = link.split_once("#token=").expect("a token");
-            let password = format!("the sentence of round {round}");
-            let requests = (0..24).map(|_| async {
-                // The time at which the reset comes out of the hasher is not known.
-                for _ in 0..4 {
-                    josoor_auth::recovery::send_reset_to(&server.app, id, &client)
-                        .await
-                        .expect("neither waits for the other");
-                }
-            });
-            let (answer, _) = tokio::join!(
-                reset(&server, token, &password),
-                futures_util::future::join_all(requests)
-            );
-            // Either it was quicker, or a newer link replaced it.
-            if answer.status != 200 {
-                answer.is_problem(400, "link_expired");
-            }
-        }
+                .expect("no deadlock");
+            other.commit().await.expect("committed");
+        });
+        answer.is_problem(400, "link_expired");
+
+        // The password is changed while the account is being deleted.
+        let mut other = server.app.db.begin().await.expect("a unit of work");
+        other.lock_user(id).await.expect("locked");
+        let request = server
+            .request(Method::DELETE, "/auth/me")
+            .bearer_auth(&user.access)
+            .json(&json!({ "password": PASSWORD }));
+        let (answer, ()) = tokio::join!(server.send(request), async {
+            somebody_waits(&stage, &server).await;
+            other
+                .revoke_sessions_of(id, None, RevokeReason::PasswordChanged, now)
+                .await
+                .expect("no deadlock");
+            other.commit().await.expect("committed");
+        });
+        answer.is_problem(401, "password_changed");
         server.stop().await;
     }
 );
