@@ -25,7 +25,9 @@ check: cargo ## formatting, lints and the documentation build; no warning passes
 	else echo "cargo-deny is not installed: licences and banned crates were not checked"; fi
 
 bench: cargo ## measure; takes about ten minutes, on an otherwise idle machine
-	cargo bench --package josoor-auth --bench sign_in_timing --bench forgot_timing
+	cargo bench --package josoor-auth --bench sign_in_timing
+	cargo bench --package josoor-auth --bench forgot_timing
+	cargo bench --package josoor-auth --bench import
 
 fuzz: cargo ## run every fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz $(FUZZ_SECONDS)

@@ -2,7 +2,7 @@
 
 What differs from "all checks, default configuration", and why:
 
-* `positive_data_acceptance` admits 400 and 422 for registrations, and `unsupported_method` is off for the endpoint that
+* `positive_data_acceptance` admits 400 and 422 for registrations, invitations and one-time tokens, and `unsupported_method` is off for the endpoint that
   answers every method: see schemathesis.toml.
 * `missing_required_header` has 401 for a missing `Authorization` built in. Our default is 403, which the platform's
   tests expect; the server under test therefore runs with `auth.missing_token_status = 401`. The default is held by
@@ -36,6 +36,7 @@ ENDS_SESSIONS = {
     "DELETE /auth/me",
     "DELETE /auth/sessions",
     "DELETE /auth/sessions/{id}",
+    "POST /auth/password/change",
     "PATCH /admin/users/{id}",
     "DELETE /admin/users/{id}",
     "DELETE /admin/users/{id}/sessions",

@@ -4,6 +4,7 @@
 
 mod audit;
 mod doctor;
+mod moving;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -43,7 +44,14 @@ enum Command {
     /// Runs the service; the default
     Serve,
     /// Brings the database's tables up to date
-    Migrate,
+    Migrate {
+        /// Takes over a `users` table of the platform's first design, where it stands
+        #[arg(long)]
+        adopt: bool,
+        /// With --adopt: only tells what would happen
+        #[arg(long, requires = "adopt")]
+        dry_run: bool,
+    },
     /// Manages users. USER is an id or an e-mail address
     #[command(subcommand)]
     User(UserCommand),
@@ -139,6 +147,10 @@ enum UserCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Brings users in from another system, with their passwords
+    Import(moving::ImportArguments),
+    /// Writes all users to a file that imports again as it is
+    Export(moving::ExportArguments),
 }
 
 #[derive(Subcommand)]
@@ -253,7 +265,8 @@ async fn dispatch(cli: Cli) -> Outcome {
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(load()?).await,
-        Command::Migrate => migrate(load()?).await,
+        Command::Migrate { adopt: false, .. } => migrate(load()?).await,
+        Command::Migrate { dry_run, .. } => adopt(load()?, dry_run).await,
         Command::User(command) => manage_users(load()?, command).await,
         Command::Session(command) => manage_sessions(load()?, command).await,
         Command::Key(KeyCommand::Generate) => print(keys::generate_master_key().expose()),
@@ -303,6 +316,28 @@ async fn migrate(config: Config) -> Outcome {
         1 => format!("{}: 1 migration applied", db.engine()),
         more => format!("{}: {more} migrations applied", db.engine()),
     })
+}
+
+async fn adopt(config: Config, dry_run: bool) -> Outcome {
+    telemetry::init(telemetry::LogFormat::Text, "warn").map_err(Error::Internal)?;
+    let db = Db::open(&config.database).await?;
+    let (schema, locale) = (&config.database.schema, config.mail.locale);
+    let adopted = db.adopt(schema, locale, Clock::System.now(), dry_run).await;
+    db.close().await;
+    let Some(adopted) = adopted? else {
+        return print("there is no `users` table of another program; `josoor-auth migrate` does the rest");
+    };
+    if adopted.conflicts.is_empty() {
+        let verb = if dry_run { "would be" } else { "were" };
+        return print(&format!("{} users {verb} taken over", adopted.users));
+    }
+    for (id, reason) in &adopted.conflicts {
+        print(&format!("user {id}: {reason}"))?;
+    }
+    Err(told(format!(
+        "{} users cannot be taken over, so nothing was changed; mend them and try again",
+        adopted.conflicts.len()
+    )))
 }
 
 async fn manage_users(config: Config, command: UserCommand) -> Outcome {
@@ -390,6 +425,8 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             let deleted = delete_user(&app, &user, yes, &client).await;
             finish(&app, deleted, |text| print(&text)).await
         }
+        UserCommand::Import(arguments) => moving::import_users(config, arguments).await,
+        UserCommand::Export(arguments) => moving::export_users(config, arguments).await,
     }
 }
 

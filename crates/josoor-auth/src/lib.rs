@@ -23,6 +23,7 @@ pub mod keys;
 pub mod kv;
 pub mod limits;
 pub mod mail;
+pub mod moving;
 pub mod outbox;
 pub mod recovery;
 pub mod rotation;

@@ -140,8 +140,8 @@ pub struct ActivityList {
     pub page_size: i64,
 }
 
-/// Ids and cursors: what a database can count to.
-const ID_AT_MOST: i64 = i64::MAX - 1;
+/// Ids and cursors: what every program can count to exactly (RFC 8259, 6).
+const ID_AT_MOST: i64 = 9_007_199_254_740_991;
 
 /// The last page that can be asked for.
 const PAGE_AT_MOST: i64 = 1_000_000;
@@ -194,13 +194,13 @@ fn read_filter(fields: &mut Fields) -> AuditFilter {
 #[utoipa::path(
     get, path = "/admin/audit", tag = "admin", operation_id = "list_audit", security(("bearer" = [])),
     params(
-        ("user_id" = Option<i64>, Query, minimum = 1, description = "Only what concerns this user"),
-        ("actor_id" = Option<i64>, Query, minimum = 1, description = "Only what this user did"),
+        ("user_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what concerns this user"),
+        ("actor_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what this user did"),
         ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|key_change|configuration_change)$", description = "Only this action"),
         ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
-        ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the page before"),
+        ("before" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "`next` of the page before"),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 50"),
     ),
     responses((status = 200, description = "A page, the latest first", body = AuditPage))
@@ -237,14 +237,14 @@ const EXPORT_PAGE: i64 = 500;
     params(
         ("format" = Option<String>, Query, pattern = "^(csv|ndjson)$", description = "Default: csv"),
         ("bom" = Option<bool>, Query, description = "CSV with a byte order mark, for spreadsheets"),
-        ("user_id" = Option<i64>, Query, minimum = 1, description = "Only what concerns this user"),
-        ("actor_id" = Option<i64>, Query, minimum = 1, description = "Only what this user did"),
-        ("action" = Option<String>, Query, description = "Only this action"),
-        ("outcome" = Option<String>, Query, description = "`success` or `failure`"),
+        ("user_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what concerns this user"),
+        ("actor_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what this user did"),
+        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|key_change|configuration_change)$", description = "Only this action"),
+        ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
     ),
-    responses((status = 200, description = "The rows", body = String, content_type = "text/csv"))
+    responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/x-ndjson"))))
 )]
 async fn export_audit(
     Administrator(admin): Administrator,

@@ -17,7 +17,8 @@ use super::extract::{JsonBody, OptionalJsonBody};
 use super::forms::preferred_locale;
 use super::problem::ProblemDocument;
 use super::representation::{
-    BaseResponse, TokenResponse, email_schema, new_password_schema, password_schema,
+    BaseResponse, TokenResponse, email_schema, new_password_schema, optional_email_schema,
+    optional_password_schema, password_schema,
 };
 use crate::app::App;
 use crate::error::{Error, Invalid, Result};
@@ -78,7 +79,7 @@ pub struct VerifyEmailRequest {
     /// What stands after `token=` in the link.
     token: String,
     /// The account's password. Not needed with an access token of the account, nor to take a change back.
-    #[schema(nullable, max_length = 1024)]
+    #[schema(schema_with = optional_password_schema)]
     password: Option<String>,
 }
 
@@ -88,7 +89,7 @@ pub struct VerifyEmailRequest {
 #[expect(dead_code, reason = "documents what `Fields` reads")]
 pub struct ResendVerificationRequest {
     /// Without it, the address of the caller's account.
-    #[schema(nullable, max_length = 254)]
+    #[schema(schema_with = optional_email_schema)]
     email: Option<String>,
 }
 

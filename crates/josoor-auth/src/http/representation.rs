@@ -48,6 +48,20 @@ pub fn new_password_schema() -> Object {
         .build()
 }
 
+/// A password that was set before, or null.
+pub fn optional_password_schema() -> Object {
+    let mut schema = password_schema();
+    schema.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    schema
+}
+
+/// An e-mail address in a request, or null.
+pub fn optional_email_schema() -> Object {
+    let mut schema = email_schema();
+    schema.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    schema
+}
+
 /// A password that was set before.
 pub fn password_schema() -> Object {
     ObjectBuilder::new()

@@ -77,7 +77,7 @@ pub static TABLE: [Entry; 11] = [
     Entry {
         limit: Limit::LoginAddress,
         name: "login_address",
-        default: "30/1m",
+        default: "100/1m",
         counts: "sign-ins from one network address",
         message: "Too many sign-ins from your network. Wait a little, then try again.",
     },
@@ -105,14 +105,14 @@ pub static TABLE: [Entry; 11] = [
     Entry {
         limit: Limit::RegisterAddress,
         name: "register_address",
-        default: "10/1m",
+        default: "30/1m",
         counts: "registrations from one network address",
         message: "Too many registrations from your network. Wait a little, then try again.",
     },
     Entry {
         limit: Limit::ForgotAddress,
         name: "forgot_address",
-        default: "10/1m",
+        default: "30/1m",
         counts: "requests for mail with a link (reset, proof of an address) from one network address",
         message: "Too many requests for mail from your network. Wait a little, then try again.",
     },
@@ -133,7 +133,7 @@ pub static TABLE: [Entry; 11] = [
     Entry {
         limit: Limit::RefreshSession,
         name: "refresh_session",
-        default: "30/1m",
+        default: "300/1m",
         counts: "refreshes of one session, with a refresh token or an access token",
         message: "This session was refreshed too often. Wait a little, then try again.",
     },

@@ -23,17 +23,17 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 ];
 
 /// Not sqlx's own name for it: another program may keep its migrations in the same schema.
-const TABLE: &str = "josoor_auth_migrations";
+pub(super) const TABLE: &str = "josoor_auth_migrations";
 
 /// "josoor" in ASCII: nodes that start together queue for this advisory lock.
 const ADVISORY_LOCK: i64 = 0x6a6f_736f_6f72;
 
-enum Engine {
+pub(super) enum Engine {
     Postgres,
     Sqlite,
 }
 
-fn migrator(engine: &Engine) -> Migrator {
+pub(super) fn migrator(engine: &Engine) -> Migrator {
     let (id, time, uuid, bytes) = match engine {
         // "by default", so that an import can keep the ids it brings.
         Engine::Postgres => (
@@ -78,48 +78,7 @@ impl Db {
         match self {
             Self::Postgres(pool) => {
                 let mut tx = pool.begin().await.map_err(store_error)?;
-                // Building an index on a large table may take longer than any ordinary statement.
-                for sql in [
-                    "set local statement_timeout = 0",
-                    "set local idle_in_transaction_session_timeout = 0",
-                ] {
-                    sqlx::query(sql).execute(&mut *tx).await.map_err(store_error)?;
-                }
-                sqlx::query("select pg_advisory_xact_lock($1)")
-                    .bind(ADVISORY_LOCK)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(store_error)?;
-                // Asked first, because "if not exists" leaves a notice in the log at every start.
-                let there: bool = sqlx::query_scalar(
-                    "select exists (select 1 from information_schema.schemata where schema_name = $1)",
-                )
-                .bind(schema)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(store_error)?;
-                if !there {
-                    // The configuration admits lower-case letters, digits and underscores only.
-                    let create = format!("create schema \"{schema}\"");
-                    sqlx::query(AssertSqlSafe(create))
-                        .execute(&mut *tx)
-                        .await
-                        .map_err(store_error)?;
-                }
-                let row = sqlx::query(
-                    "select count(*) filter (where table_name = 'users') as users,
-                            count(*) filter (where table_name = $2) as ours
-                     from information_schema.tables where table_schema = $1",
-                )
-                .bind(schema)
-                .bind(TABLE)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(store_error)?;
-                let (users, ours): (i64, i64) = (
-                    row.try_get("users").map_err(store_error)?,
-                    row.try_get("ours").map_err(store_error)?,
-                );
+                let (users, ours) = lock_and_prepare(&mut tx, schema).await?;
                 if users > 0 && ours == 0 {
                     return Err(foreign_users(schema));
                 }
@@ -174,15 +133,62 @@ impl Db {
     }
 }
 
+/// Waits for other nodes that migrate, makes the schema where it is missing, and says whether there are a table `users` and
+/// our own record of migrations.
+pub(super) async fn lock_and_prepare(tx: &mut sqlx::PgConnection, schema: &str) -> Result<(i64, i64)> {
+    // Building an index on a large table may take longer than any ordinary statement.
+    for sql in [
+        "set local statement_timeout = 0",
+        "set local idle_in_transaction_session_timeout = 0",
+    ] {
+        sqlx::query(sql).execute(&mut *tx).await.map_err(store_error)?;
+    }
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(ADVISORY_LOCK)
+        .execute(&mut *tx)
+        .await
+        .map_err(store_error)?;
+    // Asked first, because "if not exists" leaves a notice in the log at every start.
+    let there: bool = sqlx::query_scalar(
+        "select exists (select 1 from information_schema.schemata where schema_name = $1)",
+    )
+    .bind(schema)
+    .fetch_one(&mut *tx)
+    .await
+    .map_err(store_error)?;
+    if !there {
+        // The configuration admits lower-case letters, digits and underscores only.
+        let create = format!("create schema \"{schema}\"");
+        sqlx::query(AssertSqlSafe(create))
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
+    }
+    let row = sqlx::query(
+        "select count(*) filter (where table_name = 'users') as users,
+                count(*) filter (where table_name = $2) as ours
+         from information_schema.tables where table_schema = $1",
+    )
+    .bind(schema)
+    .bind(TABLE)
+    .fetch_one(&mut *tx)
+    .await
+    .map_err(store_error)?;
+    Ok((
+        row.try_get("users").map_err(store_error)?,
+        row.try_get("ours").map_err(store_error)?,
+    ))
+}
+
 fn foreign_users(place: &str) -> Error {
     Error::Internal(anyhow::anyhow!(
         "there is a table `users` of another program in {place}, and it is left untouched. \
-         Give JOSOOR Auth a schema of its own: set JOSOOR_AUTH__DATABASE__SCHEMA (for example to josoor_auth), \
+         `josoor-auth migrate --adopt` takes over the platform's own. Otherwise give JOSOOR Auth a schema of its own: set JOSOOR_AUTH__DATABASE__SCHEMA (for example to josoor_auth), \
          or another DATABASE_URL"
     ))
 }
 
-fn migrate_error(error: sqlx::migrate::MigrateError) -> Error {
+pub(super) fn migrate_error(error: sqlx::migrate::MigrateError) -> Error {
     match error {
         sqlx::migrate::MigrateError::Execute(error) => store_error(error),
         other => Error::internal(other),

@@ -13,9 +13,11 @@
 //! [`Conn::commit`] or, when dropped, in nothing at all. Both are a [`Conn`] and have the same methods, one file per
 //! table.
 
+mod adopt;
 mod audit;
 mod changes;
 mod codec;
+mod import;
 mod keys;
 mod migrate;
 mod one_time_tokens;
@@ -37,8 +39,10 @@ use crate::config::{Database, DatabaseConfig};
 use crate::error::{Error, Result};
 use crate::types::Timestamp;
 
+pub use adopt::Adopted;
 pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit};
 pub use changes::Change;
+pub use import::{ImportedUser, Seen, SourceTable, StoredUser};
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
 pub use outbox::{MailDetails, MailKind, MailRow, NewMail};

@@ -165,7 +165,7 @@ impl UserSort {
     }
 }
 
-fn search_text(email_key: &str, full_name: Option<&str>) -> String {
+pub(super) fn search_text(email_key: &str, full_name: Option<&str>) -> String {
     format!("{email_key}\n{}", full_name.unwrap_or_default().to_lowercase())
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 mod account;
 mod admin;
+mod adopt;
 mod audit;
 mod auth;
 mod check;
@@ -13,6 +14,7 @@ mod failures;
 mod limits;
 mod mail;
 mod migrations;
+mod moving;
 mod nodes;
 mod openapi;
 mod parsing;

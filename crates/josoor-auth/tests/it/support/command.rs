@@ -81,6 +81,16 @@ pub(crate) fn run_with(stage: &Stage, arguments: &[&str], input: &[u8]) -> Ended
     }
 }
 
+/// Starts a command that the test does not wait for.
+pub(crate) fn spawn(stage: &Stage, arguments: &[&str]) -> Child {
+    command(stage, arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts")
+}
+
 /// `josoor-auth serve` in a process of its own, killed when dropped.
 pub(crate) struct Serving {
     child: Child,

@@ -1,0 +1,666 @@
+//! The physical side of files: lines, CSV records and the elements of a JSON document, each with the number of the line
+//! on which it begins. Nothing is ever held but the record at hand, and what is broken ends itself only.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead};
+
+use crate::error::Invalid;
+
+/// The most bytes that one record may have. The largest honest ones, Supabase's with their metadata, have a few thousand.
+pub(super) const LONGEST: usize = 64 * 1024;
+
+/// A record, or why there is none.
+pub(super) struct Record<T> {
+    /// The line of the file on which it begins, from 1.
+    pub(super) number: u64,
+    /// How many bytes of the file have been read, for the progress.
+    pub(super) end: u64,
+    pub(super) content: Result<T, Invalid>,
+}
+
+fn too_long() -> Invalid {
+    Invalid::new("line_too_long", "A record has at most 64 KiB.")
+}
+
+fn not_text() -> Invalid {
+    Invalid::new("invalid_utf8", "The line is not UTF-8 text.")
+}
+
+/// One line, without its end.
+struct Physical {
+    number: u64,
+    end: u64,
+    /// `None`: longer than [`LONGEST`].
+    bytes: Option<Vec<u8>>,
+}
+
+/// The lines of a file.
+pub(super) struct Lines<R> {
+    input: R,
+    number: u64,
+    consumed: u64,
+    /// Read ahead for a quoted line break, and given back.
+    returned: VecDeque<Physical>,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self {
+            input,
+            number: 0,
+            consumed: 0,
+            returned: VecDeque::new(),
+        }
+    }
+
+    fn physical(&mut self) -> io::Result<Option<Physical>> {
+        if let Some(line) = self.returned.pop_front() {
+            return Ok(Some(line));
+        }
+        let mut bytes = Some(Vec::new());
+        let mut any = false;
+        loop {
+            let available = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if available.is_empty() {
+                break;
+            }
+            any = true;
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let part = end.map_or(available, |end| &available[..end]);
+            bytes = bytes.filter(|bytes| bytes.len() + part.len() <= LONGEST);
+            if let Some(bytes) = &mut bytes {
+                bytes.extend_from_slice(part);
+            }
+            let used = end.map_or(available.len(), |end| end + 1);
+            self.input.consume(used);
+            self.consumed += used as u64;
+            if end.is_some() {
+                break;
+            }
+        }
+        if !any {
+            return Ok(None);
+        }
+        self.number += 1;
+        if let Some(bytes) = &mut bytes {
+            if bytes.last() == Some(&b'\r') {
+                bytes.pop();
+            }
+            if self.number == 1 && bytes.starts_with(b"\xEF\xBB\xBF") {
+                bytes.drain(..3);
+            }
+        }
+        Ok(Some(Physical {
+            number: self.number,
+            end: self.consumed,
+            bytes,
+        }))
+    }
+
+    /// The next line that is not empty.
+    pub(super) fn line(&mut self) -> io::Result<Option<Record<Vec<u8>>>> {
+        while let Some(line) = self.physical()? {
+            if line
+                .bytes
+                .as_ref()
+                .is_some_and(|bytes| bytes.trim_ascii().is_empty())
+            {
+                continue;
+            }
+            return Ok(Some(Record {
+                number: line.number,
+                end: line.end,
+                content: line.bytes.ok_or_else(too_long),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// The next CSV record (RFC 4180). A line whose quotes do not fit is refused alone, also when it seems to go on: what
+    /// follows is read anew. `width` is how many fields a record has; one over several lines that has another number is
+    /// taken for a line with a stray quote.
+    pub(super) fn csv(&mut self, width: Option<usize>) -> io::Result<Option<Record<Vec<String>>>> {
+        let Some(first) = self.line()? else {
+            return Ok(None);
+        };
+        let (number, end) = (first.number, first.end);
+        let refused = |reason| {
+            Ok(Some(Record {
+                number,
+                end,
+                content: Err(reason),
+            }))
+        };
+        let bytes = match first.content {
+            Ok(bytes) => bytes,
+            Err(reason) => return refused(reason),
+        };
+        let broken = || {
+            Invalid::new(
+                "invalid_csv",
+                "The quotes of this line do not fit: a quoted field ends with a quote before a comma or the line's end, and a \
+                 quote in it is written twice.",
+            )
+        };
+        let mut reader = Csv::default();
+        let mut following: Vec<Physical> = Vec::new();
+        let mut length = bytes.len();
+        let mut fits = reader.feed(&bytes);
+        while fits && reader.is_open() {
+            let Some(next) = self.physical()? else {
+                fits = false;
+                break;
+            };
+            length += next.bytes.as_ref().map_or(LONGEST + 1, |bytes| bytes.len() + 1);
+            fits = length <= LONGEST
+                && reader.feed(b"\n")
+                && reader.feed(next.bytes.as_deref().unwrap_or_default());
+            following.push(next);
+        }
+        let last = following.last().map_or(end, |line| line.end);
+        let fields = if fits { reader.finish() } else { None };
+        match fields {
+            Some(fields) if following.is_empty() || width.is_none_or(|width| width == fields.len()) => {
+                let fields: Result<Vec<String>, _> = fields.into_iter().map(String::from_utf8).collect();
+                Ok(Some(Record {
+                    number,
+                    end: last,
+                    content: fields.map_err(|_| not_text()),
+                }))
+            }
+            _ => {
+                for line in following.into_iter().rev() {
+                    self.returned.push_front(line);
+                }
+                refused(broken())
+            }
+        }
+    }
+}
+
+/// Takes a CSV record apart, piece by piece.
+#[derive(Default)]
+struct Csv {
+    fields: Vec<Vec<u8>>,
+    field: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Start,
+    Plain,
+    Quoted,
+    /// After a quote inside a quoted field: the end of the field, or half of a doubled quote.
+    Quote,
+}
+
+impl Csv {
+    /// Whether what was read so far can be (the beginning of) a record.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            self.state = match (self.state, byte) {
+                (State::Start, b'"') => State::Quoted,
+                (State::Start | State::Plain | State::Quote, b',') => {
+                    self.fields.push(std::mem::take(&mut self.field));
+                    State::Start
+                }
+                (State::Start | State::Plain, byte) => {
+                    self.field.push(*byte);
+                    State::Plain
+                }
+                (State::Quoted, b'"') => State::Quote,
+                (State::Quote, b'"') | (State::Quoted, _) => {
+                    self.field.push(*byte);
+                    State::Quoted
+                }
+                (State::Quote, _) => return false,
+            };
+        }
+        true
+    }
+
+    /// Whether a quoted field goes on.
+    fn is_open(&self) -> bool {
+        self.state == State::Quoted
+    }
+
+    fn finish(mut self) -> Option<Vec<Vec<u8>>> {
+        if self.is_open() {
+            return None;
+        }
+        self.fields.push(self.field);
+        Some(self.fields)
+    }
+}
+
+/// Where the elements of a JSON document are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// In the array that is the document, or one after the other without one.
+    Bare,
+    /// In the array `users` of the object that is the document, or of each object of the array that is the document.
+    Users,
+}
+
+/// Takes a JSON document apart into its elements without holding more than one of them. Only brackets and strings are
+/// followed, so that an element that makes no sense inside costs itself alone.
+pub(super) struct Elements<R> {
+    input: R,
+    line: u64,
+    consumed: u64,
+    peeked: Option<u8>,
+}
+
+/// Why the rest of a document cannot be read.
+pub(super) enum Stop {
+    Io(io::Error),
+    /// The brackets do not fit from this line on.
+    Malformed(u64),
+    /// There is no array `users`.
+    NoUsers,
+    /// Whoever receives the elements wants no more.
+    Unwanted,
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<R: BufRead> Elements<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self {
+            input,
+            line: 1,
+            consumed: 0,
+            peeked: None,
+        }
+    }
+
+    /// Hands out each element. `emit` says whether it wants more.
+    pub(super) fn each(
+        &mut self,
+        layout: Layout,
+        emit: &mut dyn FnMut(Record<Vec<u8>>) -> bool,
+    ) -> Result<(), Stop> {
+        // A byte order mark.
+        if self.peek()? == Some(0xEF) {
+            for expected in *b"\xEF\xBB\xBF" {
+                if self.next()? != Some(expected) {
+                    return Err(self.malformed());
+                }
+            }
+        }
+        let first = self.skip_space()?;
+        match layout {
+            Layout::Bare if first == Some(b'[') => self.array(emit)?,
+            Layout::Bare => {
+                while self.skip_space()?.is_some() {
+                    self.element(emit)?;
+                    if self.skip_space()? == Some(b',') {
+                        self.next()?;
+                    }
+                }
+                return Ok(());
+            }
+            Layout::Users => {
+                let mut found = false;
+                if first == Some(b'[') {
+                    self.next()?;
+                    if self.skip_space()? == Some(b']') {
+                        self.next()?;
+                    } else {
+                        loop {
+                            found |= self.users_of_object(emit)?;
+                            if !self.another(b']')? {
+                                break;
+                            }
+                        }
+                    }
+                } else {
+                    found = self.users_of_object(emit)?;
+                }
+                if !found {
+                    return Err(Stop::NoUsers);
+                }
+            }
+        }
+        match self.skip_space()? {
+            None => Ok(()),
+            Some(_) => Err(self.malformed()),
+        }
+    }
+
+    fn malformed(&self) -> Stop {
+        Stop::Malformed(self.line)
+    }
+
+    fn peek(&mut self) -> Result<Option<u8>, Stop> {
+        if self.peeked.is_none() {
+            loop {
+                match self.input.fill_buf() {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(available) => {
+                        self.peeked = available.first().copied();
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(self.peeked)
+    }
+
+    fn next(&mut self) -> Result<Option<u8>, Stop> {
+        let byte = self.peek()?;
+        if let Some(byte) = byte {
+            self.input.consume(1);
+            self.peeked = None;
+            self.consumed += 1;
+            self.line += u64::from(byte == b'\n');
+        }
+        Ok(byte)
+    }
+
+    fn skip_space(&mut self) -> Result<Option<u8>, Stop> {
+        loop {
+            match self.peek()? {
+                Some(b' ' | b'\t' | b'\r' | b'\n') => self.next()?,
+                other => return Ok(other),
+            };
+        }
+    }
+
+    /// After an element or member: whether another one follows; the closing bracket is taken.
+    fn another(&mut self, closing: u8) -> Result<bool, Stop> {
+        self.skip_space()?;
+        match self.next()? {
+            Some(b',') => Ok(true),
+            Some(byte) if byte == closing => Ok(false),
+            _ => Err(self.malformed()),
+        }
+    }
+
+    fn array(&mut self, emit: &mut dyn FnMut(Record<Vec<u8>>) -> bool) -> Result<(), Stop> {
+        self.next()?;
+        if self.skip_space()? == Some(b']') {
+            self.next()?;
+            return Ok(());
+        }
+        loop {
+            self.element(emit)?;
+            if !self.another(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn element(&mut self, emit: &mut dyn FnMut(Record<Vec<u8>>) -> bool) -> Result<(), Stop> {
+        self.skip_space()?;
+        let number = self.line;
+        let mut kept = Some(Vec::new());
+        self.value(&mut kept)?;
+        let record = Record {
+            number,
+            end: self.consumed,
+            content: kept.ok_or_else(too_long),
+        };
+        if emit(record) { Ok(()) } else { Err(Stop::Unwanted) }
+    }
+
+    /// Whether the object that begins here has an array `users`, the elements of which are handed out.
+    fn users_of_object(&mut self, emit: &mut dyn FnMut(Record<Vec<u8>>) -> bool) -> Result<bool, Stop> {
+        if self.skip_space()? != Some(b'{') {
+            return Err(self.malformed());
+        }
+        self.next()?;
+        if self.skip_space()? == Some(b'}') {
+            self.next()?;
+            return Ok(false);
+        }
+        let mut found = false;
+        loop {
+            if self.skip_space()? != Some(b'"') {
+                return Err(self.malformed());
+            }
+            let mut name = Some(Vec::new());
+            self.value(&mut name)?;
+            self.skip_space()?;
+            if self.next()? != Some(b':') {
+                return Err(self.malformed());
+            }
+            if name.as_deref() == Some(b"\"users\"") && self.skip_space()? == Some(b'[') {
+                self.array(emit)?;
+                found = true;
+            } else {
+                self.skip_space()?;
+                self.value(&mut None)?;
+            }
+            if !self.another(b'}')? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Passes one value and keeps its bytes; with more than [`LONGEST`] of them, or with `None` given, none.
+    fn value(&mut self, kept: &mut Option<Vec<u8>>) -> Result<(), Stop> {
+        let mut depth = 0_usize;
+        let mut in_string = false;
+        let mut any = false;
+        loop {
+            let Some(byte) = self.peek()? else {
+                // A number or a word may end with the file; what is open may not.
+                return if any && depth == 0 && !in_string {
+                    Ok(())
+                } else {
+                    Err(self.malformed())
+                };
+            };
+            if depth == 0
+                && !in_string
+                && matches!(byte, b',' | b':' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
+            {
+                return if any { Ok(()) } else { Err(self.malformed()) };
+            }
+            any = true;
+            self.take(kept)?;
+            if in_string {
+                match byte {
+                    b'\\' => self.take(kept)?,
+                    b'"' => {
+                        in_string = false;
+                        if depth == 0 {
+                            return Ok(());
+                        }
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => in_string = true,
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&mut self, kept: &mut Option<Vec<u8>>) -> Result<(), Stop> {
+        let Some(byte) = self.next()? else {
+            return Err(self.malformed());
+        };
+        if kept.as_ref().is_some_and(|bytes| bytes.len() >= LONGEST) {
+            *kept = None;
+        }
+        if let Some(bytes) = kept {
+            bytes.push(byte);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Elements, LONGEST, Layout, Lines, Stop};
+
+    type Numbered<T> = (u64, Result<T, &'static str>);
+
+    /// Line numbers, with the fields or the code.
+    fn csv(text: &[u8], width: usize) -> Vec<Numbered<Vec<String>>> {
+        let mut lines = Lines::new(text);
+        let mut out = Vec::new();
+        while let Some(record) = lines.csv(Some(width)).unwrap() {
+            out.push((record.number, record.content.map_err(|reason| reason.code)));
+        }
+        out
+    }
+
+    /// The fields of a record that was taken.
+    macro_rules! fields {
+        ($fields:expr) => {
+            Ok($fields.iter().map(ToString::to_string).collect())
+        };
+    }
+
+    #[test]
+    fn records_are_told_apart_and_numbered() {
+        let text = "\u{FEFF}a,b\r\n\r\n\"c \"\"d\"\"\",\"e\r\nf\"\ng,\n,h".as_bytes();
+        assert_eq!(
+            csv(text, 2),
+            [
+                (1, fields!(["a", "b"])),
+                (3, fields!(["c \"d\"", "e\nf"])),
+                (5, fields!(["g", ""])),
+                (6, fields!(["", "h"])),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_broken_line_costs_itself_only() {
+        let broken = Err("invalid_csv");
+        assert_eq!(
+            csv(b"a,\"b\nc,d\ne,f\n", 2),
+            [
+                (1, broken.clone()),
+                (2, fields!(["c", "d"])),
+                (3, fields!(["e", "f"]))
+            ]
+        );
+        assert_eq!(
+            csv(b"a,\"b\n\"c\",d\n", 2),
+            [(1, broken.clone()), (2, fields!(["c", "d"]))]
+        );
+        assert_eq!(
+            csv(b"\"a\"b,c\nd,e\n", 2),
+            [(1, broken.clone()), (2, fields!(["d", "e"]))]
+        );
+        // It would go on for two lines, but then has too many fields.
+        assert_eq!(
+            csv(b"a,\"b\nc,d\",e\nf,g", 2),
+            [
+                (1, broken),
+                (2, fields!(["c", "d\"", "e"])),
+                (3, fields!(["f", "g"]))
+            ]
+        );
+        assert_eq!(
+            csv(b"a,\xFF\nb,c\n", 2),
+            [(1, Err("invalid_utf8")), (2, fields!(["b", "c"]))]
+        );
+        let mut long = vec![b'x'; 10 * 1024 * 1024];
+        long.extend_from_slice(b"\na,b\n");
+        assert_eq!(
+            csv(&long, 2),
+            [(1, Err("line_too_long")), (2, fields!(["a", "b"]))]
+        );
+    }
+
+    fn elements(text: &str, layout: Layout) -> (Vec<Numbered<String>>, Option<u64>) {
+        let mut out = Vec::new();
+        let ended = Elements::new(text.as_bytes()).each(layout, &mut |record| {
+            let content = record.content.map(|bytes| String::from_utf8(bytes).unwrap());
+            out.push((record.number, content.map_err(|reason| reason.code)));
+            true
+        });
+        let stopped = match ended {
+            Ok(()) => None,
+            Err(Stop::Malformed(line)) => Some(line),
+            Err(_) => Some(0),
+        };
+        (out, stopped)
+    }
+
+    #[test]
+    fn elements_are_found_wherever_they_stand() {
+        let two = vec![
+            (1, Ok("{\"a\":[1,\"]\\\"\"]}".to_owned())),
+            (2, Ok("2".to_owned())),
+        ];
+        let list = "[{\"a\":[1,\"]\\\"\"]},\n2]";
+        assert_eq!(elements(list, Layout::Bare), (two.clone(), None));
+        assert_eq!(
+            elements("{\"a\":[1,\"]\\\"\"]}\n2\n", Layout::Bare),
+            (two.clone(), None)
+        );
+        let object = format!("{{\"x\":{{\"users\":[7]}},\"users\":{list},\"y\":null}}");
+        assert_eq!(elements(&object, Layout::Users), (two, None));
+        let several = "[{\"users\":[1]},{\"users\":[]},{\"id\":1,\"users\":[2]}]";
+        assert_eq!(elements(several, Layout::Users).0.len(), 2);
+        for nothing in ["{}", "[]", "{\"users\":{}}", "[{\"a\":1}]"] {
+            assert_eq!(elements(nothing, Layout::Users), (vec![], Some(0)), "{nothing}");
+        }
+        assert_eq!(elements("[]", Layout::Bare), (vec![], None));
+    }
+
+    #[test]
+    fn what_is_too_long_or_breaks_off_is_told() {
+        let long = format!("[1,\"{}\",\n2]", "x".repeat(LONGEST));
+        let (found, stopped) = elements(&long, Layout::Bare);
+        assert_eq!(found[1], (1, Err("line_too_long")));
+        assert_eq!((found.len(), stopped), (3, None));
+        for (text, count) in [("[1,\n{\"a\":", 1), ("[1,\n2", 2), ("[1\n2]", 1), ("[1,\n]", 1)] {
+            let (found, stopped) = elements(text, Layout::Bare);
+            assert_eq!((found.len(), stopped), (count, Some(2)), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_to_its_end(bytes in prop::collection::vec(prop::sample::select(b"a,\"\n\r\\{}[]:\xFFu".to_vec()), 0..60)) {
+            let lines = bytes.split(|byte| *byte == b'\n').count() as u64;
+            let numbers: Vec<u64> = csv(&bytes, 2).iter().map(|(number, _)| *number).collect();
+            prop_assert!(numbers.is_sorted() && numbers.iter().all(|number| (1..=lines).contains(number)));
+            for layout in [Layout::Bare, Layout::Users] {
+                let mut read = Elements::new(&bytes[..]);
+                let _ = read.each(layout, &mut |_| true);
+                prop_assert!(read.consumed <= bytes.len() as u64);
+            }
+        }
+
+        #[test]
+        fn what_was_written_is_read(records in prop::collection::vec(prop::collection::vec("[a\",\n é]{0,6}", 3), 1..6)) {
+            let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
+            for record in &records {
+                writer.write_record(record).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let read: Vec<Vec<String>> = csv(&text, 3).into_iter().map(|(_, content)| content.unwrap()).collect();
+            prop_assert_eq!(read, records);
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! Many users at once, in and out; the source of an import that is a PostgreSQL table; and the memory of an import.
+
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, QueryBuilder, Row as _,
+    Sqlite, SqliteConnection,
+};
+
+use super::codec::RoleColumn;
+use super::{Audit, Conn, Db, Raw, from_row, on, store_error};
+use crate::error::{Error, Result};
+use crate::hasher::PasswordHash;
+use crate::types::{Email, FullName, Locale, Role, Secret, Timestamp, UserId};
+
+/// A user as stored, whole.
+#[derive(Debug)]
+pub struct StoredUser {
+    id: i64,
+    /// As typed.
+    pub email: String,
+    /// The canonical form.
+    pub email_key: String,
+    password_hash: Option<String>,
+    /// The name to show.
+    pub full_name: Option<String>,
+    role: RoleColumn,
+    /// Whether the user may sign in.
+    pub is_active: bool,
+    /// When the address was proved.
+    pub email_verified_at: Option<Timestamp>,
+    /// The language.
+    pub locale: Locale,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When the password was set.
+    pub password_changed_at: Option<Timestamp>,
+    /// When somebody last signed in.
+    pub last_login_at: Option<Timestamp>,
+}
+
+from_row!(StoredUser {
+    id,
+    email,
+    email_key,
+    password_hash,
+    full_name,
+    role,
+    is_active,
+    email_verified_at,
+    locale,
+    created_at,
+    updated_at,
+    password_changed_at,
+    last_login_at,
+});
+
+impl StoredUser {
+    /// The id.
+    pub const fn id(&self) -> UserId {
+        UserId(self.id)
+    }
+
+    /// What the user may do.
+    pub const fn role(&self) -> Role {
+        self.role.0
+    }
+
+    /// The hash, if there is a password.
+    pub fn password_hash(&self) -> Option<&str> {
+        self.password_hash.as_deref()
+    }
+}
+
+/// A user to add as a source had it.
+#[derive(Debug)]
+pub struct ImportedUser<'a> {
+    /// The id to keep; `None` gives the next one.
+    pub id: Option<UserId>,
+    /// The address.
+    pub email: &'a Email,
+    /// The hash.
+    pub password_hash: Option<&'a PasswordHash>,
+    /// The name to show.
+    pub full_name: Option<&'a FullName>,
+    /// What the user may do.
+    pub role: Role,
+    /// Whether the user may sign in.
+    pub is_active: bool,
+    /// When the address was proved.
+    pub email_verified_at: Option<Timestamp>,
+    /// The language.
+    pub locale: Locale,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When the password was set.
+    pub password_changed_at: Option<Timestamp>,
+    /// When somebody last signed in.
+    pub last_login_at: Option<Timestamp>,
+}
+
+/// Builds a statement of any length and runs it on whichever engine the connection belongs to. Not kept prepared: every
+/// length is a statement of its own.
+macro_rules! built {
+    ($conn:expr, $head:expr, |$query:ident| $fill:block, $build:ident, $fetch:ident) => {
+        match $conn.raw() {
+            Raw::Postgres(c) => {
+                let mut $query = QueryBuilder::<Postgres>::new($head);
+                $fill
+                $query.$build().persistent(false).$fetch(&mut *c).await
+            }
+            Raw::Sqlite(c) => {
+                let mut $query = QueryBuilder::<Sqlite>::new($head);
+                $fill
+                $query.$build().persistent(false).$fetch(&mut *c).await
+            }
+        }
+        .map_err(store_error)
+    };
+}
+
+const STORED: &str = "select id, email, email_key, password_hash, full_name, role, is_active, email_verified_at, locale, created_at,
+        updated_at, password_changed_at, last_login_at from users ";
+
+impl Conn {
+    /// The users that have one of these ids or one of these canonical addresses.
+    pub async fn users_with(&mut self, ids: &[UserId], keys: &[&str]) -> Result<Vec<StoredUser>> {
+        // Two statements instead of an "or": each is a plain look into one index.
+        let mut users: Vec<StoredUser> = Vec::new();
+        if !keys.is_empty() {
+            users = built!(
+                self,
+                STORED,
+                |query| {
+                    query.push("where email_key in (");
+                    let mut list = query.separated(", ");
+                    for key in keys {
+                        list.push_bind((*key).to_owned());
+                    }
+                    query.push(")");
+                },
+                build_query_as,
+                fetch_all
+            )?;
+        }
+        if !ids.is_empty() {
+            let more: Vec<StoredUser> = built!(
+                self,
+                STORED,
+                |query| {
+                    query.push("where id in (");
+                    let mut list = query.separated(", ");
+                    for id in ids {
+                        list.push_bind(id.0);
+                    }
+                    query.push(")");
+                },
+                build_query_as,
+                fetch_all
+            )?;
+            let known: std::collections::HashSet<i64> = users.iter().map(|user| user.id).collect();
+            users.extend(more.into_iter().filter(|user| !known.contains(&user.id)));
+        }
+        Ok(users)
+    }
+
+    /// Those of the ids that belonged to a user who was deleted so recently that copies of the deletion are still believed.
+    pub async fn recently_deleted(&mut self, ids: &[UserId], now: Timestamp) -> Result<Vec<UserId>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<(i64,)> = built!(
+            self,
+            "select distinct user_id from changes where session_id is null and until > ",
+            |query| {
+                query.push_bind(now).push(" and user_id in (");
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(id.0);
+                }
+                query.push(")");
+            },
+            build_query_as,
+            fetch_all
+        )?;
+        Ok(ids.into_iter().map(|(id,)| UserId(id)).collect())
+    }
+
+    /// Adds users, as far as neither their id nor their address is taken. The ids and canonical addresses of those that
+    /// were added. All of them bring an id, or none does.
+    pub async fn import_users(&mut self, users: &[&ImportedUser<'_>]) -> Result<Vec<(UserId, String)>> {
+        const WITH_ID: &str = "insert into users (id, email, email_key, password_hash, full_name, search_text, role, is_active,
+                email_verified_at, locale, version, created_at, updated_at, password_changed_at, last_login_at) ";
+        const WITHOUT_ID: &str = "insert into users (email, email_key, password_hash, full_name, search_text, role, is_active,
+                email_verified_at, locale, version, created_at, updated_at, password_changed_at, last_login_at) ";
+        let Some(first) = users.first() else {
+            return Ok(Vec::new());
+        };
+        let head = if first.id.is_some() { WITH_ID } else { WITHOUT_ID };
+        let rows: Vec<(i64, String)> = built!(
+            self,
+            head,
+            |query| {
+                query.push_values(users, |mut row, user| {
+                    if let Some(id) = user.id {
+                        row.push_bind(id.0);
+                    }
+                    let full_name = user.full_name.map(|name| name.as_str().to_owned());
+                    row.push_bind(user.email.address().to_owned())
+                        .push_bind(user.email.key().to_owned())
+                        .push_bind(user.password_hash.map(|hash| hash.as_str().to_owned()))
+                        .push_bind(full_name.clone())
+                        .push_bind(super::users::search_text(user.email.key(), full_name.as_deref()))
+                        .push_bind(user.role.as_str())
+                        .push_bind(user.is_active)
+                        .push_bind(user.email_verified_at)
+                        .push_bind(user.locale.as_str())
+                        .push_bind(1_i64)
+                        .push_bind(user.created_at)
+                        .push_bind(user.updated_at)
+                        .push_bind(user.password_changed_at)
+                        .push_bind(user.last_login_at);
+                });
+                query.push(" on conflict do nothing returning id, email_key");
+            },
+            build_query_as,
+            fetch_all
+        )?;
+        Ok(rows.into_iter().map(|(id, key)| (UserId(id), key)).collect())
+    }
+
+    /// Records that these users were brought in.
+    pub async fn insert_import_audit(
+        &mut self,
+        users: &[UserId],
+        source: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        let done: Vec<(i64,)> = built!(
+            self,
+            "insert into audit (at, action, outcome, reason, subject_id) ",
+            |query| {
+                query.push_values(users, |mut row, id| {
+                    row.push_bind(now)
+                        .push_bind(Audit::UserImport.as_str())
+                        .push_bind("success")
+                        .push_bind(source.to_owned())
+                        .push_bind(id.0);
+                });
+                query.push(" returning id");
+            },
+            build_query_as,
+            fetch_all
+        )?;
+        debug_assert_eq!(done.len(), users.len());
+        Ok(())
+    }
+
+    /// Up to `limit` users with ids above `after`, by id.
+    pub async fn users_after(&mut self, after: UserId, limit: i64) -> Result<Vec<StoredUser>> {
+        const SQL: &str = "select id, email, email_key, password_hash, full_name, role, is_active, email_verified_at, locale,
+                created_at, updated_at, password_changed_at, last_login_at
+             from users where id > $1 order by id limit $2";
+        on!(self, sqlx::query_as(SQL).bind(after.0).bind(limit), fetch_all)
+    }
+}
+
+impl Db {
+    /// Makes sure that no id up to this one will be given to a new user.
+    ///
+    /// SQLite's counter follows what is inserted. PostgreSQL's sequence does not, and it is set outside of transactions: the
+    /// table's lock, held for a moment, keeps others from taking an id between the look and the step.
+    pub async fn reserve_ids(&self, up_to: UserId) -> Result<()> {
+        const SEQUENCE: &str = "pg_get_serial_sequence('users', 'id')";
+        let Self::Postgres(pool) = self else {
+            return Ok(());
+        };
+        let last = format!("select coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 0)");
+        let given: i64 = sqlx::query_scalar(AssertSqlSafe(last.clone()))
+            .fetch_one(pool)
+            .await
+            .map_err(store_error)?;
+        if given >= up_to.0 {
+            return Ok(());
+        }
+        let mut tx = pool.begin().await.map_err(store_error)?;
+        sqlx::query("lock table users in share row exclusive mode")
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        let given: i64 = sqlx::query_scalar(AssertSqlSafe(last))
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        if given < up_to.0 {
+            sqlx::query(AssertSqlSafe(format!("select setval({SEQUENCE}, $1)")))
+                .bind(up_to.0)
+                .execute(&mut *tx)
+                .await
+                .map_err(store_error)?;
+        }
+        tx.commit().await.map_err(store_error)
+    }
+}
+
+/// What an import has already met: a table on disk that is gone when this is dropped, so that a file of any length is
+/// checked in the same memory.
+#[derive(Debug)]
+pub struct Seen(SqliteConnection);
+
+impl Seen {
+    /// An empty one, in the system's directory for temporary files.
+    pub async fn open() -> Result<Self> {
+        // SQLite keeps a database without a name in a file that it removes at once.
+        let options = SqliteConnectOptions::new()
+            .filename("")
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off);
+        let mut connection = options.connect().await.map_err(store_error)?;
+        sqlx::query("create table seen (key text primary key, line integer not null) without rowid")
+            .execute(&mut connection)
+            .await
+            .map_err(store_error)?;
+        Ok(Self(connection))
+    }
+
+    /// On which line each of the keys stood, as far as they were met.
+    pub async fn find(&mut self, keys: &[String]) -> Result<Vec<(String, u64)>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Sqlite>::new("select key, line from seen where key in (");
+        let mut list = query.separated(", ");
+        for key in keys {
+            list.push_bind(key.clone());
+        }
+        query.push(")");
+        let rows: Vec<(String, i64)> = query
+            .build_query_as()
+            .persistent(false)
+            .fetch_all(&mut self.0)
+            .await
+            .map_err(store_error)?;
+        Ok(rows
+            .into_iter()
+            .map(|(key, line)| (key, line.unsigned_abs()))
+            .collect())
+    }
+
+    /// Remembers keys and their lines; what is already there stays as it is.
+    pub async fn add(&mut self, keys: &[(String, u64)]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut query = QueryBuilder::<Sqlite>::new("insert into seen (key, line) ");
+        query.push_values(keys, |mut row, (key, line)| {
+            row.push_bind(key.clone()).push_bind(line.cast_signed());
+        });
+        query.push(" on conflict do nothing");
+        query
+            .build()
+            .persistent(false)
+            .execute(&mut self.0)
+            .await
+            .map(drop)
+            .map_err(store_error)
+    }
+}
+
+/// A table of another program in PostgreSQL, read row by row.
+#[derive(Debug)]
+pub struct SourceTable {
+    connection: PgConnection,
+    columns: Vec<&'static str>,
+    left_behind: Vec<String>,
+    rows: i64,
+}
+
+impl SourceTable {
+    /// Connects, and opens a cursor over `table` (with its schema, or found on the search path) in the order of `id`. Of its
+    /// columns those are read that are among `wanted`.
+    ///
+    /// # Errors
+    /// `Internal`, in words for an operator; never with the URL.
+    pub async fn open(url: &Secret, table: &'static str, wanted: &'static [&'static str]) -> Result<Self> {
+        let options: PgConnectOptions = url.expose().parse().map_err(|_| {
+            Error::Internal(anyhow::anyhow!(
+                "the source's URL is not understood; it looks like postgres://user:password@host:5432/database"
+            ))
+        })?;
+        let options = options
+            .application_name("josoor-auth import")
+            .options([("timezone", "UTC")]);
+        let mut connection = options.connect().await.map_err(source_error)?;
+        for statement in [
+            "begin isolation level repeatable read read only",
+            // Other nodes' rules for statements do not fit one that lasts as long as the import.
+            "set local statement_timeout = 0",
+            "set local idle_in_transaction_session_timeout = 0",
+        ] {
+            sqlx::query(statement)
+                .execute(&mut connection)
+                .await
+                .map_err(source_error)?;
+        }
+        let there: Vec<String> = sqlx::query_scalar(
+            "select attname::text from pg_attribute
+             where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
+        )
+        .bind(table)
+        .fetch_all(&mut connection)
+        .await
+        .map_err(source_error)?;
+        if there.is_empty() {
+            return Err(Error::Internal(anyhow::anyhow!(
+                "there is no table {table} in the source's database that this user may see"
+            )));
+        }
+        if there.iter().any(|name| name == "email_key") {
+            return Err(Error::Internal(anyhow::anyhow!(
+                "the table {table} in the source's database is one of JOSOOR Auth; use user export and user import"
+            )));
+        }
+        let columns: Vec<&'static str> = wanted
+            .iter()
+            .copied()
+            .filter(|name| there.iter().any(|column| column == name))
+            .collect();
+        for needed in ["id", "email"] {
+            if !columns.contains(&needed) {
+                return Err(Error::Internal(anyhow::anyhow!(
+                    "the table {table} in the source's database has no column {needed}; is --from right?"
+                )));
+            }
+        }
+        let left_behind = there
+            .into_iter()
+            .filter(|name| !columns.contains(&name.as_str()))
+            .collect();
+        let rows = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}")))
+            .fetch_one(&mut connection)
+            .await
+            .map_err(source_error)?;
+        // Everything as text: enums, times and JSON of the source's own types need no decoding of ours. The names are ours.
+        let list: Vec<String> = columns
+            .iter()
+            .map(|name| format!("\"{name}\"::text as \"{name}\""))
+            .collect();
+        let cursor = format!(
+            "declare source no scroll cursor for select {} from {table} order by {table}.id",
+            list.join(", ")
+        );
+        sqlx::query(AssertSqlSafe(cursor))
+            .execute(&mut connection)
+            .await
+            .map_err(source_error)?;
+        Ok(Self {
+            connection,
+            columns,
+            left_behind,
+            rows,
+        })
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.rows.unsigned_abs()
+    }
+
+    /// The columns that are not read.
+    pub fn left_behind(&self) -> &[String] {
+        &self.left_behind
+    }
+
+    /// The next few hundred rows, each with its columns and their values as text; none when there are no more.
+    pub async fn next(&mut self) -> Result<Vec<Vec<(&'static str, Option<String>)>>> {
+        let rows: Vec<PgRow> = sqlx::query("fetch forward 250 from source")
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(source_error)?;
+        rows.iter()
+            .map(|row| {
+                self.columns
+                    .iter()
+                    .enumerate()
+                    .map(|(index, name)| Ok((*name, row.try_get(index).map_err(source_error)?)))
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        // Nothing was changed there.
+        let _ = self.connection.close().await;
+    }
+}
+
+/// What the source's database says, which is not ours: "away" has another remedy.
+fn source_error(error: sqlx::Error) -> Error {
+    Error::Internal(anyhow::Error::new(error).context("the source's database"))
+}
