@@ -26,6 +26,7 @@ check: cargo ## formatting, lints and the documentation build; no warning passes
 
 bench: cargo ## measure; takes about ten minutes, on an otherwise idle machine
 	cargo bench --package josoor-auth --bench sign_in_timing
+	cargo bench --package josoor-auth --bench forgot_timing
 	cargo bench --package josoor-auth --bench import
 
 fuzz: cargo ## run every fuzz target for FUZZ_SECONDS (30)

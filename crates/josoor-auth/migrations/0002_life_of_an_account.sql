@@ -28,6 +28,9 @@ create table registrations (
 
 create index registrations_email on registrations (email_key);
 
+-- Locked by who decides what becomes of an address that has no account yet.
+insert into guards (name, passes) values ('registrations', 0);
+
 -- Mails to be sent, and requests for mails that wait to be looked into, in the order in which they were asked for. A link
 -- is not in here: it is made from token_id when the mail is sent.
 create table outbox (

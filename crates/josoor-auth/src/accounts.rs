@@ -136,6 +136,10 @@ async fn create(
         })
         .await?
         .ok_or(Error::EmailTaken)?;
+    // After the row, which waits for a change of address that is under way.
+    if recovery::is_kept_for_its_owner(&mut tx, &new.email, now).await? {
+        return Err(Error::EmailTaken);
+    }
     let session = sessions::open_session(app, &mut tx, &user, client, now).await?;
     let row = NewAudit {
         actor: Some(user.id),

@@ -23,6 +23,13 @@ use crate::types::{Email, Locale, Password, Role, SessionId, Timestamp, UserId};
 /// What [`OneTimeToken::bound_to`] says of a reset whose account is still a registration.
 const REGISTRATION: &str = "registration";
 
+/// What [`OneTimeToken::bound_to`] says of the way back to an address that was proved.
+const PROVED: &str = "proved";
+
+/// The guard that is passed before it is decided what becomes of an address without an account. Locks are always taken in the
+/// order guard, account, tokens and sessions, so that no two units of work wait for each other.
+const REGISTRATIONS: &str = "registrations";
+
 // Asking
 
 /// Asks for the link that sets another password, for whoever has the address.
@@ -114,7 +121,7 @@ async fn send_reset(tx: &mut Conn, user: &User, client: &Client, now: Timestamp)
         bound_to: Some(&state),
         ..token_for(purpose, Some(user.id), now)
     };
-    replace_token(tx, &token).await?;
+    replace_token_that_sets_a_password(tx, &token).await?;
     tx.queue_mail(&mail_to(user, &email, kind, Some(token.id), client, now))
         .await?;
     Ok(token.id)
@@ -183,7 +190,7 @@ pub async fn make_reset_link(app: &App, id: UserId, client: &Client) -> Result<S
         bound_to: Some(&state),
         ..token_for(Purpose::ResetPassword, Some(id), now)
     };
-    replace_token(&mut tx, &token).await?;
+    replace_token_that_sets_a_password(&mut tx, &token).await?;
     record_request(&mut tx, Some(id), client, now).await?;
     tx.commit().await?;
     let base = app.config.server.public_url.as_str();
@@ -219,8 +226,17 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
     if !tx.settle_request(request).await? {
         return Ok(());
     }
-    let owner = match tx.user_by_email(&email).await? {
-        Some(user) => tx.lock_user(user.id).await?,
+    let mut owner = tx.user_by_email(&email).await?;
+    if owner.is_none() {
+        tx.pass_guard(REGISTRATIONS).await?;
+        owner = tx.user_by_email(&email).await?;
+    }
+    let owner = match owner {
+        // It may have gone, or have got another address, while this waited for its lock.
+        Some(user) => tx
+            .lock_user(user.id)
+            .await?
+            .filter(|locked| locked.email == user.email),
         None => None,
     };
     match request.kind {
@@ -311,10 +327,10 @@ async fn resolve_resend(
     now: Timestamp,
 ) -> Result<()> {
     match owner {
-        Some(owner) if owner.email_verified_at.is_none() && owner.is_active => {
-            send_verification(tx, &owner, client, now).await
-        }
-        Some(_) => Ok(()),
+        Some(owner) if owner.email_verified_at.is_some() || !owner.is_active => Ok(()),
+        Some(owner) if owner.password_hash.is_some() => send_verification(tx, &owner, client, now).await,
+        // Nobody can sign in to it yet, so nobody could finish the proof: the invitation proves the address, too.
+        Some(owner) => send_reset(tx, &owner, client, now).await.map(drop),
         None => match tx.live_registration_of(email.key(), now).await? {
             Some(registration) => {
                 let email = parse_address(&registration.email)?;
@@ -340,8 +356,10 @@ async fn resolve_change(
 ) -> Result<()> {
     let Some(id) = request.user else { return Ok(()) };
     if let Some(other) = owner.filter(|owner| owner.id != id) {
-        tx.expire_one_time_tokens(Purpose::ChangeEmail, Some(id), now)
-            .await?;
+        // This one alone: its owner may have asked for another address since.
+        if let Some(token) = request.token {
+            tx.expire_one_time_token(token).await?;
+        }
         let stored = address_of(&other)?;
         return tx
             .queue_mail(&mail_to(
@@ -383,10 +401,10 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
     let hash = app.hasher.hash(new).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let Some(id) = token.user_id() else {
+    let Some(before) = lock_and_claim(&mut tx, &token, now).await? else {
         return reset_registration(app, tx, &token, &hash, client, now).await;
     };
-    let before = lock_and_claim(&mut tx, &token, id, now).await?;
+    let id = before.id;
     let email = address_of(&before)?;
     if token.bound_to.as_deref() != Some(&state_of(&before, &email)) {
         return Err(Error::LinkExpired);
@@ -408,6 +426,10 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
         Purpose::ChangeEmail,
     ] {
         tx.expire_one_time_tokens(purpose, Some(id), now).await?;
+    }
+    if forget {
+        tx.expire_one_time_tokens(Purpose::UndoEmailChange, Some(id), now)
+            .await?;
     }
     let client = acting(client, id);
     let reason = RevokeReason::PasswordChanged;
@@ -462,21 +484,14 @@ async fn reset_registration(
         email_verified_at: Some(now),
         created_at: now,
     };
-    make_account(&mut tx, token, &new, client, now).await?;
+    make_account(&mut tx, &new, client, now).await?;
     tx.commit().await
 }
 
-/// Uses a token up for the account of a registration, and ends all registrations of the address.
-async fn make_account(
-    tx: &mut Conn,
-    token: &OneTimeToken,
-    new: &NewUser<'_>,
-    client: &Client,
-    now: Timestamp,
-) -> Result<User> {
-    // The account first: of several links to one address all wait here for the first one, and are too late then.
+/// Adds the account of a registration, and ends all registrations of the address.
+async fn make_account(tx: &mut Conn, new: &NewUser<'_>, client: &Client, now: Timestamp) -> Result<User> {
+    // Somebody else's link to the same address was quicker.
     let user = tx.insert_user(new).await?.ok_or(Error::LinkUsed)?;
-    claim(tx, token, now).await?;
     tx.expire_one_time_tokens_for(Purpose::Registration, new.email.key(), now)
         .await?;
     tx.expire_one_time_tokens_for(Purpose::ResetPassword, new.email.key(), now)
@@ -700,7 +715,9 @@ pub async fn verify_email(
     }
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let before = lock_and_claim(&mut tx, &token, id, now).await?;
+    let before = lock_and_claim(&mut tx, &token, now)
+        .await?
+        .ok_or(Error::LinkInvalid)?;
     if let Some(caller) = own_session {
         still_so(&mut tx, caller, &user, now).await?;
     }
@@ -770,6 +787,7 @@ async fn finish_registration(
     };
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
+    lock_and_claim(&mut tx, token, now).await?;
     let new = NewUser {
         email: &email,
         password_hash: Some(&hash),
@@ -779,7 +797,7 @@ async fn finish_registration(
         email_verified_at: Some(now),
         created_at: now,
     };
-    make_account(&mut tx, token, &new, client, now).await?;
+    make_account(&mut tx, &new, client, now).await?;
     tx.commit().await
 }
 
@@ -799,7 +817,7 @@ async fn change_email(
     let new = parse_address(token.email.as_deref().unwrap_or_default())?;
     // Taken since the link was sent: there is nothing left that it could do.
     let user = tx
-        .change_email(before, &new, now)
+        .change_email(before, &new, Some(now), now)
         .await?
         .ok_or(Error::LinkExpired)?;
     for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::VerifyEmail] {
@@ -808,10 +826,12 @@ async fn change_email(
     // Earlier ones stay: who changes the address twice must not take the first owner's way back.
     let undo = NewOneTimeToken {
         email: Some(&old),
+        bound_to: before.email_verified_at.map(|_| PROVED),
         ..token_for(Purpose::UndoEmailChange, Some(user.id), now)
     };
     tx.insert_one_time_token(&undo).await?;
-    let mut to_old = mail_to(&user, &old, MailKind::EmailChanged, Some(undo.id), client, now);
+    // As the account was: whether the old address was proved decides what the mail may say.
+    let mut to_old = mail_to(before, &old, MailKind::EmailChanged, Some(undo.id), client, now);
     to_old.details.new_email = Some(user.email.clone());
     tx.queue_mail(&to_old).await?;
     tx.queue_mail(&mail_to(
@@ -835,20 +855,30 @@ async fn change_email(
     .await
 }
 
-/// Gives an account the address back that a change took. All sessions end, and every link of the account with them.
+/// Gives an account the address back that a change took. All sessions end, and the account's links with them.
+///
+/// An address that was not proved then is not proved now: the account may be one that somebody else has made in its owner's
+/// name, and the click says only "that was not me". Ways back to still earlier addresses stay good, for those who held them
+/// before whoever made this change.
 async fn undo_email_change(app: &App, token: &OneTimeToken, client: &Client) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let id = token.user_id().ok_or(Error::LinkInvalid)?;
-    let before = lock_and_claim(&mut tx, token, id, now).await?;
+    let before = lock_and_claim(&mut tx, token, now)
+        .await?
+        .ok_or(Error::LinkInvalid)?;
+    let id = before.id;
     let old = parse_address(token.email.as_deref().unwrap_or_default())?;
+    let verified_at = (token.bound_to.as_deref() == Some(PROVED)).then_some(now);
     let user = tx
-        .change_email(&before, &old, now)
+        .change_email(&before, &old, verified_at, now)
         .await?
         .ok_or(Error::LinkExpired)?;
     for purpose in Purpose::ALL {
-        tx.expire_one_time_tokens(purpose, Some(id), now).await?;
+        if purpose != Purpose::UndoEmailChange {
+            tx.expire_one_time_tokens(purpose, Some(id), now).await?;
+        }
     }
+    tx.expire_later_one_time_tokens(token, now).await?;
     let client = acting(client, id);
     tx.queue_mail(&mail_to(&user, &old, MailKind::EmailRestored, None, &client, now))
         .await?;
@@ -912,6 +942,22 @@ async fn replace_token(tx: &mut Conn, token: &NewOneTimeToken<'_>) -> Result<()>
     tx.insert_one_time_token(token).await
 }
 
+/// Like [`replace_token`], for the two purposes that do the same: only one link at a time sets an account's password.
+async fn replace_token_that_sets_a_password(tx: &mut Conn, token: &NewOneTimeToken<'_>) -> Result<()> {
+    for purpose in [Purpose::ResetPassword, Purpose::Invitation] {
+        tx.expire_one_time_tokens(purpose, token.user, token.created_at)
+            .await?;
+    }
+    tx.insert_one_time_token(token).await
+}
+
+/// Whether an address, which a change has just taken from an account, is still kept so that its owner can take it back.
+/// Otherwise who takes an account over would only have to register its old address to keep it.
+pub(crate) async fn is_kept_for_its_owner(tx: &mut Conn, email: &Email, now: Timestamp) -> Result<bool> {
+    tx.has_one_time_token_for(Purpose::UndoEmailChange, email.key(), PROVED, now)
+        .await
+}
+
 /// The row of a token that is ours, for one of these purposes, unused and within its time. Says nothing about later.
 async fn usable(app: &App, purposes: &[Purpose], token: &str) -> Result<OneTimeToken> {
     let id = purposes
@@ -933,23 +979,22 @@ fn state_of_token(token: &OneTimeToken, now: Timestamp) -> Option<Error> {
     (now >= token.expires_at).then_some(Error::LinkExpired)
 }
 
-/// Uses a token up, in the unit of work that does what it is for. Of any number one goes on.
-async fn claim(tx: &mut Conn, token: &OneTimeToken, now: Timestamp) -> Result<()> {
+/// Uses a token up, in the unit of work that does what it is for. Of any number one goes on. Gives the account that the
+/// token belongs to, locked; or else the guard of registrations is passed.
+async fn lock_and_claim(tx: &mut Conn, token: &OneTimeToken, now: Timestamp) -> Result<Option<User>> {
+    let user = if let Some(id) = token.user_id() {
+        Some(tx.lock_user(id).await?.ok_or(Error::LinkExpired)?)
+    } else {
+        tx.pass_guard(REGISTRATIONS).await?;
+        None
+    };
     if tx.claim_one_time_token(token.id, now).await? {
-        return Ok(());
+        return Ok(user);
     }
     let row = tx.one_time_token(token.id).await?;
     Err(row
         .and_then(|row| state_of_token(&row, now))
         .unwrap_or(Error::LinkExpired))
-}
-
-/// Locks the account of a token and uses the token up. Always in this order, which is also that of who makes tokens, so
-/// that no two wait for each other.
-async fn lock_and_claim(tx: &mut Conn, token: &OneTimeToken, id: UserId, now: Timestamp) -> Result<User> {
-    let user = tx.lock_user(id).await?.ok_or(Error::LinkExpired)?;
-    claim(tx, token, now).await?;
-    Ok(user)
 }
 
 /// What of an account must still be so when a token that sets a password or an address is used.
@@ -986,7 +1031,8 @@ pub(crate) fn details(client: &Client) -> MailDetails {
     }
 }
 
-/// A mail to the owner of an account.
+/// A mail to the owner of an account. To an address that is not proved, nothing goes that could be somebody else's message to
+/// its owner.
 pub(crate) fn mail_to<'a>(
     user: &User,
     recipient: &'a Email,
@@ -995,20 +1041,17 @@ pub(crate) fn mail_to<'a>(
     client: &Client,
     now: Timestamp,
 ) -> NewMail<'a> {
-    let name = user
-        .full_name
-        .clone()
-        .filter(|name| user.email_verified_at.is_some() || !looks_like_a_link(name));
+    let may_say = |text: &String| user.email_verified_at.is_some() || !looks_like_a_link(text);
+    let mut details = details(client);
+    details.name = user.full_name.clone().filter(may_say);
+    details.user_agent = details.user_agent.filter(may_say);
     NewMail {
         kind,
         recipient,
         locale: user.locale,
         user: Some(user.id),
         token,
-        details: MailDetails {
-            name,
-            ..details(client)
-        },
+        details,
         at: now,
     }
 }
@@ -1029,7 +1072,8 @@ fn to_stranger<'a>(recipient: &'a Email, kind: MailKind, request: &MailRow, now:
 /// Whether mail programs would make a link of it. Before an address is proved, its account's name may be the message of
 /// somebody else to the owner of the address.
 fn looks_like_a_link(name: &str) -> bool {
-    let lower = name.to_lowercase();
+    // Some programs take the full stops of other scripts for dots, as domain names do.
+    let lower = name.to_lowercase().replace(['。', '．', '｡'], ".");
     let dotted = lower.split('.').collect::<Vec<_>>().windows(2).any(|pair| {
         pair[0].ends_with(char::is_alphanumeric)
             && pair[1].chars().take(2).filter(|c| c.is_alphabetic()).count() == 2
@@ -1045,6 +1089,8 @@ pub(crate) async fn request_registration(
 ) -> Result<()> {
     let hash = app.hasher.hash(new.password).await?;
     let mut tx = app.db.begin().await?;
+    // Two at once would not see each other's, and both links would be good.
+    tx.pass_guard(REGISTRATIONS).await?;
     let now = app.clock.now();
     tx.expire_one_time_tokens_for(Purpose::Registration, new.email.key(), now)
         .await?;
@@ -1083,7 +1129,13 @@ mod tests {
 
     #[test]
     fn names_that_a_mail_program_would_link_are_known() {
-        for name in ["Visit evil.example now", "https://x", "www.x", "a.bc"] {
+        for name in [
+            "Visit evil.example now",
+            "https://x",
+            "www.x",
+            "a.bc",
+            "evil。example",
+        ] {
             assert!(looks_like_a_link(name), "{name}");
         }
         for name in [
@@ -1093,6 +1145,7 @@ mod tests {
             "سارة",
             "<a href=//evil>",
             "a.b",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
         ] {
             assert!(!looks_like_a_link(name), "{name}");
         }

@@ -168,7 +168,8 @@ pub(crate) async fn delete_if(
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     tx.pass_guard("admins").await?;
-    let before = tx.user_by_id(id).await?.ok_or(Error::NotFound)?;
+    // The account before its sessions, as everybody does who changes both.
+    let before = tx.lock_user(id).await?.ok_or(Error::NotFound)?;
     allows(&mut tx, &before).await?;
     let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
     sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;

@@ -190,6 +190,7 @@ async fn reset_password(
     responses(
         (status = 200, description = "The password is changed", body = TokenResponse, headers(("Set-Cookie" = String, description = "In cookie transport the next refresh token"))),
         (status = 401, description = "`invalid_credentials`: not the current password", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`origin_not_allowed`: the session's refresh cookie from a page that may not", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 async fn change_password(
@@ -201,11 +202,13 @@ async fn change_password(
     let current = fields.required("current_password", Password::parse);
     let new = fields.required("new_password", new_password(&app));
     let (current, new) = fields.finish_with(|| Some((current?, new?)))?;
-    // A cookie of another session, or one sent from where it may not, is left alone.
+    // A cookie of another session is left alone. One of this session must not stay behind with a dead token.
     let by_cookie = cookies::refresh_token(&app, &headers)
         .and_then(|token| app.keys.read_refresh(token).ok())
-        .is_some_and(|claims| claims.session() == signed_in.caller.session)
-        && cookies::require_origin(&app, &headers).is_ok();
+        .is_some_and(|claims| claims.session() == signed_in.caller.session);
+    if by_cookie {
+        cookies::require_origin(&app, &headers)?;
+    }
     let mut issued =
         recovery::change_password(&app, &signed_in.caller, current, new, &signed_in.client).await?;
     let cookie = if by_cookie {
@@ -242,7 +245,8 @@ async fn verify_email(
     let token = fields.required("token", any_text);
     let password = fields.optional("password", Password::parse);
     let token = fields.finish_with(|| token)?;
-    let caller = signed_in.as_ref().map(|signed_in| &signed_in.caller);
+    // A token that is not good says nothing: the password may be there, or not be needed.
+    let caller = signed_in.as_ref().ok().map(|signed_in| &signed_in.caller);
     recovery::verify_email(&app, token.expose(), password, caller, &client).await?;
     Ok(done(&app, StatusCode::OK, "Done: the address is confirmed."))
 }
@@ -254,7 +258,10 @@ async fn verify_email(
     post, path = "/auth/email/verify/resend", tag = "account", operation_id = "resend_verification",
     request_body(content = Option<ResendVerificationRequest>),
     security((), ("bearer" = [])),
-    responses((status = 202, description = "If there is something to prove, a mail is on its way", body = BaseResponse))
+    responses(
+        (status = 202, description = "If there is something to prove, a mail is on its way", body = BaseResponse),
+        (status = 401, description = "No address, and an access token that is not good", body = ProblemDocument, content_type = "application/problem+json"),
+    )
 )]
 async fn resend_verification(
     State(app): State<App>,
@@ -267,10 +274,12 @@ async fn resend_verification(
     fields.finish()?;
     match (email, signed_in) {
         (Some(email), _) => recovery::resend(&app, &email, locale_for(&app, &headers), &client).await?,
-        (None, Some(signed_in)) => {
+        (None, Ok(signed_in)) => {
             recovery::resend_own(&app, &signed_in.caller, &signed_in.client).await?;
         }
-        (None, None) => {
+        // Who sent a token, which has expired perhaps, means that account.
+        (None, Err(Some(refused))) => return Err(refused),
+        (None, Err(None)) => {
             let reason = Invalid::new(
                 "required",
                 "Name the address, or send the access token of the account that it belongs to.",
@@ -312,19 +321,19 @@ async fn change_email(
     ))
 }
 
-/// The caller, where a valid access token says who; one that is not valid says nothing.
-struct MaybeSignedIn(Option<SignedIn>);
+/// The caller, where a valid access token says who; otherwise what is wrong with the token, if there is one.
+struct MaybeSignedIn(Result<SignedIn, Option<Error>>);
 
 impl FromRequestParts<App> for MaybeSignedIn {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         if !matches!(bearer_token(&parts.headers), Ok(Some(_))) {
-            return Ok(Self(None));
+            return Ok(Self(Err(None)));
         }
         match SignedIn::from_request_parts(parts, app).await {
-            Ok(signed_in) => Ok(Self(Some(signed_in))),
-            Err(Error::Refused(_)) => Ok(Self(None)),
+            Ok(signed_in) => Ok(Self(Ok(signed_in))),
+            Err(error @ Error::Refused(_)) => Ok(Self(Err(Some(error)))),
             Err(error) => Err(error),
         }
     }

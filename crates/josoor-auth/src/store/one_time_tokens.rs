@@ -170,6 +170,16 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id).bind(now))? == 1)
     }
 
+    // A token that is ended gets an end that it was never good before: a moment ago would not do, because the clock of
+    // the next node may be behind, or this one's may be set back.
+
+    /// Ends a token, unless it was used.
+    pub async fn expire_one_time_token(&mut self, id: Uuid) -> Result<()> {
+        const SQL: &str =
+            "update one_time_tokens set expires_at = created_at where id = $1 and used_at is null";
+        execute!(self, sqlx::query(SQL).bind(id)).map(drop)
+    }
+
     /// Ends every unused token of a purpose that belongs to this user, or, with `None`, to nobody.
     pub async fn expire_one_time_tokens(
         &mut self,
@@ -177,10 +187,50 @@ impl Conn {
         user: Option<UserId>,
         now: Timestamp,
     ) -> Result<u64> {
-        const SQL: &str = "update one_time_tokens set expires_at = $3
+        const SQL: &str = "update one_time_tokens set expires_at = created_at
              where purpose = $1 and coalesce(user_id, 0) = $2 and used_at is null and expires_at > $3";
         let user = user.map_or(0, |user| user.0);
         execute!(self, sqlx::query(SQL).bind(purpose.as_str()).bind(user).bind(now))
+    }
+
+    /// Ends every unused token of the same purpose and user that was made after this one.
+    pub async fn expire_later_one_time_tokens(
+        &mut self,
+        token: &OneTimeToken,
+        now: Timestamp,
+    ) -> Result<u64> {
+        const SQL: &str = "update one_time_tokens set expires_at = created_at
+             where purpose = $1 and user_id = $2 and created_at >= $3 and used_at is null and expires_at > $4";
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(token.purpose.as_str())
+                .bind(token.user_id)
+                .bind(token.created_at)
+                .bind(now)
+        )
+    }
+
+    /// Whether a token is still good that is of this purpose, about this address and bound to this.
+    pub async fn has_one_time_token_for(
+        &mut self,
+        purpose: Purpose,
+        email_key: &str,
+        bound_to: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        const SQL: &str = "select count(*) from one_time_tokens
+             where email_key = $1 and purpose = $2 and bound_to = $3 and used_at is null and expires_at > $4";
+        let count: i64 = on!(
+            self,
+            sqlx::query_scalar(SQL)
+                .bind(email_key)
+                .bind(purpose.as_str())
+                .bind(bound_to)
+                .bind(now),
+            fetch_one
+        )?;
+        Ok(count > 0)
     }
 
     /// Ends every unused token of a purpose that is about this address and belongs to nobody.
@@ -190,7 +240,7 @@ impl Conn {
         email_key: &str,
         now: Timestamp,
     ) -> Result<u64> {
-        const SQL: &str = "update one_time_tokens set expires_at = $3
+        const SQL: &str = "update one_time_tokens set expires_at = created_at
              where purpose = $1 and email_key = $2 and user_id is null and used_at is null and expires_at > $3";
         execute!(
             self,

@@ -309,11 +309,17 @@ impl Conn {
         .map(User::from))
     }
 
-    /// Gives a user, who is locked, another address, proved now. `None` when somebody else has it; after that the unit of
-    /// work can only be given up.
-    pub async fn change_email(&mut self, user: &User, email: &Email, now: Timestamp) -> Result<Option<User>> {
+    /// Gives a user, who is locked, another address, proved at `verified_at`. `None` when somebody else has it; after that
+    /// the unit of work can only be given up.
+    pub async fn change_email(
+        &mut self,
+        user: &User,
+        email: &Email,
+        verified_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
         const SQL: &str = concat!(
-            "update users set email = $2, email_key = $3, search_text = $4, email_verified_at = $5, updated_at = $5,
+            "update users set email = $2, email_key = $3, search_text = $4, email_verified_at = $5, updated_at = $6,
                 version = version + 1
              where id = $1 and not exists (select 1 from users as other where other.email_key = $3 and other.id <> $1)
              returning ",
@@ -326,6 +332,7 @@ impl Conn {
                 .bind(email.address())
                 .bind(email.key())
                 .bind(search_text(email.key(), user.full_name.as_deref()))
+                .bind(verified_at)
                 .bind(now),
             fetch_optional
         );

@@ -40,7 +40,7 @@ on_both!(
         let versions = "select count(*) from josoor_auth_migrations";
         assert_eq!(database::number(&first.db, versions).await, 2);
         let guards = "select count(*) from guards";
-        assert_eq!(database::number(&first.db, guards).await, 1);
+        assert_eq!(database::number(&first.db, guards).await, 2);
         let mut purposes = database::texts(&first.db, "select purpose from keys").await;
         purposes.sort_unstable();
         assert_eq!(purposes, ["access:EdDSA", "server"]);

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use josoor_auth::clock::Clock;
+use josoor_auth::store::{Purpose, RevokeReason};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::mailbox::{mail, mail_number, mails, settled};
-use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
+use crate::support::server::{Answer, Footprint, PASSWORD, Server, Stage, Tokens, eventually, on_both};
 use crate::support::{database, raw};
 
 const NEW: &str = "another long sentence";
@@ -479,6 +480,8 @@ on_both!(
             .await
             .is_problem(401, "invalid_credentials");
         let free = change("new@example.com", PASSWORD).await.is(202);
+        // Before another request replaces its link.
+        mail(&server, "new@example.com", "confirm_email").await;
         // A taken address: the same answer, and its owner is told.
         server.register("taken@example.com").await;
         let taken = change("taken@example.com", PASSWORD).await.is(202);
@@ -916,3 +919,289 @@ on_both!(reuse_and_deletion_are_told_to_the_owner, async |stage: Stage| {
     mail(&server, "owner@example.com", "account_deleted").await;
     server.stop().await;
 });
+
+/// Waits until some unit of work waits for another one's lock; where there is one writer, that is so from the start.
+async fn somebody_waits(stage: &Stage, server: &Server) {
+    if stage.footprint == Footprint::Embedded {
+        return;
+    }
+    let waiting = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'";
+    eventually("a unit of work waits", || async {
+        database::number(&server.app.db, waiting).await > 0
+    })
+    .await;
+}
+
+on_both!(
+    an_account_is_locked_before_its_links_and_sessions,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let user = server.register("busy@example.com").await;
+        let id = josoor_auth::types::UserId(user.user_id);
+        forgot(&server, "busy@example.com").await.is(202);
+        let token = mail(&server, "busy@example.com", "reset_password").await.token();
+        let now = server.app.clock.now();
+
+        // Another link replaces this one while it is being used: neither waits for the other for ever.
+        let mut other = server.app.db.begin().await.expect("a unit of work");
+        other.lock_user(id).await.expect("locked");
+        let (answer, ()) = tokio::join!(reset(&server, &token, NEW), async {
+            somebody_waits(&stage, &server).await;
+            other
+                .expire_one_time_tokens(Purpose::ResetPassword, Some(id), now)
+                .await
+                .expect("no deadlock");
+            other.commit().await.expect("committed");
+        });
+        answer.is_problem(400, "link_expired");
+
+        // The password is changed while the account is being deleted.
+        let mut other = server.app.db.begin().await.expect("a unit of work");
+        other.lock_user(id).await.expect("locked");
+        let request = server
+            .request(Method::DELETE, "/auth/me")
+            .bearer_auth(&user.access)
+            .json(&json!({ "password": PASSWORD }));
+        let (answer, ()) = tokio::join!(server.send(request), async {
+            somebody_waits(&stage, &server).await;
+            other
+                .revoke_sessions_of(id, None, RevokeReason::PasswordChanged, now)
+                .await
+                .expect("no deadlock");
+            other.commit().await.expect("committed");
+        });
+        answer.is_problem(401, "password_changed");
+        server.stop().await;
+    }
+);
+
+on_both!(
+    t13_taking_a_change_back_proves_nothing_for_who_made_the_account,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let body = json!({ "email": "victim@example.com", "password": PASSWORD, "full_name": "Attacker" });
+        let attacker = Tokens::of(&server.post("/auth/register", &body).await.is(201));
+        let request = server
+            .request(Method::POST, "/auth/email/change")
+            .bearer_auth(&attacker.access)
+            .json(&json!({ "new_email": "attacker@example.com", "password": PASSWORD }));
+        server.send(request).await.is(202);
+        let proof = mail(&server, "attacker@example.com", "confirm_email")
+            .await
+            .token();
+        let request = server
+            .request(Method::POST, "/auth/email/verify")
+            .header("user-agent", "Win at www.evil.example")
+            .json(&json!({ "token": proof, "password": PASSWORD }));
+        server.send(request).await.is(200);
+        // The address that nobody has proved is told, in nobody's words; and it is not kept for anybody.
+        let told = mail(&server, "victim@example.com", "email_changed").await;
+        assert!(!told.text.contains("evil"), "{}", told.text);
+        verify(&server, &told.token(), None).await.is(200);
+        let own = log_in(&server, "victim@example.com", PASSWORD).await.is(200);
+        assert_eq!(own.json["user"]["email_verified"], false);
+        // So its owner, who resets the password, still inherits nothing.
+        forgot(&server, "victim@example.com").await.is(202);
+        let token = mail(&server, "victim@example.com", "reset_password")
+            .await
+            .token();
+        reset(&server, &token, NEW).await.is(200);
+        let owner = log_in(&server, "victim@example.com", NEW).await.is(200);
+        assert_eq!(owner.json["user"]["full_name"], Value::Null);
+        assert_eq!(owner.json["user"]["email_verified"], true);
+        server.stop().await;
+    }
+);
+
+on_both!(
+    who_takes_an_account_over_cannot_keep_its_owner_from_taking_it_back,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let own = server.register("owner@example.com").await;
+        prove(&server, "owner@example.com", &own).await;
+        // Somebody has got hold of the password, and moves the account away, twice.
+        let mut thief = server.log_in("owner@example.com").await;
+        for (old, new) in [
+            ("owner@example.com", "thief@example.com"),
+            ("thief@example.com", "thief2@example.com"),
+        ] {
+            let body = json!({ "new_email": new, "password": PASSWORD });
+            server
+                .post_as("/auth/email/change", &thief.access, &body)
+                .await
+                .is(202);
+            let proof = mail(&server, new, "confirm_email").await.token();
+            verify(&server, &proof, Some(PASSWORD)).await.is(200);
+            mail(&server, old, "email_changed").await;
+            thief = server.log_in(new).await;
+        }
+        // The old address is not to be had meanwhile.
+        let squat = json!({ "email": "OWNER@example.com", "password": PASSWORD });
+        server
+            .post("/auth/register", &squat)
+            .await
+            .is_problem(400, "email_taken");
+        // To take the later change back does not use up the owner's way.
+        let thiefs = mail(&server, "thief@example.com", "email_changed").await.token();
+        verify(&server, &thiefs, None).await.is(200);
+        let owners = mail(&server, "owner@example.com", "email_changed").await.token();
+        verify(&server, &owners, None).await.is(200);
+        let back = log_in(&server, "owner@example.com", PASSWORD).await.is(200);
+        assert_eq!(back.json["user"]["id"].as_i64(), Some(own.user_id));
+        assert_eq!(back.json["user"]["email_verified"], true);
+        server.stop().await;
+    }
+);
+
+on_both!(
+    a_request_that_comes_to_nothing_leaves_the_later_one_alone,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let own = server.register("asks@example.com").await;
+        server.register("taken@example.com").await;
+        // Whichever of the two is looked into first.
+        for round in 0..5 {
+            let free = format!("free{round}@example.com");
+            for new in ["taken@example.com", free.as_str()] {
+                let body = json!({ "new_email": new, "password": PASSWORD });
+                server
+                    .post_as("/auth/email/change", &own.access, &body)
+                    .await
+                    .is(202);
+            }
+            mail(&server, &free, "confirm_email").await;
+        }
+        server.stop().await;
+    }
+);
+
+on_both!(
+    t28_links_that_were_replaced_stay_dead_when_the_clock_goes_back,
+    async |stage: Stage| {
+        let clock = Clock::manual(Clock::System.now());
+        let server = stage.start_with(clock.clone()).await;
+        server.register("clock@example.com").await;
+        forgot(&server, "clock@example.com").await.is(202);
+        let first = mail(&server, "clock@example.com", "reset_password").await.token();
+        clock.advance(Duration::from_mins(2));
+        forgot(&server, "clock@example.com").await.is(202);
+        let second = mail_number(&server, "clock@example.com", "reset_password", 2)
+            .await
+            .token();
+        // As after a correction, or on another node.
+        let Clock::Manual(micros) = &clock else {
+            unreachable!("a manual clock");
+        };
+        micros.fetch_sub(60_000_000, std::sync::atomic::Ordering::SeqCst);
+        reset(&server, &first, NEW).await.is_problem(400, "link_expired");
+        reset(&server, &second, NEW).await.is(200);
+        server.stop().await;
+    }
+);
+
+on_both!(
+    under_verify_first_many_registrations_at_once_leave_one_link,
+    async |mut stage: Stage| {
+        stage.set("JOSOOR_AUTH__REGISTRATION__MODE", "verify_first");
+        stage.set("JOSOOR_AUTH__LIMITS__ENABLED", "false");
+        let server = stage.start().await;
+        let body = json!({ "email": "crowd@example.com", "password": PASSWORD });
+        let tries = (0..12).map(|_| server.post("/auth/register", &body));
+        for answer in futures_util::future::join_all(tries).await {
+            answer.is(202);
+        }
+        let live =
+            "select count(*) from one_time_tokens where purpose = 'registration' and expires_at > created_at";
+        assert_eq!(database::number(&server.app.db, live).await, 1);
+        settled(&server).await;
+        let letters = mails(&server, "crowd@example.com").await;
+        let token = letters.last().expect("a mail").token();
+        // The same when the proof and "forgot password" come at one moment, from both sides.
+        forgot(&server, "crowd@example.com").await.is(202);
+        let other = mail(&server, "crowd@example.com", "reset_password").await.token();
+        let (one, two) = tokio::join!(
+            verify(&server, &token, Some(PASSWORD)),
+            reset(&server, &other, NEW)
+        );
+        let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 400], "{one:?} {two:?}");
+        assert_eq!(
+            database::number(&server.app.db, "select count(*) from users").await,
+            1
+        );
+        server.stop().await;
+    }
+);
+
+on_both!(
+    a_changed_password_gives_the_cookie_anew_to_its_own_page_only,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let origin = "http://localhost:8000";
+        let body = json!({ "email": "cookie@example.com", "password": PASSWORD, "transport": "cookie" });
+        let request = server
+            .request(Method::POST, "/auth/register")
+            .header("origin", origin)
+            .json(&body);
+        let registered = server.send(request).await.is(201);
+        let access = registered.json["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned();
+        let cookie = registered
+            .headers
+            .get_all("set-cookie")
+            .iter()
+            .filter_map(|value| value.to_str().ok()?.split(';').next())
+            .find(|cookie| cookie.starts_with("josoor_refresh="))
+            .expect("a cookie")
+            .to_owned();
+        let change = |origin: Option<&str>| {
+            let mut request = server
+                .request(Method::POST, "/auth/password/change")
+                .bearer_auth(&access)
+                .header("cookie", &cookie)
+                .json(&json!({ "current_password": PASSWORD, "new_password": NEW }));
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            server.send(request)
+        };
+        for origin in [None, Some("https://evil.example")] {
+            change(origin).await.is_problem(403, "origin_not_allowed");
+        }
+        let changed = change(Some(origin)).await.is(200);
+        assert!(changed.json["refresh_token"].is_null(), "{changed:?}");
+        let next = changed.headers["set-cookie"].to_str().expect("text");
+        assert!(
+            next.starts_with("josoor_refresh=") && !next.starts_with(&cookie),
+            "{next}"
+        );
+        server.stop().await;
+    }
+);
+
+on_both!(
+    asking_for_another_proof_with_a_dead_token_says_so,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let own = server.register("dead@example.com").await;
+        server
+            .post_as("/auth/logout", &own.access, &json!({}))
+            .await
+            .is(200);
+        server
+            .post_as("/auth/email/verify/resend", &own.access, &json!({}))
+            .await
+            .is_problem(401, "session_revoked");
+        // The address says enough.
+        let body = json!({ "email": "dead@example.com" });
+        server
+            .post_as("/auth/email/verify/resend", &own.access, &body)
+            .await
+            .is(202);
+        server.stop().await;
+    }
+);
