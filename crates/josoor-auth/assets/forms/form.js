@@ -47,7 +47,7 @@ form.addEventListener("submit", async (event) => {
     } else {
       const fields = (answer.errors ?? []).map((error) => error.message);
       say(fields.length > 0 ? fields.join(" ") : (meaningOf(answer.code) ?? answer.detail), true);
-      next.hidden = !(answer.code ?? "").startsWith("link_");
+      next.hidden = !/^(link_|invalid_credentials)/.test(answer.code ?? "");
     }
   } catch {
     say(message.dataset.offline, true);
