@@ -118,7 +118,7 @@ on_both!(
 );
 
 on_both!(
-    t26_of_many_resets_with_one_link_one_works,
+    t26_t39_of_many_resets_with_one_link_one_works,
     async |stage: Stage| {
         let server = stage.start().await;
         server.register("race@example.com").await;
@@ -153,7 +153,7 @@ on_both!(
 );
 
 on_both!(
-    t25_t28_t46_a_link_is_good_once_while_it_is_the_newest_and_whole,
+    t25_t27_t28_t46_a_link_is_good_once_while_it_is_the_newest_and_whole,
     async |stage: Stage| {
         let clock = Clock::manual(Clock::System.now());
         let server = stage.start_with(clock.clone()).await;
@@ -1205,3 +1205,92 @@ on_both!(
         server.stop().await;
     }
 );
+
+on_both!(t20_no_setter_takes_a_weak_password, async |stage: Stage| {
+    let server = stage.start().await;
+    let own = server.register("weak@example.com").await;
+    forgot(&server, "weak@example.com").await.is(202);
+    let token = mail(&server, "weak@example.com", "reset_password").await.token();
+    for (weak, code) in [
+        ("1234567", "password_too_short"),
+        ("password123", "password_too_common"),
+        ("qwertyuiop", "password_too_common"),
+    ] {
+        let refused = [
+            server
+                .post(
+                    "/auth/register",
+                    &json!({ "email": "other@example.com", "password": weak }),
+                )
+                .await,
+            reset(&server, &token, weak).await,
+            server
+                .post_as(
+                    "/auth/password/change",
+                    &own.access,
+                    &json!({ "current_password": PASSWORD, "new_password": weak }),
+                )
+                .await,
+            server
+                .post(
+                    "/setup",
+                    &json!({ "token": token, "email": "other@example.com", "password": weak }),
+                )
+                .await,
+        ];
+        for answer in refused {
+            let answer = answer.is_problem(422, "validation_failed");
+            assert_eq!(answer.json["errors"][0]["code"], code, "{answer:?}");
+        }
+        let args = ["user", "create", "other@example.com", "--password-stdin"];
+        crate::support::command::run_with(&stage, &args, weak.as_bytes()).with(1);
+    }
+    log_in(&server, "weak@example.com", PASSWORD).await.is(200);
+    server.stop().await;
+});
+
+on_both!(t87_tokens_are_in_no_address_and_no_log, async |stage: Stage| {
+    let serving = crate::support::command::Serving::start(&stage);
+    let client = crate::support::server::http_client();
+    let post = async |path: &str, body: Value| {
+        let answer = client.post(serving.url(path)).json(&body).send().await;
+        answer.expect("an answer").status().as_u16()
+    };
+    let body = json!({ "email": "log@example.com", "password": PASSWORD });
+    assert_eq!(post("/auth/register", body).await, 201);
+    let mut link = String::new();
+    for _ in 0..500 {
+        let answer = client
+            .get(serving.url("/dev/mail"))
+            .send()
+            .await
+            .expect("an answer");
+        let mails: Value = answer.json().await.expect("JSON");
+        if let Some(found) = mails["items"][0]["link"].as_str() {
+            found.clone_into(&mut link);
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (page, token) = link.split_once("#token=").expect("behind the #");
+    assert!(!page.contains('?'), "{link}");
+    // Also where somebody puts it into the query by mistake, the log has none of it.
+    for path in [
+        format!("/verify-email?token={token}"),
+        format!("/auth/email/verify?token={token}"),
+    ] {
+        let answer = client.get(serving.url(&path)).send().await.expect("an answer");
+        assert_eq!(answer.headers()["referrer-policy"], "no-referrer");
+    }
+    let body = json!({ "token": token, "password": PASSWORD });
+    assert_eq!(post("/auth/email/verify", body).await, 200);
+    let log = serving.log();
+    assert!(
+        log.contains("/auth/email/verify") && !log.contains(token),
+        "{log}"
+    );
+    assert!(
+        !log.contains("log@example.com") && !log.contains(PASSWORD),
+        "{log}"
+    );
+});
