@@ -102,5 +102,6 @@ def server(request: pytest.FixtureRequest) -> Server:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     """A failed test shows the end of its server's log."""
     report = (yield).get_result()
-    if report.when == "call" and report.failed and (server := item.funcargs.get("server")):
+    servers = [value for value in item.funcargs.values() if isinstance(value, Server)]
+    for server in servers if report.when == "call" and report.failed else ():
         report.sections.append((f"log of the {server.footprint} server", server.process.read_log()[-4000:]))

@@ -202,12 +202,16 @@ pub(crate) async fn delete_if(
     Ok(())
 }
 
-/// Refuses what has just been done in this unit of work if it took the last active administrator away. The caller
-/// has passed the guard `admins`, so no other act decides at the same time.
+/// Refuses what has just been done in this unit of work if it took the last active administrator away, or the last one who
+/// can sign in. The caller has passed the guard `admins`, so no other act decides at the same time.
 async fn keep_an_admin(tx: &mut Conn, before: &User) -> Result<()> {
-    let was_active_admin = before.role == Role::Admin && before.is_active;
-    if was_active_admin && tx.count_active_admins().await? == 0 {
-        return Err(Error::LastAdmin);
+    if before.role != Role::Admin || !before.is_active {
+        return Ok(());
     }
-    Ok(())
+    let left = if before.password_hash.is_some() {
+        tx.count_admins_with_password().await?
+    } else {
+        tx.count_active_admins().await?
+    };
+    if left == 0 { Err(Error::LastAdmin) } else { Ok(()) }
 }

@@ -410,9 +410,17 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id.0))? == 1)
     }
 
-    /// How many administrators can sign in. Decide on it only after [`Conn::pass_guard`]`("admins")`.
+    /// How many administrators are active. Decide on it only after [`Conn::pass_guard`]`("admins")`.
     pub async fn count_active_admins(&mut self) -> Result<i64> {
         const SQL: &str = "select count(*) from users where role = 'admin' and is_active";
+        on!(self, sqlx::query_scalar(SQL), fetch_one)
+    }
+
+    /// How many of the active administrators have a password: an invitation that nobody has redeemed manages nobody.
+    /// Decide on it only after [`Conn::pass_guard`]`("admins")`.
+    pub async fn count_admins_with_password(&mut self) -> Result<i64> {
+        const SQL: &str =
+            "select count(*) from users where role = 'admin' and is_active and password_hash is not null";
         on!(self, sqlx::query_scalar(SQL), fetch_one)
     }
 

@@ -397,6 +397,20 @@ on_both!(
         patch(&server, &admin, admin.user_id, json!({ "role": "user" }))
             .await
             .is_problem(409, "last_admin");
+        // Nor does one who has been invited and has no password yet.
+        let invited = add(&server, "invited@example.com", None, Role::Admin).await;
+        patch(&server, &admin, admin.user_id, json!({ "is_active": false }))
+            .await
+            .is_problem(409, "last_admin");
+        server
+            .delete(&own, &admin.access)
+            .await
+            .is_problem(409, "last_admin");
+        // Who can go again at any time.
+        server
+            .delete(&format!("/admin/users/{invited}"), &admin.access)
+            .await
+            .is(204);
         let me = server.get("/auth/me", &admin.access).await.is(200);
         assert_eq!(
             (&me.json["role"], &me.json["full_name"]),
