@@ -1,0 +1,6 @@
+export { createAuthClient } from "./client";
+export { AuthError, type AuthErrorKind, type FieldError, isAuthError } from "./errors";
+export { safeReturnTo } from "./return-to";
+export { hasRole, ROLES } from "./roles";
+export type { TokenStorage } from "./storage";
+export type * from "./types";

@@ -1,0 +1,102 @@
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useSyncExternalStore } from "react";
+import { hasRole, type AuthClient, type AuthState, type Role, safeReturnTo, type User } from "./index";
+
+const Context = createContext<AuthClient | null>(null);
+
+/** Makes a client known to everything below, and asks it whether there is a session. The client is the caller's to end. */
+export function AuthProvider({ client, children }: { client: AuthClient; children?: ReactNode }): ReactNode {
+  useEffect(() => {
+    void client.ready();
+  }, [client]);
+  return <Context.Provider value={client}>{children}</Context.Provider>;
+}
+
+/** What is known about the user, and what can be done about it. */
+export interface Auth extends AuthState {
+  client: AuthClient;
+  login: AuthClient["login"];
+  logout: AuthClient["logout"];
+  register: AuthClient["register"];
+  /** Whether the user has at least this role. */
+  hasRole(role: Role): boolean;
+}
+
+export function useAuth(): Auth {
+  const client = useContext(Context);
+  if (!client) throw new Error("useAuth needs an <AuthProvider> above it");
+  const read = () => client.state;
+  const state = useSyncExternalStore(useMemo(() => (changed: () => void) => client.onAuthStateChange(changed), [client]), read, read);
+  return useMemo(
+    () => ({
+      ...state,
+      client,
+      login: client.login,
+      logout: client.logout,
+      register: client.register,
+      hasRole: (role: Role) => hasRole(state.user, role),
+    }),
+    [client, state],
+  );
+}
+
+/** The user, or null. */
+export function useUser(): User | null {
+  return useAuth().user;
+}
+
+/** Shows its children to whom they are for. A matter of looks: the service guards what it gives. */
+export function Show({
+  when,
+  fallback = null,
+  children,
+}: {
+  when: AuthState["status"] | { role: Role };
+  fallback?: ReactNode;
+  children?: ReactNode;
+}): ReactNode {
+  const { status, user } = useAuth();
+  const fits = typeof when === "string" ? status === when : hasRole(user, when.role);
+  return fits ? children : fallback;
+}
+
+/** Where to go after a sign-in: `return_to` of this page's address, if it stays on this site. */
+export function useReturnTo(fallback = "/"): string {
+  return safeReturnTo(new URLSearchParams(globalThis.location?.search).get("return_to"), fallback);
+}
+
+/**
+ * Shows its children to signed-in users, to those of at least `requiredRole` if given. Others are sent to sign in, with
+ * `return_to` leading back to exactly here. Nothing of the children is shown before it is known who asks.
+ */
+export function ProtectedRoute({
+  requiredRole,
+  children,
+  loading = null,
+  signInPath = "/login",
+  unauthorizedPath = "/unauthorized",
+  navigate = (to) => globalThis.location.assign(to),
+}: {
+  requiredRole?: Role;
+  children?: ReactNode;
+  /** Shown until it is known who asks. */
+  loading?: ReactNode;
+  signInPath?: string;
+  unauthorizedPath?: string;
+  /** How to go elsewhere: your router's function. */
+  navigate?: (to: string) => void;
+}): ReactNode {
+  const { status, user } = useAuth();
+  const isMissing = status === "signed-out";
+  const isTooLow = status === "signed-in" && requiredRole !== undefined && !hasRole(user, requiredRole);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a router's function may be another one at every render
+  useEffect(() => {
+    if (isMissing) {
+      const { pathname, search, hash } = globalThis.location;
+      const mark = signInPath.includes("?") ? "&" : "?";
+      navigate(`${signInPath}${mark}return_to=${encodeURIComponent(pathname + search + hash)}`);
+    } else if (isTooLow) {
+      navigate(unauthorizedPath);
+    }
+  }, [isMissing, isTooLow, signInPath, unauthorizedPath]);
+  return status === "signed-in" && !isTooLow ? children : loading;
+}

@@ -1,0 +1,111 @@
+import type { components } from "./api";
+import type { Role } from "./roles";
+import type { TokenStorage } from "./storage";
+
+/** A user, as the service describes it. */
+export type User = components["schemas"]["UserResponse"];
+/** A place where somebody is signed in. */
+export type Session = components["schemas"]["SessionResponse"];
+/** A page of what happened to one's account. */
+export type ActivityList = components["schemas"]["ActivityList"];
+export type { Role };
+
+/** Why somebody is signed out. */
+export type SignOutReason =
+  | "signed_out"
+  | "signed_out_elsewhere"
+  | "session_expired"
+  | "session_revoked"
+  | "password_changed"
+  | "account_inactive"
+  | "account_deleted"
+  | "refresh_token_reused"
+  | "token_invalid"
+  | (string & {});
+
+/** What is known about the user of this page. A new, frozen object at every change. */
+export interface AuthState {
+  /** `loading` until the service has said once whether there is a session. */
+  readonly status: "loading" | "signed-in" | "signed-out";
+  readonly user: User | null;
+  /** `offline`: no network. `unavailable`: the service does not answer as it should. Neither signs anybody out. */
+  readonly connectivity: "online" | "offline" | "unavailable";
+  /** Why the last session ended; null when there was none. */
+  readonly reason: SignOutReason | null;
+}
+
+export type AuthEvent = "initial" | "signed-in" | "signed-out" | "token-refreshed" | "user-updated" | "connectivity";
+
+export interface AuthClientOptions {
+  /** Where the service is: "" for this origin; it may have a path. */
+  baseUrl?: string;
+  /**
+   * Where tokens are kept. `cookie` (default): the refresh token in a cookie that no script can read, the access token in
+   * memory. `localStorage`: both where every script of the page can read them. `memory`: gone with the page.
+   */
+  storage?: "cookie" | "localStorage" | "memory" | TokenStorage;
+  /** Origins besides the service's and the page's own whose requests through `fetch` get the token. */
+  origins?: string[];
+  fetch?: typeof fetch;
+  /** The longest that one request may take, in milliseconds. */
+  timeout?: number;
+  /** Sent as `Accept-Language`. */
+  locale?: () => string | undefined;
+  /** The name under which tabs talk to each other. */
+  channel?: string;
+}
+
+export interface RequestOptions {
+  body?: unknown;
+  query?: Record<string, string | number | boolean | null | undefined>;
+  signal?: AbortSignal;
+}
+
+/** A signed-in (or not) user of the service. Make one per page and share it. */
+export interface AuthClient {
+  readonly state: AuthState;
+  /** Asks the service once whether there is a session. Settles after the first answer, or the first failure to get one. */
+  ready(): Promise<AuthState>;
+  register(input: {
+    email: string;
+    password: string;
+    full_name?: string;
+    locale?: "en" | "ar";
+  }): Promise<{ status: "signed-in"; user: User } | { status: "verification-required" }>;
+  login(input: { email: string; password: string }): Promise<User>;
+  /** Signs out here at once, also when the service is away; the session is ended as soon as it is back. */
+  logout(): Promise<void>;
+  /** Gets a new access token now. Calls at the same time share one request. */
+  refresh(): Promise<string>;
+  /** An access token that is good for at least `minValidity` seconds (30). */
+  getAccessToken(options?: { minValidity?: number }): Promise<string>;
+  me(): Promise<User>;
+  updateMe(patch: { full_name?: string | null; locale?: "en" | "ar" }): Promise<User>;
+  deleteAccount(input: { password: string }): Promise<void>;
+  readonly sessions: {
+    list(): Promise<Session[]>;
+    revoke(id: string): Promise<void>;
+    /** Ends all but this one; gives how many. */
+    revokeOthers(): Promise<number>;
+  };
+  activity(query?: { page?: number; page_size?: number }): Promise<ActivityList>;
+  readonly password: {
+    forgot(email: string): Promise<void>;
+    reset(input: { token: string; new_password: string }): Promise<void>;
+    /** This session goes on; all others end. */
+    change(input: { current_password: string; new_password: string }): Promise<User>;
+  };
+  readonly email: {
+    verify(input: { token: string; password?: string }): Promise<void>;
+    resend(email?: string): Promise<void>;
+    change(input: { new_email: string; password: string }): Promise<void>;
+  };
+  /** `fetch` with the access token, for the service, this page's origin and `origins`. A 401 is answered by one refresh and one more try. */
+  fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
+  /** A JSON request to the service. Throws `AuthError`; gives undefined for an empty answer. */
+  request<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
+  /** Listeners run on their own, after the change; what they throw disturbs nobody. Gives the function that ends it. */
+  onAuthStateChange(listener: (event: AuthEvent, state: AuthState) => void): () => void;
+  /** Ends timers and listeners. */
+  dispose(): void;
+}

@@ -1,0 +1,20 @@
+/** What the server says about itself in the page. */
+export interface PageConfig {
+  /** Where the service is mounted: "" or a path such as "/auth", without a slash at its end. */
+  base: string;
+  registration: "open" | "verify_first" | "closed";
+  passwordMinLength: number;
+  /** Whether mails go to the development mailbox of this machine. */
+  devMail: boolean;
+}
+
+function read(): PageConfig {
+  const text = document.querySelector<HTMLMetaElement>('meta[name="josoor-config"]')?.content;
+  const defaults: PageConfig = { base: "", registration: "open", passwordMinLength: 8, devMail: false };
+  return text ? { ...defaults, ...(JSON.parse(text) as Partial<PageConfig>) } : defaults;
+}
+
+export const config = read();
+
+/** The address of a page or file of this service. */
+export const at = (path: string) => `${config.base}${path}`;
