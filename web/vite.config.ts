@@ -13,6 +13,8 @@ function shells(): Plugin {
   return {
     name: "shells",
     apply: "build",
+    // The style sheet is in the bundle only after Vite's own steps.
+    enforce: "post",
     generateBundle(_, bundle) {
       const chunks = Object.values(bundle).filter((file) => file.type === "chunk");
       const entry = chunks.find((chunk) => chunk.isEntry);

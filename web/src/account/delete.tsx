@@ -1,0 +1,57 @@
+import { useAuth, useUser } from "@josoor/auth/react";
+import { useEffect, useState } from "react";
+import { Code } from "../components/data";
+import { PasswordField } from "../components/fields";
+import { Form } from "../components/form";
+import { useI18n } from "../i18n";
+
+/** A password manager that fills and sends in one go must not delete an account: the form is asleep at first. */
+const ARMED_AFTER = 500;
+
+export function DeleteAccount() {
+  const { t } = useI18n();
+  const { client } = useAuth();
+  const user = useUser();
+  const [isOpen, setOpen] = useState(false);
+  const [isArmed, setArmed] = useState(false);
+  useEffect(() => {
+    if (!isOpen) return;
+    const timer = setTimeout(() => setArmed(true), ARMED_AFTER);
+    return () => clearTimeout(timer);
+  }, [isOpen]);
+  if (!user) return null;
+  return (
+    <div className="card">
+      <p>{t("delete.lead")}</p>
+      <ul>
+        <li>{t("delete.loses_account")}</li>
+        <li>{t("delete.loses_sessions")}</li>
+        <li>{t("delete.keeps_audit")}</li>
+        <li>{t("delete.no_return")}</li>
+      </ul>
+      <p>
+        {t("delete.account")} <Code>{user.email}</Code>
+      </p>
+      {isOpen ? (
+        <Form
+          danger
+          submit={t("delete.submit")}
+          onSubmit={async ({ password = "" }) => {
+            if (isArmed) await client.deleteAccount({ password });
+          }}
+          footer={
+            <button type="button" className="button quiet" onClick={() => setOpen(false)}>
+              {t("dialog.cancel")}
+            </button>
+          }
+        >
+          <PasswordField name="password" label={t("field.current_password")} email={user.email} required />
+        </Form>
+      ) : (
+        <button type="button" className="button" onClick={() => setOpen(true)}>
+          {t("delete.open")}
+        </button>
+      )}
+    </div>
+  );
+}

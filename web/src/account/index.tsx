@@ -1,0 +1,53 @@
+import type { ComponentType } from "react";
+import { Link, Route, Switch, useLocation } from "wouter";
+import { Data } from "../components/data";
+import { ExpiryWarning } from "../components/expiry";
+import { Page } from "../components/layout";
+import { type TextKey, useI18n } from "../i18n";
+import { NotFound } from "../pages/notices";
+import { Activity } from "./activity";
+import { DeleteAccount } from "./delete";
+import { ChangeEmail } from "./email";
+import { ChangePassword } from "./password";
+import { Profile } from "./profile";
+import { Sessions } from "./sessions";
+
+const SECTIONS: [path: string, title: TextKey, content: ComponentType][] = [
+  ["/account", "account.profile", Profile],
+  ["/account/password", "account.password", ChangePassword],
+  ["/account/email", "account.email", ChangeEmail],
+  ["/account/sessions", "account.sessions", Sessions],
+  ["/account/activity", "account.activity", Activity],
+  ["/account/delete", "account.delete", DeleteAccount],
+];
+
+export default function Account() {
+  const { t } = useI18n();
+  const [location] = useLocation();
+  return (
+    <Data>
+      <ExpiryWarning />
+      <Switch>
+        {SECTIONS.map(([path, title, Content]) => (
+          <Route key={path} path={path}>
+            <Page title={title} wide>
+              <div className="split">
+                <nav className="side" aria-label={t("account.title")}>
+                  {SECTIONS.map(([to, name]) => (
+                    <Link key={to} href={to} aria-current={to === location ? "page" : undefined}>
+                      {t(name)}
+                    </Link>
+                  ))}
+                </nav>
+                <div>
+                  <Content />
+                </div>
+              </div>
+            </Page>
+          </Route>
+        ))}
+        <Route component={NotFound} />
+      </Switch>
+    </Data>
+  );
+}

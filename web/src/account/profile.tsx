@@ -1,0 +1,78 @@
+import { useAuth, useUser } from "@josoor/auth/react";
+import { useState } from "react";
+import { Link } from "wouter";
+import { Code } from "../components/data";
+import { TextField } from "../components/fields";
+import { Form } from "../components/form";
+import { MailHint, Notice } from "../components/layout";
+import { config } from "../config";
+import { useI18n } from "../i18n";
+
+export function Profile() {
+  const { t, date } = useI18n();
+  const { client } = useAuth();
+  const user = useUser();
+  const [isSaved, setSaved] = useState(false);
+  const [isSent, setSent] = useState(false);
+  if (!user) return null;
+  return (
+    <>
+      {!user.email_verified && (
+        <Notice kind={isSent ? "done" : "note"} title={t("profile.unverified_title")}>
+          <p>{t(isSent ? "profile.verification_sent" : "profile.unverified", { email: user.email })}</p>
+          {!isSent && (
+            <Form
+              submit={t("profile.send_verification")}
+              onSubmit={async () => {
+                await client.email.resend();
+                setSent(true);
+              }}
+            />
+          )}
+          <MailHint isOn={config.devMail} />
+        </Notice>
+      )}
+      {isSaved && <Notice kind="done">{t("profile.saved")}</Notice>}
+      <div className="card">
+        <Form
+          submit={t("profile.submit")}
+          onSubmit={async ({ full_name = "", locale }) => {
+            setSaved(false);
+            await client.updateMe({ full_name: full_name.trim() || null, locale: locale === "ar" ? "ar" : "en" });
+            setSaved(true);
+          }}
+        >
+          <TextField key={user.full_name} name="full_name" label={t("field.full_name")} autoComplete="name" defaultValue={user.full_name ?? ""} />
+          <div className="field">
+            <label htmlFor="locale">{t("field.language")}</label>
+            <div className="hint" id="locale-hint">
+              {t("profile.language_hint")}
+            </div>
+            <select key={user.locale} id="locale" name="locale" defaultValue={user.locale} aria-describedby="locale-hint" autoComplete="language">
+              <option value="en" lang="en">
+                English
+              </option>
+              <option value="ar" lang="ar">
+                العربية
+              </option>
+            </select>
+          </div>
+        </Form>
+      </div>
+      <dl className="facts card">
+        <dt>{t("field.email")}</dt>
+        <dd>
+          <Code>{user.email}</Code> <Link href="/account/email">{t("profile.change_email")}</Link>
+        </dd>
+        <dt>{t("field.role")}</dt>
+        <dd>{t(`role.${user.role}`)}</dd>
+        <dt>{t("profile.since")}</dt>
+        <dd>{date(user.created_at)}</dd>
+        <dt>{t("field.id")}</dt>
+        <dd>
+          <Code>{user.id}</Code>
+        </dd>
+      </dl>
+    </>
+  );
+}

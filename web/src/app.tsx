@@ -1,0 +1,85 @@
+import { ProtectedRoute, useAuth } from "@josoor/auth/react";
+import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from "react";
+import { Route, Router, Switch, useLocation } from "wouter";
+import { Loading, Page } from "./components/layout";
+import { config } from "./config";
+import { remember, useI18n } from "./i18n";
+import { Login } from "./pages/login";
+import { NotFound, SignedOut, Unauthorized } from "./pages/notices";
+
+// Only the sign-in comes with the first load.
+const Register = lazy(() => import("./pages/register").then((page) => ({ default: page.Register })));
+const Forgot = lazy(() => import("./pages/forgot").then((page) => ({ default: page.Forgot })));
+const Reset = lazy(() => import("./pages/reset").then((page) => ({ default: page.Reset })));
+const Verify = lazy(() => import("./pages/verify").then((page) => ({ default: page.Verify })));
+const Setup = lazy(() => import("./pages/setup").then((page) => ({ default: page.Setup })));
+const Account = lazy(() => import("./account"));
+const Console = lazy(() => import("./console"));
+
+export function App() {
+  return (
+    <Router base={config.base}>
+      <FollowUser />
+      <Suspense
+        fallback={
+          <Page>
+            <Loading />
+          </Page>
+        }
+      >
+        <Switch>
+          <Route path="/login" component={Login} />
+          <Route path="/register" component={Register} />
+          <Route path="/forgot-password" component={Forgot} />
+          <Route path="/reset-password" component={Reset} />
+          <Route path="/verify-email" component={Verify} />
+          <Route path="/setup" component={Setup} />
+          <Route path="/signed-out" component={SignedOut} />
+          <Route path="/unauthorized" component={Unauthorized} />
+          <Route path="/account/*?">
+            <Guarded page={Account} />
+          </Route>
+          <Route path="/console/*?">
+            <Guarded page={Console} role="admin" />
+          </Route>
+          <Route component={NotFound} />
+        </Switch>
+      </Suspense>
+    </Router>
+  );
+}
+
+/** The pages of somebody who is signed in; `role` and more, where it is given. */
+function Guarded({ page: Content, role }: { page: ComponentType; role?: "admin" }): ReactNode {
+  const { reason, connectivity, status } = useAuth();
+  const [, navigate] = useLocation();
+  // Who left on purpose, here or in another tab, is told so; whoever's session ended is asked to sign in again.
+  const hasLeft = reason === "signed_out" || reason === "signed_out_elsewhere" || reason === "account_deleted";
+  return (
+    <ProtectedRoute
+      {...(role ? { requiredRole: role } : {})}
+      signInPath={hasLeft ? "/signed-out" : "/login"}
+      navigate={(to) => navigate(to, { replace: true })}
+      loading={
+        <Page>
+          <Loading unreachable={status === "loading" ? connectivity : "online"} />
+        </Page>
+      }
+    >
+      <Content />
+    </ProtectedRoute>
+  );
+}
+
+/** The language is the user's, wherever they sign in; the cookie is for the pages before that. */
+function FollowUser() {
+  const { user } = useAuth();
+  const { language, setLanguage } = useI18n();
+  const locale = user?.locale;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: when the user's language changes, not when the page's does
+  useEffect(() => {
+    if (locale && locale !== language) setLanguage(locale);
+    else if (locale) remember(locale);
+  }, [locale]);
+  return null;
+}

@@ -1,0 +1,118 @@
+import type { Role, User } from "@josoor/auth";
+import { useAuth } from "@josoor/auth/react";
+import { useRef, useState } from "react";
+import { Dialog } from "../components/dialog";
+import { messageOf } from "../components/form";
+import { Notice } from "../components/layout";
+import { useI18n } from "../i18n";
+
+export interface BulkChange {
+  role?: Role;
+  is_active?: boolean;
+}
+
+/** What became of one user. */
+type Outcome = "changed" | "skipped" | { failed: string };
+
+/**
+ * One change for many users: first what would happen, then the result of each. Every change is a request of its own, so what
+ * cannot be done for one, such as taking the last administrator away, does not stand in the way of the others.
+ */
+export function BulkDialog({ change, users, onClose }: { change: BulkChange; users: User[]; onClose: () => void }) {
+  const i18n = useI18n();
+  const { t, n } = i18n;
+  const { client, user: me } = useAuth();
+  const [outcomes, setOutcomes] = useState<Map<number, Outcome>>(new Map());
+  const [isRunning, setRunning] = useState(false);
+  const isStopped = useRef(false);
+  const isSame = (user: User) => (change.role === undefined || user.role === change.role) && (change.is_active === undefined || user.is_active === change.is_active);
+  const concerned = users.filter((user) => !isSame(user));
+  const isDone = outcomes.size > 0 && !isRunning;
+  const failed = [...outcomes.values()].filter((outcome) => typeof outcome === "object").length;
+  const changed = [...outcomes.values()].filter((outcome) => outcome === "changed").length;
+  const wanted = change.role ? t(`role.${change.role}`) : t(change.is_active ? "users.active" : "users.inactive");
+
+  const run = async () => {
+    setRunning(true);
+    const found = new Map<number, Outcome>(users.filter(isSame).map((user) => [user.id, "skipped"]));
+    for (const user of concerned) {
+      if (isStopped.current) break;
+      try {
+        await client.request<User>("PATCH", `/admin/users/${user.id}`, { body: change });
+        found.set(user.id, "changed");
+      } catch (error) {
+        found.set(user.id, { failed: messageOf(error, i18n) });
+      }
+      setOutcomes(new Map(found));
+    }
+    setOutcomes(new Map(found));
+    setRunning(false);
+  };
+
+  const close = () => {
+    isStopped.current = true;
+    onClose();
+  };
+  return (
+    <Dialog title={t("bulk.title")} onClose={close}>
+      {!isDone && !isRunning && (
+        <>
+          <p>{n("bulk.preview", concerned.length, { state: wanted })}</p>
+          {concerned.length < users.length && <p>{n("bulk.unchanged", users.length - concerned.length)}</p>}
+          {change.is_active === false && <p>{t("bulk.signs_out")}</p>}
+          {concerned.some(({ id }) => id === me?.id) && <Notice kind="note">{t("bulk.includes_you")}</Notice>}
+        </>
+      )}
+      <p role="status">
+        {isRunning ? t("bulk.running", { done: i18n.number(outcomes.size), all: i18n.number(users.length) }) : isDone ? `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}` : ""}
+      </p>
+      <div className="scroll tall" tabIndex={0} role="region" aria-label={t("bulk.title")}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">{t("field.email")}</th>
+              <th scope="col">{t("bulk.now")}</th>
+              <th scope="col">{t("bulk.result")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {users.map((user) => {
+              const outcome = outcomes.get(user.id);
+              return (
+                <tr key={user.id}>
+                  <th scope="row">
+                    <bdi dir="ltr">{user.email}</bdi>
+                  </th>
+                  <td>{change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}</td>
+                  <td>
+                    {outcome === undefined ? (
+                      isSame(user) ? (
+                        t("bulk.stays")
+                      ) : (
+                        <>→ {wanted}</>
+                      )
+                    ) : typeof outcome === "object" ? (
+                      <span className="error">{outcome.failed}</span>
+                    ) : (
+                      t(outcome === "changed" ? "bulk.was_changed" : "bulk.stays")
+                    )}
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+      <div className="actions">
+        {!isDone && concerned.length > 0 && (
+          <button type="button" className={change.is_active === false ? "button danger" : "button"} aria-disabled={isRunning} onClick={() => !isRunning && void run()}>
+            {t("bulk.apply")}
+          </button>
+        )}
+        <button type="button" className="button quiet" onClick={close}>
+          {t(isDone ? "dialog.close" : "dialog.cancel")}
+        </button>
+      </div>
+    </Dialog>
+  );
+}

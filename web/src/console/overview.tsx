@@ -1,0 +1,82 @@
+import { useAuth } from "@josoor/auth/react";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { Result } from "../components/data";
+import { Page } from "../components/layout";
+import { useI18n } from "../i18n";
+import { ConsoleNav } from ".";
+import { useAddress } from "./address";
+import { Chart } from "./chart";
+
+interface Stats {
+  generated_at: string;
+  users: { total: number; active: number; inactive: number; unverified: number; invited: number; analysts: number; admins: number };
+  sessions: { active: number };
+  days: { date: string; sign_ins: number; failures: number; new_users: number; active_users: number }[];
+}
+
+const RANGES = [7, 30, 90];
+
+export function Overview() {
+  const { t, n, number, dateTime } = useI18n();
+  const { client } = useAuth();
+  const [address, change] = useAddress();
+  const days = RANGES.find((range) => String(range) === address.get("days")) ?? 30;
+  const stats = useQuery({
+    queryKey: ["stats", days],
+    queryFn: () => client.request<Stats>("GET", "/admin/stats", { query: { days } }),
+    placeholderData: keepPreviousData,
+    refetchInterval: 60_000,
+  });
+  return (
+    <Page title="console.overview" wide nav={<ConsoleNav />}>
+      <p role="group" aria-label={t("overview.range")} className="actions">
+        {RANGES.map((range) => (
+          <button type="button" key={range} className="button quiet" aria-pressed={range === days} onClick={() => change({ days: String(range) }, { replace: true })}>
+            {n("overview.days", range)}
+          </button>
+        ))}
+      </p>
+      <Result of={stats}>
+        {({ users, sessions, days: series, generated_at }) => {
+          const dates = series.map(({ date }) => date);
+          return (
+            <>
+              <ul className="tiles">
+                <Tile value={users.total} label={t("overview.users")} to="/console/users" />
+                <Tile value={sessions.active} label={t("overview.sessions")} />
+                <Tile value={users.inactive} label={t("overview.inactive")} to="/console/users?is_active=false" />
+                <Tile value={users.unverified} label={t("overview.unverified")} />
+                <Tile value={users.invited} label={t("overview.invited")} />
+                <Tile value={users.admins} label={t("overview.admins")} to="/console/users?role=admin" />
+              </ul>
+              <Chart
+                title={t("overview.sign_ins")}
+                days={dates}
+                series={[
+                  { label: t("overview.succeeded"), tone: "good", values: series.map((day) => day.sign_ins) },
+                  { label: t("overview.failed"), tone: "bad", values: series.map((day) => day.failures) },
+                ]}
+              />
+              <div className="pair">
+                <Chart title={t("overview.new_users")} days={dates} series={[{ label: t("overview.new_users"), tone: "main", values: series.map((day) => day.new_users) }]} />
+                <Chart title={t("overview.active_users")} days={dates} series={[{ label: t("overview.active_users"), tone: "main", values: series.map((day) => day.active_users) }]} />
+              </div>
+              <p className="small">
+                {t("overview.as_of", { time: dateTime(generated_at) })} <Link href="/console/audit?action=sign_in">{t("overview.to_audit")}</Link>
+              </p>
+            </>
+          );
+        }}
+      </Result>
+    </Page>
+  );
+
+  function Tile({ value, label, to }: { value: number; label: string; to?: string }) {
+    return (
+      <li className="card tile">
+        <strong>{number(value)}</strong> {to ? <Link href={to}>{label}</Link> : <span>{label}</span>}
+      </li>
+    );
+  }
+}

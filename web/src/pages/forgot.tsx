@@ -1,0 +1,53 @@
+import { useAuth } from "@josoor/auth/react";
+import { useState } from "react";
+import { Link } from "wouter";
+import { useHistoryState } from "wouter/use-browser-location";
+import { EmailField } from "../components/fields";
+import { Form } from "../components/form";
+import { Done, MailHint, Page } from "../components/layout";
+import { config } from "../config";
+import { useI18n } from "../i18n";
+import { withReturnTo } from "./login";
+
+export function Forgot() {
+  const { t } = useI18n();
+  const { client } = useAuth();
+  const typed = useHistoryState<{ email?: string } | null>()?.email ?? "";
+  const [sentTo, setSentTo] = useState<string | null>(null);
+  if (sentTo !== null) {
+    return (
+      <Page>
+        <Done title={t("forgot.sent_title")}>
+          <p>{t("forgot.sent", { email: sentTo })}</p>
+          <p>{t("forgot.sent_more")}</p>
+          <Form submit={t("forgot.again")} onSubmit={() => client.password.forgot(sentTo)} />
+          <p>
+            <button type="button" className="link" onClick={() => setSentTo(null)}>
+              {t("register.other_email")}
+            </button>
+          </p>
+          <MailHint isOn={config.devMail} />
+        </Done>
+      </Page>
+    );
+  }
+  return (
+    <Page title="forgot.title">
+      <div className="card">
+        <p>{t("forgot.lead")}</p>
+        <Form
+          submit={t("forgot.submit")}
+          onSubmit={async ({ email = "" }) => {
+            await client.password.forgot(email.trim());
+            setSentTo(email.trim());
+          }}
+        >
+          <EmailField name="email" label={t("field.email")} required defaultValue={typed} />
+        </Form>
+      </div>
+      <p className="below">
+        <Link href={withReturnTo("/login")}>{t("forgot.back")}</Link>
+      </p>
+    </Page>
+  );
+}

@@ -1,0 +1,71 @@
+import { useAuth } from "@josoor/auth/react";
+import { useState } from "react";
+import { Link } from "wouter";
+import { EmailField, PasswordField, TextField } from "../components/fields";
+import { Form } from "../components/form";
+import { Done, MailHint, Notice, Page } from "../components/layout";
+import { config } from "../config";
+import { useI18n } from "../i18n";
+import { SignedInElsewhere, withReturnTo } from "./login";
+
+export function Register() {
+  const { t, language } = useI18n();
+  const { register, client } = useAuth();
+  const [sentTo, setSentTo] = useState<string | null>(null);
+  if (sentTo !== null) {
+    return (
+      <Page>
+        <Done title={t("register.check_inbox")}>
+          <p>{t("register.sent", { email: sentTo })}</p>
+          <p>{t("register.sent_more")}</p>
+          <Form submit={t("register.resend")} onSubmit={() => client.email.resend(sentTo)} />
+          <p>
+            <button type="button" className="link" onClick={() => setSentTo(null)}>
+              {t("register.other_email")}
+            </button>
+          </p>
+          <MailHint isOn={config.devMail} />
+        </Done>
+      </Page>
+    );
+  }
+  if (config.registration === "closed") {
+    return (
+      <Page title="register.title">
+        <Notice>
+          <p>{t("error.registration_closed")}</p>
+        </Notice>
+        <p className="below">
+          <Link href={withReturnTo("/login")}>{t("login.title")}</Link>
+        </p>
+      </Page>
+    );
+  }
+  return (
+    <Page title="register.title">
+      <SignedInElsewhere>
+        <div className="card">
+          <Form
+            submit={t("register.submit")}
+            onSubmit={async ({ email = "", password = "", full_name = "" }) => {
+              const answer = await register({
+                email: email.trim(),
+                password,
+                locale: language,
+                ...(full_name.trim() ? { full_name: full_name.trim() } : {}),
+              });
+              if (answer.status === "verification-required") setSentTo(email.trim());
+            }}
+          >
+            <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="name" />
+            <EmailField name="email" label={t("field.email")} required suggest />
+            <PasswordField name="password" label={t("field.create_password")} isNew required />
+          </Form>
+        </div>
+        <p className="below">
+          {t("register.have_account")} <Link href={withReturnTo("/login")}>{t("login.title")}</Link>
+        </p>
+      </SignedInElsewhere>
+    </Page>
+  );
+}

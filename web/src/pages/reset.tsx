@@ -1,0 +1,77 @@
+import { isAuthError } from "@josoor/auth";
+import { useAuth } from "@josoor/auth/react";
+import { useState } from "react";
+import { Link } from "wouter";
+import { PasswordField } from "../components/fields";
+import { Form } from "../components/form";
+import { Done, Page } from "../components/layout";
+import { useLinkToken } from "../components/link";
+import { useI18n } from "../i18n";
+
+/** What can be wrong with a link; each has a page of its own. */
+export type BadLink = "link_invalid" | "link_expired" | "link_used";
+
+export function badLink(error: unknown): BadLink | null {
+  const codes: BadLink[] = ["link_invalid", "link_expired", "link_used"];
+  return codes.find((code) => isAuthError(error, code)) ?? null;
+}
+
+export function Reset() {
+  const { t } = useI18n();
+  const { client, logout, status } = useAuth();
+  const token = useLinkToken();
+  const [bad, setBad] = useState<BadLink | null>(token ? null : "link_invalid");
+  const [isDone, setDone] = useState(false);
+  if (isDone) {
+    return (
+      <Page>
+        <Done title={t("reset.done_title")}>
+          <p>{t("reset.done")}</p>
+          <Link className="button" href="/login">
+            {t("login.title")}
+          </Link>
+        </Done>
+      </Page>
+    );
+  }
+  if (bad) {
+    return (
+      <Page>
+        <Done title={t(`reset.${bad}_title`)}>
+          <p>{t(`reset.${bad}`)}</p>
+          <p className="actions">
+            <Link className="button" href="/forgot-password">
+              {t("reset.new_link")}
+            </Link>
+            <Link href="/login">{t("login.title")}</Link>
+          </p>
+        </Done>
+      </Page>
+    );
+  }
+  return (
+    <Page title="reset.title">
+      <div className="card">
+        <p>{t("reset.lead")}</p>
+        <Form
+          submit={t("reset.submit")}
+          onSubmit={async ({ new_password = "" }) => {
+            try {
+              await client.password.reset({ token: token ?? "", new_password });
+            } catch (error) {
+              const code = badLink(error);
+              if (!code) throw error;
+              setBad(code);
+              return;
+            }
+            // The session of this browser ended with all others.
+            if (status === "signed-in") await logout().catch(() => {});
+            setDone(true);
+          }}
+        >
+          <PasswordField name="new_password" label={t("field.new_password")} isNew required />
+        </Form>
+      </div>
+    </Page>
+  );
+}
