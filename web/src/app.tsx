@@ -3,18 +3,22 @@ import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from "r
 import { Route, Router, Switch, useLocation } from "wouter";
 import { Loading, Page } from "./components/layout";
 import { config } from "./config";
-import { remember, useI18n } from "./i18n";
+import { moreTexts, remember, useI18n } from "./i18n";
 import { Login } from "./pages/login";
 import { NotFound, SignedOut, Unauthorized } from "./pages/notices";
 
-// Only the sign-in comes with the first load.
-const Register = lazy(() => import("./pages/register").then((page) => ({ default: page.Register })));
-const Forgot = lazy(() => import("./pages/forgot").then((page) => ({ default: page.Forgot })));
-const Reset = lazy(() => import("./pages/reset").then((page) => ({ default: page.Reset })));
-const Verify = lazy(() => import("./pages/verify").then((page) => ({ default: page.Verify })));
-const Setup = lazy(() => import("./pages/setup").then((page) => ({ default: page.Setup })));
-const Account = lazy(() => import("./account"));
-const Console = lazy(() => import("./console"));
+/** A page that comes with its texts when it is opened: only the sign-in is in the first load. */
+function later(load: () => Promise<ComponentType>) {
+  return lazy(async () => ({ default: (await Promise.all([load(), moreTexts()]))[0] }));
+}
+
+const Register = later(() => import("./pages/register").then((page) => page.Register));
+const Forgot = later(() => import("./pages/forgot").then((page) => page.Forgot));
+const Reset = later(() => import("./pages/reset").then((page) => page.Reset));
+const Verify = later(() => import("./pages/verify").then((page) => page.Verify));
+const Setup = later(() => import("./pages/setup").then((page) => page.Setup));
+const Account = later(() => import("./account").then((page) => page.Account));
+const Console = later(() => import("./console").then((page) => page.Console));
 
 export function App() {
   return (

@@ -21,7 +21,7 @@ const SECTIONS: [path: string, title: TextKey, content: ComponentType][] = [
   ["/account/delete", "account.delete", DeleteAccount],
 ];
 
-export default function Account() {
+export function Account() {
   const { t } = useI18n();
   const [location] = useLocation();
   return (

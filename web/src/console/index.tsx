@@ -30,7 +30,7 @@ export function ConsoleNav() {
   );
 }
 
-export default function Console() {
+export function Console() {
   return (
     <Data>
       <ExpiryWarning />

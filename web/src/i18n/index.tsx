@@ -1,26 +1,35 @@
 import { createContext, type ReactNode, use, useCallback, useContext, useMemo, useState } from "react";
 import { config } from "../config";
 import type { en } from "./en";
+import type { more } from "./en.more";
+import { type Counted, plural } from "./plural";
 
 export type Language = "en" | "ar";
-type Catalogue = typeof en;
+type Catalogue = typeof en & typeof more;
 export type TextKey = keyof Catalogue;
-/** A counted text: the forms of CLDR that the language has. `{count}` is the number. */
-export type Counted = Partial<Record<Intl.LDMLPluralRule, string>> & { other: string };
 type Values = Record<string, string | number>;
 
-const load = {
-  en: () => import("./en").then((module): Catalogue => module.en),
-  ar: () => import("./ar").then((module): Catalogue => module.ar),
-};
+const base = { en: () => import("./en").then((file) => file.en), ar: () => import("./ar").then((file) => file.ar) };
+const rest = { en: () => import("./en.more").then((file) => file.more), ar: () => import("./ar.more").then((file) => file.more) };
+
 const loading = new Map<Language, Promise<Catalogue>>();
+let wantsMore = false;
+
+/** The texts of a language; those of the pages that come later only once such a page was opened. */
 export function texts(language: Language): Promise<Catalogue> {
   let promise = loading.get(language);
   if (!promise) {
-    promise = load[language]();
+    promise = Promise.all([base[language](), wantsMore ? rest[language]() : null]).then((parts) => Object.assign({}, ...parts) as Catalogue);
     loading.set(language, promise);
   }
   return promise;
+}
+
+/** Loads the other texts, beside the page that needs them. */
+export async function moreTexts(): Promise<void> {
+  wantsMore = true;
+  // Into the same object, which is what is being shown: nothing has to be drawn anew for it.
+  await Promise.all([...loading].map(async ([language, promise]) => Object.assign(await promise, await rest[language]())));
 }
 
 /** Latin digits in both languages, as in the platform's charts and tables; the Gregorian calendar. */
@@ -32,10 +41,6 @@ const regional: Record<Language, string> = { en: "en-GB", ar: "ar-SA-u-ca-gregor
  */
 export function fill(text: string, values: Values = {}): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? `\u2068${values[name]}\u2069` : whole));
-}
-
-export function plural(language: Language, forms: Counted, count: number): string {
-  return forms[new Intl.PluralRules(language).select(count)] ?? forms.other;
 }
 
 /** ٣ and ۳ are 3 to whoever types them. */

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::caller::{From, SignedIn};
 use super::cookies;
 use super::extract::{Fields, JsonBody, OptionalJsonBody};
-use super::forms::preferred_locale;
+use super::language::accepted_locale;
 use super::problem::ProblemDocument;
 use super::representation::{
     BaseResponse, LocaleName, TokenResponse, UserResponse, email_schema, full_name_schema,
@@ -58,7 +58,7 @@ impl Transport {
         }
     }
 
-    fn read(fields: &mut Fields) -> Self {
+    pub(super) fn read(fields: &mut Fields) -> Self {
         fields.optional("transport", Self::parse).unwrap_or_default()
     }
 }
@@ -148,7 +148,7 @@ pub(super) fn read_registration(
     let full_name = fields.optional("full_name", FullName::parse).flatten();
     let locale = fields.optional("locale", str::parse::<Locale>);
     let locale = locale
-        .or(preferred_locale(headers))
+        .or(accepted_locale(headers))
         .unwrap_or(app.config.mail.locale);
     move || {
         Some(Registration {
@@ -383,7 +383,7 @@ pub(super) fn any_text(text: &str) -> Result<Secret, Invalid> {
     Ok(Secret::new(text))
 }
 
-fn require_origin_for(transport: Transport, app: &App, headers: &HeaderMap) -> Result<()> {
+pub(super) fn require_origin_for(transport: Transport, app: &App, headers: &HeaderMap) -> Result<()> {
     match transport {
         Transport::Body => Ok(()),
         Transport::Cookie => cookies::require_origin(app, headers),

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use serde_json::json;
 
 use super::extract::is_direct_loopback;
-use super::forms::{escape, locale_of};
+use super::language::{escape, page_locale};
+use super::web;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::mail::{self, Mail, Mailer};
@@ -80,7 +81,7 @@ async fn mails(app: &App) -> Result<Vec<(MailRow, Mail)>> {
         .collect()
 }
 
-async fn list(developer: Developer, state: State<App>, headers: HeaderMap) -> Result<Response> {
+async fn list(developer: Developer, state: State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
     let wants_page = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -88,7 +89,7 @@ async fn list(developer: Developer, state: State<App>, headers: HeaderMap) -> Re
     if !wants_page {
         return list_json(developer, state).await;
     }
-    let locale = locale_of(&headers);
+    let locale = page_locale(&uri, &headers, Locale::En);
     let page = render_list(&mails(&state).await?, locale);
     Ok(html(page, locale))
 }
@@ -134,7 +135,7 @@ fn html(page: String, locale: Locale) -> Response {
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
             (header::CONTENT_LANGUAGE, locale.as_str()),
             (header::CACHE_CONTROL, "no-store"),
-            (header::VARY, "accept, accept-language"),
+            (header::VARY, "accept, accept-language, cookie"),
             (header::CONTENT_SECURITY_POLICY, POLICY),
             (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
         ],
@@ -169,7 +170,7 @@ fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
             )
         });
         items.push_str(&format!(
-            "<section><h2><bdi>{}</bdi></h2><p><bdi dir=\"ltr\">{}</bdi> · <bdi dir=\"ltr\">{}</bdi></p>{link}\
+            "<section class=\"card\"><h2><bdi>{}</bdi></h2><p><bdi dir=\"ltr\">{}</bdi> · <bdi dir=\"ltr\">{}</bdi></p>{link}\
              <iframe sandbox=\"allow-popups\" title=\"{}\" src=\"/dev/mail/{}\"></iframe></section>",
             escape(&mail.subject),
             escape(&mail.to),
@@ -181,6 +182,7 @@ fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
     if items.is_empty() {
         items = format!("<p>{none}</p>");
     }
+    let style = web::style_sheet();
     format!(
         r#"<!doctype html>
 <html lang="{locale}" dir="{direction}">
@@ -188,12 +190,12 @@ fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} · JOSOOR Auth</title>
-<link rel="stylesheet" href="/errors/page.css">
-<style>iframe{{inline-size:100%;block-size:28rem;border:1px solid #d1d5db;border-radius:8px;background:#fff}}main{{max-inline-size:48rem}}</style>
+<link rel="stylesheet" href="/{style}">
+<style>iframe{{inline-size:100%;block-size:28rem;border:1px solid #d1d5db;border-radius:8px;background:#fff}}</style>
 <link rel="icon" href="data:,">
 </head>
 <body>
-<main>
+<main class="wide">
 <h1>{title}</h1>
 <p>{lead}</p>
 {items}

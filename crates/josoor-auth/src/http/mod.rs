@@ -12,9 +12,9 @@ pub mod cookies;
 pub mod dev_mail;
 pub mod docs;
 pub mod extract;
-pub mod forms;
 pub mod headers;
 pub mod health;
+pub mod language;
 pub mod measure;
 pub mod openapi;
 pub mod pages;
@@ -28,6 +28,7 @@ pub mod settings;
 pub mod setup;
 pub mod stack;
 pub mod unread;
+pub mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,6 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::error::Error;
 use settings::HttpSettings;
 
 /// The documented API: the routes, and the OpenAPI document that is generated from them.
@@ -65,7 +65,7 @@ pub fn router(app: &App) -> Router {
     let (api, _) = api();
     let routes = api
         .merge(setup::routes())
-        .merge(forms::routes())
+        .merge(web::routes())
         .merge(dev_mail::routes())
         .merge(docs::routes())
         .merge(pages::routes())
@@ -79,7 +79,7 @@ pub fn router(app: &App) -> Router {
     };
     let routes = routes
         .merge(check::any_method().with_state(app.clone()))
-        .fallback(async || Error::NotFound);
+        .fallback_service(axum::Router::new().fallback(web::nothing).with_state(app.clone()));
     stack::wrap(routes, settings, app.metrics.clone())
 }
 

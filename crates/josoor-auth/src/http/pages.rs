@@ -1,75 +1,79 @@
-//! The hosted page of each failure's code, in the language of the reader: where `type` of a problem document leads.
+//! The hosted page of each failure's code, in the language of the reader: where `type` of a problem document leads. It needs
+//! no script.
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Extension, Path};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
+use std::sync::Arc;
 
-use super::forms::{escape, locale_of};
+use super::language::{direction, escape, page_locale};
 use super::problem::CodeEntry;
+use super::settings::HttpSettings;
+use super::web;
 use crate::error::Error;
 use crate::types::Locale;
 
 const POLICY: &str =
-    "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-const AN_HOUR: &str = "public, max-age=3600";
+    "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// `GET /errors/{code}` and its style sheet.
+/// `GET /errors/{code}`.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/errors/page.css", get(style))
-        .route("/errors/{code}", get(page))
+    Router::new().route("/errors/{code}", get(page))
 }
 
-async fn style() -> impl IntoResponse {
-    (
-        [
-            (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-            (header::CACHE_CONTROL, AN_HOUR),
-        ],
-        include_str!("../../assets/pages/page.css"),
-    )
-}
-
-async fn page(Path(code): Path<String>, headers: HeaderMap) -> Result<impl IntoResponse, Error> {
+async fn page(
+    Path(code): Path<String>,
+    settings: Option<Extension<Arc<HttpSettings>>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Error> {
     let entry = CodeEntry::find(&code).ok_or(Error::NotFound)?;
-    let locale = locale_of(&headers);
+    let locale = page_locale(&uri, &headers, Locale::En);
+    let base = settings.map(|settings| settings.base_path().to_owned()).unwrap_or_default();
     Ok((
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
             (header::CONTENT_LANGUAGE, locale.as_str()),
-            (header::VARY, "accept-language"),
-            (header::CACHE_CONTROL, AN_HOUR),
+            (header::VARY, "accept-language, cookie"),
             (header::CONTENT_SECURITY_POLICY, POLICY),
         ],
-        render(entry, locale),
+        render(entry, locale, &escape(&base)),
     ))
 }
 
-fn render(entry: &CodeEntry, locale: Locale) -> String {
-    let (direction, title, meaning, link) = match locale {
-        Locale::En => ("ltr", entry.title, entry.meaning, "The API's documentation"),
-        Locale::Ar => ("rtl", entry.title_ar, entry.meaning_ar, "توثيق واجهة البرمجة"),
+fn render(entry: &CodeEntry, locale: Locale, base: &str) -> String {
+    let (title, meaning, link, other, other_name) = match locale {
+        Locale::En => (entry.title, entry.meaning, "The API's documentation", Locale::Ar, "العربية"),
+        Locale::Ar => (entry.title_ar, entry.meaning_ar, "توثيق واجهة البرمجة", Locale::En, "English"),
     };
     let (code, status) = (entry.code, entry.status.as_u16());
     let (title, meaning) = (escape(title), mark_code(meaning));
+    let (direction, style) = (direction(locale), web::style_sheet());
     format!(
         r#"<!doctype html>
 <html lang="{locale}" dir="{direction}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · JOSOOR Auth</title>
-<link rel="stylesheet" href="/errors/page.css">
-<link rel="icon" href="data:,">
+<meta name="color-scheme" content="light dark">
+<title>{title} · JOSOOR</title>
+<link rel="stylesheet" href="{base}/{style}">
+<link rel="icon" type="image/svg+xml" href="{base}/assets/icon.svg">
 </head>
 <body>
+<header class="top">
+<a class="brand" href="{base}/account"><img src="{base}/assets/icon.svg" alt="" width="28" height="28">JOSOOR</a>
+<div class="tools"><a class="button quiet" href="?lang={other}" hreflang="{other}" lang="{other}">{other_name}</a></div>
+</header>
 <main>
-<p class="code"><code dir="ltr">{status} {code}</code></p>
+<p class="small"><code dir="ltr">{status} {code}</code></p>
 <h1>{title}</h1>
+<div class="card">
 <p>{meaning}</p>
-<p><a href="/docs">{link}</a></p>
+<p><a href="{base}/docs">{link}</a></p>
+</div>
 </main>
 </body>
 </html>
@@ -125,6 +129,7 @@ mod tests {
             assert!(page.contains(r#"<html lang="ar" dir="rtl">"#) && page.contains(entry.title_ar));
         }
         assert_eq!(fetch("/errors/no_such_code", "en").await.0, StatusCode::NOT_FOUND);
-        assert_eq!(fetch("/errors/page.css", "en").await.0, StatusCode::OK);
+        let (_, page) = fetch("/errors/not_found?lang=ar", "en").await;
+        assert!(page.contains(r#"dir="rtl""#) && page.contains(r#"href="?lang=en""#), "{page}");
     }
 }

@@ -14,7 +14,7 @@ use super::auth::{any_text, with_cookies};
 use super::caller::{From, SignedIn};
 use super::cookies;
 use super::extract::{JsonBody, OptionalJsonBody};
-use super::forms::preferred_locale;
+use super::language::accepted_locale;
 use super::problem::ProblemDocument;
 use super::representation::{
     BaseResponse, TokenResponse, email_schema, new_password_schema, optional_email_schema,
@@ -116,7 +116,7 @@ fn done(app: &App, status: StatusCode, message: &'static str) -> Response {
 }
 
 fn locale_for(app: &App, headers: &HeaderMap) -> Locale {
-    preferred_locale(headers).unwrap_or(app.config.mail.locale)
+    accepted_locale(headers).unwrap_or(app.config.mail.locale)
 }
 
 /// A password that is to be set.

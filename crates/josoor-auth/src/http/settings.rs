@@ -38,6 +38,12 @@ impl Default for HttpSettings {
 }
 
 impl HttpSettings {
+    /// Where the service is mounted on its host: empty, or a path without a slash at its end.
+    pub fn base_path(&self) -> &str {
+        let rest = self.public_url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |at| &rest[at..]).trim_end_matches('/')
+    }
+
     /// The settings that the router put into the request.
     pub fn of(extensions: &Extensions) -> Arc<Self> {
         extensions.get::<Arc<Self>>().cloned().unwrap_or_default()

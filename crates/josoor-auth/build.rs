@@ -1,0 +1,63 @@
+//! Packs the built pages (`assets/web`, made by `make web`) for the binary: each file plain, as gzip and as brotli, in one table.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=assets/web");
+    let root = Path::new("assets/web");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let mut files = Vec::new();
+    collect(root, &mut files);
+    files.sort();
+    assert!(
+        files.iter().any(|file| file.ends_with("shell.en.html")),
+        "crates/josoor-auth/assets/web has no pages; `make web` builds them"
+    );
+    let mut table = String::from("&[\n");
+    for (number, file) in files.iter().enumerate() {
+        let content = fs::read(file).expect("a readable file");
+        let name = file.strip_prefix(root).expect("a file below").to_str().expect("a name in UTF-8");
+        let (gzip, brotli) = (out.join(format!("{number}.gz")), out.join(format!("{number}.br")));
+        fs::write(&gzip, pack_gzip(&content)).expect("a writable OUT_DIR");
+        fs::write(&brotli, pack_brotli(&content)).expect("a writable OUT_DIR");
+        let plain = fs::canonicalize(file).expect("a path");
+        writeln!(
+            table,
+            "File {{ name: {:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},",
+            name.replace('\\', "/")
+        )
+        .expect("a string grows");
+    }
+    table.push(']');
+    fs::write(out.join("web_files.rs"), table).expect("a writable OUT_DIR");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}; `make web` builds the pages", folder.display()));
+    for entry in entries {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+fn pack_gzip(content: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(content).expect("memory");
+    packer.finish().expect("memory")
+}
+
+fn pack_brotli(content: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    {
+        let mut packer = brotli::CompressorWriter::new(&mut packed, 4096, 11, 22);
+        packer.write_all(content).expect("memory");
+    }
+    packed
+}
