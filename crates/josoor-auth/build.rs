@@ -19,7 +19,11 @@ fn main() {
     let mut table = String::from("&[\n");
     for (number, file) in files.iter().enumerate() {
         let content = fs::read(file).expect("a readable file");
-        let name = file.strip_prefix(root).expect("a file below").to_str().expect("a name in UTF-8");
+        let name = file
+            .strip_prefix(root)
+            .expect("a file below")
+            .to_str()
+            .expect("a name in UTF-8");
         let (gzip, brotli) = (out.join(format!("{number}.gz")), out.join(format!("{number}.br")));
         fs::write(&gzip, pack_gzip(&content)).expect("a writable OUT_DIR");
         fs::write(&brotli, pack_brotli(&content)).expect("a writable OUT_DIR");
@@ -36,7 +40,8 @@ fn main() {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}; `make web` builds the pages", folder.display()));
+    let entries = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}; `make web` builds the pages", folder.display()));
     for entry in entries {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {

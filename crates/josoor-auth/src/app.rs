@@ -24,6 +24,7 @@ use crate::kv::{Kv, KvConfig, KvEvent};
 use crate::limits::Limiter;
 use crate::mail::Mailer;
 use crate::outbox;
+use crate::stats;
 use crate::store::{Conn, Db};
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,8 @@ pub struct Parts {
     pub limits: Limiter,
     /// Wakes the job that sends mails, after a commit that queued one. It looks by itself each second, too.
     pub mail_queued: Notify,
+    /// What the console counted lately.
+    pub stats: stats::Memory,
     /// Turns at registering one address.
     pub registrations: Turns,
     /// False while the node is starting or draining.
@@ -127,6 +130,7 @@ impl App {
             mailer,
             limits,
             mail_queued: Notify::new(),
+            stats: stats::Memory::default(),
             registrations: Turns::default(),
             ready: Arc::new(AtomicBool::new(false)),
             stop: CancellationToken::new(),

@@ -457,17 +457,19 @@ pub fn to_json(row: &AuditRow) -> serde_json::Value {
     })
 }
 
-/// A row of an export as CSV (RFC 4180). A text that a spreadsheet would compute is made text by an apostrophe before it.
+/// A text for a cell: one that a spreadsheet would compute gets an apostrophe before it.
+pub fn csv_text(value: &str) -> String {
+    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{value}")
+    } else {
+        value.to_owned()
+    }
+}
+
+/// A row of an export as CSV (RFC 4180).
 pub fn to_csv(row: &AuditRow) -> Vec<u8> {
     let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
-    let text = |value: &Option<String>| {
-        let value = value.as_deref().unwrap_or_default();
-        if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-            format!("'{value}")
-        } else {
-            value.to_owned()
-        }
-    };
+    let text = |value: &Option<String>| csv_text(value.as_deref().unwrap_or_default());
     let mac = row.mac.iter().flatten().fold(String::new(), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");
         out

@@ -28,6 +28,7 @@ pub mod outbox;
 pub mod recovery;
 pub mod rotation;
 pub mod sessions;
+pub mod stats;
 pub mod store;
 pub mod telemetry;
 pub mod types;

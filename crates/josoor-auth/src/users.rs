@@ -26,6 +26,16 @@ pub async fn list(
         .await
 }
 
+/// The ids of all users that a filter lets through, in order.
+pub async fn list_ids(app: &App, filter: &UserFilter, sort: UserSort) -> Result<Vec<i64>> {
+    app.db.read().await?.list_user_ids(filter, sort).await
+}
+
+/// The users with these ids that are still there, in the order of the ids.
+pub async fn get_many(app: &App, ids: &[i64]) -> Result<Vec<User>> {
+    app.db.read().await?.users_by_ids(ids).await
+}
+
 /// The user with this id.
 pub async fn get(app: &App, id: UserId) -> Result<User> {
     app.db.read().await?.user_by_id(id).await?.ok_or(Error::NotFound)

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use http::StatusCode;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::auth::read_full_name;
 use super::caller::Administrator;
+use super::export::{ExportForm, Format, json_line};
 use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
 use super::problem::ProblemDocument;
 use super::representation::{
@@ -16,6 +18,7 @@ use super::representation::{
     full_name_schema,
 };
 use crate::app::App;
+use crate::audit::{self, csv_line, csv_text};
 use crate::error::{Invalid, Result};
 use crate::recovery;
 use crate::sessions;
@@ -27,6 +30,7 @@ use crate::users;
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_users, invite_user))
+        .routes(routes!(export_users))
         .routes(routes!(show_user, update_user, delete_user))
         .routes(routes!(send_password_reset))
         .routes(routes!(list_user_sessions, revoke_user_sessions))
@@ -118,6 +122,20 @@ fn parse_sort(text: &str) -> Result<UserSort, Invalid> {
     })
 }
 
+/// Which users, and in which order.
+fn read_filter(fields: &mut Fields) -> (UserFilter, UserSort) {
+    let filter = UserFilter {
+        text: fields.optional("q", parse_search).filter(|text| !text.is_empty()),
+        role: fields.optional("role", parse_role),
+        is_active: fields.bool("is_active"),
+    };
+    let by_id = UserSort {
+        column: "id",
+        descending: false,
+    };
+    (filter, fields.optional("sort", parse_sort).unwrap_or(by_id))
+}
+
 /// Lists users
 #[utoipa::path(
     get, path = "/admin/users", tag = "admin", operation_id = "list_users", security(("bearer" = [])),
@@ -136,13 +154,7 @@ async fn list_users(
     State(app): State<App>,
     QueryFields(mut fields): QueryFields,
 ) -> Result<Json<UserList>> {
-    let text = fields.optional("q", parse_search).filter(|text| !text.is_empty());
-    let role = fields.optional("role", parse_role);
-    let is_active = fields.bool("is_active");
-    let sort = fields.optional("sort", parse_sort).unwrap_or(UserSort {
-        column: "id",
-        descending: false,
-    });
+    let (filter, sort) = read_filter(&mut fields);
     let page = fields
         .optional("page", parse_number("page", PAGE_AT_MOST))
         .unwrap_or(1);
@@ -150,11 +162,6 @@ async fn list_users(
         .optional("page_size", parse_number("page_size", PAGE_SIZE_AT_MOST))
         .unwrap_or(20);
     fields.finish()?;
-    let filter = UserFilter {
-        text,
-        role,
-        is_active,
-    };
     let (users, total) = users::list(&app, &filter, sort, page, page_size).await?;
     let items = users.iter().map(UserResponse::from).collect();
     Ok(Json(UserList {
@@ -163,6 +170,78 @@ async fn list_users(
         page,
         page_size,
     }))
+}
+
+/// Rows that an export reads at once.
+const EXPORT_PAGE: usize = 500;
+
+const CSV_HEADER: [&str; 9] = [
+    "id",
+    "email",
+    "full_name",
+    "role",
+    "is_active",
+    "email_verified",
+    "locale",
+    "created_at",
+    "updated_at",
+];
+
+fn to_csv(user: &UserResponse) -> Vec<u8> {
+    csv_line(&[
+        user.id.to_string(),
+        csv_text(&user.email),
+        csv_text(user.full_name.as_deref().unwrap_or_default()),
+        user.role.to_owned(),
+        user.is_active.to_string(),
+        user.email_verified.to_string(),
+        user.locale.clone(),
+        user.created_at.to_string(),
+        user.updated_at.to_string(),
+    ])
+}
+
+/// Writes users to a file
+///
+/// All that match, in the order that is asked for; no passwords. The export is itself recorded.
+#[utoipa::path(
+    get, path = "/admin/users/export", tag = "admin", operation_id = "export_users", security(("bearer" = [])),
+    params(
+        ("format" = Option<String>, Query, pattern = "^(csv|ndjson)$", description = "Default: csv"),
+        ("bom" = Option<bool>, Query, description = "CSV with a byte order mark, for spreadsheets"),
+        ("q" = Option<String>, Query, max_length = 254, pattern = r"^[^\x00]*$", description = "Only users whose address or name contains this, in any letter case"),
+        ("role" = Option<RoleName>, Query, description = "Only users with this role"),
+        ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
+        ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),
+    ),
+    responses((status = 200, description = "The users", content((String = "text/csv"), (String = "application/x-ndjson"))))
+)]
+async fn export_users(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    QueryFields(mut fields): QueryFields,
+) -> Result<Response> {
+    let form = ExportForm::read(&mut fields);
+    let (filter, sort) = read_filter(&mut fields);
+    fields.finish()?;
+    audit::record_export(&app, "users", &admin.client).await?;
+    let ids = users::list_ids(&app, &filter, sort).await?;
+    let pages = futures_util::stream::try_unfold((app, ids, 0), move |(app, ids, from)| async move {
+        let until = ids.len().min(from + EXPORT_PAGE);
+        let Some(page) = ids.get(from..until).filter(|page| !page.is_empty()) else {
+            return Ok(None);
+        };
+        let users = users::get_many(&app, page).await?;
+        let text = users
+            .iter()
+            .map(UserResponse::from)
+            .flat_map(|user| match form.format {
+                Format::Csv => to_csv(&user),
+                Format::Ndjson => json_line(&serde_json::json!(user)),
+            });
+        Ok(Some((text.collect(), (app, ids, until))))
+    });
+    Ok(form.respond("users", &CSV_HEADER, pages))
 }
 
 /// Makes an account and invites its owner

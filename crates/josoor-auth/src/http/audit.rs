@@ -1,10 +1,8 @@
 //! `/admin/audit` and `/auth/activity`: the audit trail, for administrators and for each user.
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
-use http::header;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,7 +10,8 @@ use utoipa_axum::routes;
 
 use super::admin::parse_number;
 use super::caller::{Administrator, SignedIn};
-use super::extract::{Fields, QueryFields};
+use super::export::{ExportForm, Format, json_line};
+use super::extract::{Fields, QueryFields, parse_session_id};
 use crate::app::App;
 use crate::audit;
 use crate::error::{Invalid, Result};
@@ -187,7 +186,29 @@ fn read_filter(fields: &mut Fields) -> AuditFilter {
         outcome: fields.optional("outcome", parse_outcome),
         from: fields.optional("from", parse_time),
         to: fields.optional("to", parse_time),
+        session: fields.optional("session_id", |text| {
+            parse_session_id(text).ok_or_else(|| Invalid::new("invalid_id", "A session id is a UUID."))
+        }),
+        ip: fields.optional("ip", parse_address),
+        request_id: fields.optional("request_id", parse_word),
+        after: None,
     }
+}
+
+/// Network addresses are kept as they are written canonically.
+fn parse_address(text: &str) -> Result<String, Invalid> {
+    text.trim()
+        .parse::<std::net::IpAddr>()
+        .map(|address| address.to_canonical().to_string())
+        .map_err(|_| Invalid::new("invalid_address", "ip is an IPv4 or IPv6 address."))
+}
+
+fn parse_word(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = "A request id has 1 to 128 visible ASCII characters.";
+        return Err(Invalid::new("invalid_id", message));
+    }
+    Ok(text.to_owned())
 }
 
 /// Lists the audit trail
@@ -200,7 +221,11 @@ fn read_filter(fields: &mut Fields) -> AuditFilter {
         ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
+        ("session_id" = Option<String>, Query, format = Uuid, description = "Only what concerns this session"),
+        ("ip" = Option<String>, Query, pattern = r"^(?:[0-9]{1,2}\.){3}[0-9]{1,2}$", description = "Only what came from this network address (IPv4 or IPv6)"),
+        ("request_id" = Option<String>, Query, pattern = "^[!-~]{1,128}$", description = "Only what this request did"),
         ("before" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "`next` of the page before"),
+        ("after" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only rows that are newer than the one with this id"),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 50"),
     ),
     responses((status = 200, description = "A page, the latest first", body = AuditPage))
@@ -210,20 +235,14 @@ async fn list_audit(
     State(app): State<App>,
     QueryFields(mut fields): QueryFields,
 ) -> Result<Json<AuditPage>> {
-    let filter = read_filter(&mut fields);
+    let mut filter = read_filter(&mut fields);
+    filter.after = fields.optional("after", parse_number("after", ID_AT_MOST));
     let before = fields.optional("before", parse_number("before", ID_AT_MOST));
     let limit = fields.optional("limit", parse_number("limit", 100)).unwrap_or(50);
     fields.finish()?;
     let (rows, next) = audit::list(&app, &filter, before, limit).await?;
     let items = rows.into_iter().map(AuditResponse::from).collect();
     Ok(Json(AuditPage { items, next }))
-}
-
-/// How an export is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Csv,
-    Ndjson,
 }
 
 /// Rows that an export reads at once.
@@ -243,6 +262,9 @@ const EXPORT_PAGE: i64 = 500;
         ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
+        ("session_id" = Option<String>, Query, format = Uuid, description = "Only what concerns this session"),
+        ("ip" = Option<String>, Query, pattern = r"^(?:[0-9]{1,2}\.){3}[0-9]{1,2}$", description = "Only what came from this network address (IPv4 or IPv6)"),
+        ("request_id" = Option<String>, Query, pattern = "^[!-~]{1,128}$", description = "Only what this request did"),
     ),
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/x-ndjson"))))
 )]
@@ -251,64 +273,23 @@ async fn export_audit(
     State(app): State<App>,
     QueryFields(mut fields): QueryFields,
 ) -> Result<Response> {
-    let format = fields.optional("format", |text| match text {
-        "csv" => Ok(Format::Csv),
-        "ndjson" => Ok(Format::Ndjson),
-        _ => Err(Invalid::new("unknown_format", "format is csv or ndjson.")),
-    });
-    let bom = fields.bool("bom").unwrap_or(false);
+    let form = ExportForm::read(&mut fields);
     let filter = read_filter(&mut fields);
     fields.finish()?;
-    let format = format.unwrap_or(Format::Csv);
     audit::record_export(&app, "audit", &admin.client).await?;
-    let (kind, name) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "audit.csv"),
-        Format::Ndjson => ("application/x-ndjson", "audit.ndjson"),
-    };
-    let mut head = Vec::new();
-    if format == Format::Csv {
-        if bom {
-            head.extend_from_slice("\u{feff}".as_bytes());
+    let state = (app, filter, None::<i64>, false);
+    let pages = futures_util::stream::try_unfold(state, move |(app, filter, before, done)| async move {
+        if done {
+            return Ok(None);
         }
-        head.extend_from_slice(&audit::csv_line(&audit::CSV_HEADER));
-    }
-    // Page by page, as the client takes them: an export of any length needs the memory of one page.
-    let pages = futures_util::stream::try_unfold(
-        (app, filter, None::<i64>, false, Some(head)),
-        move |(app, filter, before, done, head)| async move {
-            if let Some(head) = head {
-                return Ok(Some((Bytes::from(head), (app, filter, before, done, None))));
-            }
-            if done {
-                return Ok(None);
-            }
-            let page = audit::list(&app, &filter, before, EXPORT_PAGE).await;
-            // The status is long sent: all that is left is to break off.
-            let (rows, next) = page.map_err(|_| std::io::Error::other("the store is away"))?;
-            let mut text = Vec::new();
-            for row in &rows {
-                match format {
-                    Format::Csv => text.extend_from_slice(&audit::to_csv(row)),
-                    Format::Ndjson => {
-                        text.extend_from_slice(audit::to_json(row).to_string().as_bytes());
-                        text.push(b'\n');
-                    }
-                }
-            }
-            Ok::<_, std::io::Error>(Some((
-                Bytes::from(text),
-                (app, filter, next, next.is_none(), None),
-            )))
-        },
-    );
-    let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{name}\""),
-        ),
-    ];
-    Ok((headers, Body::from_stream(pages)).into_response())
+        let (rows, next) = audit::list(&app, &filter, before, EXPORT_PAGE).await?;
+        let text = rows.iter().flat_map(|row| match form.format {
+            Format::Csv => audit::to_csv(row),
+            Format::Ndjson => json_line(&audit::to_json(row)),
+        });
+        Ok(Some((text.collect(), (app, filter, next, next.is_none()))))
+    });
+    Ok(form.respond("audit", &audit::CSV_HEADER, pages))
 }
 
 /// Lists what happened to one's own account, the latest first

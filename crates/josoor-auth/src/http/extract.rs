@@ -506,7 +506,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionIdPath {
     }
 }
 
-fn parse_session_id(text: &str) -> Option<SessionId> {
+pub(super) fn parse_session_id(text: &str) -> Option<SessionId> {
     (text.len() == 36)
         .then(|| Uuid::try_parse(text).ok())
         .flatten()

@@ -25,7 +25,9 @@ pub fn page_locale(uri: &Uri, headers: &HeaderMap, default: Locale) -> Locale {
 
 fn named_in(uri: &Uri) -> Option<Locale> {
     let query = uri.query()?;
-    query.split('&').find_map(|pair| pair.strip_prefix("lang=")?.parse().ok())
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("lang=")?.parse().ok())
 }
 
 fn chosen_before(headers: &HeaderMap) -> Option<Locale> {
@@ -73,20 +75,35 @@ mod tests {
         let mut headers = HeaderMap::new();
         let at = |uri: &'static str| Uri::from_static(uri);
         assert_eq!(page_locale(&at("/login"), &headers, Locale::Ar), Locale::Ar);
-        headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("ar-SA, en;q=0.5"));
+        headers.insert(
+            header::ACCEPT_LANGUAGE,
+            HeaderValue::from_static("ar-SA, en;q=0.5"),
+        );
         assert_eq!(page_locale(&at("/login"), &headers, Locale::En), Locale::Ar);
         headers.insert(header::COOKIE, HeaderValue::from_static("a=1; josoor_locale=en"));
         assert_eq!(page_locale(&at("/login"), &headers, Locale::Ar), Locale::En);
-        assert_eq!(page_locale(&at("/login?x=1&lang=ar"), &headers, Locale::En), Locale::Ar);
-        assert_eq!(page_locale(&at("/login?lang=fr"), &headers, Locale::Ar), Locale::En);
-        headers.insert(header::COOKIE, HeaderValue::from_static("josoor_locale=\"><script>"));
+        assert_eq!(
+            page_locale(&at("/login?x=1&lang=ar"), &headers, Locale::En),
+            Locale::Ar
+        );
+        assert_eq!(
+            page_locale(&at("/login?lang=fr"), &headers, Locale::Ar),
+            Locale::En
+        );
+        headers.insert(
+            header::COOKIE,
+            HeaderValue::from_static("josoor_locale=\"><script>"),
+        );
         assert_eq!(page_locale(&at("/login"), &headers, Locale::En), Locale::Ar);
     }
 
     #[test]
     fn only_a_language_of_ours_is_remembered() {
         let remembered = remember(&Uri::from_static("/login?lang=ar"), "/sub").expect("a cookie");
-        assert_eq!(remembered, "josoor_locale=ar; Path=/sub; Max-Age=31536000; SameSite=Lax");
+        assert_eq!(
+            remembered,
+            "josoor_locale=ar; Path=/sub; Max-Age=31536000; SameSite=Lax"
+        );
         assert_eq!(remember(&Uri::from_static("/login?lang=x"), ""), None);
         assert_eq!(remember(&Uri::from_static("/login"), ""), None);
     }

@@ -11,6 +11,7 @@ pub mod check;
 pub mod cookies;
 pub mod dev_mail;
 pub mod docs;
+pub mod export;
 pub mod extract;
 pub mod headers;
 pub mod health;
@@ -27,6 +28,7 @@ pub mod sessions;
 pub mod settings;
 pub mod setup;
 pub mod stack;
+pub mod stats;
 pub mod unread;
 pub mod web;
 
@@ -49,6 +51,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(sessions::routes())
         .merge(admin::routes())
         .merge(audit::routes())
+        .merge(stats::routes())
         .merge(check::routes())
         .merge(health::routes())
         .split_for_parts()

@@ -15,8 +15,7 @@ use super::web;
 use crate::error::Error;
 use crate::types::Locale;
 
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// `GET /errors/{code}`.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -31,7 +30,9 @@ async fn page(
 ) -> Result<impl IntoResponse, Error> {
     let entry = CodeEntry::find(&code).ok_or(Error::NotFound)?;
     let locale = page_locale(&uri, &headers, Locale::En);
-    let base = settings.map(|settings| settings.base_path().to_owned()).unwrap_or_default();
+    let base = settings
+        .map(|settings| settings.base_path().to_owned())
+        .unwrap_or_default();
     Ok((
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -45,8 +46,20 @@ async fn page(
 
 fn render(entry: &CodeEntry, locale: Locale, base: &str) -> String {
     let (title, meaning, link, other, other_name) = match locale {
-        Locale::En => (entry.title, entry.meaning, "The API's documentation", Locale::Ar, "العربية"),
-        Locale::Ar => (entry.title_ar, entry.meaning_ar, "توثيق واجهة البرمجة", Locale::En, "English"),
+        Locale::En => (
+            entry.title,
+            entry.meaning,
+            "The API's documentation",
+            Locale::Ar,
+            "العربية",
+        ),
+        Locale::Ar => (
+            entry.title_ar,
+            entry.meaning_ar,
+            "توثيق واجهة البرمجة",
+            Locale::En,
+            "English",
+        ),
     };
     let (code, status) = (entry.code, entry.status.as_u16());
     let (title, meaning) = (escape(title), mark_code(meaning));
@@ -130,6 +143,9 @@ mod tests {
         }
         assert_eq!(fetch("/errors/no_such_code", "en").await.0, StatusCode::NOT_FOUND);
         let (_, page) = fetch("/errors/not_found?lang=ar", "en").await;
-        assert!(page.contains(r#"dir="rtl""#) && page.contains(r#"href="?lang=en""#), "{page}");
+        assert!(
+            page.contains(r#"dir="rtl""#) && page.contains(r#"href="?lang=en""#),
+            "{page}"
+        );
     }
 }

@@ -31,11 +31,5 @@ async fn set_up(
     let (token, registration) = fields.finish_with(|| Some((token?, registration()?)))?;
     require_origin_for(transport, &app, &headers)?;
     let issued = accounts::set_up(&app, token.expose(), registration, &client).await?;
-    Ok(signed_in(
-        &app,
-        StatusCode::CREATED,
-        issued,
-        transport,
-        &headers,
-    ))
+    Ok(signed_in(&app, StatusCode::CREATED, issued, transport, &headers))
 }

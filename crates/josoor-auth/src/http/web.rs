@@ -37,12 +37,28 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 const PAGES: [(&str, &str, &str); 12] = [
     ("/login", "Sign in", "تسجيل الدخول"),
     ("/register", "Create an account", "إنشاء حساب"),
-    ("/forgot-password", "Forgot your password?", "هل نسيت كلمة المرور؟"),
-    ("/reset-password", "Choose a new password", "اختيار كلمة مرور جديدة"),
-    ("/verify-email", "Confirm your e-mail address", "تأكيد بريدك الإلكتروني"),
+    (
+        "/forgot-password",
+        "Forgot your password?",
+        "هل نسيت كلمة المرور؟",
+    ),
+    (
+        "/reset-password",
+        "Choose a new password",
+        "اختيار كلمة مرور جديدة",
+    ),
+    (
+        "/verify-email",
+        "Confirm your e-mail address",
+        "تأكيد بريدك الإلكتروني",
+    ),
     ("/setup", "The first administrator", "المسؤول الأول"),
     ("/signed-out", "You are signed out", "تم تسجيل خروجك"),
-    ("/unauthorized", "This is not open to you", "هذه الصفحة غير متاحة لك"),
+    (
+        "/unauthorized",
+        "This is not open to you",
+        "هذه الصفحة غير متاحة لك",
+    ),
     ("/account", "My account", "حسابي"),
     ("/account/{*section}", "My account", "حسابي"),
     ("/console", "Console", "لوحة الإدارة"),
@@ -75,7 +91,12 @@ async fn change_password(State(app): State<App>) -> Response {
 }
 
 /// What is answered where nothing is: a page for who looks with a browser, and a problem document for programs.
-pub async fn nothing(State(app): State<App>, method: Method, uri: Uri, headers: HeaderMap) -> Result<Response> {
+pub async fn nothing(
+    State(app): State<App>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response> {
     let is_browser = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -131,7 +152,10 @@ fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers:
 }
 
 fn find(name: &str) -> Option<&'static File> {
-    FILES.binary_search_by(|file| file.name.cmp(name)).ok().and_then(|index| FILES.get(index))
+    FILES
+        .binary_search_by(|file| file.name.cmp(name))
+        .ok()
+        .and_then(|index| FILES.get(index))
 }
 
 /// The address of the pages' style sheet, below the service's own.
@@ -139,7 +163,11 @@ pub fn style_sheet() -> &'static str {
     FILES
         .iter()
         .map(|file| file.name)
-        .find(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "css"))
+        .find(|name| {
+            std::path::Path::new(name)
+                .extension()
+                .is_some_and(|kind| kind == "css")
+        })
         .unwrap_or_default()
 }
 
@@ -215,7 +243,10 @@ mod tests {
                 assert!(find(name).is_some(), "{name}");
             }
             assert!(!page.contains("<style") && !page.contains("javascript:") && !page.contains("://"));
-            assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=").count());
+            assert_eq!(
+                page.matches("<script").count(),
+                page.matches("<script type=\"module\" src=").count()
+            );
         }
     }
 
@@ -224,13 +255,23 @@ mod tests {
         for name in ["shell.en.html", "shell.ar.html"] {
             let document = find(name).expect("a page");
             let page = std::str::from_utf8(document.plain).expect("UTF-8");
-            let mut wanted: Vec<_> = page.split("{{base}}/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            let mut wanted: Vec<_> = page
+                .split("{{base}}/")
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+                .collect();
             // What the program imports at once is loaded as well.
             let mut index = 0;
             while let Some(name) = wanted.get(index).copied() {
                 let text = String::from_utf8_lossy(find(name).expect("a file").plain);
-                for import in text.split("from\"./").skip(1).filter_map(|rest| rest.split('"').next()) {
-                    let found = FILES.iter().find(|file| file.name.strip_prefix("assets/") == Some(import));
+                for import in text
+                    .split("from\"./")
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next())
+                {
+                    let found = FILES
+                        .iter()
+                        .find(|file| file.name.strip_prefix("assets/") == Some(import));
                     if let Some(found) = found.filter(|found| !wanted.contains(&found.name)) {
                         wanted.push(found.name);
                     }
@@ -239,7 +280,12 @@ mod tests {
             }
             wanted.sort_unstable();
             wanted.dedup();
-            let bytes: usize = document.gzip.len() + wanted.iter().filter_map(|name| find(name)).map(|file| file.gzip.len()).sum::<usize>();
+            let bytes: usize = document.gzip.len()
+                + wanted
+                    .iter()
+                    .filter_map(|name| find(name))
+                    .map(|file| file.gzip.len())
+                    .sum::<usize>();
             assert!((20_000..=90_000).contains(&bytes), "{bytes} bytes: {wanted:?}");
         }
     }

@@ -200,6 +200,14 @@ pub struct AuditFilter {
     pub from: Option<Timestamp>,
     /// Before this moment.
     pub to: Option<Timestamp>,
+    /// About this session.
+    pub session: Option<SessionId>,
+    /// From this network address.
+    pub ip: Option<String>,
+    /// In this request.
+    pub request_id: Option<String>,
+    /// Only rows with ids above this one.
+    pub after: Option<i64>,
 }
 
 /// An end of the chain.
@@ -435,6 +443,7 @@ where
     i64: sqlx::Encode<'a, E> + sqlx::Type<E>,
     &'a str: sqlx::Encode<'a, E> + sqlx::Type<E>,
     Timestamp: sqlx::Encode<'a, E> + sqlx::Type<E>,
+    Uuid: sqlx::Encode<'a, E> + sqlx::Type<E>,
 {
     if let Some(user) = filter.subject {
         query.push(" and subject_id = ").push_bind(user.0);
@@ -453,6 +462,18 @@ where
     }
     if let Some(to) = filter.to {
         query.push(" and at < ").push_bind(to);
+    }
+    if let Some(session) = filter.session {
+        query.push(" and session_id = ").push_bind(session.0);
+    }
+    if let Some(ip) = &filter.ip {
+        query.push(" and ip = ").push_bind(ip.as_str());
+    }
+    if let Some(request) = &filter.request_id {
+        query.push(" and request_id = ").push_bind(request.as_str());
+    }
+    if let Some(after) = filter.after {
+        query.push(" and id > ").push_bind(after);
     }
 }
 

@@ -20,6 +20,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "the life of an account",
         include_str!("../../migrations/0002_life_of_an_account.sql"),
     ),
+    (
+        3,
+        "statistics",
+        include_str!("../../migrations/0003_statistics.sql"),
+    ),
 ];
 
 /// Not sqlx's own name for it: another program may keep its migrations in the same schema.

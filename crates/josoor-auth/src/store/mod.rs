@@ -24,6 +24,7 @@ mod one_time_tokens;
 mod outbox;
 mod registrations;
 mod sessions;
+mod stats;
 mod users;
 
 use std::path::Path;
@@ -48,6 +49,7 @@ pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
 pub use outbox::{MailDetails, MailKind, MailRow, NewMail};
 pub use registrations::Registration;
 pub use sessions::{NewSession, RevokeReason, Rotation, SessionRow, Touch};
+pub use stats::{SpanCounts, UserCounts};
 pub use users::{NewUser, User, UserFilter, UserPatch, UserSort};
 
 /// The pools of one database.

@@ -1,0 +1,124 @@
+//! `/admin/stats`: what the console's charts are drawn from.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::admin::parse_number;
+use super::caller::Administrator;
+use super::extract::QueryFields;
+use crate::app::App;
+use crate::error::Result;
+use crate::stats;
+use crate::types::Timestamp;
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show_stats))
+}
+
+/// How many users there are of each kind.
+#[derive(Serialize, ToSchema)]
+pub struct UserStats {
+    /// All of them.
+    pub total: i64,
+    /// Who may sign in.
+    pub active: i64,
+    /// Who is deactivated.
+    pub inactive: i64,
+    /// Whose address is not proved.
+    pub unverified: i64,
+    /// Who has no password yet.
+    pub invited: i64,
+    /// Active analysts.
+    pub analysts: i64,
+    /// Active administrators.
+    pub admins: i64,
+}
+
+/// How many sessions there are.
+#[derive(Serialize, ToSchema)]
+pub struct SessionStats {
+    /// Neither ended nor expired.
+    pub active: i64,
+}
+
+/// What happened on a day.
+#[derive(Serialize, ToSchema)]
+pub struct DayStats {
+    /// The day, in UTC.
+    #[schema(format = Date)]
+    pub date: String,
+    /// Sign-ins that succeeded.
+    pub sign_ins: i64,
+    /// Sign-ins that failed.
+    pub failures: i64,
+    /// Accounts made that day that still are there.
+    pub new_users: i64,
+    /// Users who signed in at least once.
+    pub active_users: i64,
+}
+
+/// Counts, and a series of days.
+#[derive(Serialize, ToSchema)]
+pub struct StatsResponse {
+    /// When the counting was done; some counts may be a few seconds older.
+    #[schema(value_type = String, format = DateTime)]
+    pub generated_at: Timestamp,
+    /// The users.
+    pub users: UserStats,
+    /// The sessions.
+    pub sessions: SessionStats,
+    /// One entry for each day, the earliest first; the last one is today.
+    pub days: Vec<DayStats>,
+}
+
+/// Counts users, sessions and sign-ins
+///
+/// Days go back as far as the audit trail is kept.
+#[utoipa::path(
+    get, path = "/admin/stats", tag = "admin", operation_id = "show_stats", security(("bearer" = [])),
+    params(("days" = Option<i64>, Query, minimum = 1, maximum = 366, description = "How many days, today included. Default: 30")),
+    responses((status = 200, description = "The counts", body = StatsResponse))
+)]
+async fn show_stats(
+    _: Administrator,
+    State(app): State<App>,
+    QueryFields(mut fields): QueryFields,
+) -> Result<Json<StatsResponse>> {
+    let days = fields
+        .optional("days", parse_number("days", stats::DAYS_AT_MOST))
+        .unwrap_or(30);
+    fields.finish()?;
+    let found = stats::collect(&app, days).await?;
+    let users = found.users;
+    Ok(Json(StatsResponse {
+        generated_at: found.at,
+        users: UserStats {
+            total: users.total,
+            active: users.active,
+            inactive: users.total - users.active,
+            unverified: users.unverified,
+            invited: users.invited,
+            analysts: users.analysts,
+            admins: users.admins,
+        },
+        sessions: SessionStats {
+            active: found.sessions,
+        },
+        days: found
+            .days
+            .into_iter()
+            .map(|(begins, counts)| DayStats {
+                date: begins.to_offset().date().to_string(),
+                sign_ins: counts.sign_ins,
+                failures: counts.failures,
+                new_users: counts.new_users,
+                active_users: counts.active_users,
+            })
+            .collect(),
+    }))
+}

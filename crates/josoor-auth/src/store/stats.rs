@@ -1,0 +1,81 @@
+//! Counts over several tables, for the console.
+
+use super::{Conn, from_row, on};
+use crate::error::Result;
+use crate::types::Timestamp;
+
+/// How many users there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserCounts {
+    /// All of them.
+    pub total: i64,
+    /// Who may sign in.
+    pub active: i64,
+    /// Whose address is not proved.
+    pub unverified: i64,
+    /// Who has no password yet.
+    pub invited: i64,
+    /// Active analysts.
+    pub analysts: i64,
+    /// Active administrators.
+    pub admins: i64,
+}
+
+from_row!(UserCounts {
+    total,
+    active,
+    unverified,
+    invited,
+    analysts,
+    admins
+});
+
+/// What happened in a span of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCounts {
+    /// Sign-ins that succeeded.
+    pub sign_ins: i64,
+    /// Sign-ins that failed.
+    pub failures: i64,
+    /// Users who signed in at least once.
+    pub active_users: i64,
+    /// Accounts that were made, and still are there.
+    pub new_users: i64,
+}
+
+from_row!(SpanCounts {
+    sign_ins,
+    failures,
+    active_users,
+    new_users
+});
+
+impl Conn {
+    /// Counts the users by kind.
+    pub async fn count_users_by_kind(&mut self) -> Result<UserCounts> {
+        const SQL: &str = "select count(*) as total, count(*) filter (where is_active) as active,
+                count(*) filter (where email_verified_at is null) as unverified,
+                count(*) filter (where password_hash is null) as invited,
+                count(*) filter (where is_active and role = 'analyst') as analysts,
+                count(*) filter (where is_active and role = 'admin') as admins
+             from users";
+        on!(self, sqlx::query_as(SQL), fetch_one)
+    }
+
+    /// Counts the sessions that are live.
+    pub async fn count_live_sessions(&mut self, now: Timestamp) -> Result<i64> {
+        const SQL: &str = "select count(*) from sessions
+             where revoked_at is null and expires_at > $1 and idle_expires_at > $1";
+        on!(self, sqlx::query_scalar(SQL).bind(now), fetch_one)
+    }
+
+    /// Counts what happened from `from` on and before `to`.
+    pub async fn count_span(&mut self, from: Timestamp, to: Timestamp) -> Result<SpanCounts> {
+        const SQL: &str = "select count(*) filter (where outcome = 'success') as sign_ins,
+                count(*) filter (where outcome = 'failure') as failures,
+                count(distinct case when outcome = 'success' then subject_id end) as active_users,
+                (select count(*) from users where created_at >= $1 and created_at < $2) as new_users
+             from audit where action = 'sign_in' and at >= $1 and at < $2";
+        on!(self, sqlx::query_as(SQL).bind(from).bind(to), fetch_one)
+    }
+}

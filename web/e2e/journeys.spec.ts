@@ -1,0 +1,246 @@
+import { expect, PASSWORD, test, withServer } from "./server";
+
+const NEXT = "another sentence, even longer";
+
+test("an account from its beginning: register, verify, sign in, change, forget, reset", async ({ page, server, browser }) => {
+  const email = server.newEmail("journey");
+  await page.goto(`${server.url}/login`);
+  await page.getByRole("link", { name: "Create one" }).click();
+  await page.getByLabel("Full name").fill("Nadia ندى");
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Create a password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Create the account" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
+  await expect(page.getByText("is not confirmed yet")).toBeVisible();
+
+  // Opening the link changes nothing; pressing the button does.
+  const verify = await server.mail(email, "verify_email");
+  await page.goto(verify.link ?? "");
+  await expect(page.getByRole("heading", { name: "Confirm your e-mail address" })).toBeVisible();
+  expect(page.url()).not.toContain("token");
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+  await page.getByRole("link", { name: "Go to my account" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
+  await expect(page.getByText("is not confirmed yet")).toBeHidden();
+
+  // Out, and in again in two browsers.
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await expect(page.getByRole("heading", { name: "You are signed out" })).toBeVisible();
+  await page.getByRole("link", { name: "Sign in again" }).click();
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
+  const second = await browser.newPage();
+  await server.signIn(second, email);
+  await second.goto(`${server.url}/account/sessions`);
+  await expect(second.locator(".cards > li")).toHaveCount(2);
+
+  // Another password: this browser stays, the other one is out.
+  await page.goto(`${server.url}/account/password`);
+  await page.getByLabel("Current password").fill("not this one");
+  await page.getByLabel("New password").fill(NEXT);
+  await page.getByRole("button", { name: "Change the password" }).click();
+  await expect(page.getByRole("alert")).toContainText("do not match");
+  await expect(page.getByLabel("Current password")).toHaveValue("");
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Change the password" }).click();
+  await expect(page.getByText("Your password is changed")).toBeVisible();
+  await second.getByRole("link", { name: "Activity" }).click();
+  await expect(second).toHaveURL(/\/login\?return_to=%2Faccount%2Factivity/);
+  await expect(second.getByText("The password of this account was changed")).toBeVisible();
+
+  // Forgotten. The address that was typed comes along.
+  await second.getByLabel("E-mail address").fill(email);
+  await second.getByRole("link", { name: "Forgot your password?" }).click();
+  await expect(second.getByLabel("E-mail address")).toHaveValue(email);
+  await second.getByRole("button", { name: "Send the link" }).click();
+  await expect(second.getByRole("heading", { name: "Check your inbox" })).toBeVisible();
+  const reset = await server.mail(email, "reset_password");
+  await second.goto(reset.link ?? "");
+  await second.getByLabel("New password").fill("short");
+  await second.getByRole("button", { name: "Set the password" }).click();
+  await expect(second.getByRole("alert")).toContainText("New password: This password is too short.");
+  await second.getByLabel("New password").fill(PASSWORD);
+  await second.getByRole("button", { name: "Set the password" }).click();
+  await expect(second.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  // The link worked once, and says so on a page of its own.
+  await second.goto("about:blank");
+  await second.goto(reset.link ?? "");
+  await second.getByLabel("New password").fill(NEXT);
+  await second.getByRole("button", { name: "Set the password" }).click();
+  await expect(second.getByRole("heading", { name: "This link was used already" })).toBeVisible();
+  await second.getByRole("link", { name: "Sign in" }).click();
+  await server.signIn(second, email);
+  // The first browser was signed out by it.
+  await page.goto(`${server.url}/account/sessions`);
+  await expect(page).toHaveURL(/\/login/);
+  await second.close();
+});
+
+test("links that are cut have a page of their own", async ({ page, server }) => {
+  for (const path of ["/reset-password", "/reset-password#token=nonsense", "/verify-email", "/setup"]) {
+    await page.goto("about:blank");
+    await page.goto(server.url + path);
+    if (path.includes("nonsense")) {
+      await page.getByLabel("New password").fill(PASSWORD);
+      await page.getByRole("button", { name: "Set the password" }).click();
+    }
+    await expect(page.getByRole("heading", { name: "This link is not complete" })).toBeVisible();
+  }
+});
+
+test("a deep link survives the sign-in, and never leads to another site", async ({ page, server }) => {
+  const email = server.newUser();
+  const deep = "/account/activity?x=%D8%A7#part";
+  await page.goto(server.url + deep);
+  await expect(page).toHaveURL(/\/login\?return_to=/);
+  await page.getByRole("link", { name: "Create one" }).click();
+  await page.getByRole("link", { name: "Sign in" }).click();
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page).toHaveURL(server.url + deep);
+  for (const evil of ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/%09/evil.example"]) {
+    await page.goto(`${server.url}/login?return_to=${encodeURIComponent(evil)}`);
+    await expect(page).toHaveURL(`${server.url}/account`);
+  }
+});
+
+test("nothing of a page is shown to who may not see it", async ({ page, server }) => {
+  await server.signIn(page, server.newUser());
+  await page.goto(`${server.url}/console/users`);
+  await expect(page.getByRole("heading", { name: "This is not open to you" })).toBeVisible();
+  await expect(page.getByRole("table")).toHaveCount(0);
+});
+
+test("e-mail address, sessions, profile, leaving", async ({ page, server, browser }) => {
+  const email = server.newUser();
+  const next = server.newEmail("moved");
+  await server.signIn(page, email);
+  await page.getByLabel("Full name").fill("  ليلى حسن ");
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByText("Saved.")).toBeVisible();
+  await expect(page.getByRole("link", { name: "ليلى حسن" })).toBeVisible();
+
+  await page.getByRole("link", { name: "E-mail address" }).click();
+  await page.getByLabel("New e-mail address").fill(next);
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Send the link" }).click();
+  await expect(page.getByText("Check the new inbox")).toBeVisible();
+  const link = (await server.mail(next)).link ?? "";
+  await page.goto(link);
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+
+  const other = await browser.newPage();
+  await server.signIn(other, next);
+  await page.goto(`${server.url}/account/sessions`);
+  await expect(page.getByText("This one")).toHaveCount(1);
+  await page.getByRole("button", { name: /^End: / }).click();
+  await page.getByRole("button", { name: "Yes, sign out" }).click();
+  await expect(page.locator(".cards > li")).toHaveCount(1);
+  await other.getByRole("link", { name: "Sessions" }).click();
+  await expect(other).toHaveURL(/\/login/);
+  await expect(other.getByText("This session was ended")).toBeVisible();
+  await other.close();
+
+  await page.getByRole("link", { name: "Activity" }).click();
+  await expect(page.getByText("E-mail address changed")).toBeVisible();
+  await page.getByRole("link", { name: "Delete account" }).click();
+  await page.getByRole("button", { name: "Delete my account…" }).click();
+  await page.getByLabel("Current password").fill(PASSWORD);
+  // The form is asleep for half a second.
+  await page.waitForTimeout(600);
+  await page.getByRole("button", { name: "Delete it for good" }).click();
+  await expect(page.getByRole("heading", { name: "Your account is deleted" })).toBeVisible();
+});
+
+test("Arabic from the registration to the mail, and the user's language wherever they sign in", async ({ browser, server }) => {
+  const context = await browser.newContext({ locale: "ar-SA" });
+  const page = await context.newPage();
+  const email = server.newEmail("arabic");
+  await page.goto(`${server.url}/register`);
+  await expect(page.locator("html")).toHaveAttribute("dir", "rtl");
+  await page.getByLabel("البريد الإلكتروني").fill(email);
+  await page.getByLabel("أنشئ كلمة مرور").fill("short");
+  await page.getByRole("button", { name: "إنشاء الحساب" }).click();
+  await expect(page.getByRole("alert")).toContainText("كلمة المرور قصيرة جدًا");
+  await page.getByLabel("أنشئ كلمة مرور").fill("جملة طويلة بالعربية");
+  await page.getByRole("button", { name: "إنشاء الحساب" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "الملف الشخصي" })).toBeVisible();
+  expect((await server.mail(email)).locale).toBe("ar");
+  await context.close();
+  // An English browser: English until it is known who it is.
+  const english = await browser.newPage({ locale: "en-GB" });
+  await english.goto(`${server.url}/login`);
+  await expect(english.locator("html")).toHaveAttribute("dir", "ltr");
+  await english.getByLabel("E-mail address").fill(email);
+  await english.getByLabel("Password", { exact: true }).fill("جملة طويلة بالعربية");
+  await expect(english.getByText("You are typing Arabic letters.")).toBeVisible();
+  await english.getByRole("button", { name: "Sign in" }).click();
+  await expect(english.getByRole("heading", { level: 1, name: "الملف الشخصي" })).toBeVisible();
+  await expect(english.locator("html")).toHaveAttribute("dir", "rtl");
+  // And back, on any page, without losing what was typed.
+  await english.goto(`${server.url}/account/password`);
+  await english.getByLabel("كلمة المرور الجديدة").fill("something typed");
+  await english.getByRole("button", { name: "English" }).click();
+  await expect(english.getByRole("heading", { level: 1, name: "Change password" })).toBeVisible();
+  await expect(english.getByLabel("New password")).toHaveValue("something typed");
+  await english.close();
+});
+
+test("limits count down and keep what was typed", async ({ page }) => {
+  await withServer({ JOSOOR_AUTH__LIMITS__ENABLED: "true", JOSOOR_AUTH__LIMITS__LOGIN_PAIR: "2/8s" }, async (server) => {
+    await page.goto(`${server.url}/login`);
+    await page.getByLabel("E-mail address").fill("somebody@example.com");
+    for (const password of ["one", "two", "three"]) {
+      await page.getByLabel("Password", { exact: true }).fill(password);
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await expect(page.getByRole("alert")).toBeVisible();
+    }
+    await expect(page.getByRole("alert")).toContainText(/Too many attempts\. Try again in .\d seconds?/);
+    await expect(page.getByLabel("E-mail address")).toHaveValue("somebody@example.com");
+    await expect(page.getByRole("button", { name: "Sign in" })).toHaveAttribute("aria-disabled", "true");
+    await expect(page.getByRole("alert")).toContainText("You can try again now.", { timeout: 15_000 });
+    await expect(page.getByRole("button", { name: "Sign in" })).toHaveAttribute("aria-disabled", "false");
+  });
+});
+
+test("the other two modes of registration", async ({ page }) => {
+  await withServer({ JOSOOR_AUTH__REGISTRATION__MODE: "verify_first" }, async (server) => {
+    await page.goto(`${server.url}/register`);
+    await page.getByLabel("E-mail address").fill("first@example.com");
+    await page.getByLabel("Create a password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Create the account" }).click();
+    await expect(page.getByRole("heading", { name: "Check your inbox" })).toBeVisible();
+    await page.goto((await server.mail("first@example.com")).link ?? "");
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await page.getByLabel("Password of the account").fill(PASSWORD);
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+    await server.signIn(page, "first@example.com");
+  });
+  await withServer({ JOSOOR_AUTH__REGISTRATION__MODE: "closed" }, async (server) => {
+    await page.goto(`${server.url}/login`);
+    await expect(page.getByLabel("E-mail address")).toBeVisible();
+    await expect(page.getByRole("link", { name: "Create one" })).toHaveCount(0);
+    await page.goto(`${server.url}/register`);
+    await expect(page.getByText("New accounts are made by administrators only")).toBeVisible();
+  });
+});
+
+test("the first administrator, by the link of the first start", async ({ page }) => {
+  await withServer({}, async (server) => {
+    const link = server.setupLink();
+    await page.goto(link.replace(/^http:\/\/[^/]+/, server.url));
+    await page.getByLabel("E-mail address").fill("first@example.com");
+    await page.getByLabel("Create a password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Create the account" }).click();
+    await expect(page.getByRole("heading", { name: "Welcome" })).toBeVisible();
+    await page.getByRole("main").getByRole("link", { name: "Console" }).click();
+    await expect(page.getByRole("heading", { level: 1, name: "Overview" })).toBeVisible();
+    await expect(page.locator(".tile").filter({ hasText: "Active sessions" })).toContainText("1");
+  });
+});

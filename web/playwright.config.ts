@@ -1,0 +1,35 @@
+import { defineConfig } from "@playwright/test";
+
+/**
+ * Against the real binary, with the browser of the system (`CHROMIUM`, or Debian's). All journeys run on SQLite alone and on
+ * PostgreSQL with Redis; what only concerns looks runs once.
+ */
+export default defineConfig({
+  testDir: "e2e",
+  outputDir: "../target/e2e/results",
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
+  workers: 2,
+  retries: 0,
+  forbidOnly: !!process.env.CI,
+  reporter: [["list"]],
+  use: {
+    actionTimeout: 10_000,
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    },
+  },
+  projects: [
+    { name: "sqlite", metadata: { footprint: "sqlite" } },
+    { name: "postgres_redis", metadata: { footprint: "postgres_redis" }, testIgnore: /(looks|delivery)\.spec\.ts/ },
+  ],
+});
