@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -81,7 +82,6 @@ export class Server {
       PATH: process.env.PATH ?? "/usr/bin:/bin",
       HOME: this.directory,
       DATABASE_URL: `sqlite://${this.directory}/josoor-auth.db`,
-      JWT_SECRET: "only-for-the-tests-in-a-browser-0123456789",
       PORT: String(this.port),
       PUBLIC_URL: this.url,
       JOSOOR_AUTH__PASSWORD__BCRYPT_COST: "4",
@@ -97,6 +97,7 @@ export class Server {
     for (let tries = 0; tries < 300; tries += 1) {
       const answer = await fetch(`${this.url}/readyz`).catch(() => null);
       if (answer?.ok) return;
+      if (this.child.exitCode !== null) break;
       await new Promise((done) => setTimeout(done, 100));
     }
     throw new Error(`the server did not come up:\n${this.log.slice(-3000)}`);
@@ -180,7 +181,7 @@ export const test = base.extend<{ faults: string[] }, { server: Server; services
   server: [
     async ({ services }, use) => {
       const env: Record<string, string> = services ? { DATABASE_URL: services.databaseUrl, REDIS_URL: services.redisUrl } : {};
-      if (services) env.MASTER_KEY = Buffer.alloc(32, 7).toString("base64");
+      if (services) env.MASTER_KEY = randomBytes(32).toString("base64");
       const server = new Server(await freePort(), env);
       await server.start();
       server.createUser(server.adminEmail, "admin", "Huda Admin");

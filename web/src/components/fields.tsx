@@ -192,8 +192,9 @@ export function PasswordField({
           {...aria}
           {...rest}
         />
-        <button type="button" className="button quiet" aria-controls={input} aria-pressed={isShown} aria-label={t("password.show_of", { label })} onClick={() => setShown(!isShown)}>
+        <button type="button" className="button quiet" aria-controls={input} aria-pressed={isShown} onClick={() => setShown(!isShown)}>
           {isShown ? t("password.hide") : t("password.show")}
+          <span className="visually-hidden">: {label}</span>
         </button>
       </div>
       <p className="hint" role="status">

@@ -55,7 +55,6 @@ export const ar: typeof en = {
 
   "password.show": "إظهار",
   "password.hide": "إخفاء",
-  "password.show_of": "إظهار: {label}",
   "password.is_shown": "يمكن قراءة كلمة المرور على الشاشة.",
   "password.caps_lock": "مفتاح Caps Lock مفعّل.",
   "password.arabic_letters": "أنت تكتب بحروف عربية.",

@@ -57,7 +57,6 @@ export const en = {
 
   "password.show": "Show",
   "password.hide": "Hide",
-  "password.show_of": "Show: {label}",
   "password.is_shown": "Your password can be read on the screen.",
   "password.caps_lock": "Caps Lock is on.",
   "password.arabic_letters": "You are typing Arabic letters.",
