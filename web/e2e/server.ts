@@ -20,7 +20,7 @@ interface Mail {
   locale: string;
 }
 
-function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   return new Promise((done, fail) => {
     const probe = createServer();
     probe.once("error", fail);
@@ -68,6 +68,8 @@ export class Server {
   private log = "";
   private numbers = 0;
 
+  static freePort = freePort;
+
   constructor(
     readonly port: number,
     private readonly env: Record<string, string>,
@@ -95,7 +97,7 @@ export class Server {
     this.child = spawn(BINARY, ["serve"], { env: this.environment, cwd: this.directory, stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.child.stdout, this.child.stderr]) stream?.on("data", (chunk) => (this.log += String(chunk)));
     for (let tries = 0; tries < 300; tries += 1) {
-      const answer = await fetch(`${this.url}/readyz`).catch(() => null);
+      const answer = await fetch(`http://127.0.0.1:${this.port}/readyz`).catch(() => null);
       if (answer?.ok) return;
       if (this.child.exitCode !== null) break;
       await new Promise((done) => setTimeout(done, 100));

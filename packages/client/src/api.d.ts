@@ -280,6 +280,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/users/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Writes users to a file
+         * @description All that match, in the order that is asked for; no passwords. The export is itself recorded.
+         */
+        get: operations["export_users"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/users/{id}": {
         parameters: {
             query?: never;
@@ -386,6 +406,26 @@ export interface paths {
         };
         /** Lists what happened to one's own account, the latest first */
         get: operations["list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts users, sessions and sign-ins
+         * @description Days go back as far as the audit trail is kept.
+         */
+        get: operations["show_stats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -657,6 +697,34 @@ export interface components {
          * @enum {string}
          */
         Condition: "ok" | "degraded" | "down" | "draining";
+        /** @description What happened on a day. */
+        DayStats: {
+            /**
+             * Format: date
+             * @description The day, in UTC.
+             */
+            date: string;
+            /**
+             * Format: int64
+             * @description Sign-ins that succeeded.
+             */
+            sign_ins: number;
+            /**
+             * Format: int64
+             * @description Sign-ins that failed.
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description Accounts made that day that still are there.
+             */
+            new_users: number;
+            /**
+             * Format: int64
+             * @description Users who signed in at least once.
+             */
+            active_users: number;
+        };
         /** @description The JSON body of the deletion of one's own account. */
         DeleteMeRequest: {
             /**
@@ -842,6 +910,28 @@ export interface components {
             /** @description Whether the request was made with it. */
             current: boolean;
         };
+        /** @description How many sessions there are. */
+        SessionStats: {
+            /**
+             * Format: int64
+             * @description Neither ended nor expired.
+             */
+            active: number;
+        };
+        /** @description Counts, and a series of days. */
+        StatsResponse: {
+            /**
+             * Format: date-time
+             * @description When the counting was done; some counts may be a few seconds older.
+             */
+            generated_at: string;
+            /** @description The users. */
+            users: components["schemas"]["UserStats"];
+            /** @description The sessions. */
+            sessions: components["schemas"]["SessionStats"];
+            /** @description One entry for each day, the earliest first; the last one is today. */
+            days: components["schemas"]["DayStats"][];
+        };
         /** @description The tokens of a session (RFC 6749, 5.1), and whose they are. */
         TokenResponse: {
             /** @description A JWT for `Authorization: Bearer`. */
@@ -932,6 +1022,44 @@ export interface components {
              * @description When it was last changed.
              */
             updated_at: string;
+        };
+        /** @description How many users there are of each kind. */
+        UserStats: {
+            /**
+             * Format: int64
+             * @description All of them.
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description Who may sign in.
+             */
+            active: number;
+            /**
+             * Format: int64
+             * @description Who is deactivated.
+             */
+            inactive: number;
+            /**
+             * Format: int64
+             * @description Whose address is not proved.
+             */
+            unverified: number;
+            /**
+             * Format: int64
+             * @description Who has no password yet.
+             */
+            invited: number;
+            /**
+             * Format: int64
+             * @description Active analysts.
+             */
+            analysts: number;
+            /**
+             * Format: int64
+             * @description Active administrators.
+             */
+            admins: number;
         };
         /** @description The JSON body of a proof of an address. */
         VerifyEmailRequest: {
@@ -3057,6 +3185,101 @@ export interface operations {
             };
         };
     };
+    export_users: {
+        parameters: {
+            query?: {
+                /** @description Default: csv */
+                format?: string;
+                /** @description CSV with a byte order mark, for spreadsheets */
+                bom?: boolean;
+                /** @description Only users whose address or name contains this, in any letter case */
+                q?: string;
+                /** @description Only users with this role */
+                role?: components["schemas"]["RoleName"];
+                /** @description Only active, or only inactive, users */
+                is_active?: boolean;
+                /** @description The order, with `-` before it for descending. Default: `id` */
+                sort?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The users */
+            200: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                    "application/x-ndjson": string;
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_user: {
         parameters: {
             query?: never;
@@ -3661,8 +3884,16 @@ export interface operations {
                 from?: string;
                 /** @description Before this moment */
                 to?: string;
+                /** @description Only what concerns this session */
+                session_id?: string;
+                /** @description Only what came from this network address (IPv4 or IPv6) */
+                ip?: string;
+                /** @description Only what this request did */
+                request_id?: string;
                 /** @description `next` of the page before */
                 before?: number;
+                /** @description Only rows that are newer than the one with this id */
+                after?: number;
                 /** @description Default: 50 */
                 limit?: number;
             };
@@ -3763,6 +3994,12 @@ export interface operations {
                 from?: string;
                 /** @description Before this moment */
                 to?: string;
+                /** @description Only what concerns this session */
+                session_id?: string;
+                /** @description Only what came from this network address (IPv4 or IPv6) */
+                ip?: string;
+                /** @description Only what this request did */
+                request_id?: string;
             };
             header?: never;
             path?: never;
@@ -3866,6 +4103,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ActivityList"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_stats: {
+        parameters: {
+            query?: {
+                /** @description How many days, today included. Default: 30 */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counts */
+            200: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatsResponse"];
                 };
             };
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */

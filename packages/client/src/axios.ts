@@ -31,8 +31,13 @@ export function attachAuth(instance: AxiosInstance, client: AuthClient): () => v
     }
     config.authRetried = true;
     // Another request may have got a newer one already.
-    const newest = await client.getAccessToken();
-    if (newest === config.authTried) await client.refresh();
+    try {
+      const newest = await client.getAccessToken();
+      if (newest === config.authTried) await client.refresh();
+    } catch (refused) {
+      // The session is over, which the client's listeners hear; the caller gets the answer that the API gave.
+      throw isAuthError(refused) && refused.kind === "signed_out" ? error : refused;
+    }
     return instance.request(config);
   });
   return () => {

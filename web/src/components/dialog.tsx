@@ -1,12 +1,17 @@
 import { type ReactNode, useEffect, useRef } from "react";
 
-/** A modal question. The browser keeps the focus inside and gives it back; Escape is "no". */
+/** A modal question. The browser keeps the focus inside; Escape is "no". */
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = element.current;
+    const before = document.activeElement;
     if (dialog && !dialog.open) dialog.showModal();
-    return () => dialog?.close();
+    return () => {
+      dialog?.close();
+      // React has taken the dialog off the page by now, and with it what the browser would go back by.
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
   return (
     <dialog

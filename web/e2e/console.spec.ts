@@ -1,0 +1,136 @@
+import { readFileSync } from "node:fs";
+import { expect, PASSWORD, test, withServer } from "./server";
+
+test("an administrator's day: find, invite, change, end, look through", async ({ page, server, browser }) => {
+  for (const [name, role] of [["zeinab", "user"], ["omar", "user"], ["lina", "analyst"]] as const) server.createUser(`${name}.day@example.com`, role, `${name} يوم`);
+  const visitor = await browser.newPage();
+  await server.signIn(visitor, "omar.day@example.com");
+  await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%2Fusers");
+  await expect(page.getByRole("heading", { level: 1, name: "Users" })).toBeVisible();
+
+  // Search, filter and sorting are in the address, and survive a reload and "back".
+  await page.keyboard.press("/");
+  await page.keyboard.type(".DAY@");
+  await page.keyboard.press("Enter");
+  await expect(page.getByText(/3\W* users/)).toBeVisible();
+  await page.getByLabel("Role").selectOption("user");
+  await page.getByRole("button", { name: "E-mail address" }).click();
+  await expect(page).toHaveURL(/q=.DAY%40&role=user&sort=email/);
+  await expect(page.locator("tbody tr")).toHaveCount(2);
+  await expect(page.locator("tbody tr").first()).toContainText("omar.day");
+  await expect(page.getByRole("columnheader", { name: "E-mail address" })).toHaveAttribute("aria-sort", "ascending");
+  await page.reload();
+  await expect(page.locator("tbody tr")).toHaveCount(2);
+
+  // A file of what is shown.
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export as CSV" }).click()]);
+  const text = readFileSync(await file.path(), "utf8");
+  expect(file.suggestedFilename()).toBe("users.csv");
+  expect(text.startsWith("\uFEFFid,email,")).toBe(true);
+  expect(text.split("\r\n")).toHaveLength(4);
+  expect(text).toContain("zeinab يوم");
+
+  // One user: a role, which holds at once; the end of the sessions; a link.
+  await page.getByRole("link", { name: "omar.day@example.com" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "omar.day@example.com" })).toBeVisible();
+  await page.getByLabel("Role").selectOption("analyst");
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByText("It holds from the user's next request on")).toBeVisible();
+  await page.getByRole("button", { name: "End all sessions" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "End all sessions" }).click();
+  await expect(page.getByText(/1\W* session has ended/)).toBeVisible();
+  await visitor.getByRole("link", { name: "Sessions" }).click();
+  await expect(visitor).toHaveURL(/\/login/);
+  await page.getByRole("button", { name: "Send the link" }).click();
+  await expect(page.getByText("is on its way")).toBeVisible();
+  expect((await server.mail("omar.day@example.com", "reset_password")).link).toContain("/reset-password#token=");
+
+  // Back is where it was.
+  await page.goBack();
+  await expect(page).toHaveURL(/q=.DAY%40&role=user&sort=email/);
+
+  // An invitation, redeemed.
+  await page.getByRole("button", { name: "Invite a user" }).click();
+  const dialog = page.getByRole("dialog", { name: "Invite a user" });
+  await dialog.getByLabel("E-mail address").fill("invited.day@gmial.com");
+  await dialog.getByLabel("Full name").focus();
+  await dialog.getByRole("button", { name: "invited.day@gmail.com" }).click();
+  await dialog.getByLabel("Role").selectOption("analyst");
+  await dialog.getByRole("button", { name: "Send the invitation" }).click();
+  await expect(page.getByText("The invitation to")).toBeVisible();
+  await visitor.goto((await server.mail("invited.day@gmail.com")).link ?? "");
+  await visitor.getByLabel("New password").fill(PASSWORD);
+  await visitor.getByRole("button", { name: "Set the password" }).click();
+  await expect(visitor.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await server.signIn(visitor, "invited.day@gmail.com");
+  await visitor.close();
+
+  // The trail tells all of it, and leads from one thing to the next.
+  await page.getByRole("link", { name: "Audit trail" }).click();
+  await page.getByLabel("What").selectOption("role_change");
+  await expect(page).toHaveURL(/action=role_change/);
+  await expect(page.locator("tbody tr")).toHaveCount(1);
+  await expect(page.locator("tbody").getByText("now: analyst")).toBeVisible();
+  await page.locator("tbody tr td").nth(2).getByRole("link").click();
+  await expect(page).toHaveURL(/user_id=\d+$/);
+  await expect(page.locator("tbody").getByText("Session ended").first()).toBeVisible();
+  // Digits of either script.
+  await page.getByLabel("User (id)").fill("١");
+  await page.getByRole("button", { name: "Search" }).click();
+  await expect(page).toHaveURL(/user_id=1$/);
+  await page.getByRole("button", { name: "Clear all" }).click();
+  await expect(page).toHaveURL(/\/console\/audit$/);
+  // Live: what happens appears by itself.
+  await page.getByRole("button", { name: "Live" }).click();
+  const before = await page.locator("tbody tr").count();
+  await page.request.post(`${server.url}/auth/login`, { data: { email: "lina.day@example.com", password: "wrong" } });
+  await expect(page.locator("tbody tr")).not.toHaveCount(before);
+  await expect(page.locator("tbody tr").first()).toContainText("wrong password");
+
+  await page.getByRole("link", { name: "Overview" }).click();
+  await expect(page.getByRole("figure").filter({ hasText: "Sign-ins" }).first()).toContainText("Succeeded");
+  await page.getByRole("figure").filter({ hasText: "Sign-ins" }).getByText("As a table").click();
+  await expect(page.getByRole("row")).toHaveCount(31);
+});
+
+test("many at once: a preview, and a result for each; the last administrator stays and it is said why", async ({ page }) => {
+  await withServer({}, async (server) => {
+    server.createUser("admin@example.com", "admin");
+    for (let number = 1; number <= 25; number += 1) server.createUser(`many-${String(number).padStart(2, "0")}@example.com`);
+    await server.signIn(page, "admin@example.com", PASSWORD, "/login?return_to=%2Fconsole%2Fusers%3Fsort%3Demail");
+    await page.getByLabel("Choose all on this page").check();
+    await page.getByRole("button", { name: /Choose all .*26.* that match/ }).click();
+    await expect(page.getByText(/26\W* chosen/)).toBeVisible();
+    await page.getByRole("button", { name: "Deactivate", exact: true }).click();
+    const dialog = page.getByRole("dialog", { name: "Change several users" });
+    await expect(dialog.getByText(/26\W* users are changed to: \W*Deactivated/)).toBeVisible();
+    await expect(dialog.getByText("You are among them.")).toBeVisible();
+    await dialog.getByRole("button", { name: "Change them" }).click();
+    await expect(dialog.getByText(/25\W* users were changed/)).toBeVisible({ timeout: 30_000 });
+    await expect(dialog.getByText(/1\W* could not be changed/)).toBeVisible();
+    await expect(dialog.getByText("This is the last administrator who can sign in")).toBeVisible();
+    await dialog.getByRole("button", { name: "Close" }).click();
+    await page.getByLabel("Status").selectOption("false");
+    await expect(page.getByText(/25\W* users/)).toBeVisible();
+    await page.getByRole("button", { name: "Next" }).click();
+    await expect(page).toHaveURL(/page=2/);
+    await expect(page.locator("tbody tr")).toHaveCount(5);
+    // The same guard at the user's own page, and for deleting.
+    await page.goto(`${server.url}/console/users/1`);
+    await page.getByRole("button", { name: "Deactivate", exact: true }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Deactivate" }).click();
+    await expect(page.getByRole("dialog").getByRole("alert")).toContainText("Give the role to another active account first");
+    await page.keyboard.press("Escape");
+    await expect(page.getByRole("dialog")).toHaveCount(0);
+    await page.goto(`${server.url}/console/users/2`);
+    await page.getByRole("button", { name: "Delete the user" }).click();
+    await page.getByRole("dialog").getByLabel("To confirm, type").fill("many-02@example.com");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete the user" }).click();
+    await expect(page.getByRole("dialog").getByRole("alert")).toContainText("This is not what was asked for");
+    await page.getByRole("dialog").getByLabel("To confirm, type").fill("many-01@example.com");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete the user" }).click();
+    await expect(page).toHaveURL(/\/console\/users$/);
+    await page.goto(`${server.url}/console/users/2`);
+    await expect(page.getByRole("alert")).toContainText("There is nothing here any more");
+  });
+});

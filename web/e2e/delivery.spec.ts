@@ -1,0 +1,76 @@
+import { createServer, request as forward } from "node:http";
+import { expect, PASSWORD, Server, test } from "./server";
+
+test("the first load of the sign-in is at most 90 KB, from this host alone", async ({ browser, server }) => {
+  for (const locale of ["en-GB", "ar-SA"]) {
+    const context = await browser.newContext({ locale, extraHTTPHeaders: { "Accept-Encoding": "gzip" } });
+    const page = await context.newPage();
+    let bytes = 0;
+    const hosts = new Set<string>();
+    const counted: Promise<void>[] = [];
+    page.on("response", (response) => {
+      hosts.add(new URL(response.url()).host);
+      if (!response.url().includes("/auth/")) counted.push(response.request().sizes().then((sizes) => void (bytes += sizes.responseBodySize)));
+    });
+    await page.goto(`${server.url}/login`);
+    await page.locator('input[name="password"]').waitFor();
+    await Promise.all(counted);
+    expect(bytes).toBeGreaterThan(20_000);
+    expect(bytes).toBeLessThanOrEqual(90_000);
+    expect([...hosts]).toEqual([new URL(server.url).host]);
+    await context.close();
+  }
+});
+
+test("behind a proxy that serves it below a path", async ({ page }) => {
+  let target = 0;
+  const proxy = createServer((incoming, outgoing) => {
+    const path = incoming.url ?? "/";
+    if (!path.startsWith("/identity/")) {
+      outgoing.writeHead(404).end("not this service");
+      return;
+    }
+    const passed = forward({ host: "127.0.0.1", port: target, path: path.slice("/identity".length), method: incoming.method, headers: incoming.headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(outgoing);
+    });
+    passed.on("error", () => outgoing.writeHead(502).end());
+    incoming.pipe(passed);
+  });
+  await new Promise<void>((done) => proxy.listen(0, "127.0.0.1", done));
+  const address = proxy.address();
+  const port = address && typeof address === "object" ? address.port : 0;
+  const place = `http://localhost:${port}/identity`;
+  const server = new Server(await Server.freePort(), { PUBLIC_URL: place });
+  target = server.port;
+  await server.start();
+  try {
+    server.createUser("below@example.com");
+    await page.goto(`${place}/account/activity`);
+    await expect(page).toHaveURL(`${place}/login?return_to=%2Fidentity%2Faccount%2Factivity`);
+    await page.getByLabel("E-mail address").fill("below@example.com");
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect(page).toHaveURL(`${place}/account/activity`);
+    await page.reload();
+    await expect(page.getByRole("heading", { level: 1, name: "Activity" })).toBeVisible();
+    await page.getByRole("link", { name: "Sessions" }).click();
+    await expect(page).toHaveURL(`${place}/account/sessions`);
+    await page.getByRole("button", { name: "العربية" }).click();
+    await expect(page.locator("html")).toHaveAttribute("dir", "rtl");
+    await page.reload();
+    await expect(page.locator("html")).toHaveAttribute("dir", "rtl");
+  } finally {
+    await server.end();
+    proxy.close();
+    proxy.closeAllConnections();
+  }
+});
+
+test("the viewer of the API's document comes out of the binary", async ({ page, server }) => {
+  const hosts = new Set<string>();
+  page.on("request", (request) => hosts.add(new URL(request.url()).host));
+  await page.goto(`${server.url}/docs`);
+  await expect(page.getByText("/auth/login").first()).toBeVisible();
+  expect([...hosts]).toEqual([new URL(server.url).host]);
+});
