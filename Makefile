@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz dist clean cargo
+.PHONY: help run test check web bench fuzz dist clean cargo
 
 # How long `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 30
@@ -17,7 +17,14 @@ run: cargo ## build the server and start it on SQLite (in ./data) at http://loca
 test: cargo ## install what the tests need, then run all of them on both footprints
 	@scripts/test
 
+web: ## build the pages into the server's assets, and the SDK
+	@scripts/setup-tests
+	npm run build --workspace packages/client
+	scripts/web
+
 check: cargo ## formatting, lints and the documentation build; no warning passes
+	@scripts/setup-tests
+	npx --no-install biome ci --error-on-warnings .
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -20,7 +20,10 @@ function shells(): Plugin {
       const entry = chunks.find((chunk) => chunk.isEntry);
       if (!entry) this.error("there is no entry");
       const styles = Object.values(bundle).filter((file) => file.type === "asset" && file.fileName.endsWith(".css"));
-      for (const [language, direction] of [["en", "ltr"], ["ar", "rtl"]] as const) {
+      for (const [language, direction] of [
+        ["en", "ltr"],
+        ["ar", "rtl"],
+      ] as const) {
         const texts = chunks.find((chunk) => chunk.facadeModuleId?.endsWith(`/i18n/${language}.ts`));
         if (!texts) this.error(`there are no texts for ${language}`);
         const preload = [texts.fileName, ...entry.imports]

@@ -2,7 +2,12 @@ import { readFileSync } from "node:fs";
 import { expect, PASSWORD, test, withServer } from "./server";
 
 test("an administrator's day: find, invite, change, end, look through", async ({ page, server, browser }) => {
-  for (const [name, role] of [["zeinab", "user"], ["omar", "user"], ["lina", "analyst"]] as const) server.createUser(`${name}.day@example.com`, role, `${name} يوم`);
+  for (const [name, role] of [
+    ["zeinab", "user"],
+    ["omar", "user"],
+    ["lina", "analyst"],
+  ] as const)
+    server.createUser(`${name}.day@example.com`, role, `${name} يوم`);
   const visitor = await browser.newPage();
   await server.signIn(visitor, "omar.day@example.com");
   await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%2Fusers");
@@ -23,7 +28,10 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   await expect(page.locator("tbody tr")).toHaveCount(2);
 
   // A file of what is shown.
-  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export as CSV" }).click()]);
+  const [file] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Export as CSV" }).click(),
+  ]);
   const text = readFileSync(await file.path(), "utf8");
   expect(file.suggestedFilename()).toBe("users.csv");
   expect(text.startsWith("\uFEFFid,email,")).toBe(true);
@@ -93,10 +101,13 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   await expect(page.getByRole("row")).toHaveCount(31);
 });
 
-test("many at once: a preview, and a result for each; the last administrator stays and it is said why", async ({ page }) => {
+test("many at once: a preview, and a result for each; the last administrator stays and it is said why", async ({
+  page,
+}) => {
   await withServer({}, async (server) => {
     server.createUser("admin@example.com", "admin");
-    for (let number = 1; number <= 25; number += 1) server.createUser(`many-${String(number).padStart(2, "0")}@example.com`);
+    for (let number = 1; number <= 25; number += 1)
+      server.createUser(`many-${String(number).padStart(2, "0")}@example.com`);
     await server.signIn(page, "admin@example.com", PASSWORD, "/login?return_to=%2Fconsole%2Fusers%3Fsort%3Demail");
     await page.getByLabel("Choose all on this page").check();
     await page.getByRole("button", { name: /Choose all .*26.* that match/ }).click();
@@ -119,7 +130,9 @@ test("many at once: a preview, and a result for each; the last administrator sta
     await page.goto(`${server.url}/console/users/1`);
     await page.getByRole("button", { name: "Deactivate", exact: true }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Deactivate" }).click();
-    await expect(page.getByRole("dialog").getByRole("alert")).toContainText("Give the role to another active account first");
+    await expect(page.getByRole("dialog").getByRole("alert")).toContainText(
+      "Give the role to another active account first",
+    );
     await page.keyboard.press("Escape");
     await expect(page.getByRole("dialog")).toHaveCount(0);
     await page.goto(`${server.url}/console/users/2`);

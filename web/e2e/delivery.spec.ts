@@ -10,7 +10,15 @@ test("the first load of the sign-in is at most 90 KB, from this host alone", asy
     const counted: Promise<void>[] = [];
     page.on("response", (response) => {
       hosts.add(new URL(response.url()).host);
-      if (!response.url().includes("/auth/")) counted.push(response.request().sizes().then((sizes) => void (bytes += sizes.responseBodySize)));
+      if (!response.url().includes("/auth/"))
+        counted.push(
+          response
+            .request()
+            .sizes()
+            .then((sizes) => {
+              bytes += sizes.responseBodySize;
+            }),
+        );
     });
     await page.goto(`${server.url}/login`);
     await page.locator('input[name="password"]').waitFor();
@@ -30,10 +38,19 @@ test("behind a proxy that serves it below a path", async ({ page }) => {
       outgoing.writeHead(404).end("not this service");
       return;
     }
-    const passed = forward({ host: "127.0.0.1", port: target, path: path.slice("/identity".length), method: incoming.method, headers: incoming.headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
-    });
+    const passed = forward(
+      {
+        host: "127.0.0.1",
+        port: target,
+        path: path.slice("/identity".length),
+        method: incoming.method,
+        headers: incoming.headers,
+      },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
     passed.on("error", () => outgoing.writeHead(502).end());
     incoming.pipe(passed);
   });

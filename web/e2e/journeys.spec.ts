@@ -2,7 +2,11 @@ import { expect, PASSWORD, test, withServer } from "./server";
 
 const NEXT = "another sentence, even longer";
 
-test("an account from its beginning: register, verify, sign in, change, forget, reset", async ({ page, server, browser }) => {
+test("an account from its beginning: register, verify, sign in, change, forget, reset", async ({
+  page,
+  server,
+  browser,
+}) => {
   const email = server.newEmail("journey");
   await page.goto(`${server.url}/login`);
   await page.getByRole("link", { name: "Create one" }).click();
@@ -157,7 +161,10 @@ test("e-mail address, sessions, profile, leaving", async ({ page, server, browse
   await expect(page.getByRole("heading", { name: "Your account is deleted" })).toBeVisible();
 });
 
-test("Arabic from the registration to the mail, and the user's language wherever they sign in", async ({ browser, server }) => {
+test("Arabic from the registration to the mail, and the user's language wherever they sign in", async ({
+  browser,
+  server,
+}) => {
   const context = await browser.newContext({ locale: "ar-SA" });
   const page = await context.newPage();
   const email = server.newEmail("arabic");
@@ -192,20 +199,23 @@ test("Arabic from the registration to the mail, and the user's language wherever
 });
 
 test("limits count down and keep what was typed", async ({ page }) => {
-  await withServer({ JOSOOR_AUTH__LIMITS__ENABLED: "true", JOSOOR_AUTH__LIMITS__LOGIN_PAIR: "2/8s" }, async (server) => {
-    await page.goto(`${server.url}/login`);
-    await page.getByLabel("E-mail address").fill("somebody@example.com");
-    for (const password of ["one", "two", "three"]) {
-      await page.getByLabel("Password", { exact: true }).fill(password);
-      await page.getByRole("button", { name: "Sign in" }).click();
-      await expect(page.getByRole("alert")).toBeVisible();
-    }
-    await expect(page.getByRole("alert")).toContainText(/Too many attempts\. Try again in \W*\d\W+seconds?/);
-    await expect(page.getByLabel("E-mail address")).toHaveValue("somebody@example.com");
-    await expect(page.getByRole("button", { name: "Sign in" })).toHaveAttribute("aria-disabled", "true");
-    await expect(page.getByRole("alert")).toContainText("You can try again now.", { timeout: 15_000 });
-    await expect(page.getByRole("button", { name: "Sign in" })).toHaveAttribute("aria-disabled", "false");
-  });
+  await withServer(
+    { JOSOOR_AUTH__LIMITS__ENABLED: "true", JOSOOR_AUTH__LIMITS__LOGIN_PAIR: "2/8s" },
+    async (server) => {
+      await page.goto(`${server.url}/login`);
+      await page.getByLabel("E-mail address").fill("somebody@example.com");
+      for (const password of ["one", "two", "three"]) {
+        await page.getByLabel("Password", { exact: true }).fill(password);
+        await page.getByRole("button", { name: "Sign in" }).click();
+        await expect(page.getByRole("alert")).toBeVisible();
+      }
+      await expect(page.getByRole("alert")).toContainText(/Too many attempts\. Try again in \W*\d\W+seconds?/);
+      await expect(page.getByLabel("E-mail address")).toHaveValue("somebody@example.com");
+      await expect(page.getByRole("button", { name: "Sign in" })).toHaveAttribute("aria-disabled", "true");
+      await expect(page.getByRole("alert")).toContainText("You can try again now.", { timeout: 15_000 });
+      await expect(page.getByRole("button", { name: "Sign in" })).toHaveAttribute("aria-disabled", "false");
+    },
+  );
 });
 
 test("the other two modes of registration", async ({ page }) => {

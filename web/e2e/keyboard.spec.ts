@@ -7,10 +7,19 @@ async function tabTo(page: Page, name: string | RegExp, role?: string) {
     await page.keyboard.press("Tab");
     const focused = await page.evaluate(() => {
       const element = document.activeElement as HTMLElement | null;
-      const label = element instanceof HTMLInputElement || element instanceof HTMLSelectElement ? element.labels?.[0]?.textContent : null;
-      return { name: (element?.getAttribute("aria-label") ?? label ?? element?.textContent ?? "").trim(), tag: element?.tagName.toLowerCase() };
+      const label =
+        element instanceof HTMLInputElement || element instanceof HTMLSelectElement
+          ? element.labels?.[0]?.textContent
+          : null;
+      return {
+        name: (element?.getAttribute("aria-label") ?? label ?? element?.textContent ?? "").trim(),
+        tag: element?.tagName.toLowerCase(),
+      };
     });
-    if ((typeof name === "string" ? focused.name === name : name.test(focused.name)) && (!role || focused.tag === role)) {
+    if (
+      (typeof name === "string" ? focused.name === name : name.test(focused.name)) &&
+      (!role || focused.tag === role)
+    ) {
       // Whoever goes by keyboard has to see where they are.
       const outline = await page.evaluate(() => getComputedStyle(document.activeElement as Element).outlineStyle);
       expect(outline).not.toBe("none");
@@ -90,7 +99,11 @@ test("Caps Lock is told of, and a password can be pasted", async ({ page, server
   const password = page.getByLabel("Password", { exact: true });
   await password.focus();
   await password.evaluate((element) => {
-    const event = new KeyboardEvent("keydown", { key: "A", bubbles: true, modifierCapsLock: true } as KeyboardEventInit);
+    const event = new KeyboardEvent("keydown", {
+      key: "A",
+      bubbles: true,
+      modifierCapsLock: true,
+    } as KeyboardEventInit);
     element.dispatchEvent(event);
   });
   await expect(page.getByText("Caps Lock is on.")).toBeVisible();

@@ -10,23 +10,38 @@ mkdirSync(PICTURES, { recursive: true });
 /** Every page, and how to get it to show what there is to see. */
 const PAGES: [name: string, path: string, as: "nobody" | "user" | "admin", act?: (page: Page) => Promise<void>][] = [
   ["login", "/login", "nobody"],
-  ["login-failed", "/login", "nobody", async (page) => {
-    await page.locator('input[name="email"]').fill("nobody@example.com");
-    await page.locator('input[name="password"]').fill("wrong");
-    await page.locator('form button[type="submit"]').click();
-    await page.getByRole("alert").waitFor();
-  }],
+  [
+    "login-failed",
+    "/login",
+    "nobody",
+    async (page) => {
+      await page.locator('input[name="email"]').fill("nobody@example.com");
+      await page.locator('input[name="password"]').fill("wrong");
+      await page.locator('form button[type="submit"]').click();
+      await page.getByRole("alert").waitFor();
+    },
+  ],
   ["register", "/register", "nobody"],
-  ["register-failed", "/register", "nobody", async (page) => {
-    await page.locator('form button[type="submit"]').click();
-    await page.getByRole("alert").waitFor();
-  }],
+  [
+    "register-failed",
+    "/register",
+    "nobody",
+    async (page) => {
+      await page.locator('form button[type="submit"]').click();
+      await page.getByRole("alert").waitFor();
+    },
+  ],
   ["forgot", "/forgot-password", "nobody"],
-  ["forgot-sent", "/forgot-password", "nobody", async (page) => {
-    await page.locator('input[name="email"]').fill("nobody@example.com");
-    await page.locator('form button[type="submit"]').click();
-    await page.locator("h1[tabindex]").waitFor();
-  }],
+  [
+    "forgot-sent",
+    "/forgot-password",
+    "nobody",
+    async (page) => {
+      await page.locator('input[name="email"]').fill("nobody@example.com");
+      await page.locator('form button[type="submit"]').click();
+      await page.locator("h1[tabindex]").waitFor();
+    },
+  ],
   ["reset", "/reset-password#token=x", "nobody"],
   ["reset-invalid", "/reset-password", "nobody"],
   ["verify", "/verify-email#token=x", "nobody"],
@@ -39,35 +54,72 @@ const PAGES: [name: string, path: string, as: "nobody" | "user" | "admin", act?:
   ["account-password", "/account/password", "user"],
   ["account-email", "/account/email", "user"],
   ["account-sessions", "/account/sessions", "user"],
-  ["account-sessions-dialog", "/account/sessions", "user", async (page) => {
-    await page.locator(".button.danger").click();
-    await page.getByRole("dialog").waitFor();
-  }],
+  [
+    "account-sessions-dialog",
+    "/account/sessions",
+    "user",
+    async (page) => {
+      await page.locator(".button.danger").click();
+      await page.getByRole("dialog").waitFor();
+    },
+  ],
   ["account-activity", "/account/activity", "user"],
-  ["account-delete", "/account/delete", "user", async (page) => {
-    await page.locator("main .card > .button").click();
-    await page.locator('input[name="password"]').waitFor();
-  }],
+  [
+    "account-delete",
+    "/account/delete",
+    "user",
+    async (page) => {
+      await page.locator("main .card > .button").click();
+      await page.locator('input[name="password"]').waitFor();
+    },
+  ],
   ["console", "/console", "admin"],
-  ["console-users", "/console/users", "admin", async (page) => {
-    await page.locator("tbody input[type=checkbox]").first().check();
-  }],
-  ["console-invite", "/console/users", "admin", async (page) => {
-    await page.locator(".actions > .button").first().click();
-    await page.getByRole("dialog").waitFor();
-  }],
+  [
+    "console-users",
+    "/console/users",
+    "admin",
+    async (page) => {
+      await page.locator("tbody input[type=checkbox]").first().check();
+    },
+  ],
+  [
+    "console-invite",
+    "/console/users",
+    "admin",
+    async (page) => {
+      await page.locator(".actions > .button").first().click();
+      await page.getByRole("dialog").waitFor();
+    },
+  ],
   ["console-user", "/console/users/1", "admin"],
   ["console-audit", "/console/audit", "admin"],
-  ["offline", "/account", "user", async (page) => {
-    await page.route("**/auth/**", (route) => route.abort("connectionrefused"));
-    await page.reload();
-    await page.locator("main .card .button").waitFor();
-    await page.unroute("**/auth/**");
-  }],
+  [
+    "offline",
+    "/account",
+    "user",
+    async (page) => {
+      await page.route("**/auth/**", (route) => route.abort("connectionrefused"));
+      await page.reload();
+      await page.locator("main .card .button").waitFor();
+      await page.unroute("**/auth/**");
+    },
+  ],
 ];
 
-async function prepare(browser: Browser, server: Server, language: "en" | "ar", theme: "light" | "dark", as: "nobody" | "user" | "admin", email: string) {
-  const context = await browser.newContext({ locale: language === "ar" ? "ar-SA" : "en-GB", colorScheme: theme, reducedMotion: "reduce", viewport: { width: 1280, height: 900 } });
+async function prepare(
+  browser: Browser,
+  server: Server,
+  language: "en" | "ar",
+  theme: "light" | "dark",
+  as: "nobody" | "user" | "admin",
+  email: string,
+) {
+  const context = await browser.newContext({
+    locale: language === "ar" ? "ar-SA" : "en-GB",
+    colorScheme: theme,
+    reducedMotion: "reduce",
+    viewport: { width: 1280, height: 900 },
+  });
   await context.addCookies([{ name: "josoor_locale", value: language, url: server.url }]);
   if (as !== "nobody") {
     const answer = await context.request.post(`${server.url}/auth/login`, {
@@ -76,7 +128,10 @@ async function prepare(browser: Browser, server: Server, language: "en" | "ar", 
     });
     expect(answer.ok()).toBe(true);
     const { access_token } = (await answer.json()) as { access_token: string };
-    await context.request.patch(`${server.url}/auth/me`, { data: { locale: language }, headers: { Authorization: `Bearer ${access_token}` } });
+    await context.request.patch(`${server.url}/auth/me`, {
+      data: { locale: language },
+      headers: { Authorization: `Bearer ${access_token}` },
+    });
   }
   return context;
 }
@@ -88,7 +143,9 @@ for (const language of ["en", "ar"] as const) {
       const user = server.newUser("user", "ليلى Hassan");
       const emails = { nobody: "", user, admin: server.adminEmail };
       // A second session, so that there is one to end.
-      await (await browser.newContext()).request.post(`${server.url}/auth/login`, { data: { email: user, password: PASSWORD } });
+      await (await browser.newContext()).request.post(`${server.url}/auth/login`, {
+        data: { email: user, password: PASSWORD },
+      });
       for (const as of ["nobody", "user", "admin"] as const) {
         const context = await prepare(browser, server, language, theme, as, emails[as]);
         for (const [name, path, who, act] of PAGES) {
@@ -101,17 +158,25 @@ for (const language of ["en", "ar"] as const) {
           await expect(page.locator("html")).toHaveAttribute("dir", language === "ar" ? "rtl" : "ltr");
           await page.screenshot({ path: `${PICTURES}/${name}.${language}.${theme}.png`, fullPage: true });
           const { violations } = await new AxeBuilder({ page }).analyze();
-          const said = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html}\n${failureSummary}`).join("\n")}`);
+          const said = violations.map(
+            ({ id, nodes }) =>
+              `${id}: ${nodes.map(({ html, failureSummary }) => `${html}\n${failureSummary}`).join("\n")}`,
+          );
           expect(said, `${name}, ${language}, ${theme}`).toEqual([]);
           // Nothing sticks out, also on a small screen.
           await page.setViewportSize({ width: 320, height: 640 });
-          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          const overflow = await page.evaluate(
+            () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+          );
           expect(overflow, `${name} on 320 px`).toBeLessThanOrEqual(0);
           // Every field says to password managers and browsers what it is for.
           for (const input of await page.locator("input[name]:not([type=checkbox])").all()) {
             const token = await input.getAttribute("autocomplete");
             if ((await input.getAttribute("type")) === "datetime-local") continue;
-            expect(["username", "email", "name", "off", "current-password", "new-password"], `${name}: ${await input.getAttribute("name")}`).toContain(token);
+            expect(
+              ["username", "email", "name", "off", "current-password", "new-password"],
+              `${name}: ${await input.getAttribute("name")}`,
+            ).toContain(token);
           }
           await page.close();
         }

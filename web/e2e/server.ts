@@ -40,7 +40,9 @@ class Services {
   ) {}
 
   static async start(): Promise<Services> {
-    const child = spawn(join(TARGET, "python/bin/python"), [join(ROOT, "tests/python/services.py")], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(join(TARGET, "python/bin/python"), [join(ROOT, "tests/python/services.py")], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     const line = await new Promise<string>((done, fail) => {
       let text = "";
       child.stdout.on("data", (chunk) => {
@@ -94,8 +96,13 @@ export class Server {
   }
 
   async start() {
-    this.child = spawn(BINARY, ["serve"], { env: this.environment, cwd: this.directory, stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.child.stdout, this.child.stderr]) stream?.on("data", (chunk) => (this.log += String(chunk)));
+    this.child = spawn(BINARY, ["serve"], {
+      env: this.environment,
+      cwd: this.directory,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    for (const stream of [this.child.stdout, this.child.stderr])
+      stream?.on("data", (chunk) => (this.log += String(chunk)));
     for (let tries = 0; tries < 300; tries += 1) {
       const answer = await fetch(`http://127.0.0.1:${this.port}/readyz`).catch(() => null);
       if (answer?.ok) return;
@@ -120,18 +127,28 @@ export class Server {
   }
 
   command(args: string[], input = "") {
-    const done = spawnSync(BINARY, args, { env: this.environment, cwd: this.directory, input: `${input}\n`, encoding: "utf8" });
+    const done = spawnSync(BINARY, args, {
+      env: this.environment,
+      cwd: this.directory,
+      input: `${input}\n`,
+      encoding: "utf8",
+    });
     if (done.status !== 0) throw new Error(`${args.join(" ")}: ${done.stderr}`);
     return done.stdout;
   }
 
   createUser(email: string, role = "user", name = "") {
-    this.command(["user", "create", email, "--role", role, "--password-stdin", ...(name ? ["--name", name] : [])], PASSWORD);
+    this.command(
+      ["user", "create", email, "--role", role, "--password-stdin", ...(name ? ["--name", name] : [])],
+      PASSWORD,
+    );
   }
 
   /** The one-time link of the first start; not on a terminal, so it is in a file. */
   setupLink(): string {
-    const file = readdirSync(this.directory, { recursive: true }).map(String).find((name) => /setup/.test(name));
+    const file = readdirSync(this.directory, { recursive: true })
+      .map(String)
+      .find((name) => /setup/.test(name));
     if (!file) throw new Error(`no link:\n${this.log}`);
     return readFileSync(join(this.directory, file), "utf8").trim();
   }
@@ -182,7 +199,9 @@ export const test = base.extend<{ faults: string[] }, { server: Server; services
   ],
   server: [
     async ({ services }, use) => {
-      const env: Record<string, string> = services ? { DATABASE_URL: services.databaseUrl, REDIS_URL: services.redisUrl } : {};
+      const env: Record<string, string> = services
+        ? { DATABASE_URL: services.databaseUrl, REDIS_URL: services.redisUrl }
+        : {};
       if (services) env.MASTER_KEY = randomBytes(32).toString("base64");
       const server = new Server(await freePort(), env);
       await server.start();
@@ -199,7 +218,8 @@ export const test = base.extend<{ faults: string[] }, { server: Server; services
       const watch = (page: Page) => {
         page.on("pageerror", (error) => faults.push(error.message));
         page.on("console", (message) => {
-          if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text())) faults.push(message.text());
+          if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text()))
+            faults.push(message.text());
         });
       };
       context.on("page", watch);

@@ -26,11 +26,20 @@ test("twenty requests with an expired token make one refresh", async ({ page, se
     await route.fulfill({
       status: 401,
       contentType: "application/problem+json",
-      body: JSON.stringify({ type: "about:blank", title: "", status: 401, detail: "", code: "token_expired", request_id: "r" }),
+      body: JSON.stringify({
+        type: "about:blank",
+        title: "",
+        status: 401,
+        detail: "",
+        code: "token_expired",
+        request_id: "r",
+      }),
     });
   });
   // The package as it is published, in the page.
-  await page.route("**/package/*", (route) => route.fulfill({ path: resolve(PACKAGE, new URL(route.request().url()).pathname.split("/").pop() ?? "") }));
+  await page.route("**/package/*", (route) =>
+    route.fulfill({ path: resolve(PACKAGE, new URL(route.request().url()).pathname.split("/").pop() ?? "") }),
+  );
   const emails = await page.evaluate(async () => {
     const address = "/package/index.js";
     const { createAuthClient } = (await import(address)) as typeof import("@josoor/auth");
@@ -53,7 +62,9 @@ test("two tabs that refresh at the same moment stay signed in", async ({ context
   await expect(second.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
   for (let round = 0; round < 5; round += 1) {
     await Promise.all([first.reload(), second.reload()]);
-    await Promise.all([first, second].map((page) => expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible()));
+    await Promise.all(
+      [first, second].map((page) => expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible()),
+    );
   }
   for (const page of [first, second]) {
     await page.getByRole("link", { name: "Sessions" }).click();
@@ -76,7 +87,10 @@ test("a lost answer to a refresh signs nobody out", async ({ page, server }) => 
   expect(lost).toBe(1);
 });
 
-test("the server stopped and started again signs nobody out, and loses nothing that was typed", async ({ page, server }) => {
+test("the server stopped and started again signs nobody out, and loses nothing that was typed", async ({
+  page,
+  server,
+}) => {
   await server.signIn(page, server.newUser());
   await page.getByLabel("Full name").fill("typed before");
   await server.stop("SIGKILL");

@@ -44,7 +44,7 @@ export function App() {
             <Guarded page={Account} />
           </Route>
           <Route path="/console/*?">
-            <Guarded page={Console} role="admin" />
+            <Guarded page={Console} needs="admin" />
           </Route>
           <Route component={NotFound} />
         </Switch>
@@ -53,15 +53,15 @@ export function App() {
   );
 }
 
-/** The pages of somebody who is signed in; `role` and more, where it is given. */
-function Guarded({ page: Content, role }: { page: ComponentType; role?: "admin" }): ReactNode {
+/** The pages of somebody who is signed in; those of at least the role that it needs. */
+function Guarded({ page: Content, needs }: { page: ComponentType; needs?: "admin" }): ReactNode {
   const { reason, connectivity, status } = useAuth();
   const [, navigate] = useLocation();
   // Who left on purpose, here or in another tab, is told so; whoever's session ended is asked to sign in again.
   const hasLeft = reason === "signed_out" || reason === "signed_out_elsewhere" || reason === "account_deleted";
   return (
     <ProtectedRoute
-      {...(role ? { requiredRole: role } : {})}
+      {...(needs ? { requiredRole: needs } : {})}
       signInPath={hasLeft ? "/signed-out" : "/login"}
       navigate={(to) => navigate(to, { replace: true })}
       loading={

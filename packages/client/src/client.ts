@@ -125,7 +125,10 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     else
       try {
         const { type } = message;
-        localStore()?.setItem(EVENT, JSON.stringify({ type, reason: "reason" in message ? message.reason : null, at: Date.now() }));
+        localStore()?.setItem(
+          EVENT,
+          JSON.stringify({ type, reason: "reason" in message ? message.reason : null, at: Date.now() }),
+        );
       } catch {
         // Then the other tabs find out with their next request.
       }
@@ -135,7 +138,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     if (disposed) return;
     if (message.type === "signed-out") {
       // Not while loading: the answer to one's own question is on its way.
-      if (state.status === "signed-in") void end(message.reason === "signed_out" ? "signed_out_elsewhere" : message.reason, false);
+      if (state.status === "signed-in")
+        void end(message.reason === "signed_out" ? "signed_out_elsewhere" : message.reason, false);
       return;
     }
     if (message.type === "refreshed") {
@@ -144,7 +148,12 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     } else {
       epoch += 1;
     }
-    if (message.access_token) void accept({ ...message, token_type: "bearer" }, message.type === "refreshed" ? "token-refreshed" : "signed-in", false);
+    if (message.access_token)
+      void accept(
+        { ...message, token_type: "bearer" },
+        message.type === "refreshed" ? "token-refreshed" : "signed-in",
+        false,
+      );
     else void refresh().catch(() => {});
   }
 
@@ -154,7 +163,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   };
   // A page that comes back, from sleep or from the browser's memory of pages, may have slept through anything.
   const onWake = () => {
-    if (globalThis.document?.visibilityState !== "hidden" && (state.connectivity !== "online" || isLeaving())) retryNow();
+    if (globalThis.document?.visibilityState !== "hidden" && (state.connectivity !== "online" || isLeaving()))
+      retryNow();
   };
   const target = globalThis.window as Window | undefined;
   channel?.addEventListener("message", onMessage);
@@ -165,9 +175,15 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
 
   // --- requests ----------------------------------------------------------------------------------------------------
 
-  async function send(method: string, path: string, bearer: string | null, { body, query, signal }: RequestOptions = {}) {
+  async function send(
+    method: string,
+    path: string,
+    bearer: string | null,
+    { body, query, signal }: RequestOptions = {},
+  ) {
     const parameters = new URLSearchParams();
-    for (const [key, value] of Object.entries(query ?? {})) if (value !== undefined && value !== null && value !== "") parameters.set(key, String(value));
+    for (const [key, value] of Object.entries(query ?? {}))
+      if (value !== undefined && value !== null && value !== "") parameters.set(key, String(value));
     const headers: Record<string, string> = { Accept: "application/json" };
     const language = options.locale?.();
     if (language) headers["Accept-Language"] = language;
@@ -214,8 +230,10 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   }
 
   /** The codes of a 401 with which a new access token helps. An API of somebody else's has none, so no code is one of them. */
-  const isStale = (code: string | null) => code === null || code === "token_expired" || code === "token_invalid" || code.startsWith("http_");
-  const isOver = (code: string) => /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused)$/.test(code);
+  const isStale = (code: string | null) =>
+    code === null || code === "token_expired" || code === "token_invalid" || code.startsWith("http_");
+  const isOver = (code: string) =>
+    /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused)$/.test(code);
 
   async function request<T>(method: string, path: string, request?: RequestOptions): Promise<T> {
     const used = await tokenIfAny();
@@ -230,10 +248,13 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     }
   }
 
-  const tokenIfAny = async () => (state.status === "signed-out" ? null : getAccessToken().catch((error) => {
-    if (isAuthError(error) && error.kind === "signed_out") return null;
-    throw error;
-  }));
+  const tokenIfAny = async () =>
+    state.status === "signed-out"
+      ? null
+      : getAccessToken().catch((error) => {
+          if (isAuthError(error) && error.kind === "signed_out") return null;
+          throw error;
+        });
 
   // --- refresh -----------------------------------------------------------------------------------------------------
 
@@ -300,7 +321,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
         if (refused && tries < 2 && !byCookie && (await store.get(REFRESH)) !== refresh_token) continue;
         if (refused) await end(error.code === "missing_token" ? (state.user ? "session_expired" : null) : error.code);
         if (!refused && error.status === null && error.kind !== "offline" && tries === 0) continue;
-        if (!refused && error.status !== null && state.status === "loading" && error.kind === "failed") await end(error.code);
+        if (!refused && error.status !== null && state.status === "loading" && error.kind === "failed")
+          await end(error.code);
         throw error;
       }
     }
@@ -359,7 +381,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       await call("POST", "/auth/logout", known?.access ?? null, { body });
     } catch (error) {
       // Refused: there is nothing to end. Anything else is tried again.
-      if (!isAuthError(error) || error.status === null || error.status >= 500 || error.status === 429) return retryLater();
+      if (!isAuthError(error) || error.status === null || error.status >= 500 || error.status === 429)
+        return retryLater();
     }
     if (leaving === known) {
       leaving = null;
@@ -484,7 +507,10 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       const response = await attempt(first, used);
       if (response.status !== 401 || !used || !again) return response;
       if (token && token.access !== used) return attempt(again, token.access);
-      const problem: unknown = await response.clone().json().catch(() => null);
+      const problem: unknown = await response
+        .clone()
+        .json()
+        .catch(() => null);
       const code = (problem as { code?: unknown } | null)?.code;
       if (typeof code === "string" && isOver(code)) await end(code);
       if (typeof code === "string" && !isStale(code)) return response;

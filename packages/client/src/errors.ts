@@ -20,7 +20,8 @@ export type AuthErrorKind =
 export type FieldError = components["schemas"]["FieldProblem"];
 
 /** The codes that say that a session is over (or never was). */
-const ENDED = /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused|missing_token|token_invalid|token_expired|signed_out)$/;
+const ENDED =
+  /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused|missing_token|token_invalid|token_expired|signed_out)$/;
 
 // Not `instanceof`: two copies of this package in one bundle must know each other's errors.
 const BRAND = "josoor-auth-error";
@@ -91,7 +92,8 @@ function kindOf(status: number, code: string): AuthErrorKind {
   if (status >= 500) return "server_unavailable";
   if (status === 422) return "validation";
   if (code === "invalid_credentials") return "invalid_credentials";
-  if ((status === 401 || status === 403) && ENDED.test(code)) return status === 403 && code === "account_inactive" ? "forbidden" : "signed_out";
+  if ((status === 401 || status === 403) && ENDED.test(code))
+    return status === 403 && code === "account_inactive" ? "forbidden" : "signed_out";
   return status === 403 ? "forbidden" : "failed";
 }
 

@@ -1,5 +1,5 @@
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useSyncExternalStore } from "react";
-import { hasRole, type AuthClient, type AuthState, type Role, safeReturnTo, type User } from "./index";
+import { type AuthClient, type AuthState, hasRole, type Role, safeReturnTo, type User } from "./index";
 
 const Context = createContext<AuthClient | null>(null);
 
@@ -25,7 +25,11 @@ export function useAuth(): Auth {
   const client = useContext(Context);
   if (!client) throw new Error("useAuth needs an <AuthProvider> above it");
   const read = () => client.state;
-  const state = useSyncExternalStore(useMemo(() => (changed: () => void) => client.onAuthStateChange(changed), [client]), read, read);
+  const state = useSyncExternalStore(
+    useMemo(() => (changed: () => void) => client.onAuthStateChange(changed), [client]),
+    read,
+    read,
+  );
   return useMemo(
     () => ({
       ...state,

@@ -1,6 +1,13 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type AuthClient, type AuthClientOptions, type AuthEvent, AuthError, createAuthClient, isAuthError } from "../src";
+import {
+  type AuthClient,
+  type AuthClientOptions,
+  AuthError,
+  type AuthEvent,
+  createAuthClient,
+  isAuthError,
+} from "../src";
 import { Service } from "./service";
 
 let service: Service;
@@ -9,7 +16,13 @@ let channels = 0;
 
 /** A tab of its own: same storage, same channel as the others of this test. */
 function tab(options: AuthClientOptions = {}): AuthClient {
-  const client = createAuthClient({ baseUrl: service.url, storage: "localStorage", fetch: realFetch, channel: `test-${channels}`, ...options });
+  const client = createAuthClient({
+    baseUrl: service.url,
+    storage: "localStorage",
+    fetch: realFetch,
+    channel: `test-${channels}`,
+    ...options,
+  });
   clients.push(client);
   return client;
 }
@@ -51,7 +64,9 @@ describe("refresh", () => {
     const client = await signedIn();
     service.expireAll();
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, number) => client.fetch(`${service.url}/chat`, { method: "POST", body: JSON.stringify({ number }) })),
+      Array.from({ length: 20 }, (_, number) =>
+        client.fetch(`${service.url}/chat`, { method: "POST", body: JSON.stringify({ number }) }),
+      ),
     );
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
     const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as { echo: { number: number } }[];
@@ -105,7 +120,8 @@ describe("refresh", () => {
     vi.stubGlobal("navigator", {
       onLine: true,
       locks: {
-        request: (_: string, { signal }: { signal: AbortSignal }) => new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason))),
+        request: (_: string, { signal }: { signal: AbortSignal }) =>
+          new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason))),
       },
     });
     const start = performance.now();
@@ -123,7 +139,10 @@ describe("refresh", () => {
     const turn = new Promise<void>((done) => {
       release = done;
     });
-    vi.stubGlobal("navigator", { onLine: true, locks: { request: async (_: string, __: object, work: () => Promise<unknown>) => turn.then(work) } });
+    vi.stubGlobal("navigator", {
+      onLine: true,
+      locks: { request: async (_: string, __: object, work: () => Promise<unknown>) => turn.then(work) },
+    });
     const waiting = second.refresh();
     vi.unstubAllGlobals();
     const fresh = await first.refresh();
@@ -143,12 +162,15 @@ describe("refresh", () => {
     expect(localStorage.getItem("josoor_access_token")).toBeNull();
   });
 
-  it.each(["session_revoked", "password_changed", "account_inactive", "session_expired"])("refused with %s signs out and says why", async (code) => {
-    const client = await signedIn();
-    service.revoke(code);
-    await expect(client.refresh()).rejects.toMatchObject({ code });
-    expect(client.state).toMatchObject({ status: "signed-out", reason: code });
-  });
+  it.each(["session_revoked", "password_changed", "account_inactive", "session_expired"])(
+    "refused with %s signs out and says why",
+    async (code) => {
+      const client = await signedIn();
+      service.revoke(code);
+      await expect(client.refresh()).rejects.toMatchObject({ code });
+      expect(client.state).toMatchObject({ status: "signed-out", reason: code });
+    },
+  );
 });
 
 describe("a service that is away", () => {
@@ -167,7 +189,10 @@ describe("a service that is away", () => {
 
   it.each([500, 502, 503, 429])("in the form of a %i signs nobody out either", async (status) => {
     const client = await signedIn();
-    service.instead["/auth/refresh"] = [{ status, body: {} }, { status, body: {} }];
+    service.instead["/auth/refresh"] = [
+      { status, body: {} },
+      { status, body: {} },
+    ];
     await expect(client.refresh()).rejects.toBeInstanceOf(AuthError);
     expect(client.state.status).toBe("signed-in");
   });
@@ -215,7 +240,9 @@ describe("tabs", () => {
     const events: AuthEvent[] = [];
     second.onAuthStateChange((event) => events.push(event));
     await first.logout();
-    await vi.waitFor(() => expect(second.state).toMatchObject({ status: "signed-out", reason: "signed_out_elsewhere" }));
+    await vi.waitFor(() =>
+      expect(second.state).toMatchObject({ status: "signed-out", reason: "signed_out_elsewhere" }),
+    );
     expect(events).toContain("signed-out");
   });
 
@@ -305,9 +332,13 @@ describe("storage", () => {
 describe("errors", () => {
   it("of a wrong password sign nobody out", async () => {
     const client = await signedIn();
-    await expect(client.password.change({ current_password: "wrong", new_password: "x" })).rejects.toMatchObject({ kind: "invalid_credentials" });
+    await expect(client.password.change({ current_password: "wrong", new_password: "x" })).rejects.toMatchObject({
+      kind: "invalid_credentials",
+    });
     expect(client.state.status).toBe("signed-in");
-    await expect(tab().login({ email: "user@example.com", password: "wrong" })).rejects.toSatisfy((error) => isAuthError(error, "invalid_credentials"));
+    await expect(tab().login({ email: "user@example.com", password: "wrong" })).rejects.toSatisfy((error) =>
+      isAuthError(error, "invalid_credentials"),
+    );
   });
 
   it.each([
@@ -316,21 +347,37 @@ describe("errors", () => {
     ["soon", {}, null],
   ])("of a limit say how long to wait: %s", async (value, headers, seconds) => {
     const client = tab();
-    service.instead["/auth/login"] = [{ status: 429, body: { code: "rate_limited" }, headers: { "retry-after": value, ...headers } }];
+    service.instead["/auth/login"] = [
+      { status: 429, body: { code: "rate_limited" }, headers: { "retry-after": value, ...headers } },
+    ];
     await expect(client.login(credentials)).rejects.toMatchObject({ kind: "rate_limited", retryAfter: seconds });
   });
 
   it("of fields name them", async () => {
     const client = tab();
     const errors = [{ field: "email", code: "invalid_email", message: "no" }];
-    service.instead["/auth/login"] = [{ status: 422, body: { code: "validation_failed", errors, request_id: "r-9", type: "https://x/errors/validation_failed" } }];
-    await expect(client.login(credentials)).rejects.toMatchObject({ kind: "validation", errors, requestId: "r-9", docs: "https://x/errors/validation_failed" });
+    service.instead["/auth/login"] = [
+      {
+        status: 422,
+        body: { code: "validation_failed", errors, request_id: "r-9", type: "https://x/errors/validation_failed" },
+      },
+    ];
+    await expect(client.login(credentials)).rejects.toMatchObject({
+      kind: "validation",
+      errors,
+      requestId: "r-9",
+      docs: "https://x/errors/validation_failed",
+    });
   });
 
   it("of a proxy, which are no problem documents, are understood", async () => {
     const client = tab();
     service.instead["/auth/login"] = [{ status: 502, body: undefined }];
-    await expect(client.login(credentials)).rejects.toMatchObject({ kind: "server_unavailable", code: "server_unavailable", status: 502 });
+    await expect(client.login(credentials)).rejects.toMatchObject({
+      kind: "server_unavailable",
+      code: "server_unavailable",
+      status: 502,
+    });
   });
 
   it("are known across copies of the package by their brand", () => {

@@ -30,7 +30,10 @@ describe("in StrictMode", () => {
   it("mounting twice asks once, and shows who is there", async () => {
     await signIn();
     const again = createAuthClient({ baseUrl: service.url, storage: "localStorage", channel: `react-${runs}-again` });
-    const Who = () => <p>{useAuth().user?.email ?? useAuth().status}</p>;
+    const Who = () => {
+      const { user, status } = useAuth();
+      return <p>{user?.email ?? status}</p>;
+    };
     render(
       <StrictMode>
         <AuthProvider client={again}>
@@ -46,11 +49,11 @@ describe("in StrictMode", () => {
 });
 
 describe("ProtectedRoute", () => {
-  function Route({ role, navigate }: { role?: "user" | "analyst" | "admin"; navigate: (to: string) => void }) {
+  function Route({ needs, navigate }: { needs?: "user" | "analyst" | "admin"; navigate: (to: string) => void }) {
     return (
       <StrictMode>
         <AuthProvider client={client}>
-          <ProtectedRoute {...(role ? { requiredRole: role } : {})} navigate={navigate} loading={<p>waiting</p>}>
+          <ProtectedRoute {...(needs ? { requiredRole: needs } : {})} navigate={navigate} loading={<p>waiting</p>}>
             <p>secret</p>
           </ProtectedRoute>
         </AuthProvider>
@@ -71,9 +74,9 @@ describe("ProtectedRoute", () => {
   it("has the server's order of roles", async () => {
     await signIn();
     const navigate = vi.fn();
-    const { rerender } = render(<Route role="user" navigate={navigate} />);
+    const { rerender } = render(<Route needs="user" navigate={navigate} />);
     await screen.findByText("secret");
-    rerender(<Route role="analyst" navigate={navigate} />);
+    rerender(<Route needs="analyst" navigate={navigate} />);
     await waitFor(() => expect(navigate).toHaveBeenCalledWith("/unauthorized"));
     expect(screen.queryByText("secret")).toBeNull();
   });

@@ -10,9 +10,27 @@ describe("safeReturnTo", () => {
   });
 
   it.each([
-    "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "/\n/evil.example", "\t//evil.example", "https://evil.example", "javascript:alert(1)",
-    "JaVaScRiPt:alert(1)", "data:text/html,x", "evil.example", "", " //evil.example", "/.//evil.example", "/x/..//evil.example", "/a\\..\\..\\evil", "http:evil.example", "/\u0000/evil",
-    null, undefined,
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "\t//evil.example",
+    "https://evil.example",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "data:text/html,x",
+    "evil.example",
+    "",
+    " //evil.example",
+    "/.//evil.example",
+    "/x/..//evil.example",
+    "/a\\..\\..\\evil",
+    "http:evil.example",
+    "/\u0000/evil",
+    null,
+    undefined,
   ])("never goes to %j", (value) => {
     expect(safeReturnTo(value, "/fallback")).toBe("/fallback");
   });

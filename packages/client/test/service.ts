@@ -73,7 +73,17 @@ export class Service {
 
   private user(account: Account) {
     const time = "2026-01-01T00:00:00Z";
-    return { id: account.id, email: account.email, full_name: null, role: "user", is_active: true, email_verified: true, locale: "en", created_at: time, updated_at: time };
+    return {
+      id: account.id,
+      email: account.email,
+      full_name: null,
+      role: "user",
+      is_active: true,
+      email_verified: true,
+      locale: "en",
+      created_at: time,
+      updated_at: time,
+    };
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse) {
@@ -90,10 +100,24 @@ export class Service {
         return;
       }
       const kind = status < 400 ? "application/json" : "application/problem+json";
-      response.writeHead(status, { "content-type": kind, ...headers }).end(value === undefined ? "" : JSON.stringify(value));
+      response
+        .writeHead(status, { "content-type": kind, ...headers })
+        .end(value === undefined ? "" : JSON.stringify(value));
     };
     const refuse = (status: number, code: string, more: object = {}, headers: Record<string, string> = {}) =>
-      say(status, { type: `https://auth.example/errors/${code}`, title: code, status, detail: `about ${code}`, code, request_id: "r-1", ...more }, headers);
+      say(
+        status,
+        {
+          type: `https://auth.example/errors/${code}`,
+          title: code,
+          status,
+          detail: `about ${code}`,
+          code,
+          request_id: "r-1",
+          ...more,
+        },
+        headers,
+      );
     if (this.delay[path]) await new Promise((done) => setTimeout(done, this.delay[path]));
     const instead = this.instead[path]?.shift();
     if (instead) return say(instead.status, instead.body, instead.headers);
@@ -133,7 +157,10 @@ export class Service {
     if (session.revoked) return refuse(401, session.revoked);
     if (this.dead.has(access)) return refuse(401, "token_expired");
     if (path === "/auth/me") return say(200, this.user(session.account));
-    if (path === "/auth/password/change") return body.current_password === "right" ? say(200, this.tokens(id, session)) : refuse(401, "invalid_credentials");
+    if (path === "/auth/password/change")
+      return body.current_password === "right"
+        ? say(200, this.tokens(id, session))
+        : refuse(401, "invalid_credentials");
     return say(200, { path, echo: body });
   }
 }

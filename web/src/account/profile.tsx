@@ -42,13 +42,26 @@ export function Profile() {
             setSaved(true);
           }}
         >
-          <TextField key={user.full_name} name="full_name" label={t("field.full_name")} autoComplete="name" defaultValue={user.full_name ?? ""} />
+          <TextField
+            key={user.full_name}
+            name="full_name"
+            label={t("field.full_name")}
+            autoComplete="name"
+            defaultValue={user.full_name ?? ""}
+          />
           <div className="field">
             <label htmlFor="locale">{t("field.language")}</label>
             <div className="hint" id="locale-hint">
               {t("profile.language_hint")}
             </div>
-            <select key={user.locale} id="locale" name="locale" defaultValue={user.locale} aria-describedby="locale-hint" autoComplete="language">
+            <select
+              key={user.locale}
+              id="locale"
+              name="locale"
+              defaultValue={user.locale}
+              aria-describedby="locale-hint"
+              autoComplete="language"
+            >
               <option value="en" lang="en">
                 English
               </option>

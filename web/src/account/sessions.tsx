@@ -17,10 +17,17 @@ export function SessionFacts({ session }: { session: Session }) {
   return (
     <div>
       <h2>
-        <bdi>{session.device || t("sessions.unknown_device")}</bdi> {session.current && <span className="badge good">{t("sessions.current")}</span>}
+        <bdi>{session.device || t("sessions.unknown_device")}</bdi>{" "}
+        {session.current && <span className="badge good">{t("sessions.current")}</span>}
       </h2>
       <p className="small">
-        {isActive ? t("sessions.active_now") : <>{t("sessions.last_active")} <Time at={session.last_seen_at} /></>}
+        {isActive ? (
+          t("sessions.active_now")
+        ) : (
+          <>
+            {t("sessions.last_active")} <Time at={session.last_seen_at} />
+          </>
+        )}
         {" · "}
         {t("sessions.since", { date: date(session.created_at) })}
       </p>
@@ -65,21 +72,23 @@ export function Sessions() {
         {(items) => (
           <>
             <ul className="cards">
-              {[...items].sort((a, b) => Number(b.current) - Number(a.current)).map((session) => (
-                <li key={session.id} className="card row">
-                  <SessionFacts session={session} />
-                  {!session.current && (
-                    <button
-                      type="button"
-                      className="button quiet"
-                      aria-label={t("sessions.end_of", { device: session.device })}
-                      onClick={() => setAsked(session)}
-                    >
-                      {t("sessions.end")}
-                    </button>
-                  )}
-                </li>
-              ))}
+              {[...items]
+                .sort((a, b) => Number(b.current) - Number(a.current))
+                .map((session) => (
+                  <li key={session.id} className="card row">
+                    <SessionFacts session={session} />
+                    {!session.current && (
+                      <button
+                        type="button"
+                        className="button quiet"
+                        aria-label={t("sessions.end_of", { device: session.device })}
+                        onClick={() => setAsked(session)}
+                      >
+                        {t("sessions.end")}
+                      </button>
+                    )}
+                  </li>
+                ))}
             </ul>
             {items.length > 1 && (
               <button type="button" className="button danger" onClick={() => setAsked("others")}>
@@ -97,10 +106,17 @@ export function Sessions() {
             setAsked(null);
           }}
         >
-          <p>{asked === "others" ? t("sessions.confirm_others") : t("sessions.confirm_one", { device: asked.device })}</p>
+          <p>
+            {asked === "others" ? t("sessions.confirm_others") : t("sessions.confirm_one", { device: asked.device })}
+          </p>
           {revoke.error && <Notice kind="bad">{messageOf(revoke.error, i18n)}</Notice>}
           <div className="actions">
-            <button type="button" className="button danger" aria-disabled={revoke.isPending} onClick={() => !revoke.isPending && revoke.mutate(asked)}>
+            <button
+              type="button"
+              className="button danger"
+              aria-disabled={revoke.isPending}
+              onClick={() => !revoke.isPending && revoke.mutate(asked)}
+            >
               {t("sessions.confirm")}
             </button>
             <button type="button" className="button quiet" onClick={() => setAsked(null)}>

@@ -10,7 +10,8 @@ const queries = new QueryClient({
     queries: {
       staleTime: 5000,
       // What was refused stays refused; what got no answer is asked again, without end, while the page is looked at.
-      retry: (count, error) => isAuthError(error) && (error.kind === "offline" || error.kind === "server_unavailable") && count < 5,
+      retry: (count, error) =>
+        isAuthError(error) && (error.kind === "offline" || error.kind === "server_unavailable") && count < 5,
       networkMode: "always",
     },
   },
@@ -60,11 +61,21 @@ export function Pager({ page, pages, onPage }: { page: number; pages: number; on
   if (pages <= 1) return null;
   return (
     <nav className="pager" aria-label={t("list.pages")}>
-      <button type="button" className="button quiet" aria-disabled={page <= 1} onClick={() => page > 1 && onPage(page - 1)}>
+      <button
+        type="button"
+        className="button quiet"
+        aria-disabled={page <= 1}
+        onClick={() => page > 1 && onPage(page - 1)}
+      >
         {t("list.previous")}
       </button>
       <span role="status">{t("list.page_of", { page: number(page), pages: number(pages) })}</span>
-      <button type="button" className="button quiet" aria-disabled={page >= pages} onClick={() => page < pages && onPage(page + 1)}>
+      <button
+        type="button"
+        className="button quiet"
+        aria-disabled={page >= pages}
+        onClick={() => page < pages && onPage(page + 1)}
+      >
         {t("list.next")}
       </button>
     </nav>

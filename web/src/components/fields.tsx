@@ -18,10 +18,26 @@ function useField(name: string, hint: unknown) {
   const error = errorOf(name);
   const input = `${id}-${name}`;
   const describedBy = [hint ? `${input}-hint` : "", error ? `${input}-error` : ""].filter(Boolean).join(" ");
-  return { input, error, aria: { "aria-describedby": describedBy || undefined, "aria-invalid": error ? true : undefined } };
+  return {
+    input,
+    error,
+    aria: { "aria-describedby": describedBy || undefined, "aria-invalid": error ? true : undefined },
+  };
 }
 
-function Frame({ input, label, hint, error, children }: { input: string; label: string; hint?: ReactNode; error: string | undefined; children: ReactNode }) {
+function Frame({
+  input,
+  label,
+  hint,
+  error,
+  children,
+}: {
+  input: string;
+  label: string;
+  hint?: ReactNode;
+  error: string | undefined;
+  children: ReactNode;
+}) {
   return (
     <div className={error ? "field wrong" : "field"}>
       <label htmlFor={input}>{label}</label>
@@ -50,7 +66,17 @@ export function TextField({ name, label, hint, ...rest }: FieldProps & Omit<Comp
 }
 
 /** Names of mail services that are often mistyped; the hint is a suggestion and never stands in the way. */
-const DOMAINS = ["gmail.com", "hotmail.com", "outlook.com", "yahoo.com", "icloud.com", "outlook.sa"];
+const DOMAINS = [
+  "gmail.com",
+  "hotmail.com",
+  "outlook.com",
+  "yahoo.com",
+  "icloud.com",
+  "outlook.sa",
+  "mail.com",
+  "ymail.com",
+  "live.com",
+];
 
 export function suggestedEmail(value: string): string | null {
   const [local, domain] = value.trim().toLowerCase().split("@");
@@ -74,7 +100,10 @@ function distance(a: string, b: string): number {
   return isOne ? 1 : 2;
 }
 
-export function EmailField({ suggest = false, ...props }: Omit<FieldProps, "autoComplete"> & { autoComplete?: string; suggest?: boolean; autoFocus?: boolean }) {
+export function EmailField({
+  suggest = false,
+  ...props
+}: Omit<FieldProps, "autoComplete"> & { autoComplete?: string; suggest?: boolean; autoFocus?: boolean }) {
   const { t } = useI18n();
   const { name, label, hint, suggest: _, ...rest } = { ...props, suggest };
   const { input, error, aria } = useField(name, hint);
@@ -173,7 +202,16 @@ export function PasswordField({
   return (
     <Frame input={input} label={label} hint={hint} error={error}>
       {email !== undefined && (
-        <input className="visually-hidden" type="text" name="username" autoComplete="username" value={email} readOnly tabIndex={-1} aria-hidden="true" />
+        <input
+          className="visually-hidden"
+          type="text"
+          name="username"
+          autoComplete="username"
+          value={email}
+          readOnly
+          tabIndex={-1}
+          aria-hidden="true"
+        />
       )}
       <div className="password">
         <input
@@ -192,7 +230,13 @@ export function PasswordField({
           {...aria}
           {...rest}
         />
-        <button type="button" className="button quiet" aria-controls={input} aria-pressed={isShown} onClick={() => setShown(!isShown)}>
+        <button
+          type="button"
+          className="button quiet"
+          aria-controls={input}
+          aria-pressed={isShown}
+          onClick={() => setShown(!isShown)}
+        >
           {isShown ? t("password.hide") : t("password.show")}
           <span className="visually-hidden">: {label}</span>
         </button>
@@ -200,7 +244,11 @@ export function PasswordField({
       <p className="hint" role="status">
         {said.join(" ")}
       </p>
-      {isNew && value !== "" && <p className="visually-hidden" role="status">{isLongEnough(value) ? t("password.long_enough") : n("password.at_least", config.passwordMinLength)}</p>}
+      {isNew && value !== "" && (
+        <p className="visually-hidden" role="status">
+          {isLongEnough(value) ? t("password.long_enough") : n("password.at_least", config.passwordMinLength)}
+        </p>
+      )}
     </Frame>
   );
 }

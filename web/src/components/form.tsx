@@ -23,7 +23,8 @@ export function useForm(): FormState {
 /** The words for a failure: by its code, never the service's own English sentence unless there is nothing else. */
 export function messageOf(error: unknown, i18n: I18n): string {
   if (!isAuthError(error)) return i18n.t("error.unknown");
-  if (error.kind === "rate_limited") return i18n.t("error.rate_limited", { duration: i18n.duration(error.retryAfter ?? 60) });
+  if (error.kind === "rate_limited")
+    return i18n.t("error.rate_limited", { duration: i18n.duration(error.retryAfter ?? 60) });
   return (
     i18n.maybe(`error.${error.code}`) ?? i18n.maybe(`error.${error.kind}`) ?? (error.detail || i18n.t("error.unknown"))
   );
@@ -92,7 +93,8 @@ export function Form({
     for (const input of element.querySelectorAll<HTMLInputElement>("input[name], select[name], textarea[name]")) {
       const value = values[input.name] ?? "";
       if (input.required && value === "") wrong[input.name] = t("field.required");
-      else if (input.type === "email" && value && !EMAIL.test(value.trim())) wrong[input.name] = t("field.invalid_email");
+      else if (input.type === "email" && value && !EMAIL.test(value.trim()))
+        wrong[input.name] = t("field.invalid_email");
     }
     setSubmissions((count) => count + 1);
     if (Object.keys(wrong).length > 0) return fail(wrong, null);
@@ -108,7 +110,8 @@ export function Form({
           if (element.elements.namedItem(field)) refused[field] ??= i18n.maybe(`field.${code}`) ?? message;
         }
         if (error.code === "invalid_credentials") {
-          for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]')) input.value = "";
+          for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]'))
+            input.value = "";
         }
       }
       fail(refused, Object.keys(refused).length > 0 ? null : error instanceof Error ? error : new Error(String(error)));
@@ -117,14 +120,23 @@ export function Form({
     }
   };
 
-  const labelOf = (name: string) => form.current?.querySelector(`label[for="${CSS.escape(`${id}-${name}`)}"]`)?.textContent ?? name;
+  const labelOf = (name: string) =>
+    form.current?.querySelector(`label[for="${CSS.escape(`${id}-${name}`)}"]`)?.textContent ?? name;
   return (
     <Context value={{ id, errorOf: (name) => fields[name], isPending, submissions }}>
       <form ref={form} method="post" noValidate onSubmit={submitted} aria-busy={isPending}>
         {hasFailed && (
           <div className="notice bad" role="alert" tabIndex={-1} ref={summary}>
             <h2>{t("form.problem")}</h2>
-            {failure && <p>{waitsUntil > 0 ? t("error.rate_limited", { duration: i18n.duration(waitsUntil) }) : isRateLimited(failure) ? t("form.try_now") : messageOf(failure, i18n)}</p>}
+            {failure && (
+              <p>
+                {waitsUntil > 0
+                  ? t("error.rate_limited", { duration: i18n.duration(waitsUntil) })
+                  : isRateLimited(failure)
+                    ? t("form.try_now")
+                    : messageOf(failure, i18n)}
+              </p>
+            )}
             {failure && isAuthError(failure) && failure.requestId && failure.kind === "failed" && (
               <p className="small">{t("error.reference", { id: failure.requestId })}</p>
             )}
@@ -149,7 +161,11 @@ export function Form({
         )}
         {children}
         <div className="actions">
-          <button type="submit" className={danger ? "button danger" : "button"} aria-disabled={isPending || waitsUntil > 0}>
+          <button
+            type="submit"
+            className={danger ? "button danger" : "button"}
+            aria-disabled={isPending || waitsUntil > 0}
+          >
             {isPending && <span className="spinner" aria-hidden="true" />}
             {submit}
           </button>

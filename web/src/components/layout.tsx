@@ -5,7 +5,17 @@ import { at } from "../config";
 import { type Language, type TextKey, useI18n } from "../i18n";
 
 /** The frame of every page: name, language, theme, who is signed in, and whether the service can be reached. */
-export function Page({ title, wide = false, nav, children }: { title?: TextKey; wide?: boolean; nav?: ReactNode; children: ReactNode }) {
+export function Page({
+  title,
+  wide = false,
+  nav,
+  children,
+}: {
+  title?: TextKey;
+  wide?: boolean;
+  nav?: ReactNode;
+  children: ReactNode;
+}) {
   const { t } = useI18n();
   useTitle(title ? t(title) : undefined);
   return (
@@ -82,7 +92,12 @@ function ThemeSwitch() {
   }, [theme]);
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
   return (
-    <button type="button" className="button quiet" aria-label={t("layout.theme_is", { theme: t(`layout.theme_${theme}`) })} onClick={() => setTheme(next)}>
+    <button
+      type="button"
+      className="button quiet"
+      aria-label={t("layout.theme_is", { theme: t(`layout.theme_${theme}`) })}
+      onClick={() => setTheme(next)}
+    >
       <span aria-hidden="true">{theme === "dark" ? "☾" : theme === "light" ? "☀" : "◐"}</span>
     </button>
   );
@@ -134,7 +149,9 @@ function Connectivity() {
   const { t } = useI18n();
   return (
     <div role="status">
-      {connectivity !== "online" && <p className="banner">{t(connectivity === "offline" ? "layout.offline" : "layout.unavailable")}</p>}
+      {connectivity !== "online" && (
+        <p className="banner">{t(connectivity === "offline" ? "layout.offline" : "layout.unavailable")}</p>
+      )}
     </div>
   );
 }
@@ -162,7 +179,15 @@ export function Loading({ unreachable = "online" }: { unreachable?: "online" | "
 }
 
 /** A message of one kind: done, note or bad. */
-export function Notice({ kind = "note", title, children }: { kind?: "done" | "note" | "bad"; title?: string; children?: ReactNode }) {
+export function Notice({
+  kind = "note",
+  title,
+  children,
+}: {
+  kind?: "done" | "note" | "bad";
+  title?: string;
+  children?: ReactNode;
+}) {
   return (
     <div className={`notice ${kind}`} role={kind === "bad" ? "alert" : "status"}>
       {title && <h2>{title}</h2>}

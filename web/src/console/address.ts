@@ -2,7 +2,10 @@ import { useCallback } from "react";
 import { useLocation, useSearch } from "wouter";
 
 /** What a list shows, kept in the address: it survives a reload and "back", and can be sent to a colleague. */
-export function useAddress(): [URLSearchParams, (change: Record<string, string | null>, options?: { replace?: boolean }) => void] {
+export function useAddress(): [
+  URLSearchParams,
+  (change: Record<string, string | null>, options?: { replace?: boolean }) => void,
+] {
   const search = useSearch();
   const [location, navigate] = useLocation();
   const change = useCallback(

@@ -32,8 +32,25 @@ export interface AuditPage {
 }
 
 export const ACTIONS = [
-  "sign_in", "register", "session_revoke", "refresh_reuse", "password_change", "password_reset_request", "password_reset", "email_verify", "email_change_request",
-  "email_change", "email_change_undo", "user_update", "role_change", "activation_change", "user_invite", "user_delete", "user_import", "export", "key_change",
+  "sign_in",
+  "register",
+  "session_revoke",
+  "refresh_reuse",
+  "password_change",
+  "password_reset_request",
+  "password_reset",
+  "email_verify",
+  "email_change_request",
+  "email_change",
+  "email_change_undo",
+  "user_update",
+  "role_change",
+  "activation_change",
+  "user_invite",
+  "user_delete",
+  "user_import",
+  "export",
+  "key_change",
   "configuration_change",
 ] as const;
 
@@ -61,7 +78,8 @@ export function AuditTrail() {
 
   const pages = useInfiniteQuery({
     queryKey: ["audit", key],
-    queryFn: ({ pageParam, signal }) => client.request<AuditPage>("GET", "/admin/audit", { query: { ...query, before: pageParam, limit: 50 }, signal }),
+    queryFn: ({ pageParam, signal }) =>
+      client.request<AuditPage>("GET", "/admin/audit", { query: { ...query, before: pageParam, limit: 50 }, signal }),
     initialPageParam: undefined as number | undefined,
     getNextPageParam: (page) => page.next ?? undefined,
     placeholderData: keepPreviousData,
@@ -70,12 +88,15 @@ export function AuditTrail() {
   const newest = known[0]?.id;
   const fresh = useQuery({
     queryKey: ["audit-live", key, newest],
-    queryFn: ({ signal }) => client.request<AuditPage>("GET", "/admin/audit", { query: { ...query, after: newest, limit: 100 }, signal }),
+    queryFn: ({ signal }) =>
+      client.request<AuditPage>("GET", "/admin/audit", { query: { ...query, after: newest, limit: 100 }, signal }),
     enabled: isLive && pages.isSuccess,
     refetchInterval: LIVE,
     placeholderData: keepPreviousData,
   });
-  const rows = isLive ? [...(fresh.data?.items ?? []).filter(({ id }) => newest === undefined || id > newest), ...known] : known;
+  const rows = isLive
+    ? [...(fresh.data?.items ?? []).filter(({ id }) => newest === undefined || id > newest), ...known]
+    : known;
 
   const apply = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -87,7 +108,15 @@ export function AuditTrail() {
     };
     const from = time("from");
     const to = time("to");
-    change({ user_id: text("user_id"), actor_id: text("actor_id"), ip: text("ip"), session_id: text("session_id"), from, to, ...(from || to ? { range: null } : {}) });
+    change({
+      user_id: text("user_id"),
+      actor_id: text("actor_id"),
+      ip: text("ip"),
+      session_id: text("session_id"),
+      from,
+      to,
+      ...(from || to ? { range: null } : {}),
+    });
   };
 
   const save = async () => {
@@ -131,7 +160,11 @@ export function AuditTrail() {
         </div>
         <div className="field">
           <label htmlFor="range">{t("audit.range")}</label>
-          <select id="range" value={range} onChange={(event) => change({ range: event.target.value, from: null, to: null })}>
+          <select
+            id="range"
+            value={range}
+            onChange={(event) => change({ range: event.target.value, from: null, to: null })}
+          >
             <option value="">{t("users.any")}</option>
             {Object.keys(RANGES).map((name) => (
               <option key={name} value={name}>
@@ -149,14 +182,26 @@ export function AuditTrail() {
         {(["user_id", "actor_id", "ip", "session_id"] as const).map((name) => (
           <div className="field" key={name}>
             <label htmlFor={name}>{t(`audit.${name}`)}</label>
-            <input id={name} name={name} type="text" dir="ltr" inputMode={name.endsWith("_id") && name !== "session_id" ? "numeric" : "text"} autoComplete="off" defaultValue={filter[name]} />
+            <input
+              id={name}
+              name={name}
+              type="text"
+              dir="ltr"
+              inputMode={name.endsWith("_id") && name !== "session_id" ? "numeric" : "text"}
+              autoComplete="off"
+              defaultValue={filter[name]}
+            />
           </div>
         ))}
         <button type="submit" className="button">
           {t("users.find")}
         </button>
         {address.size > 0 && (
-          <button type="button" className="button quiet" onClick={() => change(Object.fromEntries([...FILTERS, "range"].map((name) => [name, null])))}>
+          <button
+            type="button"
+            className="button quiet"
+            onClick={() => change(Object.fromEntries([...FILTERS, "range"].map((name) => [name, null])))}
+          >
             {t("users.clear")}
           </button>
         )}
@@ -168,7 +213,9 @@ export function AuditTrail() {
         <button type="button" className="button quiet" onClick={() => void save()}>
           {t("users.export")}
         </button>
-        <span role="status">{isLive && fresh.error ? messageOf(fresh.error, i18n) : isLive ? t("audit.is_live") : ""}</span>
+        <span role="status">
+          {isLive && fresh.error ? messageOf(fresh.error, i18n) : isLive ? t("audit.is_live") : ""}
+        </span>
       </div>
       <Result of={pages}>
         {() =>
@@ -178,7 +225,12 @@ export function AuditTrail() {
             <>
               <AuditTable rows={rows} />
               {pages.hasNextPage && (
-                <button type="button" className="button" aria-disabled={pages.isFetchingNextPage} onClick={() => !pages.isFetchingNextPage && void pages.fetchNextPage()}>
+                <button
+                  type="button"
+                  className="button"
+                  aria-disabled={pages.isFetchingNextPage}
+                  onClick={() => !pages.isFetchingNextPage && void pages.fetchNextPage()}
+                >
                   {t("audit.older")}
                 </button>
               )}
@@ -218,8 +270,11 @@ export function AuditTable({ rows }: { rows: AuditRow[] }) {
                 <time dateTime={row.at}>{dateTime(row.at)}</time>
               </td>
               <td>
-                {maybe(`action.${row.action}`) ?? row.action} {row.outcome === "failure" && <span className="badge bad">{t("audit.failure")}</span>}
-                {row.reason && <span className="small"> {maybe(`audit_reason.${row.reason}`) ?? <Code>{row.reason}</Code>}</span>}
+                {maybe(`action.${row.action}`) ?? row.action}{" "}
+                {row.outcome === "failure" && <span className="badge bad">{t("audit.failure")}</span>}
+                {row.reason && (
+                  <span className="small"> {maybe(`audit_reason.${row.reason}`) ?? <Code>{row.reason}</Code>}</span>
+                )}
               </td>
               <td>{row.subject_id !== null && pivot("user_id", row.subject_id)}</td>
               <td>{row.actor_id !== null && pivot("actor_id", row.actor_id)}</td>

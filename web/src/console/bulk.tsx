@@ -25,7 +25,9 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
   const [outcomes, setOutcomes] = useState<Map<number, Outcome>>(new Map());
   const [isRunning, setRunning] = useState(false);
   const isStopped = useRef(false);
-  const isSame = (user: User) => (change.role === undefined || user.role === change.role) && (change.is_active === undefined || user.is_active === change.is_active);
+  const isSame = (user: User) =>
+    (change.role === undefined || user.role === change.role) &&
+    (change.is_active === undefined || user.is_active === change.is_active);
   const concerned = users.filter((user) => !isSame(user));
   const isDone = outcomes.size > 0 && !isRunning;
   const failed = [...outcomes.values()].filter((outcome) => typeof outcome === "object").length;
@@ -64,7 +66,11 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
         </>
       )}
       <p role="status">
-        {isRunning ? t("bulk.running", { done: i18n.number(outcomes.size), all: i18n.number(users.length) }) : isDone ? `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}` : ""}
+        {isRunning
+          ? t("bulk.running", { done: i18n.number(outcomes.size), all: i18n.number(users.length) })
+          : isDone
+            ? `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}`
+            : ""}
       </p>
       <div className="scroll tall" tabIndex={0} role="region" aria-label={t("bulk.title")}>
         <table>
@@ -83,7 +89,9 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
                   <th scope="row">
                     <bdi dir="ltr">{user.email}</bdi>
                   </th>
-                  <td>{change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}</td>
+                  <td>
+                    {change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}
+                  </td>
                   <td>
                     {outcome === undefined ? (
                       isSame(user) ? (
@@ -105,7 +113,12 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
       </div>
       <div className="actions">
         {!isDone && concerned.length > 0 && (
-          <button type="button" className={change.is_active === false ? "button danger" : "button"} aria-disabled={isRunning} onClick={() => !isRunning && void run()}>
+          <button
+            type="button"
+            className={change.is_active === false ? "button danger" : "button"}
+            aria-disabled={isRunning}
+            onClick={() => !isRunning && void run()}
+          >
             {t("bulk.apply")}
           </button>
         )}

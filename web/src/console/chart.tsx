@@ -36,7 +36,7 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
       </figcaption>
       <div className="plot" aria-hidden="true">
         <span className="axis">{number(most)}</span>
-        <svg viewBox={`0 0 ${width} ${HEIGHT}`} preserveAspectRatio="none">
+        <svg viewBox={`0 0 ${width} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
           <line className="grid" x1="0" x2={width} y1="0.5" y2="0.5" />
           <line className="grid" x1="0" x2={width} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />
           {days.map((day, index) => {
@@ -48,7 +48,16 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
                 {series.map(({ label, tone, values }) => {
                   const height = ((values[index] ?? 0) / most) * (HEIGHT - 4);
                   top -= height;
-                  return <rect key={label} className={`bar ${tone}`} x={place * STEP + 1.5} y={top} width={STEP - 3} height={height} />;
+                  return (
+                    <rect
+                      key={label}
+                      className={`bar ${tone}`}
+                      x={place * STEP + 1.5}
+                      y={top}
+                      width={STEP - 3}
+                      height={height}
+                    />
+                  );
                 })}
               </g>
             );

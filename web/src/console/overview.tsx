@@ -10,7 +10,15 @@ import { Chart } from "./chart";
 
 interface Stats {
   generated_at: string;
-  users: { total: number; active: number; inactive: number; unverified: number; invited: number; analysts: number; admins: number };
+  users: {
+    total: number;
+    active: number;
+    inactive: number;
+    unverified: number;
+    invited: number;
+    analysts: number;
+    admins: number;
+  };
   sessions: { active: number };
   days: { date: string; sign_ins: number; failures: number; new_users: number; active_users: number }[];
 }
@@ -18,7 +26,7 @@ interface Stats {
 const RANGES = [7, 30, 90];
 
 export function Overview() {
-  const { t, n, number, dateTime } = useI18n();
+  const { t, n, dateTime } = useI18n();
   const { client } = useAuth();
   const [address, change] = useAddress();
   const days = RANGES.find((range) => String(range) === address.get("days")) ?? 30;
@@ -32,7 +40,13 @@ export function Overview() {
     <Page title="console.overview" wide nav={<ConsoleNav />}>
       <p role="group" aria-label={t("overview.range")} className="actions">
         {RANGES.map((range) => (
-          <button type="button" key={range} className="button quiet" aria-pressed={range === days} onClick={() => change({ days: String(range) }, { replace: true })}>
+          <button
+            type="button"
+            key={range}
+            className="button quiet"
+            aria-pressed={range === days}
+            onClick={() => change({ days: String(range) }, { replace: true })}
+          >
             {n("overview.days", range)}
           </button>
         ))}
@@ -59,11 +73,24 @@ export function Overview() {
                 ]}
               />
               <div className="pair">
-                <Chart title={t("overview.new_users")} days={dates} series={[{ label: t("overview.new_users"), tone: "main", values: series.map((day) => day.new_users) }]} />
-                <Chart title={t("overview.active_users")} days={dates} series={[{ label: t("overview.active_users"), tone: "main", values: series.map((day) => day.active_users) }]} />
+                <Chart
+                  title={t("overview.new_users")}
+                  days={dates}
+                  series={[
+                    { label: t("overview.new_users"), tone: "main", values: series.map((day) => day.new_users) },
+                  ]}
+                />
+                <Chart
+                  title={t("overview.active_users")}
+                  days={dates}
+                  series={[
+                    { label: t("overview.active_users"), tone: "main", values: series.map((day) => day.active_users) },
+                  ]}
+                />
               </div>
               <p className="small">
-                {t("overview.as_of", { time: dateTime(generated_at) })} <Link href="/console/audit?action=sign_in">{t("overview.to_audit")}</Link>
+                {t("overview.as_of", { time: dateTime(generated_at) })}{" "}
+                <Link href="/console/audit?action=sign_in">{t("overview.to_audit")}</Link>
               </p>
             </>
           );
@@ -71,12 +98,13 @@ export function Overview() {
       </Result>
     </Page>
   );
+}
 
-  function Tile({ value, label, to }: { value: number; label: string; to?: string }) {
-    return (
-      <li className="card tile">
-        <strong>{number(value)}</strong> {to ? <Link href={to}>{label}</Link> : <span>{label}</span>}
-      </li>
-    );
-  }
+function Tile({ value, label, to }: { value: number; label: string; to?: string }) {
+  const { number } = useI18n();
+  return (
+    <li className="card tile">
+      <strong>{number(value)}</strong> {to ? <Link href={to}>{label}</Link> : <span>{label}</span>}
+    </li>
+  );
 }

@@ -12,7 +12,7 @@ import { MailHint, Notice, Page, useTitle } from "../components/layout";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 import { ConsoleNav } from ".";
-import { AuditTable, type AuditPage } from "./audit";
+import { type AuditPage, AuditTable } from "./audit";
 import { RoleSelect, StatusOf } from "./users";
 
 export function UserDetail({ id }: { id: string }) {
@@ -70,14 +70,22 @@ function Detail({ user }: { user: User }) {
             onSubmit={async ({ full_name = "", role }) => {
               setDone(null);
               try {
-                await client.request<User>("PATCH", `/admin/users/${user.id}`, { body: { full_name: full_name.trim() || null, role } });
+                await client.request<User>("PATCH", `/admin/users/${user.id}`, {
+                  body: { full_name: full_name.trim() || null, role },
+                });
               } finally {
                 await refresh();
               }
               setDone(t("user.saved"));
             }}
           >
-            <TextField key={user.full_name} name="full_name" label={t("field.full_name")} autoComplete="off" defaultValue={user.full_name ?? ""} />
+            <TextField
+              key={user.full_name}
+              name="full_name"
+              label={t("field.full_name")}
+              autoComplete="off"
+              defaultValue={user.full_name ?? ""}
+            />
             <RoleSelect name="role" value={user.role} />
             <p className="hint">{t("user.role_hint")}</p>
           </Form>
@@ -111,7 +119,11 @@ function Copy({ text }: { text: string }) {
   const { t } = useI18n();
   const [isCopied, setCopied] = useState(false);
   return (
-    <button type="button" className="link" onClick={() => void navigator.clipboard?.writeText(text).then(() => setCopied(true))}>
+    <button
+      type="button"
+      className="link"
+      onClick={() => void navigator.clipboard?.writeText(text).then(() => setCopied(true))}
+    >
       <span role="status">{t(isCopied ? "user.copied" : "user.copy")}</span>
     </button>
   );
@@ -156,7 +168,10 @@ function UserSessions({ user, onDone }: { user: User; onDone: (text: string) => 
             danger
             submit={t("user.end_sessions")}
             onSubmit={async () => {
-              const { revoked } = await client.request<{ revoked: number }>("DELETE", `/admin/users/${user.id}/sessions`);
+              const { revoked } = await client.request<{ revoked: number }>(
+                "DELETE",
+                `/admin/users/${user.id}/sessions`,
+              );
               setAsking(false);
               onDone(n("sessions.ended_count", revoked));
               await sessions.refetch();
@@ -189,7 +204,9 @@ function UserActivity({ user }: { user: User }) {
   return (
     <section aria-labelledby="activity">
       <h2 id="activity">{t("account.activity")}</h2>
-      <Result of={rows}>{({ items }) => (items.length === 0 ? <p>{t("activity.none")}</p> : <AuditTable rows={items} />)}</Result>
+      <Result of={rows}>
+        {({ items }) => (items.length === 0 ? <p>{t("activity.none")}</p> : <AuditTable rows={items} />)}
+      </Result>
       <p>
         <Link href={`/console/audit?user_id=${user.id}`}>{t("user.all_activity")}</Link>
       </p>
@@ -198,9 +215,18 @@ function UserActivity({ user }: { user: User }) {
 }
 
 /** What was typed to confirm is not what was asked for. */
-const mismatch = (field: string) => new AuthError({ kind: "validation", code: "validation_failed", errors: [{ field, code: "mismatch", message: "" }] });
+const mismatch = (field: string) =>
+  new AuthError({ kind: "validation", code: "validation_failed", errors: [{ field, code: "mismatch", message: "" }] });
 
-function Danger({ user, onChanged, onDone }: { user: User; onChanged: () => Promise<void>; onDone: (text: string) => void }) {
+function Danger({
+  user,
+  onChanged,
+  onDone,
+}: {
+  user: User;
+  onChanged: () => Promise<void>;
+  onDone: (text: string) => void;
+}) {
   const { t } = useI18n();
   const { client } = useAuth();
   const [, navigate] = useLocation();
@@ -259,7 +285,13 @@ function Danger({ user, onChanged, onDone }: { user: User; onChanged: () => Prom
             }}
             footer={<Cancel onClick={close} />}
           >
-            <TextField name="confirm_email" label={t("user.type_email", { email: user.email })} dir="ltr" autoComplete="off" required />
+            <TextField
+              name="confirm_email"
+              label={t("user.type_email", { email: user.email })}
+              dir="ltr"
+              autoComplete="off"
+              required
+            />
           </Form>
         </Dialog>
       )}

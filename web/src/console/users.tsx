@@ -48,7 +48,11 @@ export function Users() {
   const { client, user: me } = useAuth();
   const queries = useQueryClient();
   const [address, change] = useAddress();
-  const filter = { q: address.get("q") ?? "", role: address.get("role") ?? "", is_active: address.get("is_active") ?? "" };
+  const filter = {
+    q: address.get("q") ?? "",
+    role: address.get("role") ?? "",
+    is_active: address.get("is_active") ?? "",
+  };
   const sort = address.get("sort") ?? "-created_at";
   const size = address.get("size") ?? storedSize();
   const page = Math.max(1, Number(address.get("page")) || 1);
@@ -71,7 +75,14 @@ export function Users() {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
+      if (
+        event.key !== "/" ||
+        event.ctrlKey ||
+        event.metaKey ||
+        event.altKey ||
+        /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
+      )
+        return;
       event.preventDefault();
       search.current?.focus();
     };
@@ -97,7 +108,9 @@ export function Users() {
     const all = new Map<number, User>();
     try {
       for (let number = 1; all.size < BULK_AT_MOST; number += 1) {
-        const { items, total } = await client.request<UserList>("GET", "/admin/users", { query: { ...filter, sort: "id", page_size: 100, page: number } });
+        const { items, total } = await client.request<UserList>("GET", "/admin/users", {
+          query: { ...filter, sort: "id", page_size: 100, page: number },
+        });
         for (const user of items) if (all.size < BULK_AT_MOST) all.set(user.id, user);
         if (items.length === 0 || number * 100 >= total) break;
       }
@@ -124,7 +137,8 @@ export function Users() {
       {invited && (
         <Notice kind="done">
           <p>
-            {t("users.invited", { email: invited.email })} <Link href={`/console/users/${invited.id}`}>{t("users.show")}</Link>
+            {t("users.invited", { email: invited.email })}{" "}
+            <Link href={`/console/users/${invited.id}`}>{t("users.show")}</Link>
           </p>
           <MailHint isOn={config.devMail} />
         </Notice>
@@ -140,7 +154,17 @@ export function Users() {
       >
         <div className="field grow">
           <label htmlFor="q">{t("users.search")}</label>
-          <input ref={search} id="q" name="q" type="search" dir="auto" defaultValue={filter.q} autoComplete="off" maxLength={254} aria-keyshortcuts="/" />
+          <input
+            ref={search}
+            id="q"
+            name="q"
+            type="search"
+            dir="auto"
+            defaultValue={filter.q}
+            autoComplete="off"
+            maxLength={254}
+            aria-keyshortcuts="/"
+          />
         </div>
         <div className="field">
           <label htmlFor="role">{t("field.role")}</label>
@@ -155,7 +179,11 @@ export function Users() {
         </div>
         <div className="field">
           <label htmlFor="is_active">{t("users.status")}</label>
-          <select id="is_active" value={filter.is_active} onChange={(event) => narrow({ is_active: event.target.value })}>
+          <select
+            id="is_active"
+            value={filter.is_active}
+            onChange={(event) => narrow({ is_active: event.target.value })}
+          >
             <option value="">{t("users.any")}</option>
             <option value="true">{t("users.active")}</option>
             <option value="false">{t("users.inactive")}</option>
@@ -165,7 +193,11 @@ export function Users() {
           {t("users.find")}
         </button>
         {hasFilter && (
-          <button type="button" className="button quiet" onClick={() => narrow({ q: null, role: null, is_active: null })}>
+          <button
+            type="button"
+            className="button quiet"
+            onClick={() => narrow({ q: null, role: null, is_active: null })}
+          >
             {t("users.clear")}
           </button>
         )}
@@ -181,13 +213,17 @@ export function Users() {
       <Result of={users}>
         {({ items, total, total_is_capped }) => (
           <>
-            <p role="status">{total_is_capped ? t("users.more_than", { count: number(total) }) : n("users.count", total)}</p>
+            <p role="status">
+              {total_is_capped ? t("users.more_than", { count: number(total) }) : n("users.count", total)}
+            </p>
             {chosen.size > 0 && (
               <div className="actions bulk" role="group" aria-label={t("bulk.title")}>
                 <strong>{n("bulk.chosen", chosen.size)}</strong>
                 {chosen.size < total && items.every(({ id }) => chosen.has(id)) && (
                   <button type="button" className="link" onClick={() => void chooseAll()}>
-                    {total > BULK_AT_MOST ? t("bulk.choose_first", { count: number(BULK_AT_MOST) }) : n("bulk.choose_all", total)}
+                    {total > BULK_AT_MOST
+                      ? t("bulk.choose_first", { count: number(BULK_AT_MOST) })
+                      : n("bulk.choose_all", total)}
                   </button>
                 )}
                 {ROLES.map((role) => (
@@ -220,7 +256,8 @@ export function Users() {
                           checked={items.every(({ id }) => chosen.has(id))}
                           onChange={(event) => {
                             const next = new Map(chosen);
-                            for (const user of items) event.target.checked ? next.set(user.id, user) : next.delete(user.id);
+                            for (const user of items)
+                              event.target.checked ? next.set(user.id, user) : next.delete(user.id);
                             setChosen(next);
                           }}
                         />
@@ -229,8 +266,20 @@ export function Users() {
                         const direction = sort === key ? "ascending" : sort === `-${key}` ? "descending" : undefined;
                         return (
                           <th scope="col" key={key} aria-sort={direction}>
-                            <button type="button" className="link" onClick={() => change({ sort: direction === "ascending" ? `-${key}` : key, page: null }, { replace: true })}>
-                              {t(title)} <span aria-hidden="true">{direction === "ascending" ? "▲" : direction === "descending" ? "▼" : ""}</span>
+                            <button
+                              type="button"
+                              className="link"
+                              onClick={() =>
+                                change(
+                                  { sort: direction === "ascending" ? `-${key}` : key, page: null },
+                                  { replace: true },
+                                )
+                              }
+                            >
+                              {t(title)}{" "}
+                              <span aria-hidden="true">
+                                {direction === "ascending" ? "▲" : direction === "descending" ? "▼" : ""}
+                              </span>
                             </button>
                           </th>
                         );
@@ -246,7 +295,9 @@ export function Users() {
                             type="checkbox"
                             aria-label={t("users.choose", { email: user.email })}
                             checked={chosen.has(user.id)}
-                            onChange={(event) => choose(items, index, event.target.checked, (event.nativeEvent as MouseEvent).shiftKey)}
+                            onChange={(event) =>
+                              choose(items, index, event.target.checked, (event.nativeEvent as MouseEvent).shiftKey)
+                            }
                           />
                         </td>
                         <th scope="row">
@@ -275,7 +326,11 @@ export function Users() {
               </div>
             )}
             <div className="actions">
-              <Pager page={page} pages={Math.ceil(total / Number(size))} onPage={(next) => change({ page: next === 1 ? null : String(next) })} />
+              <Pager
+                page={page}
+                pages={Math.ceil(total / Number(size))}
+                onPage={(next) => change({ page: next === 1 ? null : String(next) })}
+              />
               <label className="inline">
                 {t("list.page_size")}{" "}
                 <select
@@ -370,7 +425,9 @@ export function StatusOf({ user }: { user: User }) {
   const { t } = useI18n();
   return (
     <>
-      <span className={user.is_active ? "badge good" : "badge bad"}>{t(user.is_active ? "users.active" : "users.inactive")}</span>{" "}
+      <span className={user.is_active ? "badge good" : "badge bad"}>
+        {t(user.is_active ? "users.active" : "users.inactive")}
+      </span>{" "}
       {!user.email_verified && <span className="badge">{t("users.unverified")}</span>}
     </>
   );

@@ -39,7 +39,8 @@ export const more: typeof english = {
   "reset.link_expired_title": "انتهت صلاحية الرابط",
   "reset.link_expired": "تعمل الروابط مدة قصيرة، ولا يعمل إلا أحدثها. اطلب رابطًا آخر.",
   "reset.link_used_title": "استُخدم الرابط من قبل",
-  "reset.link_used": "عُيّنت كلمة المرور به. سجّل الدخول أو اطلب رابطًا آخر. وإن لم تكن أنت من استخدمه فاطلب رابطًا آخر فورًا.",
+  "reset.link_used":
+    "عُيّنت كلمة المرور به. سجّل الدخول أو اطلب رابطًا آخر. وإن لم تكن أنت من استخدمه فاطلب رابطًا آخر فورًا.",
 
   "verify.title": "تأكيد بريدك الإلكتروني",
   "verify.lead": "اضغط الزر للتأكيد.",
@@ -86,7 +87,8 @@ export const more: typeof english = {
   "password_page.submit": "تغيير كلمة المرور",
   "password_page.done": "تغيّرت كلمة المرور، وانتهت كل الجلسات الأخرى.",
 
-  "email_page.lead": "نرسل رابطًا إلى العنوان الجديد، ويسري التغيير عند فتحه. تصل رسالة إلى العنوان القديم ويمكن التراجع منه خلال 72 ساعة.",
+  "email_page.lead":
+    "نرسل رابطًا إلى العنوان الجديد، ويسري التغيير عند فتحه. تصل رسالة إلى العنوان القديم ويمكن التراجع منه خلال 72 ساعة.",
   "email_page.verified": "العنوان {email} مؤكد.",
   "email_page.submit": "إرسال الرابط",
   "email_page.pending_title": "تحقق من البريد الجديد",
@@ -177,7 +179,14 @@ export const more: typeof english = {
   "console.audit": "سجل التدقيق",
 
   "overview.range": "المدة",
-  "overview.days": counted({ zero: "اليوم", one: "يوم واحد", two: "يومان", few: "{count} أيام", many: "{count} يومًا", other: "{count} يوم" }),
+  "overview.days": counted({
+    zero: "اليوم",
+    one: "يوم واحد",
+    two: "يومان",
+    few: "{count} أيام",
+    many: "{count} يومًا",
+    other: "{count} يوم",
+  }),
   "overview.users": "المستخدمون",
   "overview.sessions": "الجلسات النشطة",
   "overview.inactive": "معطّلون",
@@ -209,7 +218,14 @@ export const more: typeof english = {
   "users.show": "عرض",
   "users.choose": "اختيار {email}",
   "users.choose_page": "اختيار كل من في هذه الصفحة",
-  "users.count": counted({ zero: "لا يوجد مستخدمون", one: "مستخدم واحد", two: "مستخدمان", few: "{count} مستخدمين", many: "{count} مستخدمًا", other: "{count} مستخدم" }),
+  "users.count": counted({
+    zero: "لا يوجد مستخدمون",
+    one: "مستخدم واحد",
+    two: "مستخدمان",
+    few: "{count} مستخدمين",
+    many: "{count} مستخدمًا",
+    other: "{count} مستخدم",
+  }),
   "users.more_than": "أكثر من {count} مستخدم",
   "users.no_match": "لا أحد يطابق. غيّر عوامل التصفية أو امسحها.",
   "users.none": "لا يوجد مستخدمون بعد.",
@@ -220,7 +236,14 @@ export const more: typeof english = {
   "users.invited": "الدعوة إلى {email} في طريقها.",
 
   "bulk.title": "تغيير عدة مستخدمين",
-  "bulk.chosen": counted({ zero: "لم يُختر أحد", one: "اختير واحد", two: "اختير اثنان", few: "اختير {count}", many: "اختير {count}", other: "اختير {count}" }),
+  "bulk.chosen": counted({
+    zero: "لم يُختر أحد",
+    one: "اختير واحد",
+    two: "اختير اثنان",
+    few: "اختير {count}",
+    many: "اختير {count}",
+    other: "اختير {count}",
+  }),
   "bulk.choose_all": counted({
     zero: "اختيار كل المطابقين",
     one: "اختيار المطابق الوحيد",
@@ -280,7 +303,8 @@ export const more: typeof english = {
   "user.saved": "تم الحفظ، ويسري من طلب المستخدم التالي.",
   "user.role_hint": "يسري تغيير الدور من الطلب التالي.",
   "user.access": "الوصول",
-  "user.reset_lead": "يرسل رابط اختيار كلمة مرور جديدة، أو دعوة إن لم تكن هناك كلمة بعد. لا يعرفها أحد غير صاحبها أبدًا.",
+  "user.reset_lead":
+    "يرسل رابط اختيار كلمة مرور جديدة، أو دعوة إن لم تكن هناك كلمة بعد. لا يعرفها أحد غير صاحبها أبدًا.",
   "user.send_reset": "إرسال الرابط",
   "user.reset_sent": "الرسالة إلى {email} في طريقها.",
   "user.no_sessions": "غير مسجّل الدخول في أي مكان.",

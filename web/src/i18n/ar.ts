@@ -27,8 +27,22 @@ export const ar: typeof en = {
   "form.sending": "جارٍ الإرسال…",
   "form.try_now": "يمكنك المحاولة الآن.",
 
-  "time.seconds": counted({ zero: "الآن", one: "ثانية واحدة", two: "ثانيتين", few: "{count} ثوانٍ", many: "{count} ثانية", other: "{count} ثانية" }),
-  "time.minutes": counted({ zero: "الآن", one: "دقيقة واحدة", two: "دقيقتين", few: "{count} دقائق", many: "{count} دقيقة", other: "{count} دقيقة" }),
+  "time.seconds": counted({
+    zero: "الآن",
+    one: "ثانية واحدة",
+    two: "ثانيتين",
+    few: "{count} ثوانٍ",
+    many: "{count} ثانية",
+    other: "{count} ثانية",
+  }),
+  "time.minutes": counted({
+    zero: "الآن",
+    one: "دقيقة واحدة",
+    two: "دقيقتين",
+    few: "{count} دقائق",
+    many: "{count} دقيقة",
+    other: "{count} دقيقة",
+  }),
 
   "field.email": "البريد الإلكتروني",
   "field.new_email": "البريد الإلكتروني الجديد",
@@ -97,7 +111,8 @@ export const ar: typeof en = {
   "reason.session_revoked": "أُنهيت هذه الجلسة من جهاز آخر أو من قِبل مسؤول. سجّل الدخول من جديد.",
   "reason.password_changed": "تغيّرت كلمة مرور هذا الحساب فانتهت هذه الجلسة. سجّل الدخول بالكلمة الجديدة.",
   "reason.account_inactive": "عُطّل هذا الحساب. تواصل مع المسؤول.",
-  "reason.refresh_token_reused": "استُخدم مفتاح قديم لهذه الجلسة مرة أخرى، وهو ما قد يفعله سارق، فأُنهيت. سجّل الدخول من جديد.",
+  "reason.refresh_token_reused":
+    "استُخدم مفتاح قديم لهذه الجلسة مرة أخرى، وهو ما قد يفعله سارق، فأُنهيت. سجّل الدخول من جديد.",
   "reason.token_invalid": "لا يمكن متابعة هذه الجلسة. سجّل الدخول من جديد.",
 
   "error.unknown": "حدث خطأ ما. حاول مرة أخرى.",
@@ -113,7 +128,8 @@ export const ar: typeof en = {
   "error.email_taken": "يوجد حساب بهذا البريد الإلكتروني. سجّل الدخول أو أعد تعيين كلمة مروره.",
   "error.registration_closed": "لا تُنشأ الحسابات الجديدة إلا من قِبل المسؤولين. اطلب دعوة من أحدهم.",
   "error.insufficient_role": "دورك لا يسمح بهذا. تواصل مع المسؤول إن كنت تحتاج إليه.",
-  "error.last_admin": "هذا آخر مسؤول يمكنه تسجيل الدخول، وبدونه لا يستطيع أحد إدارة المستخدمين. امنح الدور لحساب نشط آخر أولًا.",
+  "error.last_admin":
+    "هذا آخر مسؤول يمكنه تسجيل الدخول، وبدونه لا يستطيع أحد إدارة المستخدمين. امنح الدور لحساب نشط آخر أولًا.",
   "error.not_found": "لم يعد هنا شيء.",
   "error.origin_not_allowed": "هذه الصفحة مفتوحة بعنوان غير الذي تتوقعه الخدمة. افتحها بعنوانها الصحيح.",
   "error.signed_out": "لقد سُجّل خروجك. سجّل الدخول من جديد.",

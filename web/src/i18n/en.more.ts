@@ -23,7 +23,8 @@ export const more = {
   "forgot.submit": "Send the link",
   "forgot.sent_title": "Check your inbox",
   "forgot.sent": "If an account exists for {email}, we sent a link. It works for 30 minutes.",
-  "forgot.sent_more": "Nothing there after a few minutes? Look among unwanted mail, or let us send another one; only the newest link works.",
+  "forgot.sent_more":
+    "Nothing there after a few minutes? Look among unwanted mail, or let us send another one; only the newest link works.",
   "forgot.again": "Send another link",
   "forgot.back": "Back to sign in",
 
@@ -34,15 +35,18 @@ export const more = {
   "reset.done": "Sign in with your new password.",
   "reset.new_link": "Send me a new link",
   "reset.link_invalid_title": "This link is not complete",
-  "reset.link_invalid": "It was cut somewhere, or never was a link of ours. Open it from the newest message again, or ask for another one.",
+  "reset.link_invalid":
+    "It was cut somewhere, or never was a link of ours. Open it from the newest message again, or ask for another one.",
   "reset.link_expired_title": "This link has expired",
   "reset.link_expired": "Links work for a short time, and only the newest one does. Ask for another one.",
   "reset.link_used_title": "This link was used already",
-  "reset.link_used": "The password was set with it. Sign in, or ask for another link. If it was not you who used it, ask for another link at once.",
+  "reset.link_used":
+    "The password was set with it. Sign in, or ask for another link. If it was not you who used it, ask for another link at once.",
 
   "verify.title": "Confirm your e-mail address",
   "verify.lead": "Press the button to confirm.",
-  "verify.lead_password": "Give the account's password, so that nobody else can use your mailbox for an account of theirs.",
+  "verify.lead_password":
+    "Give the account's password, so that nobody else can use your mailbox for an account of theirs.",
   "verify.password": "Password of the account",
   "verify.submit": "Confirm",
   "verify.unknown_password": "You do not know the password? Set a new one",
@@ -85,7 +89,8 @@ export const more = {
   "password_page.submit": "Change the password",
   "password_page.done": "Your password is changed. All other sessions have ended.",
 
-  "email_page.lead": "We send a link to the new address; the change takes effect when you open it. The old address gets a message and can take the change back for 72 hours.",
+  "email_page.lead":
+    "We send a link to the new address; the change takes effect when you open it. The old address gets a message and can take the change back for 72 hours.",
   "email_page.verified": "The address {email} is confirmed.",
   "email_page.submit": "Send the link",
   "email_page.pending_title": "Check the new inbox",
@@ -112,7 +117,8 @@ export const more = {
   "activity.failed": "Failed",
   "activity.by_other": "By an administrator",
   "activity.not_me": "Was that not you?",
-  "activity.not_me_lead": "Change your password, which ends all other sessions, and look through the places where you are signed in.",
+  "activity.not_me_lead":
+    "Change your password, which ends all other sessions, and look through the places where you are signed in.",
 
   "delete.lead": "What happens:",
   "delete.loses_account": "The account with name and address is deleted.",
@@ -219,7 +225,10 @@ export const more = {
   "bulk.make": "Make: {role}",
   "bulk.activate": "Activate",
   "bulk.deactivate": "Deactivate",
-  "bulk.preview": counted({ one: "{count} user is changed to: {state}.", other: "{count} users are changed to: {state}." }),
+  "bulk.preview": counted({
+    one: "{count} user is changed to: {state}.",
+    other: "{count} users are changed to: {state}.",
+  }),
   "bulk.unchanged": counted({ one: "{count} user is so already.", other: "{count} users are so already." }),
   "bulk.signs_out": "Deactivated users are signed out everywhere at once.",
   "bulk.includes_you": "You are among them.",
@@ -237,7 +246,8 @@ export const more = {
   "user.saved": "Saved. It holds from the user's next request on.",
   "user.role_hint": "A change of role holds from the next request on.",
   "user.access": "Access",
-  "user.reset_lead": "Sends the link to choose a new password; an invitation, where there is none yet. Nobody but the owner ever knows it.",
+  "user.reset_lead":
+    "Sends the link to choose a new password; an invitation, where there is none yet. Nobody but the owner ever knows it.",
   "user.send_reset": "Send the link",
   "user.reset_sent": "The message to {email} is on its way.",
   "user.no_sessions": "Not signed in anywhere.",

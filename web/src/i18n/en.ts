@@ -90,9 +90,11 @@ export const en = {
   "reason.signed_out_elsewhere": "You signed out in another tab.",
   "reason.session_expired": "You were away for long, so you were signed out. Sign in again to go on where you were.",
   "reason.session_revoked": "This session was ended from another device or by an administrator. Sign in again.",
-  "reason.password_changed": "The password of this account was changed, which ended this session. Sign in with the new one.",
+  "reason.password_changed":
+    "The password of this account was changed, which ended this session. Sign in with the new one.",
   "reason.account_inactive": "This account was deactivated. Ask an administrator.",
-  "reason.refresh_token_reused": "An old key of this session was used again, which a thief would do, so it was ended. Sign in again.",
+  "reason.refresh_token_reused":
+    "An old key of this session was used again, which a thief would do, so it was ended. Sign in again.",
   "reason.token_invalid": "This session cannot be continued. Sign in again.",
 
   "error.unknown": "Something went wrong. Try again.",
@@ -108,9 +110,11 @@ export const en = {
   "error.email_taken": "There is an account with this e-mail address already. Sign in, or reset its password.",
   "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
-  "error.last_admin": "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
+  "error.last_admin":
+    "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
   "error.not_found": "There is nothing here any more.",
-  "error.origin_not_allowed": "This page is open under another address than the service expects. Open it under its own address.",
+  "error.origin_not_allowed":
+    "This page is open under another address than the service expects. Open it under its own address.",
   "error.signed_out": "You are signed out. Sign in again.",
   "error.validation_failed": "Some of it is not acceptable. Correct it and try again.",
   "error.forbidden": "This is not allowed.",

@@ -10,7 +10,10 @@ export type TextKey = keyof Catalogue;
 type Values = Record<string, string | number>;
 
 const base = { en: () => import("./en").then((file) => file.en), ar: () => import("./ar").then((file) => file.ar) };
-const rest = { en: () => import("./en.more").then((file) => file.more), ar: () => import("./ar.more").then((file) => file.more) };
+const rest = {
+  en: () => import("./en.more").then((file) => file.more),
+  ar: () => import("./ar.more").then((file) => file.more),
+};
 
 const loading = new Map<Language, Promise<Catalogue>>();
 let wantsMore = false;
@@ -19,7 +22,9 @@ let wantsMore = false;
 export function texts(language: Language): Promise<Catalogue> {
   let promise = loading.get(language);
   if (!promise) {
-    promise = Promise.all([base[language](), wantsMore ? rest[language]() : null]).then((parts) => Object.assign({}, ...parts) as Catalogue);
+    promise = Promise.all([base[language](), wantsMore ? rest[language]() : null]).then(
+      (parts) => Object.assign({}, ...parts) as Catalogue,
+    );
     loading.set(language, promise);
   }
   return promise;
@@ -29,7 +34,9 @@ export function texts(language: Language): Promise<Catalogue> {
 export async function moreTexts(): Promise<void> {
   wantsMore = true;
   // Into the same object, which is what is being shown: nothing has to be drawn anew for it.
-  await Promise.all([...loading].map(async ([language, promise]) => Object.assign(await promise, await rest[language]())));
+  await Promise.all(
+    [...loading].map(async ([language, promise]) => Object.assign(await promise, await rest[language]())),
+  );
 }
 
 /** Latin digits in both languages, as in the platform's charts and tables; the Gregorian calendar. */
@@ -125,7 +132,11 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
     dateTime: format({ dateStyle: "medium", timeStyle: "short" }),
     relative(time, now = Date.now()) {
       const seconds = Math.round((new Date(time).getTime() - now) / 1000);
-      const steps: [Intl.RelativeTimeFormatUnit, number][] = [["day", 86400], ["hour", 3600], ["minute", 60]];
+      const steps: [Intl.RelativeTimeFormatUnit, number][] = [
+        ["day", 86400],
+        ["hour", 3600],
+        ["minute", 60],
+      ];
       if (Math.abs(seconds) > 30 * 86400) return date(time);
       const formatter = new Intl.RelativeTimeFormat(place, { numeric: "auto" });
       for (const [unit, length] of steps) {

@@ -6,7 +6,7 @@ import { Form } from "../components/form";
 import { Done, Page } from "../components/layout";
 import { useLinkToken } from "../components/link";
 import { useI18n } from "../i18n";
-import { badLink, type BadLink } from "./reset";
+import { type BadLink, badLink } from "./reset";
 
 /** The first administrator, by the link that the first start printed. */
 export function Setup() {

@@ -8,7 +8,7 @@ import { Done, MailHint, Page } from "../components/layout";
 import { useLinkToken } from "../components/link";
 import { config } from "../config";
 import { useI18n } from "../i18n";
-import { badLink, type BadLink } from "./reset";
+import { type BadLink, badLink } from "./reset";
 
 /** Opening the link changes nothing; pressing the button does. Mail programs open links by themselves. */
 export function Verify() {

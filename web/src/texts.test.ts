@@ -1,0 +1,113 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import document from "../../docs/openapi.json";
+import { suggestedEmail } from "./components/fields";
+import { fill, latinDigits, make, type TextKey } from "./i18n";
+import { ar } from "./i18n/ar";
+import { more as arMore } from "./i18n/ar.more";
+import { en } from "./i18n/en";
+import { more as enMore } from "./i18n/en.more";
+import type { Counted } from "./i18n/plural";
+
+const english: Record<string, string | Counted> = { ...en, ...enMore };
+const arabic: Record<string, string | Counted> = { ...ar, ...arMore };
+const FORMS = ["zero", "one", "two", "few", "many", "other"];
+const SOURCES = resolve(import.meta.dirname);
+
+function sources(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return sources(path);
+    return /\.tsx?$/.test(entry.name) && !entry.name.includes(".test.") ? [path] : [];
+  });
+}
+
+const code = sources(SOURCES)
+  .filter((path) => !/i18n\/(en|ar)(\.more)?\.ts$/.test(path))
+  .map((path) => readFileSync(path, "utf8"))
+  .join("\n");
+
+describe("texts", () => {
+  it("exist in both languages, with the same values to fill in", () => {
+    expect(Object.keys(arabic).sort()).toEqual(Object.keys(english).sort());
+    const holes = (text: string) =>
+      [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).filter((name) => name !== "count");
+    for (const [key, text] of Object.entries(english)) {
+      const other = arabic[key] ?? "";
+      const [one, two] = [text, other].map((value) => (typeof value === "string" ? value : value.other));
+      expect(new Set(holes(two ?? "")), key).toEqual(new Set(holes(one ?? "")));
+    }
+  });
+
+  it("have all six forms of Arabic where they count", () => {
+    for (const [key, text] of Object.entries(arabic)) {
+      if (typeof text === "object") expect(Object.keys(text).sort(), key).toEqual([...FORMS].sort());
+      else expect(text, key).toMatch(/\p{Script=Arabic}/u);
+    }
+  });
+
+  it("count in Arabic as one speaks", () => {
+    const { n, duration } = make("ar", arabic as never, () => {});
+    const plain = (text: string) => text.replace(/[\u2068\u2069]/g, "");
+    const users = [0, 1, 2, 3, 11, 100].map((count) => plain(n("users.count", count)));
+    expect(users).toEqual(["لا يوجد مستخدمون", "مستخدم واحد", "مستخدمان", "3 مستخدمين", "11 مستخدمًا", "100 مستخدم"]);
+    expect([1, 2, 5, 42].map((seconds) => plain(duration(seconds)))).toEqual([
+      "ثانية واحدة",
+      "ثانيتين",
+      "5 ثوانٍ",
+      "42 ثانية",
+    ]);
+  });
+
+  it("are all used, and all that are used exist", () => {
+    for (const [, key] of code.matchAll(/\b(?:t|n)\(\s*"([a-z_]+\.[a-z_]+)"/g))
+      expect(english, key).toHaveProperty([key as TextKey]);
+    // Keys that are put together from the service's names.
+    const composed = /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit)\b|^layout\.theme_/;
+    const unused = Object.keys(english).filter((key) => !composed.test(key) && !code.includes(`"${key}"`));
+    expect(unused).toEqual([]);
+  });
+
+  it("name every action of the audit trail", () => {
+    const parameters = document.paths["/admin/audit"].get.parameters as {
+      name: string;
+      schema: { pattern?: string };
+    }[];
+    const pattern = parameters.find(({ name }) => name === "action")?.schema.pattern ?? "";
+    const actions = pattern.replace(/^\^\(|\)\$$/g, "").split("|");
+    expect(actions.length).toBeGreaterThan(10);
+    for (const action of actions) expect(english, action).toHaveProperty([`action.${action}`]);
+  });
+
+  it("isolate what is put into them", () => {
+    expect(fill("to {email}!", { email: "a@b.c" })).toBe("to \u2068a@b.c\u2069!");
+    expect(fill("{unknown}")).toBe("{unknown}");
+  });
+});
+
+describe("inputs", () => {
+  it("take the digits of either script", () => {
+    expect(latinDigits("٠١٢٣٤٥٦٧٨٩ ۰۱۲۳۴۵۶۷۸۹ 7")).toBe("0123456789 0123456789 7");
+  });
+
+  it("suggest an address only where one letter is off", () => {
+    expect(suggestedEmail("a@gmial.com")).toBe("a@gmail.com");
+    expect(suggestedEmail("Ab@gmai.com")).toBe("Ab@gmail.com");
+    expect(suggestedEmail("a@gmaill.com")).toBe("a@gmail.com");
+    for (const email of ["a@gmail.com", "a@example.com", "a@mail.com", "a", "", "a@"])
+      expect(suggestedEmail(email), email).toBeNull();
+  });
+});
+
+describe("the style sheet", () => {
+  it("has no side that is fixed to left or right", () => {
+    const css = readFileSync(join(SOURCES, "styles.css"), "utf8").replace(/\/\*[^]*?\*\//g, "");
+    const fixed =
+      css.match(
+        /\b(left|right|margin-(left|right|top|bottom)|padding-(left|right|top|bottom)|border-(left|right)|(?<!-)width|(?<!-)height)\s*:/g,
+      ) ?? [];
+    expect(fixed.filter((property) => !/^(width|height)/.test(property))).toEqual([]);
+    expect(css).not.toMatch(/text-align:\s*(left|right)|float:/);
+  });
+});
