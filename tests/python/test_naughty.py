@@ -33,12 +33,17 @@ BODIES = [
 ]  # fmt: skip
 QUERIES = [
     ("/admin/users", ["q", "role", "is_active", "sort", "page", "page_size", "unknown"]),
+    ("/admin/users/export", ["q", "role", "sort", "format", "bom"]),
+    ("/admin/audit", ["user_id", "action", "from", "session_id", "ip", "request_id", "after", "before", "limit"]),
+    ("/admin/stats", ["days"]),
+    ("/login", ["lang", "return_to"]),
     ("/auth/check", ["role"]),
     ("/auth/me", ["unknown"]),
 ]
 PATHS = [
     ("GET", "/admin/users/"), ("PATCH", "/admin/users/"), ("DELETE", "/admin/users/"), ("DELETE", "/auth/sessions/"),
     ("GET", "/auth/check/"), ("GET", "/"), ("GET", "/auth/"), ("GET", "/docs/"), ("GET", "/errors/"),
+    ("GET", "/assets/"), ("GET", "/account/"), ("GET", "/console/"),
 ]  # fmt: skip
 HEADERS = [
     "Authorization", "X-Request-Id", "Content-Type", "Accept", "Accept-Language", "Accept-Encoding", "Origin", "Referer",
@@ -216,7 +221,7 @@ def test_every_method_everywhere(server: Server, method: str):
     paths = [
         "/", "/auth/register", "/auth/login", "/auth/refresh", "/auth/logout", "/auth/me", "/auth/sessions", "/auth/check",
         "/auth/check/a/b", "/auth/sessions/1", "/admin/users", "/admin/users/1", "/admin/users/1/sessions", "/healthz", "/readyz",
-        "/openapi.json", "/docs", "/.well-known/jwks.json", "/nowhere", "/auth", "/auth/", "/auth/me/", "//auth/me", "/AUTH/ME",
+        "/openapi.json", "/docs", "/login", "/account", "/console/users", "/admin/stats", "/admin/users/export", "/.well-known/jwks.json", "/nowhere", "/auth", "/auth/", "/auth/me/", "//auth/me", "/AUTH/ME",
     ]  # fmt: skip
     requests = [server.client.build_request(method, path) for path in paths]
     sender.send(requests)

@@ -3886,7 +3886,7 @@ export interface operations {
                 to?: string;
                 /** @description Only what concerns this session */
                 session_id?: string;
-                /** @description Only what came from this network address (IPv4 or IPv6) */
+                /** @description Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well */
                 ip?: string;
                 /** @description Only what this request did */
                 request_id?: string;
@@ -3996,7 +3996,7 @@ export interface operations {
                 to?: string;
                 /** @description Only what concerns this session */
                 session_id?: string;
-                /** @description Only what came from this network address (IPv4 or IPv6) */
+                /** @description Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well */
                 ip?: string;
                 /** @description Only what this request did */
                 request_id?: string;

@@ -147,6 +147,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       if (state.status === "signed-out" || (state.user && state.user.id !== message.user?.id)) return;
     } else {
       epoch += 1;
+      // The cookie is the new session's now: a sign-out of the old one that is still to be told would end that.
+      leaving = null;
     }
     if (message.access_token)
       void accept(

@@ -233,6 +233,18 @@ describe("a service that is away", () => {
 });
 
 describe("tabs", () => {
+  it("forget a sign-out that is still to be told once somebody signs in", async () => {
+    const first = await signedIn();
+    service.lose["/auth/logout"] = 1;
+    await first.logout();
+    const second = await signedIn();
+    await vi.waitFor(() => expect(first.state.status).toBe("signed-in"));
+    // Longer than the first one's next try would take.
+    await new Promise((done) => setTimeout(done, 1500));
+    expect(service.count("/auth/logout")).toBe(2);
+    await expect(second.me()).resolves.toMatchObject({ id: 1 });
+  });
+
   it("follow a sign-out", async () => {
     const first = await signedIn();
     const second = tab();

@@ -129,6 +129,14 @@ export class Service {
       this.sessions.set(id, session);
       return say(200, this.tokens(id, session));
     }
+    if (path === "/auth/register") {
+      this.accounts.push({ id: this.accounts.length + 1, email: body.email ?? "", password: body.password ?? "" });
+      const account = this.accounts[this.accounts.length - 1] as Account;
+      const id = String(this.sessions.size + 1);
+      const session = { account, generation: 0, supersededAt: 0, revoked: null };
+      this.sessions.set(id, session);
+      return say(201, this.tokens(id, session));
+    }
     if (path === "/auth/refresh") {
       const [, id = "", generation = ""] = (body.refresh_token ?? "").split(".");
       const session = this.sessions.get(id);

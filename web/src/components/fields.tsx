@@ -1,6 +1,6 @@
 import { type ComponentProps, type KeyboardEvent, type ReactNode, useEffect, useState } from "react";
 import { config } from "../config";
-import { latinDigits, useI18n } from "../i18n";
+import { useI18n } from "../i18n";
 import { useForm } from "./form";
 
 interface FieldProps {
@@ -143,22 +143,6 @@ export function EmailField({
         )}
       </p>
     </Frame>
-  );
-}
-
-/** A whole number, in whichever digits it is typed. */
-export function NumberField(props: FieldProps & Omit<ComponentProps<"input">, "name">) {
-  return (
-    <TextField
-      inputMode="numeric"
-      dir="ltr"
-      {...props}
-      onInput={(event) => {
-        const element = event.currentTarget;
-        const latin = latinDigits(element.value);
-        if (latin !== element.value) element.value = latin;
-      }}
-    />
   );
 }
 

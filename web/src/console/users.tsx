@@ -3,7 +3,7 @@ import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
-import { Code, Pager, Result, Time } from "../components/data";
+import { Pager, Result, Time } from "../components/data";
 import { Dialog } from "../components/dialog";
 import { EmailField, TextField } from "../components/fields";
 import { Form, messageOf } from "../components/form";
@@ -431,8 +431,4 @@ export function StatusOf({ user }: { user: User }) {
       {!user.email_verified && <span className="badge">{t("users.unverified")}</span>}
     </>
   );
-}
-
-export function UserId({ id }: { id: number }) {
-  return <Code>{id}</Code>;
 }

@@ -158,6 +158,11 @@ export const more: typeof english = {
   "action.key_change": "تغيير المفاتيح",
   "action.configuration_change": "تغيير الإعدادات",
 
+  "audit_reason.unknown_address": "لا يوجد عنوان كهذا",
+  "audit_reason.reset": "كلمة منسية",
+  "audit_reason.invitation": "قبول دعوة",
+  "audit_reason.users": "المستخدمون",
+  "audit_reason.audit": "سجل التدقيق",
   "audit_reason.invalid_credentials": "كلمة مرور خاطئة",
   "audit_reason.account_inactive": "الحساب معطّل",
   "audit_reason.rate_limited": "محاولات كثيرة",

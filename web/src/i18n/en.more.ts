@@ -154,6 +154,11 @@ export const more = {
   "action.key_change": "Keys changed",
   "action.configuration_change": "Configuration changed",
 
+  "audit_reason.unknown_address": "no such address",
+  "audit_reason.reset": "forgotten",
+  "audit_reason.invitation": "invitation redeemed",
+  "audit_reason.users": "users",
+  "audit_reason.audit": "audit trail",
   "audit_reason.invalid_credentials": "wrong password",
   "audit_reason.account_inactive": "account deactivated",
   "audit_reason.rate_limited": "too many attempts",

@@ -17,7 +17,7 @@ export function withReturnTo(path: string): string {
  * Goes back to where the sign-in began, once somebody is signed in: here or, meanwhile, in another tab. A full load, because the place
  * may be a page of another program of this site.
  */
-export function SignedInElsewhere({ children }: { children: ReactNode }) {
+export function UnlessSignedIn({ children }: { children: ReactNode }) {
   const { status, connectivity } = useAuth();
   const returnTo = useReturnTo(at("/account"));
   useEffect(() => {
@@ -34,7 +34,7 @@ export function Login() {
   const why = reason && reason !== "signed_out" ? maybe(`reason.${reason}`) : undefined;
   return (
     <Page title="login.title">
-      <SignedInElsewhere>
+      <UnlessSignedIn>
         {why && <Notice>{why}</Notice>}
         <div className="card">
           <Form
@@ -59,7 +59,7 @@ export function Login() {
             {t("login.no_account")} <Link href={withReturnTo("/register")}>{t("login.register")}</Link>
           </p>
         )}
-      </SignedInElsewhere>
+      </UnlessSignedIn>
     </Page>
   );
 }

@@ -6,7 +6,7 @@ import { Form } from "../components/form";
 import { Done, MailHint, Notice, Page } from "../components/layout";
 import { config } from "../config";
 import { useI18n } from "../i18n";
-import { SignedInElsewhere, withReturnTo } from "./login";
+import { UnlessSignedIn, withReturnTo } from "./login";
 
 export function Register() {
   const { t, language } = useI18n();
@@ -43,7 +43,7 @@ export function Register() {
   }
   return (
     <Page title="register.title">
-      <SignedInElsewhere>
+      <UnlessSignedIn>
         <div className="card">
           <Form
             submit={t("register.submit")}
@@ -65,7 +65,7 @@ export function Register() {
         <p className="below">
           {t("register.have_account")} <Link href={withReturnTo("/login")}>{t("login.title")}</Link>
         </p>
-      </SignedInElsewhere>
+      </UnlessSignedIn>
     </Page>
   );
 }

@@ -222,7 +222,7 @@ fn parse_word(text: &str) -> Result<String, Invalid> {
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
         ("session_id" = Option<String>, Query, format = Uuid, description = "Only what concerns this session"),
-        ("ip" = Option<String>, Query, pattern = r"^(?:[0-9]{1,2}\.){3}[0-9]{1,2}$", description = "Only what came from this network address (IPv4 or IPv6)"),
+        ("ip" = Option<String>, Query, pattern = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$", description = "Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well"),
         ("request_id" = Option<String>, Query, pattern = "^[!-~]{1,128}$", description = "Only what this request did"),
         ("before" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "`next` of the page before"),
         ("after" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only rows that are newer than the one with this id"),
@@ -263,7 +263,7 @@ const EXPORT_PAGE: i64 = 500;
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
         ("session_id" = Option<String>, Query, format = Uuid, description = "Only what concerns this session"),
-        ("ip" = Option<String>, Query, pattern = r"^(?:[0-9]{1,2}\.){3}[0-9]{1,2}$", description = "Only what came from this network address (IPv4 or IPv6)"),
+        ("ip" = Option<String>, Query, pattern = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$", description = "Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well"),
         ("request_id" = Option<String>, Query, pattern = "^[!-~]{1,128}$", description = "Only what this request did"),
     ),
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/x-ndjson"))))

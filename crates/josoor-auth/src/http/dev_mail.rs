@@ -82,11 +82,7 @@ async fn mails(app: &App) -> Result<Vec<(MailRow, Mail)>> {
 }
 
 async fn list(developer: Developer, state: State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
-    let wants_page = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-    if !wants_page {
+    if !web::wants_page(&headers) {
         return list_json(developer, state).await;
     }
     let locale = page_locale(&uri, &headers, Locale::En);

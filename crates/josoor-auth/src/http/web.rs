@@ -81,8 +81,20 @@ pub fn routes() -> Router<App> {
     router
 }
 
-async fn home(State(app): State<App>) -> Redirect {
-    Redirect::to(&app.config.server.public_url.join("/account"))
+/// For people the way in; for programs there is nothing here.
+async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Redirect> {
+    if !wants_page(&headers) {
+        return Err(Error::NotFound);
+    }
+    Ok(Redirect::to(&app.config.server.public_url.join("/account")))
+}
+
+/// Whether a browser asks, for somebody to look at.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }
 
 async fn change_password(State(app): State<App>) -> Response {
@@ -97,11 +109,7 @@ pub async fn nothing(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let is_browser = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-    if is_browser && matches!(method, Method::GET | Method::HEAD) {
+    if wants_page(&headers) && matches!(method, Method::GET | Method::HEAD) {
         let title = ("There is no such page", "لا توجد صفحة هنا");
         return Ok(shell(&app, StatusCode::NOT_FOUND, title, &uri, &headers));
     }

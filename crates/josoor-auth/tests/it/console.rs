@@ -346,11 +346,7 @@ on_both!(pages_work_below_a_path, async |mut stage: Stage| {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a client");
-        let answer = client
-            .get(server.url(path))
-            .send()
-            .await
-            .expect("an answer");
+        let answer = client.get(server.url(path)).send().await.expect("an answer");
         assert!(answer.status().is_redirection());
         assert_eq!(
             answer.headers()["location"],

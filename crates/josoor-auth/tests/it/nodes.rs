@@ -291,8 +291,16 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
         server.log_in("garbage@example.com").await;
         cold.stop().await;
     }
-    // The refresh has written copies again, whatever type stood there.
+    // The refresh writes copies again, whatever type stood there, on a node that believes Redis again.
+    eventually("this node uses Redis again", || async {
+        server.app.hot.is_shared()
+    })
+    .await;
     server.refresh(&tokens.refresh).await.is(200);
+    eventually("the copy is written", || async {
+        stored(&stage, &keys[0]).starts_with('$')
+    })
+    .await;
     assert_eq!(stored_json(&stage, &keys[0])["user_id"], tokens.user_id);
     assert!(
         server

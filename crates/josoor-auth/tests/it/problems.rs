@@ -104,7 +104,7 @@ on_both!(
                 assert!(page.text.contains(title) && page.text.contains(entry.code));
                 let kind = page.headers["content-type"].to_str().unwrap();
                 assert!(kind.starts_with("text/html"));
-                assert_eq!(page.headers["vary"], "accept-language");
+                assert_eq!(page.headers["vary"], "accept-language, cookie");
                 assert!(
                     page.headers["content-security-policy"]
                         .to_str()
