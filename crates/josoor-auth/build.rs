@@ -28,6 +28,8 @@ fn main() {
         fs::write(&gzip, pack_gzip(&content)).expect("a writable OUT_DIR");
         fs::write(&brotli, pack_brotli(&content)).expect("a writable OUT_DIR");
         let plain = fs::canonicalize(file).expect("a path");
+        let [plain, gzip, brotli] =
+            [plain, gzip, brotli].map(|path| path.to_str().expect("a path in UTF-8").to_owned());
         writeln!(
             table,
             "File {{ name: {:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},",
