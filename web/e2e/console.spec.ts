@@ -19,11 +19,11 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   await page.keyboard.press("Enter");
   await expect(page.getByText(/3\W* users/)).toBeVisible();
   await page.getByLabel("Role").selectOption("user");
-  await page.getByRole("button", { name: "E-mail address" }).click();
+  await page.getByRole("button", { name: "Email address" }).click();
   await expect(page).toHaveURL(/q=.DAY%40&role=user&sort=email/);
   await expect(page.locator("tbody tr")).toHaveCount(2);
   await expect(page.locator("tbody tr").first()).toContainText("omar.day");
-  await expect(page.getByRole("columnheader", { name: "E-mail address" })).toHaveAttribute("aria-sort", "ascending");
+  await expect(page.getByRole("columnheader", { name: "Email address" })).toHaveAttribute("aria-sort", "ascending");
   await page.reload();
   await expect(page.locator("tbody tr")).toHaveCount(2);
 
@@ -60,7 +60,7 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   // An invitation, redeemed.
   await page.getByRole("button", { name: "Invite a user" }).click();
   const dialog = page.getByRole("dialog", { name: "Invite a user" });
-  await dialog.getByLabel("E-mail address").fill("invited.day@gmial.com");
+  await dialog.getByLabel("Email address").fill("invited.day@gmial.com");
   await dialog.getByLabel("Full name").focus();
   await dialog.getByRole("button", { name: "invited.day@gmail.com" }).click();
   await dialog.getByLabel("Role").selectOption("analyst");

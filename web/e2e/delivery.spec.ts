@@ -65,7 +65,7 @@ test("behind a proxy that serves it below a path", async ({ page }) => {
     server.createUser("below@example.com");
     await page.goto(`${place}/account/activity`);
     await expect(page).toHaveURL(`${place}/login?return_to=%2Fidentity%2Faccount%2Factivity`);
-    await page.getByLabel("E-mail address").fill("below@example.com");
+    await page.getByLabel("Email address").fill("below@example.com");
     await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
     await page.getByRole("button", { name: "Sign in" }).click();
     await expect(page).toHaveURL(`${place}/account/activity`);

@@ -32,11 +32,11 @@ async function tabTo(page: Page, name: string | RegExp, role?: string) {
 test("register, sign out, sign in and change the password without a mouse", async ({ page, server }) => {
   const email = server.newEmail("keys");
   await page.goto(`${server.url}/login`);
-  await expect(page.getByLabel("E-mail address")).toBeFocused();
+  await expect(page.getByLabel("Email address")).toBeFocused();
   await tabTo(page, "Create one", "a");
   await page.keyboard.press("Enter");
   await expect(page.getByRole("heading", { name: "Create an account" })).toBeVisible();
-  await tabTo(page, "E-mail address", "input");
+  await tabTo(page, "Email address", "input");
   await page.keyboard.type(email);
   await tabTo(page, "Create a password", "input");
   await page.keyboard.type("kurz");

@@ -151,10 +151,15 @@ test("who is near the end of the session is asked, and stays", async ({ page, se
   await server.signIn(page, server.newUser());
   let isNear = true;
   await page.route("**/auth/sessions", async (route) => {
-    const response = await route.fetch();
-    const body = (await response.json()) as { items: { current: boolean; expires_at: string }[] };
-    if (isNear) for (const session of body.items) session.expires_at = new Date(Date.now() + 90_000).toISOString();
-    await route.fulfill({ response, json: body });
+    // The page may be left while the service answers; then nobody waits for it any more.
+    try {
+      const response = await route.fetch();
+      const body = (await response.json()) as { items: { current: boolean; expires_at: string }[] };
+      if (isNear) for (const session of body.items) session.expires_at = new Date(Date.now() + 90_000).toISOString();
+      await route.fulfill({ response, json: body });
+    } catch (error) {
+      if (!/disposed|closed|handled/i.test(String(error))) throw error;
+    }
   });
   await page.reload();
   const dialog = page.getByRole("dialog", { name: "Are you still there?" });

@@ -2,6 +2,8 @@ import type { components } from "./api";
 import type { Role } from "./roles";
 import type { TokenStorage } from "./storage";
 
+/** Everything that the service takes and gives, by the names of its OpenAPI document. */
+export type Schemas = components["schemas"];
 /** A user, as the service describes it. */
 export type User = components["schemas"]["UserResponse"];
 /** A place where somebody is signed in. */

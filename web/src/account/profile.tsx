@@ -2,7 +2,7 @@ import { useAuth, useUser } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { Code } from "../components/data";
-import { TextField } from "../components/fields";
+import { LanguageSelect, TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/layout";
 import { config } from "../config";
@@ -49,27 +49,7 @@ export function Profile() {
             autoComplete="name"
             defaultValue={user.full_name ?? ""}
           />
-          <div className="field">
-            <label htmlFor="locale">{t("field.language")}</label>
-            <div className="hint" id="locale-hint">
-              {t("profile.language_hint")}
-            </div>
-            <select
-              key={user.locale}
-              id="locale"
-              name="locale"
-              defaultValue={user.locale}
-              aria-describedby="locale-hint"
-              autoComplete="language"
-            >
-              <option value="en" lang="en">
-                English
-              </option>
-              <option value="ar" lang="ar">
-                العربية
-              </option>
-            </select>
-          </div>
+          <LanguageSelect value={user.locale} hint={t("profile.language_hint")} />
         </Form>
       </div>
       <dl className="facts card">

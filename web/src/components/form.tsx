@@ -43,6 +43,7 @@ export function Form({
   onSubmit,
   danger = false,
   footer,
+  done,
 }: {
   children?: ReactNode;
   /** The button's label. */
@@ -51,6 +52,8 @@ export function Form({
   onSubmit: (values: Record<string, string>) => Promise<void>;
   danger?: boolean;
   footer?: ReactNode;
+  /** What to say once it is sent, where the form stays on the page. */
+  done?: string;
 }) {
   const i18n = useI18n();
   const { t } = i18n;
@@ -59,6 +62,7 @@ export function Form({
   const summary = useRef<HTMLDivElement>(null);
   const [isPending, setPending] = useState(false);
   const [submissions, setSubmissions] = useState(0);
+  const [isDone, setDone] = useState(false);
   const [fields, setFields] = useState<Record<string, string>>({});
   const [failure, setFailure] = useState<AuthError | Error | null>(null);
   const waitsUntil = useCountdown(failure);
@@ -97,11 +101,13 @@ export function Form({
         wrong[input.name] = t("field.invalid_email");
     }
     setSubmissions((count) => count + 1);
+    setDone(false);
     if (Object.keys(wrong).length > 0) return fail(wrong, null);
     setPending(true);
     try {
       await onSubmit(values);
       fail({}, null);
+      setDone(true);
     } catch (error) {
       const refused: Record<string, string> = {};
       if (isAuthError(error)) {
@@ -110,8 +116,9 @@ export function Form({
           if (element.elements.namedItem(field)) refused[field] ??= i18n.maybe(`field.${code}`) ?? message;
         }
         if (error.code === "invalid_credentials") {
+          // Unless the next try is being typed already.
           for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]'))
-            input.value = "";
+            if (input.value === values[input.name]) input.value = "";
         }
       }
       fail(refused, Object.keys(refused).length > 0 ? null : error instanceof Error ? error : new Error(String(error)));
@@ -171,8 +178,8 @@ export function Form({
           </button>
           {footer}
         </div>
-        <p className="visually-hidden" role="status">
-          {isPending ? t("form.sending") : ""}
+        <p className={isDone && done ? "sent" : "visually-hidden"} role="status">
+          {isPending ? t("form.sending") : isDone ? done : ""}
         </p>
       </form>
     </Context>

@@ -2,7 +2,7 @@ import { Show, useAuth } from "@josoor/auth/react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { at } from "../config";
-import { type Language, type TextKey, useI18n } from "../i18n";
+import { LANGUAGES, type Language, type TextKey, useI18n } from "../i18n";
 
 /** The frame of every page: name, language, theme, who is signed in, and whether the service can be reached. */
 export function Page({
@@ -59,8 +59,6 @@ export function useTitle(title: string | undefined) {
     else document.getElementById("main")?.focus({ preventScroll: true });
   }, [location]);
 }
-
-const LANGUAGES: Record<Language, string> = { en: "English", ar: "العربية" };
 
 function LanguageSwitch() {
   const { language, setLanguage } = useI18n();

@@ -1,3 +1,4 @@
+import type { Schemas } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useMemo, useState } from "react";
@@ -10,26 +11,8 @@ import { ConsoleNav } from ".";
 import { useAddress } from "./address";
 import { download } from "./download";
 
-export interface AuditRow {
-  id: number;
-  at: string;
-  action: string;
-  outcome: string;
-  reason: string | null;
-  actor_id: number | null;
-  subject_id: number | null;
-  session_id: string | null;
-  ip: string | null;
-  user_agent: string | null;
-  request_id: string | null;
-  seq: number | null;
-  sealed: boolean;
-}
-
-export interface AuditPage {
-  items: AuditRow[];
-  next: number | null;
-}
+export type AuditRow = Schemas["AuditResponse"];
+export type AuditPage = Schemas["AuditPage"];
 
 export const ACTIONS = [
   "sign_in",

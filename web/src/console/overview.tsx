@@ -1,3 +1,4 @@
+import type { Schemas } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
@@ -8,21 +9,6 @@ import { ConsoleNav } from ".";
 import { useAddress } from "./address";
 import { Chart } from "./chart";
 
-interface Stats {
-  generated_at: string;
-  users: {
-    total: number;
-    active: number;
-    inactive: number;
-    unverified: number;
-    invited: number;
-    analysts: number;
-    admins: number;
-  };
-  sessions: { active: number };
-  days: { date: string; sign_ins: number; failures: number; new_users: number; active_users: number }[];
-}
-
 const RANGES = [7, 30, 90];
 
 export function Overview() {
@@ -32,7 +18,7 @@ export function Overview() {
   const days = RANGES.find((range) => String(range) === address.get("days")) ?? 30;
   const stats = useQuery({
     queryKey: ["stats", days],
-    queryFn: () => client.request<Stats>("GET", "/admin/stats", { query: { days } }),
+    queryFn: () => client.request<Schemas["StatsResponse"]>("GET", "/admin/stats", { query: { days } }),
     placeholderData: keepPreviousData,
     refetchInterval: 60_000,
   });

@@ -10,7 +10,7 @@ import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice, Page, useTitle } from "../components/layout";
 import { config } from "../config";
-import { useI18n } from "../i18n";
+import { LANGUAGES, useI18n } from "../i18n";
 import { ConsoleNav } from ".";
 import { type AuditPage, AuditTable } from "./audit";
 import { RoleSelect, StatusOf } from "./users";
@@ -59,7 +59,7 @@ function Detail({ user }: { user: User }) {
               <Code>{user.id}</Code> <Copy text={String(user.id)} />
             </dd>
             <dt>{t("field.language")}</dt>
-            <dd>{user.locale === "ar" ? "العربية" : "English"}</dd>
+            <dd>{LANGUAGES[user.locale]}</dd>
             <dt>{t("users.created")}</dt>
             <dd>{dateTime(user.created_at)}</dd>
             <dt>{t("users.updated")}</dt>

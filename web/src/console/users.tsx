@@ -1,11 +1,11 @@
-import { ROLES, type Role, type User } from "@josoor/auth";
+import { ROLES, type Role, type Schemas, type User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { Pager, Result, Time } from "../components/data";
 import { Dialog } from "../components/dialog";
-import { EmailField, TextField } from "../components/fields";
+import { EmailField, LanguageSelect, TextField } from "../components/fields";
 import { Form, messageOf } from "../components/form";
 import { MailHint, Notice, Page } from "../components/layout";
 import { config } from "../config";
@@ -15,13 +15,7 @@ import { useAddress } from "./address";
 import { type BulkChange, BulkDialog } from "./bulk";
 import { download } from "./download";
 
-export interface UserList {
-  items: User[];
-  total: number;
-  page: number;
-  page_size: number;
-  total_is_capped?: boolean;
-}
+type UserList = Schemas["UserList"];
 
 const COLUMNS: [sort: string, title: TextKey][] = [
   ["email", "field.email"],
@@ -211,11 +205,9 @@ export function Users() {
         </button>
       </div>
       <Result of={users}>
-        {({ items, total, total_is_capped }) => (
+        {({ items, total }) => (
           <>
-            <p role="status">
-              {total_is_capped ? t("users.more_than", { count: number(total) }) : n("users.count", total)}
-            </p>
+            <p role="status">{n("users.count", total)}</p>
             {chosen.size > 0 && (
               <div className="actions bulk" role="group" aria-label={t("bulk.title")}>
                 <strong>{n("bulk.chosen", chosen.size)}</strong>
@@ -376,17 +368,7 @@ export function Users() {
             <EmailField name="email" label={t("field.email")} autoComplete="off" required suggest />
             <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="off" />
             <RoleSelect name="role" value="user" />
-            <div className="field">
-              <label htmlFor="invite-locale">{t("field.language")}</label>
-              <select id="invite-locale" name="locale" defaultValue={i18n.language}>
-                <option value="en" lang="en">
-                  English
-                </option>
-                <option value="ar" lang="ar">
-                  العربية
-                </option>
-              </select>
-            </div>
+            <LanguageSelect value={i18n.language} />
           </Form>
         </Dialog>
       )}

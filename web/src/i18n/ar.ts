@@ -24,6 +24,7 @@ export const ar: typeof en = {
 
   "form.problem": "هناك مشكلة",
   "form.error_title": "خطأ",
+  "form.sent": "تم الإرسال.",
   "form.sending": "جارٍ الإرسال…",
   "form.try_now": "يمكنك المحاولة الآن.",
 

@@ -26,14 +26,15 @@ export const en = {
 
   "form.problem": "There is a problem",
   "form.error_title": "Error",
+  "form.sent": "Sent.",
   "form.sending": "Sending…",
   "form.try_now": "You can try again now.",
 
   "time.seconds": counted({ one: "{count} second", other: "{count} seconds" }),
   "time.minutes": counted({ one: "{count} minute", other: "{count} minutes" }),
 
-  "field.email": "E-mail address",
-  "field.new_email": "New e-mail address",
+  "field.email": "Email address",
+  "field.new_email": "New email address",
   "field.password": "Password",
   "field.create_password": "Create a password",
   "field.current_password": "Current password",
@@ -46,7 +47,7 @@ export const en = {
   "field.optional": "Optional",
   "field.email_suggestion": "Did you mean",
   "field.required": "Fill this in.",
-  "field.invalid_email": "Write an e-mail address like name@example.com.",
+  "field.invalid_email": "Write an email address like name@example.com.",
   "field.email_too_long": "This address is too long.",
   "field.forbidden_character": "There is a character in it that cannot be used, such as a space or an invisible one.",
   "field.password_too_short": "This password is too short.",
@@ -105,9 +106,9 @@ export const en = {
   "error.overloaded": "Very many people are signing in right now. Try again in a moment.",
   "error.store_unavailable": "The service cannot reach its database at the moment. Try again shortly.",
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
-  "error.invalid_credentials": "That e-mail address and password do not match. Try again or reset your password.",
+  "error.invalid_credentials": "That email address and password do not match. Try again or reset your password.",
   "error.account_inactive": "This account is deactivated. Ask an administrator.",
-  "error.email_taken": "There is an account with this e-mail address already. Sign in, or reset its password.",
+  "error.email_taken": "There is an account with this email address already. Sign in, or reset its password.",
   "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
   "error.last_admin":

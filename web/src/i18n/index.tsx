@@ -5,6 +5,8 @@ import type { more } from "./en.more";
 import { type Counted, plural } from "./plural";
 
 export type Language = "en" | "ar";
+/** Each by its own name, as whoever needs it can read it. */
+export const LANGUAGES: Record<Language, string> = { en: "English", ar: "العربية" };
 type Catalogue = typeof en & typeof more;
 export type TextKey = keyof Catalogue;
 type Values = Record<string, string | number>;

@@ -4,8 +4,8 @@ import { Link } from "wouter";
 import { useHistoryState } from "wouter/use-browser-location";
 import { EmailField } from "../components/fields";
 import { Form } from "../components/form";
-import { Done, MailHint, Page } from "../components/layout";
-import { config } from "../config";
+import { CheckInbox } from "../components/inbox";
+import { Page } from "../components/layout";
 import { useI18n } from "../i18n";
 import { withReturnTo } from "./login";
 
@@ -16,19 +16,12 @@ export function Forgot() {
   const [sentTo, setSentTo] = useState<string | null>(null);
   if (sentTo !== null) {
     return (
-      <Page>
-        <Done title={t("forgot.sent_title")}>
-          <p>{t("forgot.sent", { email: sentTo })}</p>
-          <p>{t("forgot.sent_more")}</p>
-          <Form submit={t("forgot.again")} onSubmit={() => client.password.forgot(sentTo)} />
-          <p>
-            <button type="button" className="link" onClick={() => setSentTo(null)}>
-              {t("register.other_email")}
-            </button>
-          </p>
-          <MailHint isOn={config.devMail} />
-        </Done>
-      </Page>
+      <CheckInbox
+        kind="forgot"
+        email={sentTo}
+        onAgain={() => client.password.forgot(sentTo)}
+        onOther={() => setSentTo(null)}
+      />
     );
   }
   return (

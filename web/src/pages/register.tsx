@@ -3,7 +3,8 @@ import { useState } from "react";
 import { Link } from "wouter";
 import { EmailField, PasswordField, TextField } from "../components/fields";
 import { Form } from "../components/form";
-import { Done, MailHint, Notice, Page } from "../components/layout";
+import { CheckInbox } from "../components/inbox";
+import { Notice, Page } from "../components/layout";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 import { UnlessSignedIn, withReturnTo } from "./login";
@@ -14,19 +15,12 @@ export function Register() {
   const [sentTo, setSentTo] = useState<string | null>(null);
   if (sentTo !== null) {
     return (
-      <Page>
-        <Done title={t("register.check_inbox")}>
-          <p>{t("register.sent", { email: sentTo })}</p>
-          <p>{t("register.sent_more")}</p>
-          <Form submit={t("register.resend")} onSubmit={() => client.email.resend(sentTo)} />
-          <p>
-            <button type="button" className="link" onClick={() => setSentTo(null)}>
-              {t("register.other_email")}
-            </button>
-          </p>
-          <MailHint isOn={config.devMail} />
-        </Done>
-      </Page>
+      <CheckInbox
+        kind="register"
+        email={sentTo}
+        onAgain={() => client.email.resend(sentTo)}
+        onOther={() => setSentTo(null)}
+      />
     );
   }
   if (config.registration === "closed") {

@@ -36,7 +36,7 @@ export function Verify() {
         <Done title={t(`reset.${bad}_title`)}>
           <p>{t(`verify.${bad}`)}</p>
           {status === "signed-in" ? (
-            <Form submit={t("verify.new_link")} onSubmit={() => client.email.resend()} />
+            <Form submit={t("verify.new_link")} done={t("form.sent")} onSubmit={() => client.email.resend()} />
           ) : (
             <p className="actions">
               <Link className="button" href="/login?return_to=%2Faccount%2Femail">

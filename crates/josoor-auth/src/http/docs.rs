@@ -27,7 +27,6 @@ async fn page() -> impl IntoResponse {
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
             (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::CACHE_CONTROL, AN_HOUR),
         ],
         include_str!("../../assets/docs/index.html"),
     )

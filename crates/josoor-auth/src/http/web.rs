@@ -49,7 +49,7 @@ const PAGES: [(&str, &str, &str); 12] = [
     ),
     (
         "/verify-email",
-        "Confirm your e-mail address",
+        "Confirm your email address",
         "تأكيد بريدك الإلكتروني",
     ),
     ("/setup", "The first administrator", "المسؤول الأول"),
