@@ -2,47 +2,12 @@ import type { Session } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Code, Result, Time } from "../components/data";
+import { Result } from "../components/data";
 import { Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/layout";
+import { SessionFacts } from "../components/session";
 import { useI18n } from "../i18n";
-
-/** A session that did something in the last minutes is in use as far as anybody can tell. */
-const ACTIVE_NOW = 3 * 60_000;
-
-export function SessionFacts({ session }: { session: Session }) {
-  const { t, date } = useI18n();
-  const isActive = Date.now() - new Date(session.last_seen_at).getTime() < ACTIVE_NOW;
-  return (
-    <div>
-      <h2>
-        <bdi>{session.device || t("sessions.unknown_device")}</bdi>{" "}
-        {session.current && <span className="badge good">{t("sessions.current")}</span>}
-      </h2>
-      <p className="small">
-        {isActive ? (
-          t("sessions.active_now")
-        ) : (
-          <>
-            {t("sessions.last_active")} <Time at={session.last_seen_at} />
-          </>
-        )}
-        {" · "}
-        {t("sessions.since", { date: date(session.created_at) })}
-      </p>
-      <details className="small">
-        <summary>{t("list.details")}</summary>
-        <p>
-          {t("field.ip")}: <Code>{session.ip}</Code>
-        </p>
-        <p>
-          <Code>{session.user_agent}</Code>
-        </p>
-      </details>
-    </div>
-  );
-}
 
 export function Sessions() {
   const i18n = useI18n();

@@ -33,11 +33,11 @@ export const more: typeof english = {
   "reset.done_title": "تم تعيين كلمة المرور",
   "reset.done": "سجّل الدخول بكلمة المرور الجديدة.",
   "reset.new_link": "أرسل لي رابطًا جديدًا",
-  "reset.link_invalid_title": "الرابط غير مكتمل",
+  "link.link_invalid": "الرابط غير مكتمل",
   "reset.link_invalid": "انقطع جزء منه أو ليس من روابطنا. افتحه من أحدث رسالة مرة أخرى أو اطلب رابطًا آخر.",
-  "reset.link_expired_title": "انتهت صلاحية الرابط",
+  "link.link_expired": "انتهت صلاحية الرابط",
   "reset.link_expired": "تعمل الروابط مدة قصيرة، ولا يعمل إلا أحدثها. اطلب رابطًا آخر.",
-  "reset.link_used_title": "استُخدم الرابط من قبل",
+  "link.link_used": "استُخدم الرابط من قبل",
   "reset.link_used":
     "عُيّنت كلمة المرور به. سجّل الدخول أو اطلب رابطًا آخر. وإن لم تكن أنت من استخدمه فاطلب رابطًا آخر فورًا.",
 

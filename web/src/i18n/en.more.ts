@@ -33,12 +33,12 @@ export const more = {
   "reset.done_title": "The password is set",
   "reset.done": "Sign in with your new password.",
   "reset.new_link": "Send me a new link",
-  "reset.link_invalid_title": "This link is not complete",
+  "link.link_invalid": "This link is not complete",
   "reset.link_invalid":
     "It was cut somewhere, or never was a link of ours. Open it from the newest message again, or ask for another one.",
-  "reset.link_expired_title": "This link has expired",
+  "link.link_expired": "This link has expired",
   "reset.link_expired": "Links work for a short time, and only the newest one does. Ask for another one.",
-  "reset.link_used_title": "This link was used already",
+  "link.link_used": "This link was used already",
   "reset.link_used":
     "The password was set with it. Sign in, or ask for another link. If it was not you who used it, ask for another link at once.",
 

@@ -6,8 +6,8 @@ import { EmailField } from "../components/fields";
 import { Form } from "../components/form";
 import { CheckInbox } from "../components/inbox";
 import { Page } from "../components/layout";
+import { withReturnTo } from "../components/return-to";
 import { useI18n } from "../i18n";
-import { withReturnTo } from "./login";
 
 export function Forgot() {
   const { t } = useI18n();

@@ -2,8 +2,8 @@ import { safeReturnTo } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { Link } from "wouter";
 import { Page } from "../components/layout";
+import { withReturnTo } from "../components/return-to";
 import { useI18n } from "../i18n";
-import { withReturnTo } from "./login";
 
 export function SignedOut() {
   const { t } = useI18n();

@@ -5,9 +5,9 @@ import { EmailField, PasswordField, TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { CheckInbox } from "../components/inbox";
 import { Notice, Page } from "../components/layout";
+import { UnlessSignedIn, withReturnTo } from "../components/return-to";
 import { config } from "../config";
 import { useI18n } from "../i18n";
-import { UnlessSignedIn, withReturnTo } from "./login";
 
 export function Register() {
   const { t, language } = useI18n();

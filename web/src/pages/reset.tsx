@@ -1,20 +1,11 @@
-import { isAuthError } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
 import { Done, Page } from "../components/layout";
-import { useLinkToken } from "../components/link";
+import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/link";
 import { useI18n } from "../i18n";
-
-/** What can be wrong with a link; each has a page of its own. */
-export type BadLink = "link_invalid" | "link_expired" | "link_used";
-
-export function badLink(error: unknown): BadLink | null {
-  const codes: BadLink[] = ["link_invalid", "link_expired", "link_used"];
-  return codes.find((code) => isAuthError(error, code)) ?? null;
-}
 
 export function Reset() {
   const { t } = useI18n();
@@ -36,17 +27,14 @@ export function Reset() {
   }
   if (bad) {
     return (
-      <Page>
-        <Done title={t(`reset.${bad}_title`)}>
-          <p>{t(`reset.${bad}`)}</p>
-          <p className="actions">
-            <Link className="button" href="/forgot-password">
-              {t("reset.new_link")}
-            </Link>
-            <Link href="/login">{t("login.title")}</Link>
-          </p>
-        </Done>
-      </Page>
+      <LinkProblem bad={bad} kind="reset">
+        <p className="actions">
+          <Link className="button" href="/forgot-password">
+            {t("reset.new_link")}
+          </Link>
+          <Link href="/login">{t("login.title")}</Link>
+        </p>
+      </LinkProblem>
     );
   }
   return (

@@ -4,9 +4,8 @@ import { Link } from "wouter";
 import { EmailField, PasswordField, TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { Done, Page } from "../components/layout";
-import { useLinkToken } from "../components/link";
+import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/link";
 import { useI18n } from "../i18n";
-import { type BadLink, badLink } from "./reset";
 
 /** The first administrator, by the link that the first start printed. */
 export function Setup() {
@@ -17,12 +16,9 @@ export function Setup() {
   const [isDone, setDone] = useState(false);
   if (bad) {
     return (
-      <Page>
-        <Done title={t(`reset.${bad}_title`)}>
-          <p>{t(`setup.${bad}`)}</p>
-          <Link href="/login">{t("login.title")}</Link>
-        </Done>
-      </Page>
+      <LinkProblem bad={bad} kind="setup">
+        <Link href="/login">{t("login.title")}</Link>
+      </LinkProblem>
     );
   }
   if (isDone) {

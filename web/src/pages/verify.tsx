@@ -5,10 +5,9 @@ import { Link } from "wouter";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
 import { Done, MailHint, Page } from "../components/layout";
-import { useLinkToken } from "../components/link";
+import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/link";
 import { config } from "../config";
 import { useI18n } from "../i18n";
-import { type BadLink, badLink } from "./reset";
 
 /** Opening the link changes nothing; pressing the button does. Mail programs open links by themselves. */
 export function Verify() {
@@ -32,21 +31,18 @@ export function Verify() {
   }
   if (bad) {
     return (
-      <Page>
-        <Done title={t(`reset.${bad}_title`)}>
-          <p>{t(`verify.${bad}`)}</p>
-          {status === "signed-in" ? (
-            <Form submit={t("verify.new_link")} done={t("form.sent")} onSubmit={() => client.email.resend()} />
-          ) : (
-            <p className="actions">
-              <Link className="button" href="/login?return_to=%2Faccount%2Femail">
-                {t("login.title")}
-              </Link>
-            </p>
-          )}
-          <MailHint isOn={config.devMail} />
-        </Done>
-      </Page>
+      <LinkProblem bad={bad} kind="verify">
+        {status === "signed-in" ? (
+          <Form submit={t("verify.new_link")} done={t("form.sent")} onSubmit={() => client.email.resend()} />
+        ) : (
+          <p className="actions">
+            <Link className="button" href="/login?return_to=%2Faccount%2Femail">
+              {t("login.title")}
+            </Link>
+          </p>
+        )}
+        <MailHint isOn={config.devMail} />
+      </LinkProblem>
     );
   }
   return (

@@ -1,0 +1,24 @@
+import { useAuth, useReturnTo } from "@josoor/auth/react";
+import { type ReactNode, useEffect } from "react";
+import { at } from "../config";
+import { Loading } from "./layout";
+
+/** Where to go from here, with the way back kept. */
+export function withReturnTo(path: string): string {
+  const search = new URLSearchParams(location.search).get("return_to");
+  return search ? `${path}?return_to=${encodeURIComponent(search)}` : path;
+}
+
+/**
+ * Goes back to where the sign-in began, once somebody is signed in: here or, meanwhile, in another tab. A full load, because the place
+ * may be a page of another program of this site.
+ */
+export function UnlessSignedIn({ children }: { children: ReactNode }) {
+  const { status, connectivity } = useAuth();
+  const returnTo = useReturnTo(at("/account"));
+  useEffect(() => {
+    if (status === "signed-in") location.replace(returnTo);
+  }, [status, returnTo]);
+  if (status === "signed-in" || (status === "loading" && connectivity === "online")) return <Loading />;
+  return children;
+}
