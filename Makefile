@@ -31,7 +31,12 @@ check: cargo ## formatting, lints and the documentation build; no warning passes
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny --all-features check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences and banned crates were not checked"; fi
 
-bench: cargo ## measure; takes about ten minutes, on an otherwise idle machine
+bench: cargo ## measure beside a plain server and two others; half an hour on an otherwise idle machine
+	@scripts/setup-tests
+	cargo build --release --locked --package josoor-auth --package josoor-auth-bench
+	$${CARGO_TARGET_DIR:-target}/python/bin/python bench/run.py
+	cargo bench --package bcrypt-interleaved --bench widths
+	cargo bench --package josoor-auth --bench hash_pool
 	cargo bench --package josoor-auth --bench sign_in_timing
 	cargo bench --package josoor-auth --bench forgot_timing
 	cargo bench --package josoor-auth --bench import

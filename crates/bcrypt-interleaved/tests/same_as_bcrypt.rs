@@ -1,6 +1,6 @@
 //! Every width computes what the `bcrypt` crate computes, and what is published.
 
-use bcrypt_interleaved::{Digest, Salt, digests};
+use bcrypt_interleaved::{Digest, Salt, all, digests};
 use proptest::prelude::*;
 
 /// What the `bcrypt` crate gives for the bytes that bcrypt looks at.
@@ -37,6 +37,17 @@ fn compare_all_widths(cost: u32, inputs: &[(Vec<u8>, Salt)]) {
     compare::<4>(cost, inputs);
     compare::<5>(cost, inputs);
     compare::<8>(cost, inputs);
+    for count in 0..inputs.len().min(9) {
+        let some: Vec<(&[u8], Salt)> = inputs[..count]
+            .iter()
+            .map(|(password, salt)| (password.as_slice(), *salt))
+            .collect();
+        let expected: Vec<Digest> = some
+            .iter()
+            .map(|(password, salt)| expected(cost, password, *salt))
+            .collect();
+        assert_eq!(all(cost, &some), expected);
+    }
 }
 
 fn numbered(count: usize, length: impl Fn(usize) -> usize) -> Vec<(Vec<u8>, Salt)> {

@@ -8,7 +8,8 @@
 //! * `JOSOOR_AUTH_URL`: where the service is; also the issuer of its tokens, unless `JOSOOR_AUTH_ISSUER` says another.
 //! * `JWT_SECRET`: the secret that both share, with `JWT_ALGORITHM` (HS256). Without it the service's public keys are
 //!   fetched, which takes a service that is set to EdDSA, ES256 or RS256.
-//! * `REDIS_URL`, `REDIS_PREFIX`: the service's Redis, to spare a request to the service for each of ours.
+//! * `REDIS_URL`, `REDIS_PREFIX`: the service's Redis, to spare a request to the service for each of ours. What was read there is
+//!   kept in memory while the service's invalidations are heard.
 //! * `PORT`: where to listen on this machine; 8001.
 
 use std::env::var;

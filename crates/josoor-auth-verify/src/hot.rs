@@ -1,8 +1,10 @@
 //! Reading the service's hot copies in Redis.
 
+mod listen;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
@@ -12,7 +14,10 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::{Claims, CurrentUser, Refusal, SessionCheck, SetupError, clock, json as strict_json, service};
+use crate::{
+    Claims, CurrentUser, Flights, Near, Refusal, Role, Session, SessionCheck, SetupError, Versioned, clock,
+    json as strict_json, service,
+};
 
 /// The longest wait for both copies, connecting included.
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -27,8 +32,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// 1970>}`, moved on every second.
 const WATERMARK: &str = "josoor-auth:applied";
 
-/// The longest that the service may not have moved the watermark while its copies are believed.
-const WATERMARK_SECONDS: i64 = 5;
+/// The longest that the service may not have moved the watermark while its copies are believed, here or in Redis.
+const WATERMARK_LIFE: Duration = Duration::from_secs(5);
+
+/// Bytes of the near cache unless told otherwise.
+const NEAR_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How many generations are remembered as noted; at most twice as many, of about 40 bytes each.
 const NOTED_GENERATIONS: usize = 8192;
@@ -36,9 +44,13 @@ const NOTED_GENERATIONS: usize = 8192;
 /// Checks a session by reading `session:<sid>` and `user:<id>`, the copies that the service keeps in Redis.
 ///
 /// A copy that says the session was revoked or the account is not active refuses; two good copies let in, as long as
-/// the service's watermark in Redis is at most 5 s old. Whatever is missing, unreadable, past its end or not there within 200 ms is no answer: `F`, as a rule a
-/// [`ServiceCheck`](crate::ServiceCheck), is asked instead, and the service fills the copies again. So losing Redis
-/// costs speed, never a sign-in and never a revocation.
+/// the service's watermark in Redis is at most 5 s old. Whatever is missing, unreadable, past its end or not there within
+/// 200 ms is no answer: `F`, as a rule a [`ServiceCheck`](crate::ServiceCheck), is asked instead, and the service fills the
+/// copies again. So losing Redis costs speed, never a sign-in and never a revocation.
+///
+/// What was read is kept in memory until the watermark that it was read with is 5 s old, and only while the service's
+/// invalidations are heard on `josoor-auth:invalidate`: a revocation or a change of role that the service has answered holds
+/// here as soon as Redis has carried the message, and with the channel cut after 5 s at the latest.
 ///
 /// The first time that a token of a session's refresh generation is accepted, that is published on
 /// `josoor-auth:invalidate`: the service wants to know which generations are in use (RFC 9700, 4.14.2).
@@ -47,6 +59,91 @@ pub struct RedisCheck<F> {
     prefix: String,
     redis: Arc<Redis>,
     noted: Arc<Mutex<Noted>>,
+    near: Option<Arc<NearCopies>>,
+}
+
+/// What was read lately.
+struct NearCopies {
+    copies: Near<UserCopy, Refusal>,
+    flights: Flights,
+    /// Invalidations are listened for from the first check on, which runs where tasks can be started.
+    listening: Once,
+}
+
+struct UserCopy {
+    version: i64,
+    email: Box<str>,
+    role: Role,
+    is_active: bool,
+}
+
+impl Versioned for UserCopy {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn bytes(&self) -> u64 {
+        64 + self.email.len() as u64
+    }
+}
+
+impl UserCopy {
+    fn admit(&self, claims: &Claims) -> Result<CurrentUser, Refusal> {
+        if !self.is_active {
+            return Err(Refusal::AccountInactive);
+        }
+        Ok(CurrentUser {
+            id: claims.sub,
+            email: self.email.as_ref().to_owned(),
+            role: self.role,
+            session_id: claims.sid,
+        })
+    }
+}
+
+impl NearCopies {
+    fn new(bytes: u64) -> Self {
+        Self {
+            copies: Near::new(bytes, WATERMARK_LIFE, false),
+            flights: Flights::default(),
+            listening: Once::new(),
+        }
+    }
+
+    /// What is known here about the token's session and user.
+    fn look(&self, claims: &Claims) -> Option<Result<CurrentUser, Refusal>> {
+        let now = Instant::now();
+        match self.copies.session(claims.sid, now)? {
+            Session::Ended(why) => Some(Err(why)),
+            Session::Live { expires_at, .. } if expires_at <= clock::now_micros() => None,
+            Session::Live { user, .. } if user != claims.sub => Some(Err(Refusal::TokenInvalid)),
+            Session::Live { user, .. } => self.copies.user(user, now).map(|copy| copy.admit(claims)),
+        }
+    }
+
+    /// Takes in a message of the service.
+    fn hear(&self, message: &[u8]) {
+        // Anybody who can write to Redis can say anything; nothing said here lets anyone in.
+        let Some(message) = strict_json::object(message) else {
+            return;
+        };
+        let list = |name: &str| message.get(name).and_then(Value::as_array).into_iter().flatten();
+        for revoked in list("revoked") {
+            let session = revoked.get(0).and_then(Value::as_str);
+            let reason = revoked.get(1).and_then(Value::as_str).unwrap_or_default();
+            if let Some(session) = session.and_then(|session| Uuid::try_parse(session).ok()) {
+                self.copies.end_session(session, Refusal::from_reason(reason));
+            }
+        }
+        for changed in list("users") {
+            let (user, version) = (changed.get(0), changed.get(1));
+            if let (Some(user), Some(version)) =
+                (user.and_then(Value::as_i64), version.and_then(Value::as_i64))
+            {
+                self.copies.user_at_least(user, version);
+            }
+        }
+    }
 }
 
 impl<F: SessionCheck> RedisCheck<F> {
@@ -59,7 +156,20 @@ impl<F: SessionCheck> RedisCheck<F> {
             prefix: prefix.into(),
             redis: Arc::new(Redis::new(redis_url)?),
             noted: Arc::default(),
+            near: Some(Arc::new(NearCopies::new(NEAR_BYTES))),
         })
+    }
+
+    /// Keeps up to about so many bytes of what was read; 16 MiB without this call. With 0 everything is read from Redis for
+    /// each request, and no invalidations are listened for.
+    #[must_use]
+    pub fn near_cache(mut self, bytes: u64) -> Self {
+        self.near = (bytes > 0).then(|| Arc::new(NearCopies::new(bytes)));
+        self
+    }
+
+    fn channel(&self) -> String {
+        format!("{}josoor-auth:invalidate", self.prefix)
     }
 
     /// What the copies say; nothing when they do not say enough.
@@ -67,6 +177,11 @@ impl<F: SessionCheck> RedisCheck<F> {
         if self.redis.is_paused() {
             return None;
         }
+        let began = Instant::now();
+        let heard = self
+            .near
+            .as_ref()
+            .map(|near| near.copies.heard_of(claims.sid, claims.sub));
         let keys = (
             format!("{}session:{}", self.prefix, claims.sid),
             format!("{}user:{}", self.prefix, claims.sub),
@@ -99,10 +214,32 @@ impl<F: SessionCheck> RedisCheck<F> {
         let session = strict_json::object(&session?)?;
         let user = user.and_then(|bytes| strict_json::object(&bytes));
         let mark = mark.and_then(|bytes| strict_json::object(&bytes));
-        let now = clock::now();
+        let now = clock::now_micros();
         let outcome = judge(&session, user.as_ref(), claims, now)?;
         // What refuses is final. What lets in counts only while the service is known to bring its revocations here.
-        (outcome.is_err() || mark.is_some_and(|mark| is_current(&mark, now))).then_some(outcome)
+        let (user, expires_at) = match outcome {
+            Judged::Live { user, expires_at } => (user, expires_at),
+            Judged::Foreign => return Some(Err(Refusal::TokenInvalid)),
+            Judged::Ended(why) => {
+                if let Some(near) = &self.near {
+                    near.copies.end_session(claims.sid, why);
+                }
+                return Some(Err(why));
+            }
+        };
+        let admitted = user.admit(claims);
+        let age = mark.and_then(|mark| age(&mark, now));
+        if let (Some(age), Some(near), Some(heard)) = (age, &self.near, heard) {
+            // As old as the watermark: what was brought here after that may be missing from the copies.
+            let filled = began.checked_sub(age).unwrap_or(began);
+            let (session, owner) = (claims.sid, claims.sub);
+            near.copies
+                .fill_session(session, heard, owner, expires_at, filled);
+            if !near.copies.fill_user(owner, heard, &Arc::new(user), filled) {
+                return None;
+            }
+        }
+        (admitted.is_err() || age.is_some()).then_some(admitted)
     }
 
     /// Tells the service that a generation is in use: once each, beside the request, and as well as can be.
@@ -111,7 +248,7 @@ impl<F: SessionCheck> RedisCheck<F> {
             return;
         }
         let message = json!({"used": {"sid": claims.sid, "gen": claims.generation}}).to_string();
-        let channel = format!("{}josoor-auth:invalidate", self.prefix);
+        let channel = self.channel();
         let (redis, noted, session) = (Arc::clone(&self.redis), Arc::clone(&self.noted), claims.sid);
         tokio::spawn(async move {
             let publish = async {
@@ -129,6 +266,32 @@ impl<F: SessionCheck> RedisCheck<F> {
 
 impl<F: SessionCheck> SessionCheck for RedisCheck<F> {
     async fn check(&self, token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
+        let Some(near) = &self.near else {
+            return self.read_or_ask(token, claims).await;
+        };
+        if let Some(known) = near.look(claims) {
+            if known.is_ok() {
+                self.note_used(claims);
+            }
+            return known;
+        }
+        near.listening
+            .call_once(|| listen::start(&self.redis, near, self.channel()));
+        // One request reads, and the others of the same session wait for it; but only where what it reads is believed.
+        let flight = if near.copies.is_hearing() {
+            near.flights.board(claims.sid).await
+        } else {
+            None
+        };
+        match near.look(claims).filter(|_| flight.is_none()) {
+            Some(known) => known,
+            None => self.read_or_ask(token, claims).await,
+        }
+    }
+}
+
+impl<F: SessionCheck> RedisCheck<F> {
+    async fn read_or_ask(&self, token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
         match self.read(claims).await {
             Some(outcome) => {
                 if outcome.is_ok() {
@@ -149,44 +312,52 @@ impl<F> fmt::Debug for RedisCheck<F> {
     }
 }
 
-/// Whether the service has brought its revocations here just now. It has not when all its nodes are cut off from this
-/// Redis, or when this Redis has lost writes that they have not mended yet.
-fn is_current(mark: &Map<String, Value>, now: i64) -> bool {
-    let applied = mark
-        .get("version")
-        .and_then(Value::as_i64)
-        .map(|micros| micros.div_euclid(1_000_000));
-    applied.is_some_and(|applied| now.saturating_sub(applied) <= WATERMARK_SECONDS)
+/// How long ago the service has brought its revocations here; nothing when that is too long ago. It has not done so when all
+/// its nodes are cut off from this Redis, or when this Redis has lost writes that they have not mended yet.
+fn age(mark: &Map<String, Value>, now: i64) -> Option<Duration> {
+    let applied = mark.get("version").and_then(Value::as_i64)?;
+    // The service's clock may be a little ahead.
+    let age = u64::try_from(now.saturating_sub(applied)).unwrap_or_default();
+    Some(Duration::from_micros(age)).filter(|age| *age < WATERMARK_LIFE)
 }
 
-/// The outcome that two copies stand for; nothing when they leave it open. A tombstone needs no second copy.
+/// What two copies stand for.
+enum Judged {
+    /// The session is live, and this is its user.
+    Live { user: UserCopy, expires_at: i64 },
+    /// The session has ended.
+    Ended(Refusal),
+    /// The session is somebody else's.
+    Foreign,
+}
+
+/// Nothing when the copies leave it open. A tombstone needs no second copy.
 fn judge(
     session: &Map<String, Value>,
     user: Option<&Map<String, Value>>,
     claims: &Claims,
     now: i64,
-) -> Option<Result<CurrentUser, Refusal>> {
+) -> Option<Judged> {
     if let Some(reason) = session.get("revoked") {
-        return Some(Err(Refusal::from_reason(reason.as_str()?)));
+        return Some(Judged::Ended(Refusal::from_reason(reason.as_str()?)));
     }
     let expires_at = OffsetDateTime::parse(session.get("expires_at")?.as_str()?, &Rfc3339).ok()?;
+    let expires_at = i64::try_from(expires_at.unix_timestamp_nanos() / 1000).ok()?;
     // The copy may be older than a refresh that moved the end: only the service knows.
-    if expires_at.unix_timestamp() <= now {
+    if expires_at <= now {
         return None;
     }
     if session.get("user_id")?.as_i64()? != claims.sub {
-        return Some(Err(Refusal::TokenInvalid));
+        return Some(Judged::Foreign);
     }
     let user = user?;
-    if !user.get("is_active")?.as_bool()? {
-        return Some(Err(Refusal::AccountInactive));
-    }
-    Some(Ok(CurrentUser {
-        id: claims.sub,
-        email: user.get("email")?.as_str()?.to_owned(),
+    let user = UserCopy {
+        version: user.get("version")?.as_i64()?,
+        email: user.get("email")?.as_str()?.into(),
         role: user.get("role")?.as_str()?.parse().ok()?,
-        session_id: claims.sid,
-    }))
+        is_active: user.get("is_active")?.as_bool()?,
+    };
+    Some(Judged::Live { user, expires_at })
 }
 
 /// Which sessions' generations were noted as used, lately. Two halves: when the young one is full it becomes the old
@@ -232,7 +403,8 @@ struct Redis {
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a program")]
 enum Address {
     Single(redis::Client),
-    Cluster(redis::cluster::ClusterClient),
+    /// The Cluster, and the servers of it that were named.
+    Cluster(redis::cluster::ClusterClient, Vec<redis::Client>),
 }
 
 #[derive(Clone)]
@@ -249,8 +421,8 @@ impl Redis {
             "redis" | "rediss" => {
                 Address::Single(redis::Client::open(redis_url).map_err(|_| SetupError::RedisAddress)?)
             }
-            "redis+cluster" => Address::Cluster(cluster("redis", rest)?),
-            "rediss+cluster" => Address::Cluster(cluster("rediss", rest)?),
+            "redis+cluster" => cluster("redis", rest)?,
+            "rediss+cluster" => cluster("rediss", rest)?,
             "redis+sentinel" | "rediss+sentinel" => return Err(SetupError::RedisSentinel),
             _ => return Err(SetupError::RedisAddress),
         };
@@ -293,27 +465,35 @@ impl Redis {
                 let manager = client.get_connection_manager_with_config(config).await?;
                 Ok(Connection::Single(manager))
             }
-            Address::Cluster(client) => Ok(Connection::Cluster(client.get_async_connection().await?)),
+            Address::Cluster(client, _) => Ok(Connection::Cluster(client.get_async_connection().await?)),
         }
     }
 }
 
 /// `[user:password@]host:port[,host:port…]`.
-fn cluster(scheme: &str, rest: &str) -> Result<redis::cluster::ClusterClient, SetupError> {
+fn cluster(scheme: &str, rest: &str) -> Result<Address, SetupError> {
     let (user, hosts) = rest
         .rsplit_once('@')
         .map_or(("", rest), |(user, hosts)| (user, hosts));
     let separator = if user.is_empty() { "" } else { "@" };
-    let nodes = hosts
+    let nodes: Vec<String> = hosts
         .trim_end_matches('/')
         .split(',')
-        .map(|host| format!("{scheme}://{user}{separator}{host}"));
-    redis::cluster::ClusterClient::builder(nodes)
+        .map(|host| format!("{scheme}://{user}{separator}{host}"))
+        .collect();
+    let servers: Result<Vec<_>, _> = nodes
+        .iter()
+        .map(|node| redis::Client::open(node.as_str()))
+        .collect();
+    let cluster = redis::cluster::ClusterClient::builder(nodes)
         .connection_timeout(CONNECT_TIMEOUT)
         .response_timeout(TIMEOUT)
         .retries(1)
-        .build()
-        .map_err(|_| SetupError::RedisAddress)
+        .build();
+    match (cluster, servers) {
+        (Ok(cluster), Ok(servers)) => Ok(Address::Cluster(cluster, servers)),
+        _ => Err(SetupError::RedisAddress),
+    }
 }
 
 impl Connection {

@@ -102,39 +102,36 @@ impl<C: SessionCheck> AuthLayer<C> {
         }
     }
 
-    async fn outcome(&self, headers: &HeaderMap) -> Result<(CurrentUser, Claims), Refusal> {
+    async fn outcome(&self, headers: &HeaderMap) -> Result<(CurrentUser, Arc<Claims>), Refusal> {
         let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
-        let verifier = self.verifier_for(token).await?;
-        let claims = verifier.verify(token, (self.clock)())?;
+        let (verifier, now) = (self.current_verifier(), (self.clock)());
+        let mut claims = verifier.verify_shared(token, now);
+        #[cfg(feature = "check")]
+        if claims == Err(Refusal::TokenInvalid)
+            && let Some(fresh) = self.verifier_with_key_for(token, &verifier).await?
+        {
+            claims = fresh.verify_shared(token, now);
+        }
+        let claims = claims?;
         let user = self.check.check(token, &claims).await?;
         Ok((user, claims))
     }
 
-    #[cfg(not(feature = "check"))]
-    #[expect(
-        clippy::unused_async,
-        reason = "keys can be fetched only with the feature `check`"
-    )]
-    async fn verifier_for(&self, _token: &str) -> Result<TokenVerifier, Refusal> {
-        Ok(self.current_verifier())
-    }
-
+    /// Another verifier, if this one lacks the key that the token names and the service has it.
     #[cfg(feature = "check")]
-    async fn verifier_for(&self, token: &str) -> Result<TokenVerifier, Refusal> {
-        let verifier = self.current_verifier();
-        let Some(source) = &self.key_source else {
-            return Ok(verifier);
+    async fn verifier_with_key_for(
+        &self,
+        token: &str,
+        verifier: &TokenVerifier,
+    ) -> Result<Option<TokenVerifier>, Refusal> {
+        let Some(source) = self.key_source.as_ref().filter(|_| verifier.lacks_key_for(token)) else {
+            return Ok(None);
         };
-        if !verifier.lacks_key_for(token) {
-            return Ok(verifier);
+        let fresh = source.refetch(|| self.current_verifier(), token).await?;
+        if let Some(fresh) = &fresh {
+            self.replace_verifier(fresh.clone());
         }
-        match source.refetch(|| self.current_verifier(), token).await? {
-            Some(fresh) => {
-                self.replace_verifier(fresh.clone());
-                Ok(fresh)
-            }
-            None => Ok(verifier),
-        }
+        Ok(fresh)
     }
 
     fn current_verifier(&self) -> TokenVerifier {
@@ -236,7 +233,7 @@ where
 /// What [`AuthLayer`] found out about a request; in the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Authentication {
-    outcome: Result<(CurrentUser, Claims), Refusal>,
+    outcome: Result<(CurrentUser, Arc<Claims>), Refusal>,
     answers: Arc<Answers>,
 }
 
@@ -262,7 +259,7 @@ impl Authentication {
     /// The claims of the token that let the user in. For what is about the token itself; what the user may do is in
     /// [`user`](Self::user).
     pub fn claims(&self) -> Option<&Claims> {
-        self.outcome.as_ref().ok().map(|(_, claims)| claims)
+        self.outcome.as_ref().ok().map(|(_, claims)| &**claims)
     }
 }
 

@@ -27,7 +27,9 @@
 //!
 //! * `axum`: [`AuthLayer`], the extractors, [`require_role`].
 //! * `check`: [`ServiceCheck`] asks the service for each request; [`ServiceKeys`] fetches its public keys.
-//! * `redis`: [`RedisCheck`] reads the service's hot copies, and asks the service where they do not say enough.
+//! * `redis`: [`RedisCheck`] reads the service's hot copies, keeps what it read for a few seconds while it hears the service's
+//!   invalidations, and asks the service where the copies do not say enough.
+//! * `near`: [`Near`], the cache that `redis` and the service itself use.
 //!
 //! All are on by default; without any of them there is still [`TokenVerifier`].
 
@@ -35,19 +37,33 @@ mod caller;
 mod claims;
 #[cfg(any(feature = "axum", feature = "redis"))]
 mod clock;
+#[cfg(feature = "near")]
+mod flights;
 #[cfg(feature = "redis")]
 mod hot;
 mod json;
 #[cfg(feature = "axum")]
 mod layer;
+mod memory;
+#[cfg(feature = "near")]
+mod near;
 mod refusal;
 mod role;
 #[cfg(feature = "check")]
 mod service;
 mod token;
 
+/// What `near` is made of. The proof of its races puts others in their place.
+#[cfg(feature = "near")]
+mod sync {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
+}
+
 pub use caller::{CurrentUser, SessionCheck, SetupError};
 pub use claims::{ACCESS_TOKEN_TYP, AccessType, Claims};
+#[cfg(feature = "near")]
+pub use flights::{Flight, Flights};
 #[cfg(feature = "redis")]
 pub use hot::RedisCheck;
 #[cfg(feature = "axum")]
@@ -55,6 +71,8 @@ pub use layer::{
     AuthLayer, AuthService, Authentication, Rejection, RequireAdmin, RequireAnalyst, RequireRoleLayer,
     RequireRoleService, require_role,
 };
+#[cfg(feature = "near")]
+pub use near::{Heard, Near, Session, Versioned};
 pub use refusal::Refusal;
 pub use role::{Role, UnknownRole};
 #[cfg(feature = "check")]

@@ -115,7 +115,7 @@ async fn create(
     if app.db.read().await?.user_by_email(&new.email).await?.is_some() {
         return Err(Error::EmailTaken);
     }
-    let hash = app.hasher.hash(new.password).await?;
+    let hash = app.hasher.hash(new.password, client.asker()).await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     if let Some(id) = setup {

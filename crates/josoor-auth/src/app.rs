@@ -9,7 +9,6 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
 
 use crate::accounts::Turns;
 use crate::audit;
@@ -26,7 +25,7 @@ use crate::mail::Mailer;
 use crate::outbox;
 use crate::stats;
 use crate::store::{Conn, Db};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// A running service, cheap to clone. It has no state of its own: what it knows is in the parts.
 #[derive(Clone, Debug)]
@@ -199,9 +198,11 @@ impl App {
             app.hot.announce(effects).await;
             Ok(())
         };
-        tokio::spawn(work.in_current_span())
-            .await
-            .map_err(Error::internal)?
+        let task = match telemetry::current_request() {
+            Some(id) => tokio::spawn(telemetry::in_request(id, work)),
+            None => tokio::spawn(work),
+        };
+        task.await.map_err(Error::internal)?
     }
 
     /// Ends the background work, writes what is left to write and closes the database.

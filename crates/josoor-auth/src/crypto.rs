@@ -1,5 +1,7 @@
 //! The few cryptographic steps that more than one room needs, over aws-lc-rs.
 
+use std::cell::RefCell;
+
 use aws_lc_rs::{hmac, rand};
 
 /// `N` bytes from the system's cryptographic generator.
@@ -10,6 +12,25 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
+}
+
+/// 16 random bytes for what has to be told apart and is no secret, such as the name of a request. They come from the same
+/// generator, which is asked for a store of them at a time; what is kept for later is not fit for a key.
+///
+/// # Panics
+/// As [`random_bytes`].
+pub fn random_name() -> [u8; 16] {
+    thread_local! {
+        static STORE: RefCell<([[u8; 16]; 32], usize)> = const { RefCell::new(([[0; 16]; 32], 0)) };
+    }
+    STORE.with_borrow_mut(|(store, left)| {
+        if *left == 0 {
+            rand::fill(store.as_flattened_mut()).expect("the operating system gives random bytes");
+            *left = store.len();
+        }
+        *left -= 1;
+        store[*left]
+    })
 }
 
 /// HMAC-SHA-256 (RFC 2104) of the parts, each preceded by its length so that no two lists of parts collide.

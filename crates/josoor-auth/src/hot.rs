@@ -15,12 +15,13 @@
 //! * The tail also re-reads the last moments of `changes` every second. That covers a crash between commit and
 //!   announcement, and another process, such as the command line, that works on the same database.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
+use josoor_auth_verify::{Flights, Near, Session, Versioned};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -128,6 +129,45 @@ pub struct UserCopy {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// What was made of this copy.
+    #[serde(skip)]
+    pub memo: Memo,
+}
+
+/// What somebody has made of a copy, such as its text in JSON: made once and kept as long as the copy, which never changes.
+/// Says nothing about the copy itself.
+#[derive(Default)]
+pub struct Memo(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Memo {
+    /// What a memo is taken to have in a cache.
+    const BYTES: u64 = 512;
+
+    /// What was made before, or what `make` makes now. `None` when something of another type is kept here.
+    pub fn get_or_make<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.0.get_or_init(|| Box::new(make())).downcast_ref()
+    }
+}
+
+impl Clone for Memo {
+    /// Empty: the clone may be about to become another copy.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Memo {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Memo {}
+
+impl std::fmt::Debug for Memo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memo")
+    }
 }
 
 impl From<&User> for UserCopy {
@@ -143,6 +183,7 @@ impl From<&User> for UserCopy {
             locale: user.locale.as_str().to_owned(),
             created_at: user.created_at,
             updated_at: user.updated_at,
+            memo: Memo::default(),
         }
     }
 }
@@ -161,6 +202,7 @@ impl UserCopy {
             locale: Locale::En.as_str().to_owned(),
             created_at: now,
             updated_at: now,
+            memo: Memo::default(),
         }
     }
 
@@ -214,175 +256,15 @@ impl Effects {
     }
 }
 
-/// A near entry and when it was filled.
-#[derive(Clone)]
-enum NearSession {
-    Live {
-        user: UserId,
-        expires_at: Timestamp,
-        filled: Instant,
-    },
-    Ended(Refusal),
-}
-
-#[derive(Clone)]
-enum NearUser {
-    Copy {
-        copy: Arc<UserCopy>,
-        filled: Instant,
-    },
-    /// Something newer is known to exist.
-    AtLeast(i64),
-}
-
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<Uuid, NearSession> for ByBytes {
-    fn weight(&self, _: &Uuid, _: &NearSession) -> u64 {
-        160
-    }
-}
-
-impl Weighter<i64, NearUser> for ByBytes {
-    fn weight(&self, _: &i64, entry: &NearUser) -> u64 {
-        match entry {
-            NearUser::Copy { copy, .. } => {
-                320 + copy.email.len() as u64 + copy.full_name.as_ref().map_or(0, |name| name.len() as u64)
-            }
-            NearUser::AtLeast(_) => 128,
-        }
-    }
-}
-
-/// Counts what was heard of the keys of one stripe, so that a fill that began before can tell.
-const STRIPES: usize = 256;
-
-/// This node's own copies.
-struct Near {
-    sessions: Cache<Uuid, NearSession, ByBytes>,
-    users: Cache<i64, NearUser, ByBytes>,
-    stripes: Box<[Mutex<u64>]>,
-    life: Duration,
-    /// Entries filled before this moment, in nanoseconds since `born`, are not believed.
-    believed_from: AtomicU64,
-    born: Instant,
-    /// Whether invalidations are being heard.
-    hearing: AtomicBool,
-}
-
-impl Near {
-    fn new(config: &CacheConfig, hearing: bool) -> Self {
-        // Sized for small entries; the weight is what bounds it.
-        let bytes = config.near_bytes.max(64 * 1024);
-        let items = usize::try_from(bytes / 320).unwrap_or(usize::MAX);
-        Self {
-            sessions: Cache::with_weighter(items, bytes / 2, ByBytes),
-            users: Cache::with_weighter(items / 2, bytes / 2, ByBytes),
-            stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
-            life: config.near_ttl,
-            believed_from: AtomicU64::new(0),
-            born: Instant::now(),
-            hearing: AtomicBool::new(hearing),
-        }
+impl Versioned for UserCopy {
+    fn version(&self) -> i64 {
+        self.version
     }
 
-    fn stripe(&self, hash: u64) -> std::sync::MutexGuard<'_, u64> {
-        let index = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
-        // A panic while a counter is held leaves it in order.
-        self.stripes[index]
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn session_stripe(&self, id: SessionId) -> std::sync::MutexGuard<'_, u64> {
-        self.stripe(id.0.as_u64_pair().1)
-    }
-
-    fn user_stripe(&self, id: UserId) -> std::sync::MutexGuard<'_, u64> {
-        self.stripe(id.0.unsigned_abs())
-    }
-
-    /// What was heard so far of a session and of a user. One lock after the other: the two may share a stripe, and who
-    /// held the first while asking for the second would wait for ever.
-    fn heard_of(&self, session: SessionId, user: UserId) -> (u64, u64) {
-        let of_session = *self.session_stripe(session);
-        let of_user = *self.user_stripe(user);
-        (of_session, of_user)
-    }
-
-    fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    fn is_fresh(&self, filled: Instant) -> bool {
-        self.hearing.load(Ordering::Acquire)
-            && filled.elapsed() < self.life
-            && self.nanos(filled) >= self.believed_from.load(Ordering::Acquire)
-    }
-
-    /// From now on nothing is believed that was filled until now.
-    fn forget_all(&self) {
-        self.believed_from
-            .store(self.nanos(Instant::now()).saturating_add(1), Ordering::Release);
-    }
-
-    fn end_session(&self, id: SessionId, why: Refusal) {
-        let mut heard = self.session_stripe(id);
-        *heard += 1;
-        self.sessions.insert(id.0, NearSession::Ended(why));
-    }
-
-    /// Something with this version exists: copies with a lower one are out of date.
-    fn user_at_least(&self, id: UserId, version: i64) {
-        let mut heard = self.user_stripe(id);
-        *heard += 1;
-        let newer = match self.users.get(&id.0) {
-            Some(NearUser::Copy { copy, .. }) => copy.version >= version,
-            Some(NearUser::AtLeast(known)) => known >= version,
-            None => false,
-        };
-        if !newer {
-            self.users.insert(id.0, NearUser::AtLeast(version));
-        }
-    }
-
-    fn fill_session(&self, id: SessionId, seen: u64, user: UserId, expires_at: Timestamp, filled: Instant) {
-        let heard = self.session_stripe(id);
-        if *heard == seen {
-            self.sessions.insert(
-                id.0,
-                NearSession::Live {
-                    user,
-                    expires_at,
-                    filled,
-                },
-            );
-        }
-    }
-
-    /// Takes a copy in, unless it is out of date. Whether it may be used.
-    fn fill_user(&self, seen: u64, copy: &Arc<UserCopy>, filled: Instant) -> bool {
-        let id = UserId(copy.id);
-        let heard = self.user_stripe(id);
-        let known = match self.users.get(&id.0) {
-            Some(NearUser::Copy { copy, .. }) => copy.version,
-            Some(NearUser::AtLeast(version)) => version,
-            None => 0,
-        };
-        if copy.version < known {
-            return false;
-        }
-        if *heard == seen {
-            self.users.insert(
-                id.0,
-                NearUser::Copy {
-                    copy: Arc::clone(copy),
-                    filled,
-                },
-            );
-        }
-        true
+    fn bytes(&self) -> u64 {
+        // The address and the name stand in the memo, too.
+        let texts = self.email.len() + self.full_name.as_ref().map_or(0, String::len);
+        192 + Memo::BYTES + 4 * texts as u64
     }
 }
 
@@ -421,7 +303,8 @@ impl Belief {
 
 /// The hot copies of this node and of Redis.
 pub struct Hot {
-    near: Near,
+    near: Near<UserCopy, Refusal>,
+    flights: Flights,
     kv: Kv,
     db: Db,
     clock: Clock,
@@ -455,7 +338,9 @@ impl Hot {
     pub fn new(config: &CacheConfig, kv: Kv, db: Db, clock: Clock, metrics: &Metrics) -> Self {
         let alone = matches!(kv, Kv::InProcess);
         Self {
-            near: Near::new(config, alone),
+            // A quarter is for the memory of tokens, which `keys` keeps.
+            near: Near::new(config.near_bytes / 4 * 3, config.near_ttl, alone),
+            flights: Flights::default(),
             near_hits: metrics.cache("near", "session"),
             shared_hits: metrics.cache("redis", "session"),
             belief: Belief::new(),
@@ -473,64 +358,71 @@ impl Hot {
     /// The user of a live session, as of now; or why there is none.
     ///
     /// `user` is who the token says it is; a session of somebody else is refused.
-    pub async fn resolve(&self, session: SessionId, user: UserId) -> Result<Arc<UserCopy>> {
-        let near_session = self.near.sessions.get(&session.0);
-        if let Some(NearSession::Ended(why)) = near_session {
-            return Err(why.into());
-        }
-        let now = self.clock.now();
-        let session_known = match near_session {
-            // Past its end only the database can say whether a refresh has moved it.
-            Some(NearSession::Live {
-                user: owner,
-                expires_at,
-                filled,
-            }) if now < expires_at && self.near.is_fresh(filled) => {
-                check_owner(owner, user)?;
-                true
-            }
-            _ => false,
-        };
-        let user_known = match self.near.users.get(&user.0) {
-            Some(NearUser::Copy { copy, filled }) if self.near.is_fresh(filled) => Some(copy),
-            _ => None,
-        };
-        if let (true, Some(copy)) = (session_known, &user_known) {
+    pub async fn resolve(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
+        if let Some(found) = self.look_near(session, user, now) {
             self.near_hits.hits.inc();
-            return admit(copy);
+            return found;
         }
         self.near_hits.misses.inc();
+        // In a box, so that a hit does not carry room for all that a miss may take.
+        Box::pin(self.read(session, user, now)).await
+    }
+
+    /// What this node knows by itself.
+    fn look_near(&self, session: SessionId, user: UserId, now: Timestamp) -> Option<Result<Arc<UserCopy>>> {
+        let began = Instant::now();
+        match self.near.session(session.0, began)? {
+            Session::Ended(why) => Some(Err(why.into())),
+            // Past its end only the database can say whether a refresh has moved it.
+            Session::Live { expires_at, .. } if expires_at <= now.as_micros() => None,
+            Session::Live { user: owner, .. } => {
+                let found = check_owner(UserId(owner), user)
+                    .map(|()| self.near.user(user.0, began))
+                    .transpose()?;
+                Some(found.and_then(|copy| admit(&copy)))
+            }
+        }
+    }
+
+    async fn read(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
+        // Where nothing is believed that somebody else has read, everybody reads.
+        let flight = if self.near.is_hearing() {
+            self.flights.board(session.0).await
+        } else {
+            None
+        };
+        if flight.is_none()
+            && let Some(found) = self.look_near(session, user, now)
+        {
+            return found;
+        }
         self.fill(session, user, now).await.and_then(|copy| admit(&copy))
     }
 
     /// Reads both copies from Redis, and what is not there from the database.
     async fn fill(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
         let filled = Instant::now();
-        let (session_seen, user_seen) = self.near.heard_of(session, user);
+        let heard = self.near.heard_of(session.0, user.0);
         let (mut owner, mut copy) = (None, None);
         if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
             match session_entry {
                 Some(SessionEntry::Tombstone { revoked }) => {
                     let why = RevokeReason::read(&revoked).refusal();
-                    self.near.end_session(session, why);
+                    self.near.end_session(session.0, why);
                     return Err(why.into());
                 }
                 Some(SessionEntry::Live(live)) if now < live.expires_at => {
                     check_owner(UserId(live.user_id), user)?;
-                    self.near.fill_session(
-                        session,
-                        session_seen,
-                        UserId(live.user_id),
-                        live.expires_at,
-                        filled,
-                    );
+                    let expires_at = live.expires_at.as_micros();
+                    self.near
+                        .fill_session(session.0, heard, live.user_id, expires_at, filled);
                     owner = Some(UserId(live.user_id));
                 }
                 _ => {}
             }
             if let Some(shared) = user_entry.filter(|shared| shared.id == user.0) {
                 let shared = Arc::new(shared);
-                if self.near.fill_user(user_seen, &shared, filled) {
+                if self.near.fill_user(user.0, heard, &shared, filled) {
                     copy = Some(shared);
                 }
             }
@@ -550,7 +442,7 @@ impl Hot {
         let row = row.ok_or(Refusal::SessionRevoked)?;
         if let Some(why) = row.ended(now) {
             if let (Some(reason), true) = (row.revoke_reason, now < row.expires_at) {
-                self.near.end_session(session, why);
+                self.near.end_session(session.0, why);
                 self.write_tombstones(&[(session, reason, row.expires_at)]).await;
             }
             return Err(why.into());
@@ -559,8 +451,8 @@ impl Hot {
         let stored = stored.ok_or(Refusal::SessionRevoked)?;
         let copy = Arc::new(UserCopy::from(&stored));
         self.near
-            .fill_session(session, session_seen, user, row.ends_at(), filled);
-        self.near.fill_user(user_seen, &copy, filled);
+            .fill_session(session.0, heard, user.0, row.ends_at().as_micros(), filled);
+        self.near.fill_user(user.0, heard, &copy, filled);
         self.write_copies(&row, &stored).await;
         Ok(copy)
     }
@@ -669,10 +561,10 @@ impl Hot {
     /// every effect.
     pub async fn announce(&self, effects: Effects) {
         for (session, reason, _) in &effects.revoked {
-            self.near.end_session(*session, reason.refusal());
+            self.near.end_session(session.0, reason.refusal());
         }
         for user in &effects.users {
-            self.near.user_at_least(UserId(user.id), user.version);
+            self.near.user_at_least(user.id, user.version);
         }
         // Also while this node does not believe Redis: the others may, and hear this. Without a connection each command
         // fails at once, and the tails bring it.
@@ -718,26 +610,25 @@ impl Hot {
         };
         for (session, reason) in message.revoked {
             let why = RevokeReason::read(&reason).refusal();
-            self.near.end_session(SessionId(session), why);
+            self.near.end_session(session, why);
         }
         for (user, version) in message.users {
-            self.near.user_at_least(UserId(user), version);
+            self.near.user_at_least(user, version);
         }
         if let Some(used) = message.used {
-            self.note_use(SessionId(used.sid), used.generation);
+            self.note_use(SessionId(used.sid), used.generation, self.clock.now());
         }
     }
 
     /// Invalidations are heard from now on.
     pub fn start_hearing(&self) {
-        self.near.forget_all();
-        self.near.hearing.store(true, Ordering::Release);
+        self.near.start_hearing();
         self.wake.notify_one();
     }
 
     /// Invalidations may be missed from now on.
     pub fn stop_hearing(&self) {
-        self.near.hearing.store(false, Ordering::Release);
+        self.near.stop_hearing();
         self.belief.doubt();
     }
 
@@ -855,7 +746,7 @@ impl Hot {
             Ok(None) => {
                 memory.mark = mark.version.max(memory.mark);
                 if let Some((failures, epoch)) = mended
-                    && self.near.hearing.load(Ordering::Acquire)
+                    && self.near.is_hearing()
                 {
                     self.belief.mend(failures, epoch);
                     if self.is_shared() {
@@ -906,7 +797,7 @@ impl Hot {
             match change.session_id() {
                 Some(session) => {
                     let reason = change.reason.unwrap_or(RevokeReason::RevokedByAdmin);
-                    self.near.end_session(session, reason.refusal());
+                    self.near.end_session(session.0, reason.refusal());
                     if now < change.until {
                         tombstones.push((session, reason, change.until));
                     }
@@ -922,7 +813,7 @@ impl Hot {
                 Some(user) => UserCopy::from(&user),
                 None => UserCopy::gone(id, now),
             };
-            self.near.user_at_least(id, copy.version);
+            self.near.user_at_least(id.0, copy.version);
             if to_redis
                 && whole
                 && let Err(error) = self.write_user(&copy).await
@@ -936,8 +827,7 @@ impl Hot {
 
     /// Notes that an access token of this generation was accepted. Written to the database within a moment; once per
     /// generation, and once a minute for the last-seen time.
-    pub fn note_use(&self, session: SessionId, generation: i64) {
-        let now = self.clock.now();
+    pub fn note_use(&self, session: SessionId, generation: i64, now: Timestamp) {
         if let Some((noted, at)) = self.noted.get(&session.0)
             && noted >= generation
             && now.since(at) < SEEN_EVERY
@@ -1034,33 +924,4 @@ fn to_json<T: Serialize>(value: &T) -> String {
 /// Until when copies of a user that changes now can be believed anywhere.
 pub fn user_copies_until(now: Timestamp) -> Timestamp {
     now.plus(USER_COPY_LIFE)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    #[test]
-    fn a_session_and_its_user_may_share_a_stripe() {
-        let config = CacheConfig {
-            near_ttl: Duration::from_secs(5),
-            near_bytes: 1024 * 1024,
-        };
-        let (done, heard) = mpsc::channel();
-        std::thread::spawn(move || {
-            let near = Near::new(&config, true);
-            for user in 0..i64::try_from(STRIPES).expect("small") {
-                let session = SessionId(Uuid::from_u64_pair(0, user.unsigned_abs()));
-                near.end_session(session, Refusal::SessionRevoked);
-                done.send(near.heard_of(session, UserId(user)))
-                    .expect("somebody listens");
-            }
-        });
-        for _ in 0..STRIPES {
-            let both = heard.recv_timeout(Duration::from_secs(20)).expect("no deadlock");
-            assert_eq!(both, (1, 1));
-        }
-    }
 }

@@ -6,6 +6,7 @@
 //! * the **master key** encrypts the other two in the database and is kept outside of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::encoding::AsDer;
@@ -126,8 +127,9 @@ impl Keys {
         let mut header = jsonwebtoken::Header::new(algorithm.into());
         header.typ = Some(josoor_auth_verify::ACCESS_TOKEN_TYP.to_owned());
         header.kid = Some(kid);
-        let verifier =
-            TokenVerifier::new(&config.auth.issuer, config.auth.audience.clone()).with_key(verification);
+        let verifier = TokenVerifier::new(&config.auth.issuer, config.auth.audience.clone())
+            .with_memory(config.cache.near_bytes / 4)
+            .with_key(verification);
         Ok(Self {
             signer,
             header,
@@ -146,8 +148,8 @@ impl Keys {
     }
 
     /// What an access token says, if it is one of ours and not expired. Whether its session lives is not known yet.
-    pub fn verify_access(&self, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
-        self.verifier.verify(token, now.as_secs())
+    pub fn verify_access(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Refusal> {
+        self.verifier.verify_shared(token, now.as_secs())
     }
 
     /// Like [`verify_access`](Self::verify_access), but an expired token is as good as any other: for signing out.

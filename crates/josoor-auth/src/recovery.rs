@@ -398,7 +398,7 @@ async fn resolve_change(
 pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Result<()> {
     let token = usable(app, &[Purpose::ResetPassword, Purpose::Invitation], token).await?;
     // The slow part, with nothing held. Only who has a link gets here.
-    let hash = app.hasher.hash(new).await?;
+    let hash = app.hasher.hash(new, client.asker()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let Some(before) = lock_and_claim(&mut tx, &token, now).await? else {
@@ -517,7 +517,7 @@ pub async fn change_password(
     client: &Client,
 ) -> Result<Issued> {
     let verified = verify_own_password(app, caller, current, Audit::PasswordChange, client).await?;
-    let hash = app.hasher.hash(new).await?;
+    let hash = app.hasher.hash(new, client.asker()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let before = still_so(&mut tx, caller, &verified, now).await?;
@@ -583,7 +583,10 @@ pub(crate) async fn verify_own_password(
         .await?;
     let user = app.db.write().await?.user_by_id(caller.id()).await?;
     let user = user.ok_or(Refusal::SessionRevoked)?;
-    let verdict = app.hasher.verify(password, user.password_hash.clone()).await?;
+    let verdict = app
+        .hasher
+        .verify(password, user.password_hash.clone(), client.asker())
+        .await?;
     if verdict == Verdict::NoMatch {
         let row = NewAudit {
             succeeded: false,
@@ -708,7 +711,10 @@ pub async fn verify_email(
         app.limits
             .sign_in(&client.ip, address_of(&user)?.key(), None)
             .await?;
-        let verdict = app.hasher.verify(password, user.password_hash.clone()).await?;
+        let verdict = app
+            .hasher
+            .verify(password, user.password_hash.clone(), client.asker())
+            .await?;
         if verdict == Verdict::NoMatch {
             return refuse_proof(app, Some(id), client).await;
         }
@@ -777,7 +783,10 @@ async fn finish_registration(
     let email = parse_address(&registration.email)?;
     app.limits.sign_in(&client.ip, email.key(), None).await?;
     let hash = registration.password_hash;
-    let verdict = app.hasher.verify(password, Some(hash.clone())).await?;
+    let verdict = app
+        .hasher
+        .verify(password, Some(hash.clone()), client.asker())
+        .await?;
     if verdict == Verdict::NoMatch {
         return refuse_proof(app, None, client).await;
     }
@@ -1087,7 +1096,7 @@ pub(crate) async fn request_registration(
     new: accounts::Registration,
     client: &Client,
 ) -> Result<()> {
-    let hash = app.hasher.hash(new.password).await?;
+    let hash = app.hasher.hash(new.password, client.asker()).await?;
     let mut tx = app.db.begin().await?;
     // Two at once would not see each other's, and both links would be good.
     tx.pass_guard(REGISTRATIONS).await?;

@@ -7,9 +7,10 @@ use josoor_auth_verify::{AccessType, Claims};
 use crate::app::App;
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
-use crate::hasher::{PasswordHash, Verdict};
+use crate::hasher::{Asker, PasswordHash, Verdict};
 use crate::hot::{Effects, UserCopy};
 use crate::keys::{KnownDevice, RefreshClaims};
+use crate::limits;
 use crate::recovery;
 use crate::rotation::{self, Decision};
 use crate::store::{Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
@@ -43,6 +44,16 @@ impl Client {
             ip: non_empty(&self.ip),
             user_agent: non_empty(&self.user_agent),
             request_id: non_empty(&self.request_id),
+        }
+    }
+
+    /// On whose behalf passwords are computed for this client.
+    pub fn asker(&self) -> Asker {
+        match (self.actor, limits::network(&self.ip)) {
+            (Some(user), _) => Asker::Known(user),
+            (None, Some(network)) => Asker::Network(network),
+            // The command line, with a queue of its own.
+            (None, None) => Asker::Network(String::new()),
         }
     }
 }
@@ -86,10 +97,11 @@ impl Caller {
 
 /// Checks an access token, its session and its user. This runs on every request.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
-    let claims = app.keys.verify_access(token, app.clock.now())?;
+    let now = app.clock.now();
+    let claims = app.keys.verify_access(token, now)?;
     let session = SessionId(claims.sid);
-    let user = app.hot.resolve(session, UserId(claims.sub)).await?;
-    app.hot.note_use(session, claims.generation);
+    let user = app.hot.resolve(session, UserId(claims.sub), now).await?;
+    app.hot.note_use(session, claims.generation, now);
     Ok(Caller { user, session })
 }
 
@@ -108,7 +120,10 @@ pub async fn log_in(
     client: &Client,
 ) -> Result<Issued> {
     let result = match app.limits.sign_in(&client.ip, email.key(), device).await {
-        Ok(()) => try_log_in(app, email, password, client).await,
+        Ok(()) => {
+            let asker = device.map_or_else(|| client.asker(), |device| Asker::Known(device.user));
+            try_log_in(app, email, password, asker, client).await
+        }
         Err(limited) => Err(limited),
     };
     let outcome = match &result {
@@ -126,10 +141,16 @@ pub async fn log_in(
     result
 }
 
-async fn try_log_in(app: &App, email: &Email, password: Password, client: &Client) -> Result<Issued> {
+async fn try_log_in(
+    app: &App,
+    email: &Email,
+    password: Password,
+    asker: Asker,
+    client: &Client,
+) -> Result<Issued> {
     let user = app.db.read().await?.user_by_email(email).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-    let verdict = app.hasher.verify(password.clone(), stored).await?;
+    let verdict = app.hasher.verify(password.clone(), stored, asker.clone()).await?;
     let subject = user.as_ref().map(|user| user.id);
     let (Some(user), Verdict::Match { outdated }) = (user, verdict) else {
         // Known or not, one row: also the work after the hash is the same.
@@ -140,7 +161,7 @@ async fn try_log_in(app: &App, email: &Email, password: Password, client: &Clien
     }
     // The sign-in does not fail because its hash could not be modernised.
     let upgrade = if outdated {
-        app.hasher.hash(password.clone()).await.ok()
+        app.hasher.hash(password.clone(), asker.clone()).await.ok()
     } else {
         None
     };
@@ -156,7 +177,7 @@ async fn try_log_in(app: &App, email: &Email, password: Password, client: &Clien
         if !same_hash(&again, &user) {
             let verdict = app
                 .hasher
-                .verify(password.clone(), again.password_hash.clone())
+                .verify(password.clone(), again.password_hash.clone(), asker.clone())
                 .await?;
             if verdict == Verdict::NoMatch {
                 return refuse_log_in(app, Some(again.id), Error::InvalidCredentials, client).await;
@@ -420,7 +441,7 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let claims = app.keys.verify_access(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     app.limits.refresh(session).await?;
-    app.hot.resolve(session, user).await?;
+    app.hot.resolve(session, user, now).await?;
     let mut conn = app.db.write().await?;
     let row = conn
         .session_by_id(session)
@@ -440,7 +461,7 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
         return Err(Refusal::AccountInactive.into());
     }
     app.hot.publish_session(&row, &user).await;
-    app.hot.note_use(session, claims.generation);
+    app.hot.note_use(session, claims.generation, now);
     issue_access(app, &row, claims.generation, &user, now)
 }
 

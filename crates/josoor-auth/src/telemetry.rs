@@ -1,9 +1,11 @@
 //! What the service tells its operator: log lines and metrics. Nothing in here may ever be given a password, a token
 //! or a whole request.
 
+mod stderr;
+
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,12 +16,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, field::RecordFields};
 
+use self::stderr::Stderr;
 use crate::clock::Clock;
+use crate::types::RequestId;
 
 /// How a log line looks. Either way an event is exactly one line, whatever its values contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where the log goes, once it was started.
+static LOG: OnceLock<Stderr> = OnceLock::new();
+
+/// Waits, a second at most, until what was logged so far is written: before the program ends.
+pub fn flush() {
+    if let Some(log) = LOG.get() {
+        log.flush();
+    }
+}
+
 /// Starts the log, on standard error, and sends panics there as well.
 ///
 /// `filter` is a list of directives such as `info,sqlx=warn`. Fails when it does not parse, or when a log was started
@@ -37,23 +51,40 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| anyhow::anyhow!("the log filter `{filter}` is not valid: {error}"))?;
+    let stderr =
+        Stderr::start().map_err(|error| anyhow::anyhow!("the log's thread cannot be started: {error}"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .fmt_fields(format)
+        .with_writer(stderr.clone())
         .event_format(format)
         .try_init()
         .map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))?;
+    let _ = LOG.set(stderr);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(place, message, "panic");
+        // The program may be about to end.
+        flush();
     }));
     Ok(())
 }
 
-/// The span of a request, whose fields stand beside the event's own.
-const REQUEST_SPAN: &str = "request";
+tokio::task_local! {
+    /// Not a span of `tracing`: that would be a look-up, an allocation and a formatted text for each request, most of which
+    /// log nothing.
+    static REQUEST: RequestId;
+}
+
+/// Does work on behalf of a request: what it logs carries the id.
+pub fn in_request<F: Future>(id: RequestId, work: F) -> impl Future<Output = F::Output> {
+    REQUEST.scope(id, work)
+}
+
+/// The request on whose behalf this task works, to pass it on to another one.
+pub fn current_request() -> Option<RequestId> {
+    REQUEST.try_with(|id| *id).ok()
+}
 
 impl<S, N> FormatEvent<S, N> for LogFormat
 where
@@ -62,25 +93,14 @@ where
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, N>,
+        _: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let (now, metadata) = (Clock::System.now(), event.metadata());
         let mut values = Values::of(*self);
         event.record(&mut values);
-        let mut request = String::new();
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(tracing_subscriber::registry::Scope::from_root)
-        {
-            if span.name() == REQUEST_SPAN
-                && let Some(fields) = span.extensions().get::<FormattedFields<N>>()
-            {
-                request.clone_from(&fields.fields);
-            }
-        }
+        let request = current_request();
         match self {
             Self::Json => {
                 write!(
@@ -90,8 +110,8 @@ where
                     Escaped(metadata.target()),
                     values.message,
                 )?;
-                if !request.is_empty() {
-                    write!(writer, ",{request}")?;
+                if let Some(request) = request {
+                    write!(writer, r#","request_id":"{}""#, Escaped(request.as_str()))?;
                 }
                 if !values.line.is_empty() {
                     write!(writer, r#","fields":{{{}}}"#, values.line)?;
@@ -106,36 +126,15 @@ where
                     Escaped(metadata.target()),
                     values.message
                 )?;
-                for part in [&values.line, &request] {
-                    if !part.is_empty() {
-                        write!(writer, " {part}")?;
-                    }
+                if !values.line.is_empty() {
+                    write!(writer, " {}", values.line)?;
+                }
+                if let Some(request) = request {
+                    write!(writer, " request_id={}", Escaped(request.as_str()))?;
                 }
                 writeln!(writer)
             }
         }
-    }
-}
-
-impl<'writer> FormatFields<'writer> for LogFormat {
-    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut values = Values::of(*self);
-        fields.record(&mut values);
-        writer.write_str(&values.line)
-    }
-
-    fn add_fields(
-        &self,
-        current: &'writer mut FormattedFields<Self>,
-        fields: &tracing::span::Record<'_>,
-    ) -> fmt::Result {
-        let mut values = Values::of(*self);
-        fields.record(&mut values);
-        if !current.fields.is_empty() && !values.line.is_empty() {
-            current.fields.push(self.separator());
-        }
-        current.fields.push_str(&values.line);
-        Ok(())
     }
 }
 
@@ -375,6 +374,46 @@ struct SampledGauges {
     redis_up: Gauge,
 }
 
+/// The figures of one route.
+#[derive(Debug)]
+pub struct RouteFigures {
+    route: String,
+    latency: Histogram,
+    requests: Family<RequestLabels, Counter>,
+    /// Those that were needed so far, by method and status: a handful.
+    counters: RwLock<Vec<(&'static str, u16, Counter)>>,
+}
+
+impl RouteFigures {
+    /// The route, as its label shows it.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// Counts an answered request. `method` has to come from a fixed set.
+    pub fn request_ends(&self, method: &'static str, status: u16, duration: Duration) {
+        self.latency.observe(duration.as_secs_f64());
+        let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
+        let known = counters
+            .iter()
+            .find(|known| (known.0, known.1) == (method, status));
+        if let Some((.., counter)) = known {
+            counter.inc();
+            return;
+        }
+        drop(counters);
+        let counter = self.requests.get_or_create_owned(&RequestLabels {
+            method,
+            route: self.route.clone(),
+            status,
+        });
+        counter.inc();
+        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        // Two at once may both add it; they are the same counter.
+        counters.push((method, status, counter));
+    }
+}
+
 /// The two counters of one kind of thing in one tier of the cache: a reader keeps them and counts without a lookup.
 #[derive(Clone, Debug)]
 pub struct CacheCounters {
@@ -495,21 +534,18 @@ impl Metrics {
         InFlight(self.0.in_flight.clone())
     }
 
-    /// Counts an answered request. `method` and `route` have to come from fixed sets.
-    pub fn request_ends(&self, method: &'static str, route: &str, status: u16, duration: Duration) {
+    /// The figures of one route, which has to come from a fixed set. Whoever answers for it keeps them, and counts without a
+    /// look-up.
+    pub fn route(&self, route: &str) -> RouteFigures {
         let label = RouteLabel {
             route: route.to_owned(),
         };
-        self.0
-            .latency
-            .get_or_create(&label)
-            .observe(duration.as_secs_f64());
-        let labels = RequestLabels {
-            method,
+        RouteFigures {
+            latency: self.0.latency.get_or_create_owned(&label),
             route: label.route,
-            status,
-        };
-        self.0.requests.get_or_create(&labels).inc();
+            requests: self.0.requests.clone(),
+            counters: RwLock::default(),
+        }
     }
 
     /// Counts a sign-in.
@@ -638,7 +674,6 @@ mod tests {
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
-            .fmt_fields(format)
             .event_format(format)
             .finish();
         tracing::subscriber::with_default(subscriber, act);
@@ -651,8 +686,9 @@ mod tests {
     #[test]
     fn a_json_event_is_one_line_that_parses() {
         let text = logged(LogFormat::Json, || {
-            let _span = tracing::error_span!("request", request_id = "id-1").entered();
-            tracing::info!(user_agent = HOSTILE, status = 200_u16, client = ?None::<u8>, "hello {HOSTILE}");
+            REQUEST.sync_scope(RequestId::parse("id-1").expect("an id"), || {
+                tracing::info!(user_agent = HOSTILE, status = 200_u16, client = ?None::<u8>, "hello {HOSTILE}");
+            });
         });
         assert_eq!(text.matches(char::is_control).count(), 1, "{text:?}");
         assert!(!text.contains(['\u{2028}', '\u{202e}']));
@@ -668,8 +704,9 @@ mod tests {
     #[test]
     fn a_text_event_is_one_line() {
         let text = logged(LogFormat::Text, || {
-            let _span = tracing::error_span!("request", request_id = "id-1").entered();
-            tracing::info!(user_agent = HOSTILE, route = "/auth/me", "hello {HOSTILE}");
+            REQUEST.sync_scope(RequestId::parse("id-1").expect("an id"), || {
+                tracing::info!(user_agent = HOSTILE, route = "/auth/me", "hello {HOSTILE}");
+            });
         });
         assert_eq!(text.matches(char::is_control).count(), 1, "{text:?}");
         assert!(

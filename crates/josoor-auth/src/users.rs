@@ -69,7 +69,7 @@ pub async fn create(
             password
                 .check_policy(app.config.password.min_length)
                 .map_err(|reason| Error::invalid("password", reason))?;
-            Some(app.hasher.hash(password).await?)
+            Some(app.hasher.hash(password, client.asker()).await?)
         }
         None => None,
     };

@@ -130,7 +130,10 @@ impl Bench {
         let fallback = Fallback::default();
         Self {
             connection: server.connect().await,
-            check: RedisCheck::new(&server.url(), "p:", fallback.clone()).unwrap(),
+            // Most of these tests are about what is read; those about what is kept make a check of their own.
+            check: RedisCheck::new(&server.url(), "p:", fallback.clone())
+                .unwrap()
+                .near_cache(0),
             fallback,
             server,
         }
@@ -479,4 +482,171 @@ fn the_address_decides_what_is_connected_to() {
         RedisCheck::new("redis://:secret@localhost", "", Fallback::default()).unwrap()
     );
     assert!(!shown.contains("secret"), "{shown}");
+}
+
+/// A check that keeps what it reads, once it hears invalidations.
+async fn hearing(bench: &mut Bench) -> RedisCheck<Fallback> {
+    let check = RedisCheck::new(&bench.server.url(), "p:", bench.fallback.clone()).unwrap();
+    bench
+        .put(Some(&session().to_string()), Some(&user().to_string()))
+        .await;
+    check.check(&token(), &read_claims()).await.unwrap();
+    until_it_hears(bench).await;
+    // Copies are as old as the watermark; what is older than the subscription is not kept.
+    bench
+        .put(Some(&session().to_string()), Some(&user().to_string()))
+        .await;
+    check.check(&token(), &read_claims()).await.unwrap();
+    check
+}
+
+async fn until_it_hears(bench: &mut Bench) {
+    let subscribers = async |bench: &mut Bench| {
+        let counted: (String, usize) = redis::cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg("p:josoor-auth:invalidate")
+            .query_async(&mut bench.connection)
+            .await
+            .unwrap();
+        counted.1
+    };
+    let started = Instant::now();
+    while subscribers(bench).await == 0 {
+        assert!(started.elapsed() < Duration::from_secs(10), "nobody listens");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The server counts a subscriber before the subscriber knows.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn reads(bench: &mut Bench) -> u64 {
+    let stats: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query_async(&mut bench.connection)
+        .await
+        .unwrap();
+    stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_get:calls="))
+        .and_then(|rest| rest.split(',').next()?.parse().ok())
+        .unwrap_or_default()
+}
+
+async fn tell(bench: &mut Bench, message: Value) {
+    let () = bench
+        .connection
+        .publish("p:josoor-auth:invalidate", message.to_string())
+        .await
+        .unwrap();
+}
+
+/// What the check says, as soon as it says something else than letting in with this role.
+async fn after(check: &RedisCheck<Fallback>, role: Role) -> Result<CurrentUser, Refusal> {
+    let started = Instant::now();
+    loop {
+        let outcome = check.check(&token(), &read_claims()).await;
+        match outcome {
+            Ok(found) if found.role == role && started.elapsed() < Duration::from_secs(5) => {}
+            other => return other,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_is_kept_until_an_invalidation_is_heard() {
+    let mut bench = Bench::start().await;
+    let check = hearing(&mut bench).await;
+    let before = reads(&mut bench).await;
+    for _ in 0..1000 {
+        check.check(&token(), &read_claims()).await.unwrap();
+    }
+    assert_eq!(reads(&mut bench).await, before, "nothing is asked on a hit");
+    // A change of role, as the service makes it: the copy, then the message.
+    let demoted = with(user(), json!({"role": "user", "version": 6}));
+    bench
+        .put(Some(&session().to_string()), Some(&demoted.to_string()))
+        .await;
+    let told = Instant::now();
+    tell(&mut bench, json!({"users": [[42, 6]]})).await;
+    assert_eq!(after(&check, Role::Admin).await.unwrap().role, Role::User);
+    assert!(
+        told.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        told.elapsed()
+    );
+    // A late message about an older version, and things that are no messages, change nothing.
+    for message in [
+        json!({"users": [[42, 3]]}),
+        json!({"users": [[42]]}),
+        json!([]),
+        json!({"revoked": [["x"]]}),
+    ] {
+        tell(&mut bench, message).await;
+    }
+    assert_eq!(
+        check.check(&token(), &read_claims()).await.unwrap().role,
+        Role::User
+    );
+    // A revocation holds, also where the copy in Redis is lost or wrong.
+    let told = Instant::now();
+    tell(&mut bench, json!({"revoked": [[SESSION, "password_changed"]]})).await;
+    assert_eq!(after(&check, Role::User).await, Err(Refusal::PasswordChanged));
+    assert!(
+        told.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        told.elapsed()
+    );
+    assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn with_the_channel_cut_nothing_is_kept_past_the_watermarks_life() {
+    let mut bench = Bench::start().await;
+    let check = hearing(&mut bench).await;
+    // The service is cut off: it moves the watermark no more, and revokes without anybody hearing of it.
+    let key = "p:josoor-auth:applied";
+    let () = bench.connection.set(key, mark(3)).await.unwrap();
+    let cut = Instant::now();
+    let () = redis::cmd("CLIENT")
+        .arg("KILL")
+        .arg("TYPE")
+        .arg("pubsub")
+        .query_async(&mut bench.connection)
+        .await
+        .unwrap();
+    let started = Instant::now();
+    // From now on everything is read with the old watermark, until it is too old for the copies to be believed.
+    while check.check(&token(), &read_claims()).await.unwrap().email != "from the service" {
+        assert!(
+            started.elapsed() < Duration::from_secs(6),
+            "believed for too long"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        cut.elapsed() < Duration::from_millis(5_200),
+        "{:?}",
+        cut.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn many_requests_of_one_session_read_once() {
+    let mut bench = Bench::start().await;
+    let check = hearing(&mut bench).await;
+    // Another session of the same user, which nobody has asked about yet.
+    let other = "00000000-0000-4000-8000-000000000007";
+    let token = sign(&header(), &with(claims(), json!({"sid": other})));
+    let claims = verifier().verify(&token, NOW).unwrap();
+    let () = bench
+        .connection
+        .set(format!("p:session:{other}"), session().to_string())
+        .await
+        .unwrap();
+    let before = reads(&mut bench).await;
+    let outcomes = futures_util::future::join_all((0..50).map(|_| check.check(&token, &claims))).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    // The session, its user and the watermark.
+    assert_eq!(reads(&mut bench).await - before, 3);
 }

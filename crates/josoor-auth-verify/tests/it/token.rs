@@ -807,3 +807,66 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_remembered_token_is_judged_like_a_new_one() {
+    let other_key = || VerificationKey::hmac(Some("other".to_owned()), Algorithm::HS256, &[7; 32]).unwrap();
+    for bytes in [0, 64 * 1024] {
+        let verifier = verifier().with_memory(bytes);
+        let token = token();
+        let first = verifier.verify(&token, NOW).unwrap();
+        for now in [NOW, NOW + 299, NOW - 10] {
+            assert_eq!(verifier.verify(&token, now).as_ref(), Ok(&first), "{now}");
+        }
+        // Not before it was issued, not from its expiry on, and then as before.
+        assert_eq!(verifier.verify(&token, NOW - 500), Err(Refusal::TokenInvalid));
+        assert_eq!(verifier.verify(&token, NOW).as_ref(), Ok(&first));
+        assert_eq!(verifier.verify(&token, NOW + 300), Err(Refusal::TokenExpired));
+        assert_eq!(verifier.verify(&token, NOW).as_ref(), Ok(&first));
+        // With each byte of it changed, cut off, or with one more, it is another token.
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(verifier.verify(&changed, NOW), Err(Refusal::TokenInvalid), "{at}");
+            assert_eq!(
+                verifier.verify(&token[..at], NOW),
+                Err(Refusal::TokenInvalid),
+                "{at}"
+            );
+        }
+        assert_eq!(
+            verifier.verify(&format!("{token}A"), NOW),
+            Err(Refusal::TokenInvalid)
+        );
+        // Where its key has gone it is refused, and the verifier that still has the key is not disturbed.
+        let without = verifier.clone().with_only_keys([other_key()]);
+        assert_eq!(without.verify(&token, NOW), Err(Refusal::TokenInvalid));
+        let with_more = verifier.clone().with_key(other_key());
+        assert_eq!(
+            with_more.verify(&token, NOW).is_ok(),
+            verifier.keys()[0].kid().is_some()
+        );
+        assert_eq!(verifier.verify(&token, NOW), Ok(first));
+    }
+}
+
+#[test]
+fn the_memory_of_tokens_has_an_end() {
+    let verifier = verifier().with_memory(32 * 1024);
+    for sub in 1..2000 {
+        let token = sign(&header(), &with(claims(), json!({"sub": sub.to_string()})));
+        for _ in 0..2 {
+            assert_eq!(verifier.verify(&token, NOW).unwrap().sub, sub);
+        }
+    }
+    let shown = format!("{verifier:?}");
+    let remembered: usize = shown
+        .split("tokens: ")
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_else(|| panic!("{shown}"));
+    assert!((1..64).contains(&remembered), "{shown}");
+    assert!(!shown.contains("eyJ"), "{shown}");
+}

@@ -57,7 +57,7 @@ impl Server {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(
             listener,
-            http::router(&app),
+            http::front(&app),
             ServeOptions::default(),
             stop.clone().cancelled_owned(),
             app.readiness(),

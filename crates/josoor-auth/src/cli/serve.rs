@@ -88,7 +88,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     });
     let drained = http::serve::serve(
         listener,
-        http::router(&app),
+        http::front(&app),
         options,
         stop.cancelled(),
         app.readiness(),
@@ -126,6 +126,7 @@ fn wait_for_signal(stop: CancellationToken) -> Outcome<impl Future<Output = ()>>
             _ = interrupt.recv() => {}
         }
         tracing::warn!("stopped at once");
+        telemetry::flush();
         std::process::exit(130);
     })
 }

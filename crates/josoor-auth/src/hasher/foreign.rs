@@ -326,12 +326,19 @@ fn pbkdf2(
 mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+    use super::super::Ready;
     use super::*;
 
     fn verifies(hash: &PasswordHash, password: &str) -> bool {
         let stored = Stored::parse(hash.as_str()).unwrap_or_else(|reason| panic!("{reason}"));
-        assert!(!stored.matches(b"another password").expect("computed"));
-        stored.matches(password.as_bytes()).expect("computed")
+        assert!(
+            !stored
+                .matches(b"another password", &mut Ready::default())
+                .expect("computed")
+        );
+        stored
+            .matches(password.as_bytes(), &mut Ready::default())
+            .expect("computed")
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //! broken bcrypt.
 
 mod foreign;
+mod queue;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,8 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use self::foreign::Foreign;
+pub use self::queue::Asker;
+use self::queue::Queue;
 use crate::crypto;
 use crate::error::Error;
 use crate::telemetry::Metrics;
@@ -42,13 +44,17 @@ use crate::types::Password;
 /// one that an importing program cut there, and whoever appended anything to the password would get in.
 const PLAIN_BYTES: usize = 71;
 /// The lowest cost that bcrypt is defined for.
-const BCRYPT_MIN_COST: u32 = 4;
+const BCRYPT_MIN_COST: u32 = bcrypt_interleaved::MIN_COST;
 /// About four seconds. A stored hash that asks for more would stop a thread for longer than any caller waits.
 const BCRYPT_MAX_COST: u32 = 16;
 /// Characters of a salt in bcrypt's base64.
 const BCRYPT_SALT: usize = 22;
 /// Characters of a digest in bcrypt's base64.
 const BCRYPT_DIGEST: usize = 31;
+
+/// Requests come first where both want a core, by about three to one; with less, sign-ins would starve for as long as
+/// requests keep all cores busy.
+const NICENESS: i32 = 5;
 
 /// 1 GiB.
 const ARGON2_MAX_MEMORY_KIB: u32 = 1024 * 1024;
@@ -119,20 +125,30 @@ impl Scheme {
         Ok(())
     }
 
-    /// Hashes under a fresh salt.
-    fn hash(self, password: &[u8]) -> anyhow::Result<PasswordHash> {
-        let salt: [u8; 16] = crypto::random_bytes();
+    /// What bcrypt has to compute for [`hash`](Self::hash), if this is bcrypt.
+    fn bcrypt(self, password: &[u8], salt: [u8; 16]) -> Option<Bcrypt> {
+        let Self::Bcrypt { cost } = self else {
+            return None;
+        };
+        Some(if password.len() <= PLAIN_BYTES {
+            Bcrypt::new(cost, salt, password)
+        } else {
+            let key = bcrypt_sha256_key(2, &BCRYPT_BASE64.encode(salt), password);
+            Bcrypt::new(cost, salt, key.as_bytes())
+        })
+    }
+
+    /// Hashes under a salt, which has to be fresh.
+    fn hash(self, password: &[u8], salt: [u8; 16], ready: &mut Ready) -> anyhow::Result<PasswordHash> {
         match self {
-            Self::Bcrypt { cost } if password.len() <= PLAIN_BYTES => {
-                Ok(bcrypt_text(cost, salt, &bcrypt_digest(password, cost, salt)?))
-            }
             Self::Bcrypt { cost } => {
-                let key = bcrypt_sha256_key(2, &BCRYPT_BASE64.encode(salt), password);
-                Ok(bcrypt_sha256_text(
-                    cost,
-                    salt,
-                    &bcrypt_digest(key.as_bytes(), cost, salt)?,
-                ))
+                let bcrypt = self.bcrypt(password, salt).context("bcrypt is bcrypt")?;
+                let digest = ready.digest(&bcrypt);
+                Ok(if password.len() <= PLAIN_BYTES {
+                    bcrypt_text(cost, salt, &digest)
+                } else {
+                    bcrypt_sha256_text(cost, salt, &digest)
+                })
             }
             Self::Argon2id {
                 memory_kib,
@@ -287,26 +303,31 @@ impl<'a> Stored<'a> {
         })
     }
 
-    /// Computes the password's hash under this one's parameters and compares, in time that does not depend on where they
-    /// differ.
-    fn matches(&self, password: &[u8]) -> anyhow::Result<bool> {
+    /// What bcrypt has to compute for [`matches`](Self::matches), if this is a bcrypt hash.
+    fn bcrypt(&self, password: &[u8]) -> Option<Bcrypt> {
         match self {
-            Self::Bcrypt {
-                cost, salt, digest, ..
-            } => {
-                let computed = bcrypt_digest(password, *cost, *salt)?;
-                Ok(crypto::equal(computed.as_bytes(), digest.as_bytes()))
-            }
+            Self::Bcrypt { cost, salt, .. } => Some(Bcrypt::new(*cost, *salt, password)),
             Self::BcryptSha256 {
                 version,
                 cost,
                 salt_text,
                 salt,
-                digest,
+                ..
             } => {
                 let key = bcrypt_sha256_key(*version, salt_text, password);
-                let computed = bcrypt_digest(key.as_bytes(), *cost, *salt)?;
-                Ok(crypto::equal(computed.as_bytes(), digest.as_bytes()))
+                Some(Bcrypt::new(*cost, *salt, key.as_bytes()))
+            }
+            Self::Argon2id { .. } | Self::Foreign(_) => None,
+        }
+    }
+
+    /// Computes the password's hash under this one's parameters and compares, in time that does not depend on where they
+    /// differ.
+    fn matches(&self, password: &[u8], ready: &mut Ready) -> anyhow::Result<bool> {
+        match self {
+            Self::Bcrypt { digest, .. } | Self::BcryptSha256 { digest, .. } => {
+                let bcrypt = self.bcrypt(password).context("bcrypt is bcrypt")?;
+                Ok(crypto::equal(ready.digest(&bcrypt).as_bytes(), digest.as_bytes()))
             }
             Self::Argon2id { params, salt, output } => {
                 let computed = argon2id(password, params, salt)?;
@@ -395,14 +416,47 @@ fn argon2_params(
         .map_err(|_| "its parameters are not Argon2's")
 }
 
-/// bcrypt's digest of the first 72 bytes, in bcrypt's base64.
-fn bcrypt_digest(key: &[u8], cost: u32, salt: [u8; 16]) -> anyhow::Result<String> {
-    let text = bcrypt::hash_with_salt(key, cost, salt)?.format_for_version(bcrypt::Version::TwoB);
-    let start = text
-        .len()
-        .checked_sub(BCRYPT_DIGEST)
-        .context("bcrypt gave a text too short")?;
-    Ok(text[start..].to_owned())
+/// One computation of bcrypt.
+#[derive(PartialEq, Eq)]
+struct Bcrypt {
+    cost: u32,
+    salt: [u8; 16],
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl Bcrypt {
+    /// bcrypt looks at the first 72 bytes of the key.
+    fn new(cost: u32, salt: [u8; 16], key: &[u8]) -> Self {
+        let key = Zeroizing::new(key[..key.len().min(bcrypt_interleaved::MAX_KEY)].to_vec());
+        Self { cost, salt, key }
+    }
+
+    fn compute(&self) -> Option<bcrypt_interleaved::Digest> {
+        Self::compute_all(&[self]).pop()
+    }
+
+    /// Computes several of one cost at once.
+    fn compute_all(all: &[&Self]) -> Vec<bcrypt_interleaved::Digest> {
+        let inputs: Vec<_> = all.iter().map(|one| (one.key.as_slice(), one.salt)).collect();
+        all.first()
+            .map_or_else(Vec::new, |first| bcrypt_interleaved::all(first.cost, &inputs))
+    }
+}
+
+/// The digest that a job needs first, computed together with those of other jobs.
+#[derive(Default)]
+struct Ready(Option<(Bcrypt, bcrypt_interleaved::Digest)>);
+
+impl Ready {
+    /// The digest in bcrypt's base64: the one that is ready, or computed now.
+    fn digest(&mut self, bcrypt: &Bcrypt) -> String {
+        let digest = match self.0.take() {
+            Some((ready, digest)) if ready == *bcrypt => Some(digest),
+            _ => bcrypt.compute(),
+        };
+        // One in, one out: there is always a digest, and an empty text would match nothing.
+        digest.map_or_else(String::new, |digest| BCRYPT_BASE64.encode(digest))
+    }
 }
 
 /// What passlib's `bcrypt_sha256` gives to bcrypt instead of the password: 44 characters that depend on all of it. The key of
@@ -527,10 +581,13 @@ impl Hasher {
 
     /// Hashes a password for storing.
     ///
-    /// Refuses with [`Error::Overloaded`] at once when too many wait already. If the caller drops the future before the
-    /// computation began, it does not happen.
-    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
-        let Answer::Hash(hash) = self.submit(password, Task::Hash).await? else {
+    /// Refuses with [`Error::Overloaded`] at once when too many wait already, or while it waits, when others come whose turn
+    /// is before its own. If the caller drops the future before the computation began, it does not happen.
+    pub async fn hash(&self, password: Password, asker: Asker) -> Result<PasswordHash, Error> {
+        let task = Task::Hash {
+            salt: crypto::random_bytes(),
+        };
+        let Answer::Hash(hash) = self.submit(password, task, asker).await? else {
             return Err(Error::Internal(anyhow!("the hasher answered another question")));
         };
         Ok(hash)
@@ -543,8 +600,13 @@ impl Hasher {
     /// configured one, or of higher cost, the time differs until its owner has signed in once.
     ///
     /// Refuses as [`hash`](Self::hash) does.
-    pub async fn verify(&self, password: Password, stored: Option<PasswordHash>) -> Result<Verdict, Error> {
-        let Answer::Verdict(verdict) = self.submit(password, Task::Verify(stored)).await? else {
+    pub async fn verify(
+        &self,
+        password: Password,
+        stored: Option<PasswordHash>,
+        asker: Asker,
+    ) -> Result<Verdict, Error> {
+        let Answer::Verdict(verdict) = self.submit(password, Task::Verify(stored), asker).await? else {
             return Err(Error::Internal(anyhow!("the hasher answered another question")));
         };
         Ok(verdict)
@@ -566,14 +628,18 @@ impl Hasher {
         }
     }
 
-    async fn submit(&self, password: Password, task: Task) -> Result<Answer, Error> {
+    async fn submit(&self, password: Password, task: Task, asker: Asker) -> Result<Answer, Error> {
         let begun = Instant::now();
         let (reply, answer) = oneshot::channel();
-        self.0.0.enqueue(Job {
+        let pool = &self.0.0;
+        let first = pool.first_bcrypt(&password, &task);
+        let job = Job {
             password,
             task,
+            first,
             reply,
-        })?;
+        };
+        pool.enqueue(job, asker);
         let answer = answer
             .await
             .unwrap_or_else(|_| Err(Error::Internal(anyhow!("the password hasher has ended"))));
@@ -622,25 +688,32 @@ struct Pool {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: Queue<Job>,
+    /// Jobs that are computed now.
     running: usize,
+    /// Threads that compute now.
+    busy: usize,
     closed: bool,
     shed_total: u64,
     done_total: u64,
     skipped_total: u64,
     busy_total: Duration,
-    /// Of the last jobs, the latest weighing most.
+    /// What a thread needed for each of the last jobs, the latest weighing most.
     mean: Duration,
 }
 
 struct Job {
     password: Password,
     task: Task,
+    /// What `task` needs first, if that is bcrypt: may be computed together with that of others.
+    first: Option<Bcrypt>,
     reply: oneshot::Sender<Result<Answer, Error>>,
 }
 
 enum Task {
-    Hash,
+    Hash {
+        salt: [u8; 16],
+    },
     Verify(Option<PasswordHash>),
     #[cfg(test)]
     Call(Box<dyn FnOnce() + Send>),
@@ -659,79 +732,126 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a job in, or turns it away.
-    fn enqueue(&self, job: Job) -> Result<(), Error> {
-        let limit = self.threads.saturating_add(self.capacity);
+    /// Lets a job in. Whom there is no room for then, this one or another, is turned away.
+    fn enqueue(&self, job: Job, asker: Asker) {
         let mut state = self.lock();
-        if state.waiting.len() + state.running >= limit {
+        let room = self.capacity.saturating_add(self.threads - state.busy);
+        if state.waiting.len() >= room {
             // Callers that have gone must not keep others out.
-            let before = state.waiting.len();
-            state.waiting.retain(|job| !job.reply.is_closed());
-            state.skipped_total += (before - state.waiting.len()) as u64;
+            state.skipped_total += state.waiting.retain(|job| !job.reply.is_closed());
         }
-        if state.waiting.len() + state.running >= limit {
+        let refused = state.waiting.push(asker, job, room);
+        if let Some(refused) = refused {
             state.shed_total += 1;
             let retry_after = retry_after(state.mean, state.waiting.len(), self.threads);
-            return Err(Error::Overloaded { retry_after });
+            drop(state);
+            // Whoever has gone meanwhile need not be told.
+            let _ = refused.reply.send(Err(Error::Overloaded { retry_after }));
+        } else {
+            drop(state);
         }
-        state.waiting.push_back(job);
-        drop(state);
         self.wake.notify_one();
-        Ok(())
     }
 
     /// The life of a thread.
     fn work(&self) {
-        while let Some(Job {
-            password,
-            task,
-            reply,
-        }) = self.next()
-        {
+        // Where the system does not allow it, it is still a pool of its own.
+        if let Err(error) = rustix::process::nice(NICENESS) {
+            tracing::warn!(%error, "passwords are computed at the priority of requests");
+        }
+        while let Some(mut jobs) = self.next() {
             let started = Instant::now();
-            let answer = catch_unwind(AssertUnwindSafe(|| self.answer(&password, task)));
-            let took = started.elapsed();
-            drop(password);
+            let ready = catch_unwind(AssertUnwindSafe(|| compute_first(&mut jobs))).unwrap_or_default();
+            let count = jobs.len();
+            let mut replies = Vec::with_capacity(count);
+            for (job, mut ready) in jobs
+                .into_iter()
+                .zip(ready.into_iter().chain(std::iter::repeat_with(Ready::default)))
             {
+                let Job {
+                    password,
+                    task,
+                    reply,
+                    ..
+                } = job;
+                let answer = catch_unwind(AssertUnwindSafe(|| self.answer(&password, task, &mut ready)));
+                replies.push((reply, answer));
+            }
+            let took = started.elapsed();
+            {
+                let each = took / u32::try_from(count).unwrap_or(u32::MAX);
                 let mut state = self.lock();
-                state.running -= 1;
-                state.done_total += 1;
+                state.busy -= 1;
+                state.running -= count;
+                state.done_total += count as u64;
                 state.busy_total += took;
                 state.mean = if state.mean.is_zero() {
-                    took
+                    each
                 } else {
-                    (state.mean * 7 + took) / 8
+                    (state.mean * 7 + each) / 8
                 };
             }
-            let answer = answer.unwrap_or_else(|_| Err(anyhow!("a password computation panicked")));
-            // The caller may have gone meanwhile; then nobody wants to know.
-            let _ = reply.send(answer.map_err(Error::Internal));
+            for (reply, answer) in replies {
+                let answer = answer.unwrap_or_else(|_| Err(anyhow!("a password computation panicked")));
+                // The caller may have gone meanwhile; then nobody wants to know.
+                let _ = reply.send(answer.map_err(Error::Internal));
+            }
         }
     }
 
-    /// Waits for a job whose caller is still there; `None` when the pool ends.
-    fn next(&self) -> Option<Job> {
+    /// Waits for jobs whose callers are still there: one, or as many as bcrypt computes at once, this thread's
+    /// share of what waits. `None` when the pool ends.
+    fn next(&self) -> Option<Vec<Job>> {
         let mut state = self.lock();
         loop {
             if state.closed {
                 return None;
             }
-            match state.waiting.pop_front() {
+            match state.waiting.pop() {
                 Some(job) if job.reply.is_closed() => state.skipped_total += 1,
                 Some(job) => {
-                    state.running += 1;
-                    return Some(job);
+                    let mut jobs = vec![job];
+                    if let Some(cost) = jobs[0].first.as_ref().map(|bcrypt| bcrypt.cost) {
+                        let like = |job: &Job| job.first.as_ref().is_some_and(|first| first.cost == cost);
+                        state.skipped_total += state.waiting.retain(|job| !job.reply.is_closed());
+                        let idle = self.threads - state.busy;
+                        let share = (1 + state.waiting.count(like))
+                            .div_ceil(idle)
+                            .min(bcrypt_interleaved::LANES);
+                        jobs.extend(state.waiting.pop_like(share - 1, like));
+                    }
+                    state.busy += 1;
+                    state.running += jobs.len();
+                    return Some(jobs);
                 }
                 None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 
-    /// The one place where jobs become computations.
-    fn answer(&self, password: &Password, task: Task) -> anyhow::Result<Answer> {
+    /// What a task begins with, if that is bcrypt.
+    fn first_bcrypt(&self, password: &Password, task: &Task) -> Option<Bcrypt> {
+        let password = password.as_bytes();
         match task {
-            Task::Hash => self.scheme.hash(password.as_bytes()).map(Answer::Hash),
-            Task::Verify(stored) => self.verify_as_typed(password, stored).map(Answer::Verdict),
+            Task::Hash { salt } => self.scheme.bcrypt(password, *salt),
+            Task::Verify(stored) => stored
+                .as_ref()
+                .and_then(|stored| Stored::parse(stored.as_str()).ok())
+                .or_else(|| Stored::parse(self.decoy_for(password).as_str()).ok())
+                .and_then(|stored| stored.bcrypt(password)),
+            #[cfg(test)]
+            Task::Call(_) => None,
+        }
+    }
+
+    /// The one place where jobs become computations.
+    fn answer(&self, password: &Password, task: Task, ready: &mut Ready) -> anyhow::Result<Answer> {
+        match task {
+            Task::Hash { salt } => self
+                .scheme
+                .hash(password.as_bytes(), salt, ready)
+                .map(Answer::Hash),
+            Task::Verify(stored) => self.verify_as_typed(password, stored, ready).map(Answer::Verdict),
             #[cfg(test)]
             Task::Call(call) => {
                 call();
@@ -742,30 +862,40 @@ impl Pool {
 
     /// Our own hashes are of the normal form; those of other programs may be of what was typed. Where the two differ both are
     /// computed, whatever is stored, so that the time tells nothing about the account.
-    fn verify_as_typed(&self, password: &Password, stored: Option<PasswordHash>) -> anyhow::Result<Verdict> {
-        let normal = self.verify(password.as_bytes(), stored.clone())?;
+    fn verify_as_typed(
+        &self,
+        password: &Password,
+        stored: Option<PasswordHash>,
+        ready: &mut Ready,
+    ) -> anyhow::Result<Verdict> {
+        let normal = self.verify(password.as_bytes(), stored.clone(), ready)?;
         let Some(typed) = password.as_typed() else {
             return Ok(normal);
         };
-        let typed = self.verify(typed, stored)?;
+        let typed = self.verify(typed, stored, ready)?;
         Ok(match (normal, typed) {
             (Verdict::NoMatch, Verdict::Match { .. }) => Verdict::Match { outdated: true },
             (normal, _) => normal,
         })
     }
 
-    fn verify(&self, password: &[u8], stored: Option<PasswordHash>) -> anyhow::Result<Verdict> {
+    fn verify(
+        &self,
+        password: &[u8],
+        stored: Option<PasswordHash>,
+        ready: &mut Ready,
+    ) -> anyhow::Result<Verdict> {
         let Some(stored) = stored else {
-            return self.work_in_vain(password);
+            return self.work_in_vain(password, ready);
         };
         let stored = match Stored::parse(stored.as_str()) {
             Ok(stored) => stored,
             Err(reason) => {
                 tracing::warn!(reason, "a stored password hash cannot be verified");
-                return self.work_in_vain(password);
+                return self.work_in_vain(password, ready);
             }
         };
-        if stored.matches(password)? {
+        if stored.matches(password, ready)? {
             return Ok(Verdict::Match {
                 outdated: stored.is_outdated(self.scheme, password),
             });
@@ -777,27 +907,40 @@ impl Pool {
         ) = (&stored, self.scheme)
         {
             for cost in *cost..wanted {
-                std::hint::black_box(bcrypt_digest(password, cost, [0; 16])?);
+                std::hint::black_box(Bcrypt::new(cost, [0; 16], password).compute());
             }
         }
         Ok(Verdict::NoMatch)
     }
 
     /// What a comparison costs, for nothing.
-    fn work_in_vain(&self, password: &[u8]) -> anyhow::Result<Verdict> {
-        let decoy = if password.len() > PLAIN_BYTES {
-            &self.long_decoy
-        } else {
-            &self.decoy
-        };
-        match Stored::parse(decoy.as_str()) {
+    fn work_in_vain(&self, password: &[u8], ready: &mut Ready) -> anyhow::Result<Verdict> {
+        match Stored::parse(self.decoy_for(password).as_str()) {
             Ok(decoy) => {
-                std::hint::black_box(decoy.matches(password)?);
+                std::hint::black_box(decoy.matches(password, ready)?);
             }
             Err(reason) => bail!("the decoy cannot be verified: {reason}"),
         }
         Ok(Verdict::NoMatch)
     }
+
+    fn decoy_for(&self, password: &[u8]) -> &PasswordHash {
+        if password.len() > PLAIN_BYTES {
+            &self.long_decoy
+        } else {
+            &self.decoy
+        }
+    }
+}
+
+/// Computes what jobs of one cost begin with, at once, and gives each its own.
+fn compute_first(jobs: &mut [Job]) -> Vec<Ready> {
+    let firsts: Vec<Option<Bcrypt>> = jobs.iter_mut().map(|job| job.first.take()).collect();
+    let mut digests = Bcrypt::compute_all(&firsts.iter().flatten().collect::<Vec<_>>()).into_iter();
+    firsts
+        .into_iter()
+        .map(|first| Ready(first.and_then(|first| Some((first, digests.next()?)))))
+        .collect()
 }
 
 /// When a queue of this length is likely to have been worked off, in whole seconds, at least one.
@@ -817,6 +960,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::types::UserId;
 
     const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
     const ARGON2ID: Scheme = Scheme::Argon2id {
@@ -891,6 +1035,10 @@ mod tests {
         Password::parse(text).unwrap()
     }
 
+    fn anybody() -> Asker {
+        Asker::Network("192.0.2.1".to_owned())
+    }
+
     fn hasher(scheme: Scheme) -> Hasher {
         Hasher::new(HasherConfig {
             threads: 1,
@@ -902,7 +1050,11 @@ mod tests {
 
     async fn check(hasher: &Hasher, text: &str, stored: &str) -> Verdict {
         hasher
-            .verify(password(text), Some(PasswordHash::from_stored(stored.to_owned())))
+            .verify(
+                password(text),
+                Some(PasswordHash::from_stored(stored.to_owned())),
+                anybody(),
+            )
             .await
             .unwrap()
     }
@@ -916,16 +1068,15 @@ mod tests {
             started.send(()).unwrap();
             let _ = held.recv();
         };
-        hasher
-            .0
-            .0
-            .enqueue(Job {
+        hasher.0.0.enqueue(
+            Job {
                 password: password("x"),
                 task: Task::Call(Box::new(call)),
+                first: None,
                 reply,
-            })
-            .map_err(|_| "full")
-            .unwrap();
+            },
+            anybody(),
+        );
         running.recv().unwrap();
         // Kept open so that the job counts as wanted.
         std::mem::forget(answer);
@@ -970,7 +1121,7 @@ mod tests {
             let hasher = hasher(scheme);
             for length in [1, 55, 56, 71, 72, 73, 200, 1024] {
                 let text = "a".repeat(length);
-                let hash = hasher.hash(password(&text)).await.unwrap();
+                let hash = hasher.hash(password(&text), anybody()).await.unwrap();
                 assert_eq!(
                     check(&hasher, &text, hash.as_str()).await,
                     Verdict::Match { outdated: false }
@@ -995,18 +1146,18 @@ mod tests {
     #[tokio::test]
     async fn formats_are_those_that_other_programs_read() {
         let bcrypt = hasher(BCRYPT);
-        let short = bcrypt.hash(password("short")).await.unwrap();
+        let short = bcrypt.hash(password("short"), anybody()).await.unwrap();
         assert!(
             short.as_str().starts_with("$2b$04$") && short.as_str().len() == 60,
             "{}",
             short.as_str()
         );
-        let long = bcrypt.hash(password(&"x".repeat(73))).await.unwrap();
+        let long = bcrypt.hash(password(&"x".repeat(73)), anybody()).await.unwrap();
         let parts: Vec<&str> = long.as_str().split('$').collect();
         assert_eq!(parts[..3], ["", "bcrypt-sha256", "v=2,t=2b,r=4"]);
         assert_eq!((parts[3].len(), parts[4].len(), parts.len()), (22, 31, 5));
         assert!(parts[3].ends_with(['.', 'O', 'e', 'u']), "padding bits are zero");
-        let argon2id = hasher(ARGON2ID).hash(password("short")).await.unwrap();
+        let argon2id = hasher(ARGON2ID).hash(password("short"), anybody()).await.unwrap();
         assert!(
             argon2id.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"),
             "{}",
@@ -1014,7 +1165,7 @@ mod tests {
         );
         assert_ne!(
             short.as_str(),
-            bcrypt.hash(password("short")).await.unwrap().as_str()
+            bcrypt.hash(password("short"), anybody()).await.unwrap().as_str()
         );
         assert_eq!(format!("{short:?}"), "PasswordHash(…)");
     }
@@ -1032,7 +1183,7 @@ mod tests {
         let text = "correct horse";
         let hashers = [&bcrypt, &costlier, &argon2id, &memory];
         for (i, writer) in hashers.iter().enumerate() {
-            let hash = writer.hash(password(text)).await.unwrap();
+            let hash = writer.hash(password(text), anybody()).await.unwrap();
             for (j, reader) in hashers.iter().enumerate() {
                 assert_eq!(
                     check(reader, text, hash.as_str()).await,
@@ -1090,7 +1241,7 @@ mod tests {
         let hasher = hasher(BCRYPT);
         for text in ["correct horse".to_owned(), "x".repeat(200)] {
             assert_eq!(
-                hasher.verify(password(&text), None).await.unwrap(),
+                hasher.verify(password(&text), None, anybody()).await.unwrap(),
                 Verdict::NoMatch
             );
         }
@@ -1139,7 +1290,7 @@ mod tests {
                 let decoy = scheme.decoy(text.len() > PLAIN_BYTES).unwrap();
                 let decoy = Stored::parse(decoy.as_str()).map_err(str::to_owned).unwrap();
                 assert!(!decoy.is_outdated(scheme, text.as_bytes()));
-                assert!(!decoy.matches(text.as_bytes()).unwrap());
+                assert!(!decoy.matches(text.as_bytes(), &mut Ready::default()).unwrap());
             }
         }
     }
@@ -1196,11 +1347,11 @@ mod tests {
     async fn a_full_queue_turns_callers_away_at_once() {
         let hasher = hasher(BCRYPT);
         let release = block(&hasher);
-        let mut first = pin!(hasher.hash(password("first")));
-        let mut second = pin!(hasher.hash(password("second")));
+        let mut first = pin!(hasher.hash(password("first"), anybody()));
+        let mut second = pin!(hasher.hash(password("second"), anybody()));
         assert!(!step(first.as_mut()) && !step(second.as_mut()));
         assert_eq!((hasher.stats().queued, hasher.stats().running), (2, 1));
-        match hasher.hash(password("third")).await {
+        match hasher.hash(password("third"), anybody()).await {
             Err(Error::Overloaded { retry_after }) => assert!(retry_after >= Duration::from_secs(1)),
             other => panic!("{other:?}"),
         }
@@ -1217,24 +1368,96 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_waits_is_computed_at_once_and_everybody_gets_their_own_answer() {
+        let hasher = Hasher::new(HasherConfig {
+            threads: 1,
+            queue: 16,
+            scheme: BCRYPT,
+        })
+        .unwrap();
+        let stored = hasher.hash(password("correct horse"), anybody()).await.unwrap();
+        let costlier = "$2b$05$abcdefghijklmnopqrstuuo8sMI/lBdg2DeGTz/BtFwnH0iv.RIW6";
+        let long = "ä".repeat(40);
+        let long_stored = hasher.hash(password(&long), anybody()).await.unwrap();
+        let release = block(&hasher);
+        // Of two costs, short and long, right and wrong, with an account and without, and one that is hashed.
+        let right = || hasher.verify(password("correct horse"), Some(stored.clone()), anybody());
+        let wrong = || hasher.verify(password("correct house"), Some(stored.clone()), anybody());
+        let nobody = || hasher.verify(password("correct horse"), None, anybody());
+        let other_cost = hasher.verify(
+            password("x"),
+            Some(PasswordHash::from_stored(costlier.to_owned())),
+            anybody(),
+        );
+        let of_long = hasher.verify(password(&long), Some(long_stored), anybody());
+        let hashed = hasher.hash(password("new"), anybody());
+        let all = async {
+            tokio::join!(
+                right(),
+                wrong(),
+                other_cost,
+                nobody(),
+                right(),
+                of_long,
+                hashed,
+                wrong(),
+                right()
+            )
+        };
+        let mut all = pin!(all);
+        assert!(!step(all.as_mut()));
+        assert_eq!(hasher.stats().queued, 9);
+        drop(release);
+        let answers = all.await;
+        let (is_match, no_match) = (Verdict::Match { outdated: false }, Verdict::NoMatch);
+        assert_eq!(answers.0.unwrap(), is_match);
+        assert_eq!(answers.1.unwrap(), no_match);
+        assert_eq!(answers.2.unwrap(), no_match);
+        assert_eq!(answers.3.unwrap(), no_match);
+        assert_eq!(answers.4.unwrap(), is_match);
+        assert_eq!(answers.5.unwrap(), is_match);
+        assert_eq!(check(&hasher, "new", answers.6.unwrap().as_str()).await, is_match);
+        assert_eq!(answers.7.unwrap(), no_match);
+        assert_eq!(answers.8.unwrap(), is_match);
+        let stats = hasher.stats();
+        assert_eq!((stats.done_total, stats.running, stats.queued), (13, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_is_known_takes_the_place_of_who_is_not() {
+        let hasher = hasher(BCRYPT);
+        let release = block(&hasher);
+        let mut first = pin!(hasher.hash(password("first"), anybody()));
+        let mut second = pin!(hasher.hash(password("second"), anybody()));
+        assert!(!step(first.as_mut()) && !step(second.as_mut()));
+        let mut known = pin!(hasher.hash(password("third"), Asker::Known(UserId(1))));
+        assert!(!step(known.as_mut()));
+        assert!(matches!(second.await, Err(Error::Overloaded { .. })));
+        drop(release);
+        known.await.unwrap();
+        first.await.unwrap();
+        assert_eq!(hasher.stats().shed_total, 1);
+    }
+
+    #[tokio::test]
     async fn who_has_gone_is_skipped_and_keeps_nobody_out() {
         let hasher = hasher(BCRYPT);
         let release = block(&hasher);
         {
-            let mut first = pin!(hasher.hash(password("first")));
-            let mut second = pin!(hasher.hash(password("second")));
+            let mut first = pin!(hasher.hash(password("first"), anybody()));
+            let mut second = pin!(hasher.hash(password("second"), anybody()));
             assert!(!step(first.as_mut()) && !step(second.as_mut()));
         }
-        let mut third = pin!(hasher.hash(password("third")));
+        let mut third = pin!(hasher.hash(password("third"), anybody()));
         assert!(!step(third.as_mut()));
         assert_eq!(hasher.stats().queued, 1);
         {
-            let mut fourth = pin!(hasher.hash(password("fourth")));
+            let mut fourth = pin!(hasher.hash(password("fourth"), anybody()));
             assert!(!step(fourth.as_mut()));
         }
         drop(release);
         third.await.unwrap();
-        hasher.hash(password("fifth")).await.unwrap();
+        hasher.hash(password("fifth"), anybody()).await.unwrap();
         let stats = hasher.stats();
         assert_eq!((stats.skipped_total, stats.done_total), (3, 3));
     }
@@ -1243,10 +1466,14 @@ mod tests {
     async fn a_panic_is_an_error_and_the_thread_lives_on() {
         let hasher = hasher(BCRYPT);
         let failed = hasher
-            .submit(password("x"), Task::Call(Box::new(|| panic!("on purpose"))))
+            .submit(
+                password("x"),
+                Task::Call(Box::new(|| panic!("on purpose"))),
+                anybody(),
+            )
             .await;
         assert!(matches!(failed, Err(Error::Internal(_))));
-        hasher.hash(password("after")).await.unwrap();
+        hasher.hash(password("after"), anybody()).await.unwrap();
         assert_eq!(hasher.stats().done_total, 2);
     }
 
@@ -1256,7 +1483,9 @@ mod tests {
         let (name, named) = mpsc::channel();
         let call = move || name.send(thread::current().name().map(str::to_owned)).unwrap();
         assert!(matches!(
-            hasher.submit(password("x"), Task::Call(Box::new(call))).await,
+            hasher
+                .submit(password("x"), Task::Call(Box::new(call)), anybody())
+                .await,
             Ok(Answer::Called)
         ));
         assert_eq!(named.recv().unwrap().as_deref(), Some("hash-0"));
@@ -1264,7 +1493,7 @@ mod tests {
         let pool = Arc::downgrade(&hasher.0.0);
         let clone = hasher.clone();
         drop(hasher);
-        clone.hash(password("still there")).await.unwrap();
+        clone.hash(password("still there"), anybody()).await.unwrap();
         drop(clone);
         let deadline = Instant::now() + Duration::from_secs(20);
         while pool.strong_count() > 0 {
@@ -1298,11 +1527,11 @@ mod tests {
             let (one, two) = (password(&text), password(&other));
             prop_assume!(one.as_bytes() != two.as_bytes());
             for scheme in [BCRYPT, ARGON2ID] {
-                let hash = scheme.hash(one.as_bytes()).unwrap();
+                let hash = scheme.hash(one.as_bytes(), [9; 16], &mut Ready::default()).unwrap();
                 let stored = Stored::parse(hash.as_str()).map_err(str::to_owned).unwrap();
-                prop_assert!(stored.matches(one.as_bytes()).unwrap());
+                prop_assert!(stored.matches(one.as_bytes(), &mut Ready::default()).unwrap());
                 prop_assert!(!stored.is_outdated(scheme, one.as_bytes()));
-                prop_assert!(!stored.matches(two.as_bytes()).unwrap());
+                prop_assert!(!stored.matches(two.as_bytes(), &mut Ready::default()).unwrap());
             }
         }
     }

@@ -15,13 +15,13 @@ use super::extract::{Fields, JsonBody, OptionalJsonBody};
 use super::language::accepted_locale;
 use super::problem::ProblemDocument;
 use super::representation::{
-    BaseResponse, LocaleName, TokenResponse, UserResponse, email_schema, full_name_schema,
+    BaseResponse, LocaleName, Shown, TokenResponse, UserResponse, email_schema, full_name_schema,
     new_password_schema, password_schema,
 };
 use crate::accounts::{self, Registration};
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
-use crate::sessions::{self, Issued, LogOut};
+use crate::sessions::{self, Caller, Issued, LogOut};
 use crate::store::UserPatch;
 use crate::types::{Change, Email, FullName, Locale, Password, Secret};
 
@@ -319,8 +319,15 @@ async fn log_out(
     get, path = "/auth/me", tag = "account", operation_id = "show_me", security(("bearer" = [])),
     responses((status = 200, description = "The account", body = UserResponse))
 )]
-async fn show_me(signed_in: SignedIn) -> Response {
-    Json(UserResponse::from(&*signed_in.caller.user)).into_response()
+async fn show_me(caller: Caller) -> Response {
+    show(&caller)
+}
+
+/// The answer of [`show_me`].
+pub(super) fn show(caller: &Caller) -> Response {
+    let body = Shown::of(&caller.user).body;
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], body).into_response()
 }
 
 /// Changes one's own name or language

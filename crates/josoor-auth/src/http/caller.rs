@@ -1,11 +1,12 @@
 //! Who is calling.
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::request::Parts;
 use josoor_auth_verify::bearer_token;
 
 use super::extract::{ClientAddress, UserAgent};
-use super::request_id::{LoggedUser, RequestId};
+use super::passage::Passage;
 use crate::app::App;
 use crate::error::{Error, Refusal};
 use crate::sessions::{self, Caller, Client};
@@ -24,13 +25,30 @@ impl<S: Send + Sync> FromRequestParts<S> for From {
         Ok(Self(Client {
             ip: ip.to_string(),
             user_agent: user_agent.unwrap_or_default(),
-            request_id: RequestId::of(&parts.extensions).as_str().to_owned(),
+            request_id: Passage::of(&parts.extensions).id.as_str().to_owned(),
             actor: None,
         }))
     }
 }
 
-/// A caller with a valid access token, a live session and an active account.
+/// Who makes the request with these headers.
+pub(super) async fn authenticate(app: &App, headers: &HeaderMap, passage: &Passage) -> Result<Caller, Error> {
+    let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
+    let caller = sessions::authenticate(app, token).await?;
+    passage.note_user(caller.id());
+    Ok(caller)
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        authenticate(app, &parts.headers, &Passage::of(&parts.extensions)).await
+    }
+}
+
+/// A caller with a valid access token, a live session and an active account. Where nothing is recorded, [`Caller`] is
+/// enough.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
     /// Who.
@@ -43,9 +61,7 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let token = bearer_token(&parts.headers)?.ok_or(Refusal::MissingToken)?;
-        let caller = sessions::authenticate(app, token).await?;
-        LoggedUser::note(&parts.extensions, caller.id());
+        let caller = Caller::from_request_parts(parts, app).await?;
         let Ok(From(client)) = From::from_request_parts(parts, app).await;
         let client = Client {
             actor: Some(caller.id()),

@@ -5,24 +5,24 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use josoor_auth_verify::bearer_token;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use url::form_urlencoded;
 use utoipa::openapi::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::caller;
+use super::passage::Passage;
 use super::problem::{Problem, ProblemDocument};
-use super::representation::RoleName;
-use super::request_id::LoggedUser;
+use super::representation::{RoleName, Shown};
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
-use crate::sessions;
+use crate::sessions::Caller;
 use crate::types::Role;
 
-/// What is encoded of an address that has other than ASCII characters, which are all encoded; `%` so that it reads back.
-const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+const USER_ID: HeaderName = HeaderName::from_static("x-auth-user-id");
+const EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
+const ROLE: HeaderName = HeaderName::from_static("x-auth-role");
+const SESSION_ID: HeaderName = HeaderName::from_static("x-auth-session-id");
 
 /// The documentation of the endpoint; its routes are in [`any_method`].
 pub fn routes() -> OpenApiRouter<App> {
@@ -77,55 +77,53 @@ pub fn any_method() -> Router<App> {
 )]
 async fn check(State(app): State<App>, request: Request) -> Response {
     let (request, _) = request.into_parts();
-    let mut response = match answer(&app, &request).await {
-        Ok(headers) => (StatusCode::OK, headers).into_response(),
+    let passage = Passage::of(&request.extensions);
+    let caller = caller::authenticate(&app, &request.headers, &passage).await;
+    answer(caller, &request.uri)
+}
+
+/// The answer about a caller, to a question that was asked at this address.
+pub(super) fn answer(caller: Result<Caller>, uri: &Uri) -> Response {
+    let mut response = Response::default();
+    match caller.and_then(|caller| describe(&caller, uri)) {
+        Ok(headers) => *response.headers_mut() = headers,
         Err(error) => {
             // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
             let is_missing = matches!(error, Error::Refused(Refusal::MissingToken));
             let problem = Problem::from(error);
-            if is_missing {
+            response = if is_missing {
                 problem.always(StatusCode::UNAUTHORIZED)
             } else {
                 problem
             }
-            .into_response()
+            .into_response();
         }
-    };
+    }
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-async fn answer(app: &App, request: &Parts) -> Result<HeaderMap> {
-    let token = bearer_token(&request.headers)?.ok_or(Refusal::MissingToken)?;
-    let caller = sessions::authenticate(app, token).await?;
-    LoggedUser::note(&request.extensions, caller.id());
-    let role = wanted_role(request.uri.path(), request.uri.query())?;
+fn describe(caller: &Caller, uri: &Uri) -> Result<HeaderMap> {
+    let role = wanted_role(uri.path(), uri.query())?;
     if role.is_some_and(|role| caller.user.role < role) {
         return Err(Refusal::InsufficientRole.into());
     }
-    let user = &caller.user;
-    let email = if user.email.is_ascii() {
-        user.email.clone()
-    } else {
-        utf8_percent_encode(&user.email, ENCODED).to_string()
-    };
-    let pairs = [
-        ("x-auth-user-id", user.id.to_string()),
-        ("x-auth-email", email),
-        ("x-auth-role", user.role.as_str().to_owned()),
-        ("x-auth-session-id", caller.session.to_string()),
-    ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| {
-            Ok((
-                HeaderName::from_static(name),
-                HeaderValue::from_str(&value).map_err(Error::internal)?,
-            ))
-        })
-        .collect()
+    let shown = Shown::of(&caller.user);
+    let mut session = uuid::Uuid::encode_buffer();
+    let session = HeaderValue::from_str(caller.session.0.hyphenated().encode_lower(&mut session));
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(USER_ID, shown.id);
+    headers.insert(
+        EMAIL,
+        shown
+            .email
+            .ok_or_else(|| Error::internal(anyhow::anyhow!("a stored address fits into no header")))?,
+    );
+    headers.insert(ROLE, shown.role);
+    headers.insert(SESSION_ID, session.map_err(Error::internal)?);
+    Ok(headers)
 }
 
 /// The role that a query asks for; of several the highest.

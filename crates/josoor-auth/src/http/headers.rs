@@ -1,13 +1,6 @@
 //! The security headers of every response (OWASP Secure Headers, ASVS 3.4).
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderName, HeaderValue, header};
-
-use super::settings::HttpSettings;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What every response says, unless its handler says something else under the same name.
 const DEFAULTS: [(HeaderName, &str); 8] = [
@@ -37,49 +30,48 @@ const DEFAULTS: [(HeaderName, &str); 8] = [
 /// Two years, as browsers ask for (RFC 6797). Only this host: others of the domain are not ours to decide about.
 const HSTS: &str = "max-age=63072000";
 
-/// Middleware: adds the headers that are missing.
-pub async fn secure(State(settings): State<Arc<HttpSettings>>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in DEFAULTS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+/// The headers that every response gets unless it has them.
+#[derive(Clone, Debug)]
+pub struct SecurityHeaders(HeaderMap);
+
+impl SecurityHeaders {
+    /// For a service under this address.
+    pub fn new(public_url: &str) -> Self {
+        let mut headers: HeaderMap = DEFAULTS
+            .into_iter()
+            .map(|(name, value)| (name, HeaderValue::from_static(value)))
+            .collect();
+        if public_url.starts_with("https://") {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+        }
+        Self(headers)
     }
-    if settings.public_url.starts_with("https://") {
-        headers
-            .entry(header::STRICT_TRANSPORT_SECURITY)
-            .or_insert(HeaderValue::from_static(HSTS));
+
+    /// Adds those that are missing.
+    pub fn add_to(&self, headers: &mut HeaderMap) {
+        // An answer has few of its own, so these are copied as a whole and those put into them.
+        let own = std::mem::replace(headers, self.0.clone());
+        headers.extend(own);
     }
-    response
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
-    use axum::body::Body;
-    use axum::middleware::from_fn_with_state;
-    use axum::routing::get;
-    use tower::ServiceExt;
-
     use super::*;
 
-    async fn headers(public_url: &str) -> http::HeaderMap {
-        let settings = Arc::new(HttpSettings {
-            public_url: public_url.to_owned(),
-            ..HttpSettings::default()
-        });
-        Router::new()
-            .route("/", get(async || [(header::CACHE_CONTROL, "public, max-age=60")]))
-            .layer(from_fn_with_state(settings, secure))
-            .oneshot(Request::new(Body::empty()))
-            .await
-            .expect("an answer")
-            .headers()
-            .clone()
+    fn headers(public_url: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=60"),
+        );
+        SecurityHeaders::new(public_url).add_to(&mut headers);
+        headers
     }
 
-    #[tokio::test]
-    async fn defaults_yield_to_the_handler_and_hsts_needs_https() {
-        let plain = headers("http://localhost:8000").await;
+    #[test]
+    fn defaults_yield_to_the_handler_and_hsts_needs_https() {
+        let plain = headers("http://localhost:8000");
         assert_eq!(plain["cache-control"], "public, max-age=60");
         assert_eq!(plain["x-frame-options"], "DENY");
         assert_eq!(
@@ -87,10 +79,6 @@ mod tests {
             "default-src 'none'; frame-ancestors 'none'"
         );
         assert!(!plain.contains_key("strict-transport-security"));
-        assert!(
-            headers("https://auth.example")
-                .await
-                .contains_key("strict-transport-security")
-        );
+        assert!(headers("https://auth.example").contains_key("strict-transport-security"));
     }
 }

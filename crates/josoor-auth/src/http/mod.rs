@@ -13,16 +13,16 @@ pub mod dev_mail;
 pub mod docs;
 pub mod export;
 pub mod extract;
+pub mod front;
 pub mod headers;
 pub mod health;
 pub mod language;
-pub mod measure;
 pub mod openapi;
 pub mod pages;
+pub mod passage;
 pub mod problem;
 pub mod recovery;
 pub mod representation;
-pub mod request_id;
 pub mod serve;
 pub mod sessions;
 pub mod settings;
@@ -41,7 +41,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use front::Front;
 use settings::HttpSettings;
+use stack::Stack;
 
 /// The documented API: the routes, and the OpenAPI document that is generated from them.
 fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
@@ -62,9 +64,14 @@ pub fn openapi_document() -> utoipa::openapi::OpenApi {
     openapi::complete(api().1)
 }
 
-/// All routes of the service, inside their layers.
-pub fn router(app: &App) -> Router {
-    let settings = Arc::new(settings_of(app));
+/// All that the service answers.
+pub fn front(app: &App) -> Front {
+    let stack = Stack::new(Arc::new(settings_of(app)), app.metrics.clone());
+    Front::new(stack.wrap(router(app)), stack, app)
+}
+
+/// All routes of the service.
+fn router(app: &App) -> Router {
     let (api, _) = api();
     let routes = api
         .merge(setup::routes())
@@ -80,10 +87,9 @@ pub fn router(app: &App) -> Router {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
-    let routes = routes
+    routes
         .merge(check::any_method().with_state(app.clone()))
-        .fallback_service(axum::Router::new().fallback(web::nothing).with_state(app.clone()));
-    stack::wrap(routes, settings, app.metrics.clone())
+        .fallback_service(axum::Router::new().fallback(web::nothing).with_state(app.clone()))
 }
 
 fn settings_of(app: &App) -> HttpSettings {
@@ -112,13 +118,9 @@ fn cors(app: &App) -> Option<CorsLayer> {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers([
-                header::AUTHORIZATION,
-                header::CONTENT_TYPE,
-                request_id::X_REQUEST_ID,
-            ])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, passage::X_REQUEST_ID])
             .expose_headers([
-                request_id::X_REQUEST_ID,
+                passage::X_REQUEST_ID,
                 header::RETRY_AFTER,
                 HeaderName::from_static("ratelimit"),
                 HeaderName::from_static("ratelimit-policy"),

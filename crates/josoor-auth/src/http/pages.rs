@@ -9,8 +9,8 @@ use http::{HeaderMap, Uri, header};
 use std::sync::Arc;
 
 use super::language::{direction, escape, page_locale};
+use super::passage::Passage;
 use super::problem::CodeEntry;
-use super::settings::HttpSettings;
 use super::web;
 use crate::error::Error;
 use crate::types::Locale;
@@ -24,14 +24,14 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 async fn page(
     Path(code): Path<String>,
-    settings: Option<Extension<Arc<HttpSettings>>>,
+    passage: Option<Extension<Arc<Passage>>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Error> {
     let entry = CodeEntry::find(&code).ok_or(Error::NotFound)?;
     let locale = page_locale(&uri, &headers, Locale::En);
-    let base = settings
-        .map(|settings| settings.base_path().to_owned())
+    let base = passage
+        .map(|passage| passage.settings.base_path().to_owned())
         .unwrap_or_default();
     Ok((
         [

@@ -1,24 +1,20 @@
 //! The one place that knows statuses and problem documents (RFC 9457).
 //!
 //! A handler returns [`Error`]; turning it into a response only attaches a [`Problem`] to an empty one. The
-//! [`finish`] middleware, which knows the request's id and the public address, writes the document. It also turns
+//! function [`finish`], which knows the request's id and the public address, writes the document. It also turns
 //! what axum itself answers (404, 405, 413, …) and a caught panic into documents, so that a client never meets
 //! another shape of failure.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use super::request_id::RequestId;
-use super::settings::HttpSettings;
+use super::passage::Passage;
 use crate::error::{Error, FieldError, RateLimitPolicy, Refusal};
 
 /// The media type of a problem document.
@@ -450,41 +446,24 @@ pub struct FieldProblem {
     pub message: String,
 }
 
-/// Middleware: makes a document of every failure, and a failure of every panic.
-///
-/// It stands inside the middleware that gives the request its id and outside of everything that can fail.
-pub async fn finish(State(settings): State<Arc<HttpSettings>>, request: Request, next: Next) -> Response {
-    let is_head = request.method() == Method::HEAD;
-    let request_id = RequestId::of(request.extensions());
-    // Whatever a panic left half done is dropped with the future; what outlives it (pools, caches) guards itself.
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+/// Writes the problem that an answer carries, or that it is: what axum itself answers (404, 405, 413, …) and a panic.
+/// `answer` is an error when the handler panicked.
+pub fn finish(answer: thread::Result<Response>, passage: &Passage, is_head: bool) -> Response {
     let Ok(mut response) = answer else {
         tracing::error!("a handler panicked; the panic's own line precedes this one");
-        return write(
-            Problem::plain(&INTERNAL),
-            Response::default(),
-            &settings,
-            &request_id,
-            is_head,
-        );
+        return write(Problem::plain(&INTERNAL), Response::default(), passage, is_head);
     };
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(mut problem) = problem {
         if problem.code.code == MISSING_TOKEN.code && !problem.is_fixed {
-            problem.status = settings.missing_token_status;
+            problem.status = passage.settings.missing_token_status;
         }
         log(&problem);
-        return write(problem, response, &settings, &request_id, is_head);
+        return write(problem, response, passage, is_head);
     }
     let status = response.status();
     if (status.is_client_error() || status.is_server_error()) && says_nothing(&response) {
-        return write(
-            Problem::from_status(status),
-            response,
-            &settings,
-            &request_id,
-            is_head,
-        );
+        return write(Problem::from_status(status), response, passage, is_head);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response
@@ -517,16 +496,10 @@ fn log(problem: &Problem) {
 }
 
 /// Puts the document and its headers into `response`, which keeps the headers that it has (`Allow`, cookies).
-fn write(
-    problem: Problem,
-    mut response: Response,
-    settings: &HttpSettings,
-    request_id: &RequestId,
-    is_head: bool,
-) -> Response {
+fn write(problem: Problem, mut response: Response, passage: &Passage, is_head: bool) -> Response {
     let status = problem.status;
     let document = ProblemDocument {
-        kind: format!("{}/errors/{}", settings.public_url, problem.code.code),
+        kind: format!("{}/errors/{}", passage.settings.public_url, problem.code.code),
         title: problem.code.title.to_owned(),
         status: status.as_u16(),
         detail: problem.detail,
@@ -540,7 +513,7 @@ fn write(
                 message: error.message,
             })
             .collect(),
-        request_id: request_id.as_str().to_owned(),
+        request_id: passage.id.as_str().to_owned(),
     };
     // Serialising strings and one number into memory cannot fail; an empty body would still be a correct answer.
     let body = serde_json::to_vec(&document).unwrap_or_default();

@@ -1,5 +1,8 @@
 //! The bodies of successful answers.
 
+use bytes::Bytes;
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
@@ -129,6 +132,46 @@ impl From<&UserCopy> for UserResponse {
             locale: user.locale.clone(),
             created_at: user.created_at,
             updated_at: user.updated_at,
+        }
+    }
+}
+
+/// How answers show a user: made once for each copy of the user.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The [`UserResponse`], as JSON.
+    pub body: Bytes,
+    /// The id, as a header has it.
+    pub id: HeaderValue,
+    /// The address, as a header has it: percent-encoded when it is not ASCII.
+    pub email: Option<HeaderValue>,
+    /// The role, as a header has it.
+    pub role: HeaderValue,
+}
+
+impl Shown {
+    /// This user.
+    pub fn of(user: &UserCopy) -> Self {
+        let shown = user.memo.get_or_make(|| Self::make(user));
+        shown.cloned().unwrap_or_else(|| Self::make(user))
+    }
+
+    fn make(user: &UserCopy) -> Self {
+        /// Besides other than ASCII characters, which are all encoded; `%` so that it reads back.
+        const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+        let email = if user.email.is_ascii() {
+            HeaderValue::from_str(&user.email)
+        } else {
+            HeaderValue::from_str(&utf8_percent_encode(&user.email, ENCODED).to_string())
+        };
+        Self {
+            // Texts and numbers into memory: this cannot fail.
+            body: serde_json::to_vec(&UserResponse::from(user))
+                .unwrap_or_default()
+                .into(),
+            id: HeaderValue::from(user.id),
+            email: email.ok(),
+            role: HeaderValue::from_static(user.role.as_str()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Serves a router on a socket that anybody may connect to.
+//! Serves on a socket that anybody may connect to.
 //!
 //! `axum::serve` gives hyper no timer, so nothing there ends a connection that sends its headers a byte a minute, or
 //! nothing at all. This loop bounds how many connections there are, how long each may take to say something, how
@@ -7,29 +7,25 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-use super::settings::HttpSettings;
-use crate::error::Error;
+use super::front::Front;
 
 /// How the loop treats connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +67,7 @@ pub struct Drained {
 /// kernel's queue, so a retry at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections on `listener` and answers them with `router` until `shutdown` completes. Then, in this order:
+/// Accepts connections on `listener` and answers them with `front` until `shutdown` completes. Then, in this order:
 /// `accepting` becomes false (readiness follows it), `drain_delay` passes, no more connections are accepted, idle
 /// ones are closed, those at work finish their requests (`Connection: close`, GOAWAY), and what is left after
 /// `drain_timeout` is cut.
@@ -80,12 +76,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// [`ConnectInfo<SocketAddr>`]. A panic ends at most the connection that it happened in.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: impl Into<Front>,
     options: ServeOptions,
     shutdown: impl Future<Output = ()>,
     accepting: Arc<AtomicBool>,
 ) -> Drained {
-    let protocol = Arc::new(protocol(&options));
+    let (front, protocol) = (front.into(), Arc::new(protocol()));
     let slots = Arc::new(Semaphore::new(
         options.max_connections.min(Semaphore::MAX_PERMITS),
     ));
@@ -109,14 +105,11 @@ pub async fn serve(
                 () = &mut accept_until => break,
                 next = next => next,
             };
-            let (protocol, router) = (Arc::clone(&protocol), router.clone());
+            let (protocol, front) = (Arc::clone(&protocol), front.clone());
             let (drain, cut) = (drain.clone(), cut.clone());
             connections.spawn(async move {
                 let _slot = slot;
-                tokio::select! {
-                    () = converse(stream, peer, &protocol, router, &options, &drain) => {}
-                    () = cut.cancelled() => {}
-                }
+                converse(stream, peer, &protocol, &front, &options, &drain, &cut).await;
             });
         }
     }
@@ -131,14 +124,12 @@ pub async fn serve(
 }
 
 /// The limits that hyper itself enforces.
-fn protocol(options: &ServeOptions) -> auto::Builder<TokioExecutor> {
+fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        // hyper counts the silence between two requests in, so this is the idle time; the first request has its own.
-        .header_read_timeout(options.idle_timeout)
-        .max_headers(100)
+        // A timer of hyper's is set anew for every request; `Activity` watches over silence for less.
+        .header_read_timeout(None)
         .max_buf_size(32 * 1024);
     builder
         .http2()
@@ -180,34 +171,80 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// What a connection is doing, for [`watch_over`].
-#[derive(Clone, Copy)]
+/// What a connection is doing. Whoever watches over it looks at these when its time comes, so that a request costs a few
+/// additions and wakes nobody.
 struct Activity {
-    requests: u64,
-    in_flight: usize,
-    since: Instant,
+    born: Instant,
+    requests: AtomicU64,
+    in_flight: AtomicUsize,
+    /// When the connection last had something to do, in nanoseconds since `born`.
+    since: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            born: Instant::now(),
+            requests: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            since: AtomicU64::new(0),
+        }
+    }
+
+    fn touch(&self) {
+        let nanos = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.since.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Completes once no first request has come for `first`, or nothing was in flight for `idle`; says whether there was
+    /// any request. A request that arrives byte by byte is none until its headers are there, and HTTP/2's pings, which keep
+    /// an idle connection for ever, are none either.
+    async fn silence(&self, first: Duration, idle: Duration) -> bool {
+        loop {
+            let was_asked = self.requests.load(Ordering::Relaxed) > 0;
+            let now = Instant::now();
+            let ends = if !was_asked {
+                self.born + first
+            } else if self.in_flight.load(Ordering::Relaxed) > 0 {
+                now + idle
+            } else {
+                self.born + Duration::from_nanos(self.since.load(Ordering::Relaxed)) + idle
+            };
+            if now >= ends {
+                return was_asked;
+            }
+            // The end may have come nearer by then: the first request is no reason to wake up.
+            sleep_until(ends.min(now + first.min(idle))).await;
+        }
+    }
 }
 
 /// Counts a request as in flight until it is answered or dropped.
-struct InFlight(Arc<watch::Sender<Activity>>);
+struct InFlight(Arc<Activity>);
 
 impl InFlight {
-    fn begin(activity: &Arc<watch::Sender<Activity>>) -> Self {
-        activity.send_modify(|now| {
-            now.requests += 1;
-            now.in_flight += 1;
-        });
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.send_modify(|now| {
-            now.in_flight = now.in_flight.saturating_sub(1);
-            now.since = Instant::now();
-        });
+        self.0.touch();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Why a connection is to end.
+enum Ending {
+    /// The service drains.
+    Drain,
+    /// Its time is up.
+    Cut,
+    /// It was silent for too long.
+    Silence { was_asked: bool },
 }
 
 /// Serves one connection to its end.
@@ -215,95 +252,72 @@ async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
     protocol: &auto::Builder<TokioExecutor>,
-    router: Router,
+    front: &Front,
     options: &ServeOptions,
     drain: &CancellationToken,
+    cut: &CancellationToken,
 ) {
     // Answers are short; waiting for more to send (Nagle) would only delay them.
     let _ = stream.set_nodelay(true);
-    let (activity, mut seen) = watch::channel(Activity {
-        requests: 0,
-        in_flight: 0,
-        since: Instant::now(),
-    });
-    let activity = Arc::new(activity);
-    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+    let activity = Arc::new(Activity::new());
+    let service = service_fn(|request: hyper::Request<Incoming>| {
         let in_flight = InFlight::begin(&activity);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(body)
+            }
+        });
+        let front = front.clone();
         async move {
-            let response = router.oneshot(request.map(Body::new)).await;
+            let response = front.answer(request, peer).await;
             drop(in_flight);
             response
         }
     });
     let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = drain.cancelled() => None,
-        said_something = first_request(&mut seen, options.header_timeout) => {
-            if !said_something {
-                // Nothing was asked, so nothing has to be answered.
+    let silence = async |first, idle| Ending::Silence {
+        was_asked: activity.silence(first, idle).await,
+    };
+    // Polled only when one of them is woken; the connection is polled several times for each request.
+    let mut watchers: FuturesUnordered<Pin<Box<dyn Future<Output = Ending> + Send + '_>>> =
+        FuturesUnordered::new();
+    watchers.push(Box::pin(async {
+        cut.cancelled().await;
+        Ending::Cut
+    }));
+    watchers.push(Box::pin(async {
+        drain.cancelled().await;
+        Ending::Drain
+    }));
+    watchers.push(Box::pin(silence(options.header_timeout, options.idle_timeout)));
+    let mut closing = false;
+    loop {
+        let ending = tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended with an error");
+                }
                 return;
             }
-            tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                () = drain.cancelled() => None,
-                () = idle(&mut seen, options.idle_timeout) => None,
+            Some(ending) = watchers.next() => ending,
+        };
+        match ending {
+            // With nothing asked, nothing has to be answered.
+            Ending::Cut | Ending::Silence { was_asked: false } => return,
+            Ending::Silence { was_asked: true } if closing => return,
+            Ending::Drain | Ending::Silence { was_asked: true } => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+                // Requests in flight take the time they need (during a drain the caller's deadline ends them). With none
+                // in flight, only bytes are left to move: a client that neither reads nor sends them may not hold this up.
+                activity.touch();
+                watchers.push(Box::pin(silence(options.header_timeout, options.header_timeout)));
             }
-        }
-    };
-    let ended = if let Some(ended) = ended {
-        ended
-    } else {
-        connection.as_mut().graceful_shutdown();
-        // Requests in flight take the time they need (during a drain the caller's deadline ends them). With none in
-        // flight, only bytes are left to move: a client that neither reads nor sends them may not hold this up.
-        activity.send_modify(|now| now.since = Instant::now());
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = idle(&mut seen, options.header_timeout) => return,
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended with an error");
-    }
-}
-
-/// Whether a first request arrives in time.
-async fn first_request(seen: &mut watch::Receiver<Activity>, within: Duration) -> bool {
-    let began = seen.wait_for(|now| now.requests > 0);
-    matches!(timeout(within, began).await, Ok(Ok(_)))
-}
-
-/// Completes once nothing was in flight for this long. hyper ends silent HTTP/1 connections itself; this is for
-/// HTTP/2, whose pings keep an idle connection for ever, and for clients that do not read their answers.
-async fn idle(seen: &mut watch::Receiver<Activity>, longest: Duration) {
-    loop {
-        let now = *seen.borrow_and_update();
-        if now.in_flight == 0 {
-            tokio::select! {
-                () = sleep_until(now.since + longest) => return,
-                changed = seen.changed() => if changed.is_err() { return },
-            }
-        } else if seen.changed().await.is_err() {
-            return;
         }
     }
-}
-
-/// Middleware: a request whose answer has not begun after `request_timeout` is given up with 503 `overloaded`. What
-/// it was doing is dropped; a transaction that was open is rolled back.
-pub async fn limit_time(State(settings): State<Arc<HttpSettings>>, request: Request, next: Next) -> Response {
-    timeout(settings.request_timeout, next.run(request))
-        .await
-        .unwrap_or_else(|_| {
-            tracing::warn!("a request took longer than the request timeout");
-            Error::Overloaded {
-                retry_after: Duration::from_secs(5),
-            }
-            .into_response()
-        })
 }
 
 #[cfg(test)]

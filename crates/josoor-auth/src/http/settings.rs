@@ -6,8 +6,10 @@ use std::time::Duration;
 use http::{Extensions, StatusCode};
 use ipnet::IpNet;
 
-/// Settings of the HTTP layer. The router carries them as an `axum::Extension(Arc<HttpSettings>)` outside of every
-/// other layer; whoever reads them in a request without that extension gets the defaults.
+use super::passage::Passage;
+
+/// Settings of the HTTP layer. The router's stack puts them into every request; whoever reads them in one that did not
+/// pass it gets the defaults.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Base of every link that the service gives out, without a slash at its end. Never taken from a request.
@@ -44,8 +46,11 @@ impl HttpSettings {
         rest.find('/').map_or("", |at| &rest[at..]).trim_end_matches('/')
     }
 
-    /// The settings that the router put into the request.
+    /// The settings that the stack put into the request.
     pub fn of(extensions: &Extensions) -> Arc<Self> {
-        extensions.get::<Arc<Self>>().cloned().unwrap_or_default()
+        let passage = extensions.get::<Arc<Passage>>();
+        passage
+            .map(|passage| Arc::clone(&passage.settings))
+            .unwrap_or_default()
     }
 }

@@ -1,35 +1,169 @@
-//! The layers that every request passes, put together once.
+//! What every request passes on its way in and out, in one place and in one order.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::{Extension, Router};
+use axum::Router;
+use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use futures_util::FutureExt;
+use http::Method;
+use tower::layer::layer_fn;
+use tower::{ServiceExt, service_fn};
 
+use super::headers::SecurityHeaders;
+use super::passage::{Passage, X_REQUEST_ID};
 use super::settings::HttpSettings;
-use super::{headers, measure, problem, request_id, serve, unread};
-use crate::telemetry::Metrics;
+use super::{problem, unread};
+use crate::error::Error;
+use crate::telemetry::{self, Metrics, RouteFigures};
 
-/// Wraps a finished router (state and fallback included). From the outside in:
+/// What lies around every handler. From the outside in:
 ///
-/// 1. the settings, because everything below reads them;
-/// 2. the request's id, span and log line, so that everything below is logged under the id and the line has the
-///    status that the client sees;
-/// 3. the metrics, for the same status;
-/// 4. what reads bodies that nobody else has read, whatever refused the request;
-/// 5. the security headers, so that problem documents have them too;
-/// 6. the problem documents, which also catch panics of everything below;
-/// 7. the time limit, whose refusal is a problem as well;
-/// 8. whatever layers the router brings, such as CORS.
-pub fn wrap(router: Router, settings: Arc<HttpSettings>, metrics: Metrics) -> Router {
-    // `layer` puts each one around what is there, so this list runs from the inside out.
-    router
-        .layer(from_fn_with_state(settings.clone(), serve::limit_time))
-        .layer(from_fn_with_state(settings.clone(), problem::finish))
-        .layer(from_fn_with_state(settings.clone(), headers::secure))
-        .layer(from_fn(unread::discard))
-        .layer(from_fn_with_state(metrics, measure::measure))
-        .layer(from_fn_with_state(settings.clone(), request_id::track))
-        .layer(Extension(settings))
+/// 1. the request's id, so that everything below is logged under it, and its line in the log, which has the status that the
+///    client sees;
+/// 2. the metrics, for the same status;
+/// 3. what reads bodies that nobody else has read, whatever refused the request;
+/// 4. the security headers, so that problem documents have them too;
+/// 5. the problem documents, which also catch panics of everything below;
+/// 6. the time limit, whose refusal is a problem as well;
+/// 7. whatever layers the router brings, such as CORS.
+pub struct Stack {
+    /// The settings of the HTTP side.
+    pub settings: Arc<HttpSettings>,
+    headers: SecurityHeaders,
+    metrics: Metrics,
+}
+
+impl Stack {
+    /// With these settings, counting in `metrics`.
+    pub fn new(settings: Arc<HttpSettings>, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            headers: SecurityHeaders::new(&settings.public_url),
+            settings,
+            metrics,
+        })
+    }
+
+    /// Wraps a finished router (state and fallback included). One layer for all of it: each layer of a router is a few
+    /// allocations for every request.
+    pub fn wrap(self: &Arc<Self>, router: Router) -> Router {
+        let stack = Arc::clone(self);
+        router.layer(layer_fn(move |route: Route| {
+            let stack = Arc::clone(&stack);
+            // A layered route stands for one pattern.
+            let figures = Arc::new(OnceLock::new());
+            service_fn(move |mut request: Request| {
+                let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+                let peer = peer.map(|peer| peer.0);
+                let passage = Arc::new(Passage::begin(&stack.settings, &request, peer));
+                request.extensions_mut().insert(Arc::clone(&passage));
+                let (stack, figures, route) = (Arc::clone(&stack), Arc::clone(&figures), route.clone());
+                telemetry::in_request(passage.id, async move {
+                    let figures = figures.get_or_init(|| {
+                        let pattern = request.extensions().get::<MatchedPath>();
+                        stack
+                            .metrics
+                            .route(pattern.map_or("unmatched", MatchedPath::as_str))
+                    });
+                    let handle = async |request| match route.oneshot(request).await {
+                        Ok(response) => response,
+                    };
+                    Ok::<_, Infallible>(pass(&stack, figures, &passage, request, handle).await)
+                })
+            })
+        }))
+    }
+}
+
+/// Has `handle` answer a request, inside the stack. Log lines have the request's id only within
+/// [`telemetry::in_request`].
+pub(super) async fn pass(
+    stack: &Stack,
+    figures: &RouteFigures,
+    passage: &Passage,
+    request: Request,
+    handle: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
+    let begun = Instant::now();
+    let in_flight = stack.metrics.request_begins();
+    let method = request.method().clone();
+    let answer = async |request| {
+        // Whatever a panic left half done is dropped with the future; what outlives it (pools, caches) guards itself.
+        let answer = pin!(AssertUnwindSafe(handle(request)).catch_unwind());
+        let answer = Within::new(stack.settings.request_timeout, answer).await;
+        let mut response = problem::finish(answer, passage, method == Method::HEAD);
+        stack.headers.add_to(response.headers_mut());
+        response
+    };
+    let mut response = unread::discard(request, answer).await;
+    let (status, took) = (response.status(), begun.elapsed());
+    drop(in_flight);
+    figures.request_ends(method_label(&method), status.as_u16(), took);
+    passage.log(&method, figures.route(), status, took);
+    if let Some(id) = passage.id_header() {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+/// Gives up an answer that has not begun after some time, with 503 `overloaded`. What it was doing is dropped; a transaction
+/// that was open is rolled back. The timer is made only for an answer that is not there at once.
+struct Within<F> {
+    longest: Duration,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    answer: F,
+}
+
+impl<F> Within<F> {
+    fn new(longest: Duration, answer: F) -> Self {
+        Self {
+            longest,
+            timer: None,
+            answer,
+        }
+    }
+}
+
+impl<F: Future<Output = thread::Result<Response>> + Unpin> Future for Within<F> {
+    type Output = thread::Result<Response>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(answer) = self.answer.poll_unpin(context) {
+            return Poll::Ready(answer);
+        }
+        let longest = self.longest;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        ready!(timer.poll_unpin(context));
+        tracing::warn!("a request took longer than the request timeout");
+        let error = Error::Overloaded {
+            retry_after: Duration::from_secs(5),
+        };
+        Poll::Ready(Ok(error.into_response()))
+    }
+}
+
+/// A client may invent methods; a label may not grow with them.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::http::extract::JsonBody;
-    use crate::telemetry::Sample;
+    use crate::telemetry::{RefreshOutcome, Sample, SignIn};
 
     async fn panics() {
         panic!("on purpose");
@@ -62,7 +196,7 @@ mod tests {
                 "/json",
                 axum::routing::post(async |JsonBody(fields): JsonBody| fields.finish()),
             );
-        wrap(router, Arc::new(settings), metrics)
+        Stack::new(Arc::new(settings), metrics).wrap(router)
     }
 
     #[tokio::test]
@@ -110,5 +244,58 @@ mod tests {
         let request = request.body(Body::empty()).expect("a request");
         let response = router(Metrics::new()).oneshot(request).await.expect("an answer");
         assert_eq!(response.headers()["x-request-id"].len(), 32);
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_pattern_and_never_by_path() {
+        let metrics = Metrics::new();
+        let router = Router::new().route("/users/{id}", get(async || ()));
+        let router = Stack::new(Arc::default(), metrics.clone()).wrap(router);
+        for (method, path) in [
+            ("GET", "/users/7"),
+            ("GET", "/users/8"),
+            ("BREW", "/users/8"),
+            ("GET", "/secret"),
+        ] {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.body(Body::empty()).expect("a request");
+            router.clone().oneshot(request).await.expect("an answer");
+        }
+        metrics.sign_in(SignIn::Success);
+        metrics.sessions_revoked("signed_out", 3);
+        metrics.refresh(RefreshOutcome::Repeated);
+        metrics.cache("near", "session").hits.inc();
+        metrics.password_hashed(Duration::from_millis(200));
+        let text = metrics.encode(&Sample {
+            hash_queued: 2,
+            hash_shed_total: 5,
+            hash_done_total: 7,
+            hash_busy_total: Duration::from_millis(1500),
+            redis_up: Some(true),
+            ..Sample::default()
+        });
+        for line in [
+            r#"josoor_auth_http_requests_total{method="GET",route="/users/{id}",status="200"} 2"#,
+            r#"josoor_auth_http_requests_total{method="other",route="/users/{id}",status="405"} 1"#,
+            r#"josoor_auth_http_requests_total{method="GET",route="unmatched",status="404"} 1"#,
+            r#"josoor_auth_http_request_duration_seconds_count{route="/users/{id}"} 3"#,
+            "josoor_auth_http_requests_in_flight 0",
+            r#"josoor_auth_sign_ins_total{result="success"} 1"#,
+            r#"josoor_auth_sessions_revoked_total{reason="signed_out"} 3"#,
+            r#"josoor_auth_refreshes_total{outcome="repeated"} 1"#,
+            r#"josoor_auth_cache_lookups_total{tier="near",kind="session",result="hit"} 1"#,
+            "josoor_auth_password_hash_duration_seconds_count 1",
+            "josoor_auth_password_hashes_total 7",
+            "josoor_auth_password_hash_busy_seconds_total 1.5",
+            "josoor_auth_password_hash_queued 2",
+            "josoor_auth_password_hash_shed_total 5",
+            "josoor_auth_redis_up 1",
+        ] {
+            assert!(
+                text.lines().any(|other| other == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        assert!(!text.contains("secret") && text.ends_with("# EOF\n"));
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, Version, header};
@@ -28,10 +27,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Where a body that was dropped before its end is left.
 type Shelf = Arc<Mutex<Option<Body>>>;
 
-/// Middleware: reads what the handler left of the body.
-pub async fn discard(request: Request, next: Next) -> Response {
+/// Has `next` answer, and reads what it left of the body.
+pub async fn discard(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let version = request.version();
     // Whoever asked for permission to send (RFC 9110, 10.1.1) sends nothing after an answer; reading would give it.
@@ -44,14 +43,15 @@ pub async fn discard(request: Request, next: Next) -> Response {
             shelf: Arc::clone(&shelf),
         })
     });
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let left = shelf.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(body) = left else {
         return response;
     };
     let is_gone = !waits_for_permission
         && body.size_hint().lower() <= AT_MOST as u64
-        && tokio::time::timeout(PATIENCE, read_off(body))
+        // In a box, so that requests without a body do not carry room for it.
+        && Box::pin(tokio::time::timeout(PATIENCE, read_off(body)))
             .await
             .unwrap_or(false);
     // HTTP/2 resets the stream and keeps the connection; there the header is forbidden (RFC 9113, 8.2.2).
@@ -118,7 +118,7 @@ impl Drop for Watched {
 #[cfg(test)]
 mod tests {
     use axum::Router;
-    use axum::middleware::from_fn;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -130,7 +130,9 @@ mod tests {
         let router = Router::new()
             .route("/", post(async || "unread"))
             .route("/second", post(async || "second"))
-            .layer(from_fn(discard));
+            .layer(from_fn(async |request, next: Next| {
+                discard(request, async |request| next.run(request).await).await
+            }));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move { axum::serve(listener, router).await });

@@ -7,6 +7,7 @@ mod full_name;
 mod ids;
 mod locale;
 mod password;
+mod request_id;
 mod secret;
 mod timestamp;
 
@@ -17,5 +18,6 @@ pub use ids::{SessionId, UserId};
 pub use josoor_auth_verify::Role;
 pub use locale::Locale;
 pub use password::Password;
+pub use request_id::RequestId;
 pub use secret::Secret;
 pub use timestamp::Timestamp;

@@ -306,7 +306,11 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
         server
             .app
             .hot
-            .resolve(crate::refresh::session_id(&tokens), UserId(tokens.user_id))
+            .resolve(
+                crate::refresh::session_id(&tokens),
+                UserId(tokens.user_id),
+                server.app.clock.now()
+            )
             .await
             .is_ok()
     );

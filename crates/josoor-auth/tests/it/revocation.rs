@@ -176,7 +176,7 @@ on_both!(
         std::thread::spawn(move || {
             for low in 0..256 {
                 let session = SessionId(Uuid::from_u64_pair(7, low));
-                let found = runtime.block_on(app.hot.resolve(session, UserId(9)));
+                let found = runtime.block_on(app.hot.resolve(session, UserId(9), app.clock.now()));
                 assert!(found.is_err());
             }
             let _ = done.send(());

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use tower::ServiceExt;
 
 use super::*;
+use crate::http::stack::Stack;
+use crate::telemetry::Metrics;
 
 #[expect(clippy::unnecessary_wraps, reason = "it has the form of a parser")]
 fn text(text: &str) -> Result<String, Invalid> {
@@ -193,8 +195,8 @@ async fn answer(request: http::request::Builder, body: Body) -> StatusCode {
         .route(
             "/optional",
             post(async |OptionalJsonBody(_): OptionalJsonBody| ()),
-        )
-        .layer(axum::Extension(std::sync::Arc::new(settings)));
+        );
+    let router = Stack::new(std::sync::Arc::new(settings), Metrics::new()).wrap(router);
     let request = request.body(body).expect("a request");
     router.oneshot(request).await.expect("an answer").status()
 }

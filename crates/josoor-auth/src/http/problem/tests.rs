@@ -1,12 +1,19 @@
 use std::collections::BTreeSet;
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::routing::{get, post};
+use http::Method;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
+use crate::http::settings::HttpSettings;
+use crate::http::stack::Stack;
+use crate::telemetry::Metrics;
 
 fn every_error() -> Vec<Error> {
     let field = || vec![crate::error::Invalid::new("required", "This field is required.").in_field("email")];
@@ -48,9 +55,8 @@ async fn answer(router: Router, request: Request) -> (http::response::Parts, ser
         public_url: "https://auth.example".to_owned(),
         ..HttpSettings::default()
     });
-    let response = router
-        .layer(from_fn_with_state(settings.clone(), finish))
-        .layer(from_fn_with_state(settings, super::super::request_id::track))
+    let response = Stack::new(settings, Metrics::new())
+        .wrap(router)
         .oneshot(request)
         .await
         .expect("an answer");
@@ -137,8 +143,8 @@ async fn the_status_of_a_missing_token_is_a_setting() {
             .route(
                 "/check",
                 get(async || Problem::from(Refusal::MissingToken).always(StatusCode::UNAUTHORIZED)),
-            )
-            .layer(from_fn_with_state(settings, finish));
+            );
+        let router = Stack::new(settings, Metrics::new()).wrap(router);
         for (path, wanted) in [("/", wanted), ("/check", StatusCode::UNAUTHORIZED)] {
             let answer = router.clone().oneshot(request(Method::GET, path)).await;
             let response = answer.expect("an answer");

@@ -146,10 +146,10 @@ impl Stage {
         let app = App::open(config, clock).await.expect("the stores open");
         app.start();
         let stop = CancellationToken::new();
-        let router = server_http::router(&app);
+        let front = server_http::front(&app);
         let running = tokio::spawn(server_http::serve::serve(
             listener,
-            router,
+            front,
             ServeOptions::default(),
             stop.clone().cancelled_owned(),
             app.readiness(),

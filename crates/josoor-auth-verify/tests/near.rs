@@ -1,0 +1,361 @@
+//! The near cache under every order in which its steps can happen.
+//!
+//! This compiles the very source of the near cache with the locks and atomics of `shuttle`, which runs threads one step at a
+//! time and tries the orders of those steps: all of them where a reading meets a change, very many where whole requests of
+//! several threads do. The stores below the cache are models of what PostgreSQL and Redis do in one step.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../src/near.rs"]
+#[expect(
+    unreachable_pub,
+    reason = "the models do not need all of the cache, which is public elsewhere"
+)]
+mod near;
+
+mod sync {
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+    pub(crate) use std::sync::PoisonError;
+}
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shuttle::thread;
+use uuid::Uuid;
+
+use near::{Near, Session, Versioned};
+use sync::Mutex;
+
+const SESSION: Uuid = Uuid::from_u128(7);
+const USER: i64 = 9;
+const FAR: i64 = i64::MAX;
+
+/// A user's copy: the version, and a role that says the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct User(i64);
+
+impl Versioned for User {
+    fn version(&self) -> i64 {
+        self.0
+    }
+
+    fn bytes(&self) -> u64 {
+        16
+    }
+}
+
+/// Why a session has ended; one reason is enough here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended;
+
+/// What stands under a session's key in Redis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shared {
+    Absent,
+    Live,
+    Tombstone,
+}
+
+/// The stores that all nodes share. Each method is one step.
+struct Stores {
+    session_is_live: Mutex<bool>,
+    user_version: Mutex<i64>,
+    shared_session: Mutex<Shared>,
+    shared_user: Mutex<i64>,
+}
+
+impl Stores {
+    fn new() -> Self {
+        Self {
+            session_is_live: Mutex::new(true),
+            user_version: Mutex::new(1),
+            shared_session: Mutex::new(Shared::Absent),
+            shared_user: Mutex::new(0),
+        }
+    }
+
+    fn read_session(&self) -> bool {
+        *self.session_is_live.lock().unwrap()
+    }
+
+    fn read_user(&self) -> User {
+        User(*self.user_version.lock().unwrap())
+    }
+
+    /// The script that writes copies: it replaces no tombstone.
+    fn write_session_copy(&self) {
+        let mut shared = self.shared_session.lock().unwrap();
+        if *shared != Shared::Tombstone {
+            *shared = Shared::Live;
+        }
+    }
+
+    /// The same for users: a lower version replaces no higher one.
+    fn write_user_copy(&self, version: i64) {
+        let mut shared = self.shared_user.lock().unwrap();
+        *shared = version.max(*shared);
+    }
+}
+
+type Node = Near<User, Ended>;
+
+/// Whether a request is let in, as the service decides it: the near cache, then the shared copies, then the database. The
+/// order of the steps is that of `hot.rs`. Gives the version of the user that it was let in with.
+fn request(node: &Node, stores: &Stores) -> Option<i64> {
+    let now = Instant::now();
+    match node.session(SESSION, now) {
+        Some(Session::Ended(_)) => return None,
+        Some(Session::Live { user, .. }) => {
+            if let Some(copy) = node.user(user, now) {
+                return Some(copy.0);
+            }
+        }
+        None => {}
+    }
+    let filled = Instant::now();
+    let heard = node.heard_of(SESSION, USER);
+    let shared = *stores.shared_session.lock().unwrap();
+    match shared {
+        Shared::Tombstone => {
+            node.end_session(SESSION, Ended);
+            return None;
+        }
+        Shared::Live => {
+            node.fill_session(SESSION, heard, USER, FAR, filled);
+            let version = *stores.shared_user.lock().unwrap();
+            let copy = Arc::new(User(version));
+            if version > 0 && node.fill_user(USER, heard, &copy, filled) {
+                return Some(version);
+            }
+        }
+        Shared::Absent => {}
+    }
+    let (is_live, user) = (stores.read_session(), stores.read_user());
+    if !is_live {
+        node.end_session(SESSION, Ended);
+        return None;
+    }
+    let copy = Arc::new(user);
+    node.fill_session(SESSION, heard, USER, FAR, filled);
+    node.fill_user(USER, heard, &copy, filled);
+    stores.write_session_copy();
+    stores.write_user_copy(copy.0);
+    Some(copy.0)
+}
+
+/// Ends the session as `announce` does: the commit, this node, the tombstone, the message to the other nodes.
+fn revoke(own: &Node, others: &[Arc<Node>], stores: &Stores) {
+    *stores.session_is_live.lock().unwrap() = false;
+    own.end_session(SESSION, Ended);
+    *stores.shared_session.lock().unwrap() = Shared::Tombstone;
+    for other in others {
+        other.end_session(SESSION, Ended);
+    }
+}
+
+/// Changes the user's role in the same order.
+fn change_role(own: &Node, others: &[Arc<Node>], stores: &Stores) {
+    let version = {
+        let mut version = stores.user_version.lock().unwrap();
+        *version += 1;
+        *version
+    };
+    own.user_at_least(USER, version);
+    stores.write_user_copy(version);
+    for other in others {
+        other.user_at_least(USER, version);
+    }
+}
+
+fn node() -> Arc<Node> {
+    Arc::new(Near::new(1 << 16, Duration::from_hours(1), true))
+}
+
+/// Every order of the steps. How many there were.
+fn in_every_order(test: impl Fn() + Send + Sync + 'static) -> usize {
+    let scheduler = shuttle::scheduler::DfsScheduler::new(None, false);
+    shuttle::Runner::new(scheduler, shuttle::Config::new()).run(test)
+}
+
+/// Very many orders of the steps, half of them chosen so that rare ones are met.
+fn in_many_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), 5_000);
+    shuttle::check_pct(test, 5_000, 4);
+}
+
+/// What a request does below the near cache, and nothing else.
+fn reading(node: &Node, stores: &Stores) {
+    let filled = Instant::now();
+    let heard = node.heard_of(SESSION, USER);
+    let (is_live, user) = (stores.read_session(), stores.read_user());
+    if is_live {
+        node.fill_session(SESSION, heard, USER, FAR, filled);
+        node.fill_user(USER, heard, &Arc::new(user), filled);
+    }
+}
+
+#[test]
+fn a_reading_and_a_sign_out_in_every_order() {
+    let orders = in_every_order(|| {
+        let (node, stores) = (node(), Arc::new(Stores::new()));
+        let reader = {
+            let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+            thread::spawn(move || reading(&node, &stores))
+        };
+        *stores.session_is_live.lock().unwrap() = false;
+        node.end_session(SESSION, Ended);
+        reader.join().unwrap();
+        assert_eq!(node.session(SESSION, Instant::now()), Some(Session::Ended(Ended)));
+    });
+    assert!(orders > 20, "only {orders} orders");
+}
+
+#[test]
+fn a_reading_and_a_change_of_role_in_every_order() {
+    let orders = in_every_order(|| {
+        let (node, stores) = (node(), Arc::new(Stores::new()));
+        let reader = {
+            let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+            thread::spawn(move || reading(&node, &stores))
+        };
+        *stores.user_version.lock().unwrap() = 2;
+        node.user_at_least(USER, 2);
+        reader.join().unwrap();
+        let known = node.user(USER, Instant::now());
+        assert!(known.is_none_or(|copy| copy.0 == 2));
+    });
+    assert!(orders > 20, "only {orders} orders");
+}
+
+#[test]
+fn a_request_in_the_middle_of_a_sign_out_leaves_nothing_behind() {
+    for is_shared in [false, true] {
+        in_many_orders(move || {
+            let (node, stores) = (node(), Arc::new(Stores::new()));
+            if is_shared {
+                stores.write_session_copy();
+                stores.write_user_copy(1);
+            }
+            let reader = {
+                let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+                thread::spawn(move || request(&node, &stores))
+            };
+            revoke(&node, &[], &stores);
+            // Answered: it holds on this node from the next request on, whatever is still under way.
+            assert_eq!(request(&node, &stores), None);
+            reader.join().unwrap();
+            assert_eq!(request(&node, &stores), None);
+            assert_eq!(*stores.shared_session.lock().unwrap(), Shared::Tombstone);
+        });
+    }
+}
+
+#[test]
+fn a_request_in_the_middle_of_a_change_of_role_leaves_nothing_behind() {
+    for is_shared in [false, true] {
+        in_many_orders(move || {
+            let (node, stores) = (node(), Arc::new(Stores::new()));
+            if is_shared {
+                stores.write_session_copy();
+                stores.write_user_copy(1);
+            }
+            let reader = {
+                let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+                thread::spawn(move || request(&node, &stores))
+            };
+            change_role(&node, &[], &stores);
+            assert_eq!(request(&node, &stores), Some(2));
+            reader.join().unwrap();
+            assert_eq!(request(&node, &stores), Some(2));
+            assert_eq!(*stores.shared_user.lock().unwrap(), 2);
+        });
+    }
+}
+
+#[test]
+fn another_node_hears_of_it_in_the_middle_of_its_requests() {
+    in_many_orders(|| {
+        let (own, other, stores) = (node(), node(), Arc::new(Stores::new()));
+        let readers: Vec<_> = [&own, &other]
+            .map(|node| {
+                let (node, stores) = (Arc::clone(node), Arc::clone(&stores));
+                thread::spawn(move || request(&node, &stores))
+            })
+            .into();
+        change_role(&own, &[Arc::clone(&other)], &stores);
+        for node in [&own, &other] {
+            assert_eq!(request(node, &stores), Some(2));
+        }
+        revoke(&own, &[Arc::clone(&other)], &stores);
+        for node in [&own, &other] {
+            assert_eq!(request(node, &stores), None);
+        }
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        for node in [&own, &other] {
+            assert_eq!(request(node, &stores), None);
+        }
+        assert_eq!(*stores.shared_session.lock().unwrap(), Shared::Tombstone);
+        assert_eq!(*stores.shared_user.lock().unwrap(), 2);
+    });
+}
+
+#[test]
+fn messages_that_overtake_each_other_bring_no_old_version_back() {
+    in_many_orders(|| {
+        let (node, stores) = (node(), Arc::new(Stores::new()));
+        let changers: Vec<_> = (0..2)
+            .map(|_| {
+                let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+                thread::spawn(move || change_role(&node, &[], &stores))
+            })
+            .collect();
+        request(&node, &stores);
+        for changer in changers {
+            changer.join().unwrap();
+        }
+        assert_eq!(request(&node, &stores), Some(3));
+        assert_eq!(*stores.shared_user.lock().unwrap(), 3);
+    });
+}
+
+#[test]
+fn what_was_filled_before_the_channel_came_back_is_not_believed() {
+    in_many_orders(|| {
+        let (node, stores) = (node(), Arc::new(Stores::new()));
+        node.stop_hearing();
+        let reader = {
+            let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+            thread::spawn(move || request(&node, &stores))
+        };
+        // Nobody tells this node.
+        *stores.session_is_live.lock().unwrap() = false;
+        *stores.shared_session.lock().unwrap() = Shared::Tombstone;
+        node.start_hearing();
+        // A request that began before the end may still be let in; one that begins now must not profit from it.
+        reader.join().unwrap();
+        assert_eq!(request(&node, &stores), None);
+    });
+}
+
+/// The model finds a fault where there is one: a node that is not told.
+#[test]
+fn the_model_can_fail() {
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        in_every_order(|| {
+            let (other, stores) = (node(), Arc::new(Stores::new()));
+            let reader = {
+                let (other, stores) = (Arc::clone(&other), Arc::clone(&stores));
+                thread::spawn(move || reading(&other, &stores))
+            };
+            *stores.session_is_live.lock().unwrap() = false;
+            reader.join().unwrap();
+            assert_eq!(request(&other, &stores), None);
+        })
+    }));
+    assert!(found.is_err(), "a node that hears of nothing passed for right");
+}
