@@ -1,0 +1,446 @@
+"""Measures JOSOOR Auth beside a plain server, the bare minimum and two other services, all in the same run, and writes
+bench/REPORT.md and the plots. `make bench` builds what is measured and calls this; `--only NAME…` measures a part and prints it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import secrets
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from footprint import Postgres, Process, Redis, free_port  # noqa: E402
+
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+RELEASE = TARGET / "release"
+PASSWORD = "correct horse battery 9"
+COST = 12
+CLIENTS = 64
+ROUNDS = 3
+SECONDS = 5
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", flush=True)
+
+
+def post(url: str, body: dict, headers: dict | None = None):
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer), answer.headers
+
+
+def get(url: str, headers: dict) -> str:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+        return answer.read().decode()
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def tree(pid: int) -> list[int]:
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in task.read_text().split():
+                found += tree(int(child))
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    ticks = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    kib = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    kib += int(line.split()[1])
+    return kib / 1024
+
+
+def load(url: str, *, connections=CLIENTS, seconds=SECONDS, pid=None, **options) -> dict:
+    command = [RELEASE / "load", url, "--connections", connections, "--seconds", seconds]
+    for name, value in options.items():
+        if name == "headers":
+            for key, text in value.items():
+                command += ["--header", f"{key}: {text}"]
+        elif value is True:
+            command.append(f"--{name}")
+        elif value is not None:
+            command += [f"--{name}", value]
+    before = cpu_seconds(pid) if pid else 0
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"the load on {url} failed: {done.stderr}")
+    result = json.loads(done.stdout)
+    if result["failed"]:
+        raise SystemExit(f"{result['failed']} of {result['requests']} requests to {url} failed")
+    if pid:
+        result["cpu_us"] = (cpu_seconds(pid) - before) * 1e6 / max(result["requests"], 1)
+    return result
+
+
+def median_of(results: list[dict]) -> dict:
+    return {
+        key: statistics.median(values)
+        for key in results[0]
+        if (values := [result[key] for result in results if result.get(key) is not None])
+    }
+
+
+def in_turns(works: dict) -> dict[str, dict]:
+    """Each of them once, then each of them again: whatever the machine does meanwhile, it does to all."""
+    found = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            found[name].append(work())
+    return {name: median_of(results) for name, results in found.items()}
+
+
+class Bench:
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.stack = contextlib.ExitStack()
+        directory.chmod(0o711)
+        data = directory / "postgres"
+        data.mkdir(mode=0o700)
+        self.postgres = Postgres(data)
+        self.stack.callback(self.postgres.stop)
+        self.redis = Redis(directory)
+        self.stack.callback(self.redis.stop)
+        self.rows: list[tuple[str, ...]] = []
+        self.ratios: list[tuple[str, str, str]] = []
+
+    def run(self, name: str, command: list, ready: str, env: dict, cwd: Path) -> Process:
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **{key: str(value) for key, value in env.items()}}
+        process = Process(command, self.directory / f"{name}.log", env=own, cwd=cwd)
+        self.stack.callback(process.stop)
+        process.wait_until(f"{name} answers", lambda: answers(ready))
+        return process
+
+    def server(self, footprint: str, **settings):
+        port = free_port()
+        home = self.directory / f"{footprint}-{port}"
+        home.mkdir()
+        env = {
+            "PORT": port,
+            "DATABASE_URL": f"sqlite://{home}/auth.db",
+            "JOSOOR_AUTH__LIMITS__ENABLED": "false",
+            "JOSOOR_AUTH__LOG__FORMAT": "json",
+            **settings,
+        }
+        if footprint == "production":
+            env |= {
+                "DATABASE_URL": self.postgres.new_database(),
+                "REDIS_URL": self.redis.url,
+                "JOSOOR_AUTH__REDIS__PREFIX": f"b{port}:",
+                "MASTER_KEY": "Zr1wJ5mVt9xYc3Qh7Ls0Nd8Fk2Bg6Pa4Ue1Xi5To9Rw=",
+            }
+        url = f"http://127.0.0.1:{port}"
+        begun = time.monotonic()
+        process = self.run(f"server-{port}", [RELEASE / "josoor-auth", "serve"], f"{url}/readyz", env, home)
+        return url, process.pid, time.monotonic() - begun
+
+    def bare(self, *words) -> tuple[str, int]:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        path = "/auth/me" if words[0] == "plain" else "/"
+        command = [RELEASE / "bare", words[0], port, *words[1:]]
+        process = Process(command, self.directory / f"bare-{port}.log", cwd=self.directory)
+        self.stack.callback(process.stop)
+
+        def listens() -> bool:
+            with contextlib.suppress(urllib.error.HTTPError):
+                return answers(url + path)
+            return True
+
+        process.wait_until("the bare server answers", listens)
+        return url, process.pid
+
+    def row(self, *cells) -> None:
+        self.rows.append(cells)
+        say("  ".join(cells))
+
+    def ratio(self, what: str, value: float, goal: str) -> None:
+        self.ratios.append((what, f"{value:.2f}", goal))
+        say(f"{what}: {value:.2f} ({goal})")
+
+    # What is measured.
+
+    def checks(self) -> None:
+        """Who is this, and may this one pass: beside a plain answer of the same size."""
+        works, halves = {}, {}
+        for footprint in ("embedded", "production"):
+            url, pid, start = self.server(footprint, JOSOOR_AUTH__PASSWORD__BCRYPT_COST=4)
+            body = {"email": "ada@example.com", "password": PASSWORD}
+            token = post(f"{url}/auth/register", body)[0]["access_token"]
+            headers = {"authorization": f"Bearer {token}"}
+            size = len(get(f"{url}/auth/me", headers))
+            if "plain" not in works:
+                plain, plain_pid = self.bare("plain", size)
+                works["plain"] = lambda: load(f"{plain}/auth/me", headers=headers, pid=plain_pid)
+                halves["plain"] = (f"{plain}/auth/me", headers)
+            for path in ("me", "check"):
+                name = f"/auth/{path}, {footprint}"
+                works[name] = lambda url=url, path=path, headers=headers, pid=pid: load(
+                    f"{url}/auth/{path}", headers=headers, pid=pid
+                )
+                halves[name] = (f"{url}/auth/{path}", headers)
+            self.row(f"cold start, {footprint}", f"{start * 1e3:.0f} ms", "", "", "", f"{memory_mb(pid):.0f} MB")
+        found = in_turns(works)
+        rate = found["/auth/me, embedded"]["rate"] / 2
+        half = in_turns({name: lambda url=url, headers=headers: load(url, headers=headers, rate=f"{rate:.0f}")
+                         for name, (url, headers) in halves.items()})
+        for name, result in found.items():
+            self.row(name, f"{result['rate']:,.0f}/s", f"{result['p50'] / 1e3:.2f} ms", f"{result['p99'] / 1e3:.2f} ms",
+                     f"{result['cpu_us']:.1f} us", f"p99 at {rate:,.0f}/s: {half[name]['p99'] / 1e3:.2f} ms")
+            if name != "plain":
+                self.ratio(f"{name}: rate / plain", result["rate"] / found["plain"]["rate"], "at least 0.75")
+                self.ratio(f"{name}: CPU / plain", result["cpu_us"] / found["plain"]["cpu_us"], "at most 1.5")
+                self.ratio(f"{name}: p99 at half load / plain", half[name]["p99"] / half["plain"]["p99"], "at most 3")
+        self.found_checks = found
+
+    def peers(self) -> None:
+        """The same check in two other services."""
+        ours = self.found_checks["/auth/me, production"]["rate"]
+        python = TARGET / "bench-python"
+        if not (python / "bin" / "python").exists():
+            subprocess.run([sys.executable, "-m", "venv", python], check=True)
+        wanted = HERE / "peers" / "fastapi" / "requirements.txt"
+        subprocess.run([python / "bin" / "python", "-m", "pip", "-q", "install", "-r", wanted], check=True)
+        port = free_port()
+        env = {"DATABASE_URL": self.postgres.new_database(), "REDIS_URL": self.redis.url, "PORT": port}
+        url = f"http://127.0.0.1:{port}"
+        process = self.run("fastapi", [python / "bin" / "python", "serve.py"], f"{url}/healthz", env, HERE / "peers" / "fastapi")
+        body = {"email": "ada@example.com", "password": PASSWORD, "full_name": "Ada"}
+        token = post(f"{url}/auth/register", body)[0]["access_token"]
+        works = {"FastAPI, /auth/me": lambda url=url, pid=process.pid: load(
+            f"{url}/auth/me", headers={"authorization": f"Bearer {token}"}, pid=pid)}
+        folder = HERE / "peers" / "better-auth"
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=folder, check=True)
+        for mode in ("database", "redis", "cookie-cache"):
+            port = free_port()
+            env = {"DATABASE_URL": self.postgres.new_database(), "REDIS_URL": self.redis.url, "PORT": port, "SESSIONS": mode}
+            url = f"http://127.0.0.1:{port}"
+            node = self.run(f"better-auth-{mode}", ["node", "server.js"], f"{url}/api/auth/ok", env, folder)
+            _, headers = post(f"{url}/api/auth/sign-up/email", {"email": "ada@example.com", "password": PASSWORD, "name": "Ada"})
+            cookie = "; ".join(line.split(";")[0] for line in headers.get_all("set-cookie"))
+            assert '"session"' in get(f"{url}/api/auth/get-session", {"cookie": cookie}), mode
+            works[f"Better Auth, {mode}"] = lambda url=url, pid=node.pid, cookie=cookie: load(
+                f"{url}/api/auth/get-session", headers={"cookie": cookie}, pid=pid)
+        found = in_turns(works)
+        for name, result in found.items():
+            self.row(name, f"{result['rate']:,.0f}/s", f"{result['p50'] / 1e3:.2f} ms", f"{result['p99'] / 1e3:.2f} ms",
+                     f"{result['cpu_us']:,.0f} us", "")
+        fastest = max(result["rate"] for name, result in found.items() if name.startswith("Better"))
+        self.ratio("/auth/me, production / FastAPI", ours / found["FastAPI, /auth/me"]["rate"], "at least 100")
+        self.ratio("/auth/me, production / Better Auth at its fastest", ours / fastest, "at least 45")
+
+    def refreshes(self) -> None:
+        """A refresh: beside one conditional update and two signatures."""
+        bare, bare_pid = self.bare("refresh", self.postgres.new_database(), 10)
+        works = {"bare refresh, PostgreSQL": lambda: load(
+            f"{bare}/auth/refresh", method="POST", connections=32, pid=bare_pid)}
+        for footprint in ("production", "embedded"):
+            url, pid, _ = self.server(footprint, JOSOOR_AUTH__PASSWORD__BCRYPT_COST=4, JOSOOR_AUTH__DATABASE__MAX_CONNECTIONS=10)
+
+            def refresh(url=url, pid=pid):
+                tokens = [post(f"{url}/auth/register", {"email": f"{secrets.token_hex(8)}@example.com", "password": PASSWORD})[0]
+                          ["refresh_token"] for _ in range(32)]
+                bodies = self.directory / "tokens"
+                bodies.write_text("\n".join(tokens))
+                return load(f"{url}/auth/refresh", method="POST", connections=32, bodies=bodies, refresh=True, pid=pid)
+
+            works[f"/auth/refresh, {footprint}"] = refresh
+        found = in_turns(works)
+        for name, result in found.items():
+            self.row(name, f"{result['rate']:,.0f}/s", f"{result['p50'] / 1e3:.2f} ms", f"{result['p99'] / 1e3:.2f} ms",
+                     f"{result['cpu_us']:.1f} us", "32 clients")
+        self.ratio("/auth/refresh, production / bare", found["/auth/refresh, production"]["rate"]
+                   / found["bare refresh, PostgreSQL"]["rate"], "at least 0.6")
+
+    def sign_ins(self) -> None:
+        """Signing in and registering with 32 clients: beside the bcrypt crate on all cores, raw."""
+        url, pid, _ = self.server("production", JOSOOR_AUTH__HASH__QUEUE=64)
+        credentials = {"email": "ada@example.com", "password": PASSWORD}
+        post(f"{url}/auth/register", credentials)
+        bodies = self.directory / "credentials"
+        bodies.write_text(json.dumps(credentials))
+        new = self.directory / "new"
+
+        def register():
+            new.write_text("\n".join(json.dumps({"email": f"{secrets.token_hex(8)}@example.com", "password": PASSWORD})
+                                     for _ in range(2000)))
+            return load(f"{url}/auth/register", method="POST", connections=32, bodies=new, seconds=10, pid=pid)
+
+        def raw():
+            done = subprocess.run([RELEASE / "bare", "bcrypt", str(COST), "10"], capture_output=True, text=True, check=True)
+            return {"rate": float(done.stdout)}
+
+        found = in_turns({
+            "bcrypt crate, raw": raw,
+            "/auth/login": lambda: load(f"{url}/auth/login", method="POST", connections=32, bodies=bodies, seconds=10, pid=pid),
+            "/auth/register": register,
+            "/auth/login, one client": lambda: load(f"{url}/auth/login", method="POST", connections=1, bodies=bodies, pid=pid),
+        })
+        one = os.cpu_count() / found["bcrypt crate, raw"]["rate"]
+        for name, result in found.items():
+            self.row(name, f"{result['rate']:.1f}/s", f"{result.get('p50', one * 1e6) / 1e3:.0f} ms",
+                     f"{result.get('p99', 0) / 1e3:.0f} ms" if "p99" in result else "", "", f"cost {COST}")
+        self.ratio("/auth/login, 32 clients / bcrypt crate, raw", found["/auth/login"]["rate"] / found["bcrypt crate, raw"]["rate"],
+                   "at least 1.8")
+        self.ratio("lone sign-in / one hash of the crate", found["/auth/login, one client"]["p50"] / 1e6 / one, "at most 1.05")
+
+    def flood(self) -> None:
+        """Everything else while sign-ins come at many times of what can be hashed."""
+        for footprint in ("embedded", "production"):
+            url, pid, _ = self.server(footprint)
+            credentials = {"email": "ada@example.com", "password": PASSWORD}
+            answer, headers = post(f"{url}/auth/register", credentials)
+            token = {"authorization": f"Bearer {answer['access_token']}"}
+            device = next(line.split(";")[0] for line in headers.get_all("set-cookie") if line.startswith("josoor_device"))
+            own = self.directory / "own"
+            own.write_text(json.dumps(credentials))
+            strangers = self.directory / "strangers"
+            strangers.write_text("\n".join(json.dumps({"email": f"x{n}@example.com", "password": PASSWORD}) for n in range(1000)))
+
+            def paced():
+                return load(f"{url}/auth/me", headers=token, connections=8, rate=1000, seconds=8)
+
+            idle = median_of([paced() for _ in range(ROUNDS)])
+            sign_in = dict(method="POST", connections=1, bodies=own, headers={"cookie": device}, seconds=6)
+            alone = load(f"{url}/auth/login", **sign_in)
+            command = [RELEASE / "load", f"{url}/auth/login", "--connections", "32", "--rate", "200", "--seconds", "60",
+                       "--method", "POST", "--bodies", strangers]
+            with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as attack:
+                time.sleep(2)
+                busy = median_of([paced() for _ in range(ROUNDS)])
+                known = load(f"{url}/auth/login", **sign_in)
+                attack_result = json.loads(attack.communicate()[0])
+            name = f"/auth/me at 1,000/s, {footprint}"
+            self.row(f"{name}, idle", "", f"{idle['p50'] / 1e3:.2f} ms", f"{idle['p99'] / 1e3:.2f} ms", "", "")
+            self.row(f"{name}, flood of 200 sign-ins/s", "", f"{busy['p50'] / 1e3:.2f} ms", f"{busy['p99'] / 1e3:.2f} ms", "",
+                     f"{attack_result['refused']:,} refused, p50 {(attack_result['refused_p50'] or 0) / 1e3:.1f} ms")
+            self.ratio(f"{name}: p99 in a flood / idle", busy["p99"] / idle["p99"], "at most 2")
+            self.ratio(f"refused sign-in, {footprint}: p50 in ms", (attack_result["refused_p50"] or 0) / 1e3, "at most 20")
+            self.ratio(f"known device in a flood, {footprint} / alone", known["p50"] / alone["p50"], "at most 3")
+
+
+def plot(rows: list[tuple[str, ...]]) -> str:
+    """Requests a second, on a logarithmic scale, as SVG."""
+    import math
+
+    bars = [(row[0], float(row[1].removesuffix("/s").replace(",", ""))) for row in rows if row[1].endswith("/s")]
+    most = max(math.log10(value) for _, value in bars)
+    height = 24 * len(bars) + 30
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" font-family="sans-serif" font-size="12">',
+             '<rect width="100%" height="100%" fill="white"/>',
+             '<text x="8" y="18" font-weight="bold">Requests a second (logarithmic)</text>']
+    for number, (name, value) in enumerate(bars):
+        top = 30 + 24 * number
+        width = 380 * math.log10(max(value, 1)) / most + 2
+        colour = "#0b6e4f" if name.startswith("/auth") else "#9aa5b1"
+        parts.append(f'<text x="250" y="{top + 14}" text-anchor="end">{name}</text>'
+                     f'<rect x="258" y="{top}" width="{width:.0f}" height="18" fill="{colour}"/>'
+                     f'<text x="{264 + width:.0f}" y="{top + 14}">{value:,.0f}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def version(*command: str) -> str:
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip().splitlines()[0]
+    return "not there"
+
+
+def report(bench: Bench) -> str:
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    lines = [
+        "# Benchmark report",
+        "",
+        f"Made by `make bench` on {time.strftime('%Y-%m-%d', time.gmtime())}: {os.cpu_count()} cores ({cpu}), Linux {platform.release()}; "
+        f"{version('rustc', '--version')}; {version('redis-server', '--version').split(' sha')[0]}; "
+        f"{version(Postgres.program('postgres'), '--version')}; Python {platform.python_version()}; Node.js {version('node', '--version')}.",
+        "",
+        "The load generator, PostgreSQL and Redis share the cores with what is measured, so only the ratios of one run mean "
+        f"something. Each figure is the median of {ROUNDS} rounds, in which everything that is compared has its turn. "
+        f"{CLIENTS} keep-alive connections unless it says otherwise; the access log goes to a file; limits are off, because all load "
+        "comes from one address. Latencies at a fixed rate count from when a request was due.",
+        "",
+        "## Ratios",
+        "",
+        "| What | Ratio | Aim |",
+        "|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in bench.ratios),
+        "",
+        "## Figures",
+        "",
+        "| What | Rate | p50 | p99 | Server CPU a request | Besides |",
+        "|---|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in bench.rows),
+        "",
+        f"The binary has {(RELEASE / 'josoor-auth').stat().st_size / 1e6:.1f} MB, debug information of lines included.",
+        "",
+        "![Requests a second](rates.svg)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+PARTS = ("checks", "peers", "refreshes", "sign_ins", "flood")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these, write no report")
+    arguments = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="josoor-auth-bench-"))
+    bench = Bench(directory)
+    try:
+        for part in arguments.only or PARTS:
+            say(part.replace("_", "-"))
+            with contextlib.ExitStack() as stack:
+                outer, bench.stack = bench.stack, stack
+                try:
+                    getattr(bench, part)()
+                finally:
+                    bench.stack = outer
+        if not arguments.only:
+            (HERE / "REPORT.md").write_text(report(bench))
+            (HERE / "rates.svg").write_text(plot(bench.rows))
+            say("written: bench/REPORT.md, bench/rates.svg")
+    finally:
+        bench.stack.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
