@@ -39,7 +39,10 @@ fn main() -> Outcome {
             println!("{rate:.2}");
             Ok(())
         }
-        _ => Err("usage: bare plain PORT BYTES | refresh PORT DATABASE_URL CONNECTIONS | bcrypt COST SECONDS".into()),
+        _ => Err(
+            "usage: bare plain PORT BYTES | refresh PORT DATABASE_URL CONNECTIONS | bcrypt COST SECONDS"
+                .into(),
+        ),
     }
 }
 
@@ -60,7 +63,10 @@ fn plain(bytes: usize) -> Router {
 }
 
 async fn refresh(url: &str, connections: u32) -> Outcome<Router> {
-    let pool = PgPoolOptions::new().max_connections(connections).connect(url).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .connect(url)
+        .await?;
     for sql in [
         "create table bare_sessions (id bigint primary key, generation bigint not null)",
         "insert into bare_sessions select id, 0 from generate_series(0, 9999) as id",
@@ -70,12 +76,19 @@ async fn refresh(url: &str, connections: u32) -> Outcome<Router> {
     let generations: Arc<Vec<AtomicU64>> = Arc::new((0..ROWS).map(|_| AtomicU64::new(0)).collect());
     let (turn, key) = (Arc::new(AtomicUsize::new(0)), EncodingKey::from_secret(&[7; 32]));
     let answer = move || {
-        let (pool, generations, turn, key) =
-            (pool.clone(), Arc::clone(&generations), Arc::clone(&turn), key.clone());
+        let (pool, generations, turn, key) = (
+            pool.clone(),
+            Arc::clone(&generations),
+            Arc::clone(&turn),
+            key.clone(),
+        );
         async move {
             let row = turn.fetch_add(1, Ordering::Relaxed) % generations.len();
             let generation = generations[row].fetch_add(1, Ordering::Relaxed);
-            let (row, generation) = (i64::try_from(row).unwrap_or(0), i64::try_from(generation).unwrap_or(0));
+            let (row, generation) = (
+                i64::try_from(row).unwrap_or(0),
+                i64::try_from(generation).unwrap_or(0),
+            );
             let updated = sqlx::query(
                 "update bare_sessions set generation = generation + 1 where id = $1 and generation = $2",
             )

@@ -36,7 +36,9 @@ struct Options {
 
 fn options() -> Outcome<Options> {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().ok_or("usage: load URL --connections N --seconds S …")?;
+    let url = arguments
+        .next()
+        .ok_or("usage: load URL --connections N --seconds S …")?;
     let rest = url.strip_prefix("http://").ok_or("the URL begins with http://")?;
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let mut options = Options {
@@ -56,7 +58,10 @@ fn options() -> Outcome<Options> {
             "--method" => options.method = value()?,
             "--header" => options.headers += &format!("{}\r\n", value()?),
             "--bodies" => {
-                options.bodies = std::fs::read_to_string(value()?)?.lines().map(str::to_owned).collect();
+                options.bodies = std::fs::read_to_string(value()?)?
+                    .lines()
+                    .map(str::to_owned)
+                    .collect();
             }
             "--refresh" => options.refresh = true,
             _ => return Err(format!("{name} is no option").into()),
@@ -96,7 +101,10 @@ async fn run(options: Arc<Options>) -> Outcome<(Tally, f64)> {
     Ok((all, begun.elapsed().as_secs_f64()))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "connections and requests are few beside 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "connections and requests are few beside 2^52"
+)]
 async fn converse(
     options: Arc<Options>,
     turn: Arc<AtomicUsize>,
@@ -106,7 +114,9 @@ async fn converse(
     let mut stream = TcpStream::connect(&options.host).await?;
     stream.set_nodelay(true)?;
     let mut tally = Tally::default();
-    let mut token = options.refresh.then(|| options.bodies[number % options.bodies.len()].clone());
+    let mut token = options
+        .refresh
+        .then(|| options.bodies[number % options.bodies.len()].clone());
     let (mut buffer, mut request, mut sent) = (Vec::with_capacity(8192), String::new(), 0_usize);
     loop {
         let due = match options.rate {
@@ -133,19 +143,19 @@ async fn converse(
                 options.method, options.path, options.host, options.headers
             );
             if !body.is_empty() {
-                request += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+                request += &format!(
+                    "content-type: application/json\r\ncontent-length: {}\r\n",
+                    body.len()
+                );
             }
             request += "\r\n";
             request += &body;
         }
-        let answer = match ask(&mut stream, request.as_bytes(), &mut buffer).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                // Counted, and on with a new connection.
-                tally.failed += 1;
-                stream = TcpStream::connect(&options.host).await?;
-                continue;
-            }
+        let Ok(answer) = ask(&mut stream, request.as_bytes(), &mut buffer).await else {
+            // Counted, and on with a new connection.
+            tally.failed += 1;
+            stream = TcpStream::connect(&options.host).await?;
+            continue;
         };
         let latency = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
         match answer.status {
@@ -194,7 +204,10 @@ async fn ask(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> Ou
                 }
             }
         }
-        return Ok(Answer { status, body: head + 4 });
+        return Ok(Answer {
+            status,
+            body: head + 4,
+        });
     }
 }
 
