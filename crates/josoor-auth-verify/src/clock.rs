@@ -4,6 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970.
+#[cfg(feature = "axum")]
 pub(crate) fn now() -> i64 {
     now_micros().div_euclid(1_000_000)
 }

@@ -105,14 +105,14 @@ impl<C: SessionCheck> AuthLayer<C> {
     async fn outcome(&self, headers: &HeaderMap) -> Result<(CurrentUser, Arc<Claims>), Refusal> {
         let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
         let (verifier, now) = (self.current_verifier(), (self.clock)());
-        let mut claims = verifier.verify_shared(token, now);
-        #[cfg(feature = "check")]
-        if claims == Err(Refusal::TokenInvalid)
-            && let Some(fresh) = self.verifier_with_key_for(token, &verifier).await?
-        {
-            claims = fresh.verify_shared(token, now);
-        }
-        let claims = claims?;
+        let claims = match verifier.verify_shared(token, now) {
+            #[cfg(feature = "check")]
+            Err(Refusal::TokenInvalid) => match self.verifier_with_key_for(token, &verifier).await? {
+                Some(fresh) => fresh.verify_shared(token, now)?,
+                None => return Err(Refusal::TokenInvalid),
+            },
+            judged => judged?,
+        };
         let user = self.check.check(token, &claims).await?;
         Ok((user, claims))
     }

@@ -567,7 +567,8 @@ async fn finish_revocation(
     Ok(ended.len())
 }
 
-/// Writes what every ended session needs, in the caller's unit of work, and gathers what to announce after it.
+/// Writes what every ended session needs, in the caller's unit of work, and gathers what to announce after it. The sessions
+/// are one user's, ended just now in this unit of work.
 pub(crate) async fn record_revocations(
     tx: &mut Conn,
     ended: &[SessionRow],
@@ -576,15 +577,28 @@ pub(crate) async fn record_revocations(
     now: Timestamp,
     effects: &mut Effects,
 ) -> Result<()> {
+    let row = NewAudit {
+        reason: Some(reason.as_str()),
+        ..client.audit(Audit::SessionRevoke, now)
+    };
+    match ended {
+        [] => return Ok(()),
+        [only] => {
+            tx.record_revocation(only, reason, now).await?;
+            let row = NewAudit {
+                subject: Some(only.user_id()),
+                session: Some(only.id()),
+                ..row
+            };
+            tx.insert_audit(&row).await?;
+        }
+        // Ten thousand in as many statements would hold SQLite's writer, and the user's row, for seconds.
+        [first, ..] => {
+            tx.record_revocations_of(first.user_id(), reason, now).await?;
+            tx.insert_audit_of_ended(first.user_id(), &row).await?;
+        }
+    }
     for session in ended {
-        tx.record_revocation(session, reason, now).await?;
-        let row = NewAudit {
-            reason: Some(reason.as_str()),
-            subject: Some(session.user_id()),
-            session: Some(session.id()),
-            ..client.audit(Audit::SessionRevoke, now)
-        };
-        tx.insert_audit(&row).await?;
         effects.revoke(session, reason);
     }
     Ok(())

@@ -73,7 +73,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// `drain_timeout` is cut.
 ///
 /// HTTP/1.1 and HTTP/2 without TLS. The peer's address is in the requests' extensions as
-/// [`ConnectInfo<SocketAddr>`]. A panic ends at most the connection that it happened in.
+/// [`ConnectInfo`](axum::extract::ConnectInfo). A panic ends at most the connection that it happened in.
 pub async fn serve(
     listener: TcpListener,
     front: impl Into<Front>,

@@ -248,6 +248,28 @@ impl Conn {
         .map(drop)
     }
 
+    /// Adds a row like `new` for each session of `user` that was ended at its time for its reason, in one statement.
+    pub async fn insert_audit_of_ended(&mut self, user: UserId, new: &NewAudit<'_>) -> Result<()> {
+        const SQL: &str =
+            "insert into audit (at, action, outcome, reason, actor_id, subject_id, session_id, ip,
+                user_agent, request_id)
+             select revoked_at, $3, 'success', revoke_reason, $5, user_id, id, $6, $7, $8 from sessions
+             where user_id = $1 and revoked_at = $2 and revoke_reason = $4";
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(user.0)
+                .bind(new.at)
+                .bind(new.action.as_str())
+                .bind(new.reason)
+                .bind(new.actor.map(|id| id.0))
+                .bind(new.ip)
+                .bind(new.user_agent)
+                .bind(new.request_id)
+        )
+        .map(drop)
+    }
+
     /// Up to `limit` rows that match, the latest first, with ids below `before`.
     pub async fn list_audit(
         &mut self,

@@ -65,6 +65,23 @@ impl Conn {
         .map(drop)
     }
 
+    /// Records that all the sessions were ended that this user had, in one statement: those that were ended at `now`.
+    pub async fn record_revocations_of(
+        &mut self,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<()> {
+        const SQL: &str = "insert into changes (at, user_id, session_id, reason, until)
+             select revoked_at, user_id, id, revoke_reason, expires_at from sessions
+             where user_id = $1 and revoked_at = $2 and revoke_reason = $3";
+        execute!(
+            self,
+            sqlx::query(SQL).bind(user.0).bind(now).bind(reason.as_str())
+        )
+        .map(drop)
+    }
+
     /// Records that a user changed or went. Copies of it can be believed until `until`.
     pub async fn record_user_change(&mut self, user: UserId, now: Timestamp, until: Timestamp) -> Result<()> {
         const SQL: &str = "insert into changes (at, user_id, until) values ($1, $2, $3)";

@@ -14,6 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::refresh::{all_dead, audited, session_id};
+use crate::support::database;
 use crate::support::server::{PASSWORD, Server, Tokens, eventually, on_both};
 
 pub(crate) fn sid(tokens: &Tokens) -> String {
@@ -317,3 +318,41 @@ on_both!(
         server.stop().await;
     }
 );
+
+on_both!(ten_thousand_sessions_end_in_one_go, async |stage: Stage| {
+    const SESSIONS: i64 = 10_000;
+    let server = stage.start().await;
+    let keeper = server.register("many@example.com").await;
+    let doomed = server.log_in("many@example.com").await;
+    server.get("/auth/me", &doomed.access).await.is(200);
+    // Copies of a real one, but for their ids.
+    let (id, numbers) = match stage.footprint {
+        Footprint::Embedded => (
+            "randomblob(16)",
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9999) ",
+        ),
+        Footprint::Production => (
+            "gen_random_uuid()",
+            "with n(i) as (select generate_series(1, 9999)) ",
+        ),
+    };
+    let columns = "user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent, generation, \
+                   generation_issued_at, generation_expires_at, used_generation, superseded, retired_generation";
+    let sql = format!(
+        "insert into sessions (id, {columns}) {numbers} select {id}, {columns} from n, \
+         (select * from sessions order by created_at desc limit 1) as one"
+    );
+    let inserted = database::execute(&server.app.db, &sql).await;
+    assert_eq!(i64::try_from(inserted).expect("small"), SESSIONS - 1);
+    let started = std::time::Instant::now();
+    let answer = server.delete("/auth/sessions", &keeper.access).await.is(200);
+    println!("ten thousand sessions ended in {:?}", started.elapsed());
+    assert_eq!(answer.json, json!({ "revoked": SESSIONS }));
+    all_dead(&server, &[&doomed], "session_revoked").await;
+    server.get("/auth/me", &keeper.access).await.is(200);
+    for table in ["changes", "audit"] {
+        let sql = format!("select count(*) from {table} where reason = 'revoked_by_user'");
+        assert_eq!(database::number(&server.app.db, &sql).await, SESSIONS, "{table}");
+    }
+    server.stop().await;
+});
