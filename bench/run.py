@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -23,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
-from footprint import Postgres, Process, Redis, free_port  # noqa: E402
+from footprint import Postgres, Process, Redis, free_port, is_listening  # noqa: E402
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 RELEASE = TARGET / "release"
@@ -173,17 +172,10 @@ class Bench:
     def bare(self, *words) -> tuple[str, int]:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        path = "/auth/me" if words[0] == "plain" else "/"
         command = [RELEASE / "bare", words[0], port, *words[1:]]
         process = Process(command, self.directory / f"bare-{port}.log", cwd=self.directory)
         self.stack.callback(process.stop)
-
-        def listens() -> bool:
-            with contextlib.suppress(urllib.error.HTTPError):
-                return answers(url + path)
-            return True
-
-        process.wait_until("the bare server answers", listens)
+        process.wait_until("the bare server listens", lambda: is_listening(port))
         return url, process.pid
 
     def row(self, *cells) -> None:
