@@ -326,12 +326,12 @@ class Bench:
             strangers.write_text("\n".join(json.dumps({"email": f"x{n}@example.com", "password": PASSWORD}) for n in range(1000)))
 
             def paced():
-                return load(f"{url}/auth/me", headers=token, connections=8, rate=1000, seconds=8)
+                return load(f"{url}/auth/me", headers=token, connections=8, rate=1000, seconds=6)
 
             idle = median_of([paced() for _ in range(ROUNDS)])
             sign_in = dict(method="POST", connections=1, bodies=own, headers={"cookie": device}, seconds=6)
             alone = load(f"{url}/auth/login", **sign_in)
-            command = [RELEASE / "load", f"{url}/auth/login", "--connections", "32", "--rate", "200", "--seconds", "60",
+            command = [RELEASE / "load", f"{url}/auth/login", "--connections", "256", "--rate", "200", "--seconds", "45",
                        "--method", "POST", "--bodies", strangers]
             with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as attack:
                 time.sleep(2)

@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::config::CacheConfig;
 use crate::error::{Error, Refusal, Result};
 use crate::kv::{Kv, KvError};
-use crate::store::{Change, Db, RevokeReason, SessionRow, Touch, User};
+use crate::store::{Change, Conn, Db, RevokeReason, SessionRow, Touch, User};
 use crate::telemetry::{CacheCounters, Metrics};
 use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
 
@@ -453,7 +453,7 @@ impl Hot {
         self.near
             .fill_session(session.0, heard, user.0, row.ends_at().as_micros(), filled);
         self.near.fill_user(user.0, heard, &copy, filled);
-        self.write_copies(&row, &stored).await;
+        self.publish(&row, &copy).await;
         Ok(copy)
     }
 
@@ -484,15 +484,47 @@ impl Hot {
         ))
     }
 
-    /// Puts copies of a new or re-read session where the next request finds them. May fail without harm.
-    async fn write_copies(&self, session: &SessionRow, user: &User) {
+    /// A user, as of now: what this node knows, or else what the database says.
+    pub async fn user(&self, conn: &mut Conn, id: UserId) -> Result<Option<Arc<UserCopy>>> {
+        let filled = Instant::now();
+        if let Some(copy) = self.near.user(id.0, filled) {
+            return Ok(Some(copy).filter(|copy| !copy.is_gone()));
+        }
+        let heard = self.near.heard_of(Uuid::nil(), id.0);
+        let Some(user) = conn.user_by_id(id).await? else {
+            return Ok(None);
+        };
+        let copy = Arc::new(UserCopy::from(&user));
+        self.near.fill_user(id.0, heard, &copy, filled);
+        Ok(Some(copy))
+    }
+
+    /// Puts the copy of a session that was refreshed in place, after its commit. May fail without harm.
+    pub async fn publish_session(&self, session: &SessionRow, user: &UserCopy) {
+        if self.is_shared()
+            && let Err(error) = self.write_session(session, user).await
+        {
+            self.doubt(&error);
+        }
+    }
+
+    /// Puts copies of a session that is new, or was read anew, and of its user where the next request finds them. May fail
+    /// without harm.
+    pub async fn publish(&self, session: &SessionRow, user: &UserCopy) {
         if !self.is_shared() {
             return;
         }
+        let written = tokio::try_join!(self.write_session(session, user), self.write_user(user));
+        if let Err(error) = written {
+            self.doubt(&error);
+        }
+    }
+
+    async fn write_session(&self, session: &SessionRow, user: &UserCopy) -> Result<(), KvError> {
         let now = self.clock.now();
         let version = session.last_seen_at.max(session.generation_issued_at).as_micros();
         let copy = SessionEntry::Live(SessionCopy {
-            user_id: user.id.0,
+            user_id: user.id,
             email: user.email.clone(),
             role: user.role,
             login_at: session.created_at,
@@ -500,15 +532,10 @@ impl Hot {
             version,
         });
         let life = session.ends_at().since(now).max(Duration::from_secs(1));
-        let written = async {
-            self.kv
-                .set_versioned(&session_key(session.id()), version, &to_json(&copy), life)
-                .await?;
-            self.write_user(&UserCopy::from(user)).await
-        };
-        if let Err(error) = written.await {
-            self.doubt(&error);
-        }
+        self.kv
+            .set_versioned(&session_key(session.id()), version, &to_json(&copy), life)
+            .await
+            .map(drop)
     }
 
     async fn write_user(&self, copy: &UserCopy) -> Result<(), KvError> {
@@ -549,11 +576,6 @@ impl Hot {
                 false
             }
         }
-    }
-
-    /// Puts the copies of a session that began or was refreshed in place, after its commit.
-    pub async fn publish_session(&self, session: &SessionRow, user: &User) {
-        self.write_copies(session, user).await;
     }
 
     /// Makes an act hold: on this node before this returns, on the others as fast as Redis carries it, and with

@@ -43,6 +43,8 @@ pub struct Keys {
     verifier: TokenVerifier,
     public: Vec<serde_json::Value>,
     server: Zeroizing<[u8; 32]>,
+    /// Signs refresh tokens; made from `server`.
+    refresh: aws_lc_rs::hmac::Key,
     audit: Zeroizing<[u8; 32]>,
 }
 
@@ -135,6 +137,7 @@ impl Keys {
             header,
             verifier,
             public,
+            refresh: refresh_key(&server),
             server,
             audit: master.audit,
         })
@@ -218,10 +221,8 @@ impl Keys {
     }
 
     fn refresh_signature(&self, signed: &[u8]) -> [u8; 32] {
-        let key = Zeroizing::new(crypto::mac(&*self.server, &[b"refresh-token"]));
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &*key);
         let mut out = [0; 32];
-        out.copy_from_slice(aws_lc_rs::hmac::sign(&key, signed).as_ref());
+        out.copy_from_slice(aws_lc_rs::hmac::sign(&self.refresh, signed).as_ref());
         out
     }
 
@@ -295,6 +296,11 @@ impl Keys {
     pub fn limits_key(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(crypto::mac(&*self.server, &[b"limits"]))
     }
+}
+
+fn refresh_key(server: &[u8; 32]) -> aws_lc_rs::hmac::Key {
+    let key = Zeroizing::new(crypto::mac(server, &[b"refresh-token"]));
+    aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &*key)
 }
 
 /// Key material for a new access key: random bytes for HMAC, a PKCS #8 document otherwise.

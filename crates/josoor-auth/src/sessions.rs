@@ -266,7 +266,12 @@ pub(crate) async fn open_session(
 
 /// Makes both tokens of the session's current generation, after the commit.
 pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Timestamp) -> Result<Issued> {
-    app.hot.publish_session(session, user).await;
+    let user = UserCopy::from(user);
+    app.hot.publish(session, &user).await;
+    issue_both(app, session, user, now)
+}
+
+fn issue_both(app: &App, session: &SessionRow, user: UserCopy, now: Timestamp) -> Result<Issued> {
     let mut issued = issue_access(app, session, session.generation, user, now)?;
     issued.refresh_token = Some(app.keys.mint_refresh(session));
     Ok(issued)
@@ -276,7 +281,7 @@ fn issue_access(
     app: &App,
     session: &SessionRow,
     generation: i64,
-    user: &User,
+    user: UserCopy,
     now: Timestamp,
 ) -> Result<Issued> {
     let iat = now.as_secs();
@@ -286,7 +291,7 @@ fn issue_access(
         .as_secs();
     let claims = Claims {
         iss: app.config.auth.issuer.clone(),
-        sub: user.id.0,
+        sub: user.id,
         email: user.email.clone(),
         role: user.role,
         token_type: AccessType::Access,
@@ -300,7 +305,7 @@ fn issue_access(
         aud: app.config.auth.audience.clone(),
     };
     Ok(Issued {
-        user: user.into(),
+        user,
         access_token: app.keys.sign_access(&claims)?,
         refresh_token: None,
         expires_in: exp - iat,
@@ -336,15 +341,18 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
         let Some(session) = conn.session_by_id(claims.session()).await? else {
             return Err(Refusal::SessionRevoked.into());
         };
-        let user = conn.user_by_id(session.user_id()).await?;
-        drop(conn);
+        let user = app.hot.user(&mut conn, session.user_id()).await?;
         let user = live_user(&claims, &session, user, now)?;
         match rotation::decide(&session, claims.generation, now, app.config.session.refresh_grace) {
             Decision::GiveCurrent => {
-                return Ok((RefreshOutcome::Repeated, issue(app, &session, &user, now).await?));
+                let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
+                return Ok((RefreshOutcome::Repeated, issued));
             }
             Decision::Retired => return Err(Refusal::PasswordChanged.into()),
-            Decision::Reuse => return end_reused(app, &session, client).await,
+            Decision::Reuse => {
+                drop(conn);
+                return end_reused(app, &session, client).await;
+            }
             Decision::Rotate {
                 replaced,
                 only_if_unused,
@@ -359,9 +367,18 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
                     issued_at: now,
                     idle_expires_at: now.plus(app.config.session.idle).min(session.expires_at),
                 };
-                let rotated = app.db.write().await?.rotate_session(&step).await?;
+                let rotated = conn.rotate_session(&step).await?;
+                drop(conn);
                 if let Some(session) = rotated {
-                    return Ok((RefreshOutcome::Rotated, issue(app, &session, &user, now).await?));
+                    let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
+                    // Nobody waits for the copy: the one that is there is right but for a later end.
+                    if app.hot.is_shared() {
+                        let app = app.clone();
+                        drop(app.clone().finish(async move {
+                            app.hot.publish_session(&session, &user).await;
+                        }));
+                    }
+                    return Ok((RefreshOutcome::Rotated, issued));
                 }
             }
         }
@@ -376,9 +393,9 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
 fn live_user(
     claims: &RefreshClaims,
     session: &SessionRow,
-    user: Option<User>,
+    user: Option<Arc<UserCopy>>,
     now: Timestamp,
-) -> Result<User> {
+) -> Result<Arc<UserCopy>> {
     let ended = session.ended(now);
     if now.as_secs() >= claims.exp {
         // An old token that comes up late is no sign of theft. Its holder is told what became of the session.
@@ -460,9 +477,10 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     if !user.is_active {
         return Err(Refusal::AccountInactive.into());
     }
-    app.hot.publish_session(&row, &user).await;
+    let user = UserCopy::from(&user);
+    app.hot.publish(&row, &user).await;
     app.hot.note_use(session, claims.generation, now);
-    issue_access(app, &row, claims.generation, &user, now)
+    issue_access(app, &row, claims.generation, user, now)
 }
 
 /// Which session a sign-out means.

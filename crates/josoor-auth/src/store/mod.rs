@@ -125,6 +125,9 @@ macro_rules! from_row {
 }
 use from_row;
 
+/// How long a connection may have been idle without being asked whether it still serves.
+const UNASKED: Duration = Duration::from_secs(1);
+
 /// No statement of ours takes this long in health; a stuck one must not hold its caller or its locks.
 const STATEMENT_TIMEOUT: &str = "5s";
 
@@ -143,6 +146,13 @@ impl Db {
                 let pool = PgPoolOptions::new()
                     .max_connections(config.max_connections)
                     .acquire_timeout(config.acquire_timeout)
+                    // A connection that has just served need not be asked whether it would; that costs a round trip.
+                    .test_before_acquire(false)
+                    .before_acquire(|connection, idle| {
+                        Box::pin(async move {
+                            Ok(idle.idle_for < UNASKED || sqlx::Connection::ping(connection).await.is_ok())
+                        })
+                    })
                     .connect_lazy_with(options);
                 Ok(Self::Postgres(pool))
             }

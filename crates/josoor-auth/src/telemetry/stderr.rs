@@ -1,7 +1,7 @@
 //! Standard error behind a thread of its own, so that no request waits for whoever reads the log.
 //!
-//! Lines leave in the order in which they came, at once; while one write is under way the next lines gather and leave
-//! together. When more than [`MOST`] bytes wait, whoever logs waits as well, so that nothing is lost.
+//! Lines leave in the order in which they came, the first at once; while a write is under way, and for a moment after it, the
+//! next lines gather and leave together. When more than [`MOST`] bytes wait, whoever logs waits as well, so that nothing is lost.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes that may wait.
 const MOST: usize = 1024 * 1024;
+
+/// How long lines may gather after a write.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// How long the end of the program waits for the last lines. Who reads them may have stopped reading.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -56,6 +59,8 @@ impl Shared {
             // There is nobody left to tell that the log cannot be written.
             let _ = out.write_all(&taken).and_then(|()| out.flush());
             taken.clear();
+            // Lines gather meanwhile, and whoever logs them need not wake this thread.
+            std::thread::sleep(GATHERING);
             self.lock().busy = false;
             self.written.notify_all();
         }
