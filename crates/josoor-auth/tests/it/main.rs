@@ -23,6 +23,7 @@ mod problems;
 mod recovery;
 mod refresh;
 mod revocation;
+mod search;
 mod startup;
 mod store;
 mod timing;

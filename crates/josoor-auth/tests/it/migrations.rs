@@ -38,7 +38,7 @@ on_both!(
             .collect();
         let first = &apps[0];
         let versions = "select count(*) from josoor_auth_migrations";
-        assert_eq!(database::number(&first.db, versions).await, 3);
+        assert_eq!(database::number(&first.db, versions).await, 4);
         let guards = "select count(*) from guards";
         assert_eq!(database::number(&first.db, guards).await, 2);
         let mut purposes = database::texts(&first.db, "select purpose from keys").await;
