@@ -142,6 +142,7 @@ impl App {
         self.spawn(listen);
         self.spawn(tail);
         self.spawn(write_touches);
+        self.spawn(write_refreshed);
         self.spawn(jobs::purge_regularly);
         self.spawn(outbox::deliver);
         self.spawn(audit::seal_regularly);
@@ -294,6 +295,16 @@ const TOUCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// Between two tries while the database is away.
 const TOUCH_RETRY: Duration = Duration::from_secs(1);
+
+/// The pause between two rounds of writing refreshed copies, in which more of them gather.
+const REFRESHED_PAUSE: Duration = Duration::from_millis(2);
+
+async fn write_refreshed(app: App) {
+    loop {
+        app.hot.write_refreshed().await;
+        tokio::time::sleep(REFRESHED_PAUSE).await;
+    }
+}
 
 async fn write_touches(app: App) {
     let mut failing = false;

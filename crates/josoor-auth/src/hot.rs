@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use josoor_auth_verify::{Flights, Near, Session, Versioned};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -319,6 +320,9 @@ pub struct Hot {
     noted: Cache<Uuid, (i64, Timestamp)>,
     touches: Mutex<VecDeque<Touch>>,
     touched: Notify,
+    /// Refreshed sessions whose copies are still to be written.
+    refreshed: Mutex<Vec<(SessionRow, Arc<UserCopy>)>>,
+    some_refreshed: Notify,
 }
 
 impl std::fmt::Debug for Hot {
@@ -329,6 +333,9 @@ impl std::fmt::Debug for Hot {
 
 /// Notes of use that wait to be written; more are dropped, and made again by the next request.
 const MAX_TOUCHES: usize = 50_000;
+
+/// Copies of refreshed sessions that wait to be written.
+const MAX_REFRESHED: usize = 10_000;
 
 /// Notes in one go: few enough that nobody waits long for SQLite's writer.
 const TOUCHES_AT_ONCE: usize = 200;
@@ -349,6 +356,8 @@ impl Hot {
             noted: Cache::new(100_000),
             touches: Mutex::default(),
             touched: Notify::new(),
+            refreshed: Mutex::default(),
+            some_refreshed: Notify::new(),
             kv,
             db,
             clock,
@@ -499,13 +508,38 @@ impl Hot {
         Ok(Some(copy))
     }
 
-    /// Puts the copy of a session that was refreshed in place, after its commit. May fail without harm.
-    pub async fn publish_session(&self, session: &SessionRow, user: &UserCopy) {
-        if self.is_shared()
-            && let Err(error) = self.write_session(session, user).await
-        {
+    /// Puts the copy of a session that was refreshed in place, after its commit and behind the answer: the copy that is there is
+    /// right but for a later end, so nobody has to wait for this one.
+    pub fn publish_later(&self, session: SessionRow, user: Arc<UserCopy>) {
+        if !self.is_shared() {
+            return;
+        }
+        let mut waiting = self.refreshed();
+        // More only gather while Redis hangs; the next fill writes what is missing then.
+        if waiting.len() < MAX_REFRESHED {
+            waiting.push((session, user));
+            drop(waiting);
+            self.some_refreshed.notify_one();
+        }
+    }
+
+    /// Waits for copies of refreshed sessions and writes those that have gathered, on one connection at once.
+    pub async fn write_refreshed(&self) {
+        self.some_refreshed.notified().await;
+        let waiting = std::mem::take(&mut *self.refreshed());
+        let written = waiting
+            .iter()
+            .map(|(session, user)| self.write_session(session, user));
+        if let Err(error) = try_join_all(written).await {
             self.doubt(&error);
         }
+    }
+
+    fn refreshed(&self) -> std::sync::MutexGuard<'_, Vec<(SessionRow, Arc<UserCopy>)>> {
+        // A panic while it is held leaves whole entries.
+        self.refreshed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Puts copies of a session that is new, or was read anew, and of its user where the next request finds them. May fail

@@ -371,13 +371,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
                 drop(conn);
                 if let Some(session) = rotated {
                     let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
-                    // Nobody waits for the copy: the one that is there is right but for a later end.
-                    if app.hot.is_shared() {
-                        let app = app.clone();
-                        drop(app.clone().finish(async move {
-                            app.hot.publish_session(&session, &user).await;
-                        }));
-                    }
+                    app.hot.publish_later(session, user);
                     return Ok((RefreshOutcome::Rotated, issued));
                 }
             }

@@ -72,7 +72,11 @@ on_both!(
                 let mut conn = server.app.db.read().await.expect("a connection");
                 let (users, counted) = conn.list_users(&filter, sort, 20, 0).await.expect("a list");
                 assert_eq!(counted, total, "{filter:?}");
-                assert_eq!(users.len(), usize::try_from(total.min(20)).expect("small"), "{key}");
+                assert_eq!(
+                    users.len(),
+                    usize::try_from(total.min(20)).expect("small"),
+                    "{key}"
+                );
                 let plan = conn
                     .explain_list_users(&filter, sort, total)
                     .await
