@@ -183,7 +183,9 @@ class Bench:
         say("  ".join(cells))
 
     def ratio(self, what: str, value: float, goal: str) -> None:
-        self.ratios.append((what, f"{value:.2f}", goal))
+        aim = float(goal.split()[-1])
+        reached = value >= aim if goal.startswith("at least") else value <= aim
+        self.ratios.append((what, f"{value:.2f}", goal if reached else f"{goal}: **not reached**"))
         say(f"{what}: {value:.2f} ({goal})")
 
     # What is measured.
