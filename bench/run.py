@@ -4,18 +4,22 @@ bench/REPORT.md and the plots. `make bench` builds what is measured and calls th
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import hmac
 import json
 import os
 import platform
 import secrets
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -136,6 +140,8 @@ class Bench:
         self.stack.callback(self.postgres.stop)
         self.redis = Redis(directory)
         self.stack.callback(self.redis.stop)
+        self.databases: dict[str, str] = {}
+        self.processes: dict[int, Process] = {}
         self.rows: list[tuple[str, ...]] = []
         self.ratios: list[tuple[str, str, str]] = []
 
@@ -155,19 +161,23 @@ class Bench:
             "DATABASE_URL": f"sqlite://{home}/auth.db",
             "JOSOOR_AUTH__LIMITS__ENABLED": "false",
             "JOSOOR_AUTH__LOG__FORMAT": "json",
-            **settings,
+            "MASTER_KEY": "Zr1wJ5mVt9xYc3Qh7Ls0Nd8Fk2Bg6Pa4Ue1Xi5To9Rw=",
         }
         if footprint == "production":
             env |= {
                 "DATABASE_URL": self.postgres.new_database(),
                 "REDIS_URL": self.redis.url,
                 "JOSOOR_AUTH__REDIS__PREFIX": f"b{port}:",
-                "MASTER_KEY": "Zr1wJ5mVt9xYc3Qh7Ls0Nd8Fk2Bg6Pa4Ue1Xi5To9Rw=",
             }
+        env |= settings
         url = f"http://127.0.0.1:{port}"
         begun = time.monotonic()
         process = self.run(f"server-{port}", [RELEASE / "josoor-auth", "serve"], f"{url}/readyz", env, home)
+        self.databases[url], self.processes[process.pid] = env["DATABASE_URL"], process
         return url, process.pid, time.monotonic() - begun
+
+    def stop(self, pid: int) -> None:
+        self.processes[pid].stop()
 
     def bare(self, *words) -> tuple[str, int]:
         port = free_port()
@@ -314,6 +324,30 @@ class Bench:
                    "at least 1.8")
         self.ratio("lone sign-in / one hash of the crate", found["/auth/login, one client"]["p50"] / 1e6 / one, "at most 1.05")
 
+    def million(self) -> None:
+        """A million live sessions of a hundred thousand users: memory after requests with more of them than fit, and the start."""
+        secret = secrets.token_urlsafe(36)
+        settings = {"JWT_SECRET": secret, "JOSOOR_AUTH__PASSWORD__BCRYPT_COST": 4, "JOSOOR_AUTH__LOG__LEVEL": "warn"}
+        for footprint in ("embedded", "production"):
+            url, pid, _ = self.server(footprint, **settings)
+            token = post(f"{url}/auth/register", {"email": "ada@example.com", "password": PASSWORD})[0]["access_token"]
+            database = self.databases[url]
+            self.stop(pid)
+            fill(database)
+            asked = self.directory / "million"
+            with asked.open("w") as file:
+                file.writelines(f"{like(token, secret, number)}\n" for number in range(1, 400_001))
+            settings_again = settings | {"DATABASE_URL": database}
+            url, pid, start = self.server(footprint, **settings_again)
+            result = load(f"{url}/auth/me", tokens=asked, seconds=40, pid=pid)
+            resident = next(int(line.split()[1]) / 1024 for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                            if line.startswith("VmRSS"))
+            self.row(f"/auth/me on a million sessions, {footprint}", f"{result['rate']:,.0f}/s", f"{result['p50'] / 1e3:.2f} ms",
+                     f"{result['p99'] / 1e3:.2f} ms", f"{result['cpu_us']:.1f} us", f"{resident:.0f} MB resident")
+            self.ratio(f"a million sessions, {footprint}: MB resident", resident, "at most 150")
+            if footprint == "embedded":
+                self.ratio("a million sessions, embedded: seconds from start to ready", start, "at most 0.3")
+
     def flood(self) -> None:
         """Everything else while sign-ins come at many times of what can be hashed."""
         for footprint in ("embedded", "production"):
@@ -347,6 +381,48 @@ class Bench:
             self.ratio(f"{name}: p99 in a flood / idle", busy["p99"] / idle["p99"], "at most 2")
             self.ratio(f"refused sign-in, {footprint}: p50 in ms", (attack_result["refused_p50"] or 0) / 1e3, "at most 20")
             self.ratio(f"known device in a flood, {footprint} / alone", known["p50"] / alone["p50"], "at most 3")
+
+
+def like(token: str, secret: str, number: int) -> str:
+    """The token of another one of the sessions that `fill` makes."""
+    header, claims, _ = token.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    user = number % USERS + 2
+    claims |= {"sub": str(user), "email": f"user{user}@example.com", "sid": str(uuid.UUID(int=number)), "jti": str(number)}
+    encoded = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    signature = hmac.new(secret.encode(), f"{header}.{encoded}".encode(), "sha256").digest()
+    return f"{header}.{encoded}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+USERS, SESSIONS = 100_000, 1_000_000
+
+
+def fill(database: str) -> None:
+    """Copies the one user and the one session that are there."""
+    users = ("password_hash, role, is_active, email_verified_at, locale, version, created_at, updated_at, password_changed_at, "
+             "last_login_at")
+    sessions = ("created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent, generation, generation_issued_at, "
+                "generation_expires_at, used_generation, superseded, retired_generation")
+
+    def statements(numbers: str, session_id: str) -> list[str]:
+        return [
+            f"insert into users (id, email, email_key, search_text, {users}) {numbers.format(most=USERS)} "
+            f"select i + 1, 'user' || (i + 1) || '@example.com', 'user' || (i + 1) || '@example.com', "
+            f"'user' || (i + 1) || '@example.com', {users} from n, (select * from users limit 1) as one",
+            f"insert into sessions (id, user_id, {sessions}) {numbers.format(most=SESSIONS)} "
+            f"select {session_id}, i % {USERS} + 2, {sessions} from n, (select * from sessions limit 1) as one",
+        ]
+
+    if database.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite://"))) as connection:
+            connection.create_function("id_of", 1, lambda number: uuid.UUID(int=number).bytes)
+            numbers = "with recursive n(i) as (select 1 union all select i + 1 from n where i < {most})"
+            for sql in statements(numbers, "id_of(i)"):
+                connection.execute(sql)
+            connection.commit()
+    else:
+        for sql in statements("with n(i) as (select generate_series(1, {most}))", "lpad(to_hex(i), 32, '0')::uuid"):
+            subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql], check=True, cwd="/")
 
 
 def plot(rows: list[tuple[str, ...]]) -> str:
@@ -409,7 +485,7 @@ def report(bench: Bench) -> str:
     return "\n".join(lines)
 
 
-PARTS = ("checks", "peers", "refreshes", "sign_ins", "flood")
+PARTS = ("checks", "peers", "refreshes", "sign_ins", "flood", "million")
 
 
 def main() -> None:

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! load URL --connections N --seconds S [--rate R] [--method M] [--header 'NAME: VALUE']… [--bodies FILE] [--refresh]
+//!   [--tokens FILE]
 //! ```
 //!
 //! Without `--rate` each connection asks again as soon as it was answered. With it, requests are due at fixed times, whatever
 //! became of those before, and a request's latency counts from when it was due: a server that stalls cannot hide the
 //! requests that it kept from being sent (coordinated omission). `--bodies` has one body a line, which connections take in
-//! turn. With `--refresh` the lines are refresh tokens, one for each connection, which goes on with the token that it is given.
+//! turn; `--tokens` the same with bearer tokens. With `--refresh` the lines are refresh tokens, one for each connection, which goes on with the token that it is given.
 //!
 //! Latencies are in microseconds. `refused` counts 503, with latencies of their own; `failed` everything else that is not 2xx.
 
@@ -31,6 +32,7 @@ struct Options {
     method: String,
     headers: String,
     bodies: Vec<String>,
+    tokens: Vec<String>,
     refresh: bool,
 }
 
@@ -68,6 +70,13 @@ fn options() -> Outcome<Options> {
         }
     }
     Ok(options)
+}
+
+fn lines(file: &str) -> Outcome<Vec<String>> {
+    Ok(std::fs::read_to_string(file)?
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 #[derive(Default)]
@@ -135,9 +144,10 @@ async fn converse(
         let body = match &token {
             Some(token) => format!("{{\"refresh_token\":\"{token}\"}}"),
             None if options.bodies.is_empty() => String::new(),
-            None => options.bodies[turn.fetch_add(1, Ordering::Relaxed) % options.bodies.len()].clone(),
+            None => options.bodies[turn_of(&options.bodies, &turn)].clone(),
         };
-        if request.is_empty() || !body.is_empty() {
+        let bearer = options.tokens.get(turn_of(&options.tokens, &turn));
+        if request.is_empty() || !body.is_empty() || bearer.is_some() {
             request = format!(
                 "{} {} HTTP/1.1\r\nhost: {}\r\n{}",
                 options.method, options.path, options.host, options.headers
@@ -169,6 +179,14 @@ async fn converse(
             *token = next;
         }
     }
+}
+
+/// The next of them.
+fn turn_of(lines: &[String], turn: &AtomicUsize) -> usize {
+    if lines.is_empty() {
+        return 0;
+    }
+    turn.fetch_add(1, Ordering::Relaxed) % lines.len()
 }
 
 struct Answer {

@@ -44,7 +44,7 @@ async fn two(stage: &Stage) -> (Server, Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_holds_on_the_other_node_within_250_ms() {
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = 1000;
     let stage = Stage::new(Footprint::Production);
     let (one, other) = two(&stage).await;
     one.register("latency@example.com").await;
@@ -75,6 +75,8 @@ async fn a_revocation_holds_on_the_other_node_within_250_ms() {
     waits.sort();
     let (median, p99, longest) = (waits[ROUNDS / 2], waits[ROUNDS * 99 / 100], waits[ROUNDS - 1]);
     println!("revocation on the other node: p50 {median:?}, p99 {p99:?}, max {longest:?}");
+    assert!(median <= Duration::from_millis(5), "{median:?}");
+    assert!(p99 <= Duration::from_millis(50), "{p99:?}");
     assert!(longest < Duration::from_millis(250), "{longest:?}");
     one.stop().await;
     other.stop().await;

@@ -1,0 +1,96 @@
+//! The parts of a request, one by one: `cargo bench -p josoor-auth --bench micro`.
+
+use std::hint::black_box;
+
+use anyhow::Context as _;
+use criterion::Criterion;
+use josoor_auth::app::App;
+use josoor_auth::clock::Clock;
+use josoor_auth::config::Config;
+use josoor_auth::sessions::{self, Client};
+use josoor_auth::types::{Email, Locale, Password, Role, SessionId, UserId};
+use josoor_auth::users;
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("auth.db");
+    let environment = [
+        ("DATABASE_URL", format!("sqlite://{}", file.display())),
+        ("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "4".to_owned()),
+    ];
+    let environment = environment
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let config = Config::parse(None, &environment)?;
+    let app = runtime.block_on(App::open(config, Clock::System))?;
+    let (token, session, user) = runtime.block_on(sign_in(&app))?;
+    let now = app.clock.now();
+
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut forgetful = josoor_auth_verify::TokenVerifier::new("http://localhost:8000", None).with_memory(0);
+    forgetful = forgetful.with_key(josoor_auth_verify::VerificationKey::hmac(
+        None,
+        josoor_auth_verify::Algorithm::HS256,
+        &[7; 32],
+    )?);
+    criterion.bench_function("token: refused by its signature", |bench| {
+        bench.iter(|| black_box(forgetful.verify(black_box(&token), now.as_secs()).is_err()));
+    });
+    criterion.bench_function("token: verified a moment ago", |bench| {
+        bench.iter(|| black_box(app.keys.verify_access(black_box(&token), now).is_ok()));
+    });
+    criterion.bench_function("cache: session and user, near", |bench| {
+        bench.iter(|| runtime.block_on(app.hot.resolve(session, user, now)).is_ok());
+    });
+    criterion.bench_function("token, session and user", |bench| {
+        bench.iter(|| {
+            runtime
+                .block_on(sessions::authenticate(&app, black_box(&token)))
+                .is_ok()
+        });
+    });
+    criterion.bench_function("store: a session by its id, SQLite", |bench| {
+        bench.iter(|| runtime.block_on(async { app.db.read().await?.session_by_id(session).await }));
+    });
+    for cost in [4, 8] {
+        criterion.bench_function(&format!("hash: bcrypt at cost {cost}, one"), |bench| {
+            bench.iter(|| bcrypt_interleaved::all(cost, &[(b"correct horse".as_slice(), [9; 16])]));
+        });
+        criterion.bench_function(&format!("hash: bcrypt at cost {cost}, four"), |bench| {
+            bench.iter(|| bcrypt_interleaved::all(cost, &[(b"correct horse".as_slice(), [9; 16]); 4]));
+        });
+    }
+    criterion.final_summary();
+    runtime.block_on(app.close());
+    Ok(())
+}
+
+/// A user who is signed in: the access token, the session and the user.
+async fn sign_in(app: &App) -> anyhow::Result<(String, SessionId, UserId)> {
+    let email = Email::parse("ada@example.com").ok().context("an address")?;
+    let password = || {
+        Password::parse("correct horse battery 9")
+            .ok()
+            .context("a password")
+    };
+    let client = Client::default();
+    users::create(
+        app,
+        &email,
+        Some(password()?),
+        None,
+        Role::User,
+        Locale::En,
+        &client,
+    )
+    .await?;
+    let issued = sessions::log_in(app, &email, password()?, None, &client).await?;
+    let token = issued.access_token.expose().to_owned();
+    let caller = sessions::authenticate(app, &token).await?;
+    Ok((token, caller.session, caller.id()))
+}
