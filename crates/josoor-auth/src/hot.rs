@@ -493,12 +493,19 @@ impl Hot {
         ))
     }
 
+    /// A user, as far as this node knows by itself.
+    pub fn known_user(&self, id: UserId) -> Option<Arc<UserCopy>> {
+        self.near
+            .user(id.0, Instant::now())
+            .filter(|copy| !copy.is_gone())
+    }
+
     /// A user, as of now: what this node knows, or else what the database says.
     pub async fn user(&self, conn: &mut Conn, id: UserId) -> Result<Option<Arc<UserCopy>>> {
-        let filled = Instant::now();
-        if let Some(copy) = self.near.user(id.0, filled) {
-            return Ok(Some(copy).filter(|copy| !copy.is_gone()));
+        if let Some(copy) = self.known_user(id) {
+            return Ok(Some(copy));
         }
+        let filled = Instant::now();
         let heard = self.near.heard_of(Uuid::nil(), id.0);
         let Some(user) = conn.user_by_id(id).await? else {
             return Ok(None);

@@ -89,6 +89,11 @@ pub struct KnownDevice {
 }
 
 impl RefreshClaims {
+    /// Whose session it is.
+    pub fn user(&self) -> Option<UserId> {
+        self.sub.parse().ok().map(UserId)
+    }
+
     /// The session.
     pub const fn session(&self) -> SessionId {
         SessionId(self.sid)

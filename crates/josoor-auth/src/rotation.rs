@@ -25,6 +25,16 @@ use crate::types::Timestamp;
 /// How many superseded generations are remembered: more than the tabs and retries of one client within the grace.
 const REMEMBERED: usize = 8;
 
+/// Characters that a row's memory may have for [`superseding`] to be appended to it. With more it is time for [`decide`], which
+/// keeps it short.
+pub const ROOM: i64 = 600;
+
+/// What the row's memory gets behind it when `generation`, the current one, is superseded: the first row of the table that is
+/// not about a fault, which the database can take by itself.
+pub fn superseding(generation: i64, now: Timestamp) -> String {
+    format(&[(generation, now)])
+}
+
 /// What to do with a refresh token whose signature and `exp` are right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -51,6 +61,7 @@ pub fn decide(session: &SessionRow, presented: i64, now: Timestamp, grace: Durat
         return Decision::Retired;
     }
     let mut superseded = parse(&session.superseded);
+    superseded.drain(..superseded.len().saturating_sub(REMEMBERED));
     if presented == session.generation {
         superseded.push((presented, now));
         return Decision::Rotate {
@@ -214,6 +225,33 @@ mod tests {
                 Outcome::Ended
             }
         }
+    }
+
+    #[test]
+    fn what_was_appended_counts_like_what_was_written() {
+        let (mut written, mut appended) = (begun(), begun());
+        for round in 1..=40 {
+            let now = at(round);
+            let generation = written.generation;
+            assert_eq!(
+                Outcome::from(&present(&mut written, generation, now)),
+                Outcome::Next
+            );
+            if !appended.superseded.is_empty() {
+                appended.superseded.push(',');
+            }
+            appended.superseded += &super::superseding(generation, now);
+            appended.generation += 1;
+            appended.replaced_generation = Some(generation);
+            for old in 1..=written.generation {
+                assert_eq!(
+                    decide(&written, old, now, GRACE),
+                    decide(&appended, old, now, GRACE),
+                    "{old} after {round}"
+                );
+            }
+        }
+        assert!(i64::try_from(written.superseded.len()).expect("short") < super::ROOM);
     }
 
     #[test]

@@ -333,6 +333,9 @@ pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> 
 async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let claims = app.keys.read_refresh(token)?;
     app.limits.refresh(claims.session()).await?;
+    if let Some(issued) = rotate_current(app, &claims).await? {
+        return Ok((RefreshOutcome::Rotated, issued));
+    }
     // Each round is a fresh look; one that loses its step lost it to another refresh or to a revocation, both of
     // which the next look sees.
     for _ in 0..32 {
@@ -370,9 +373,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
                 let rotated = conn.rotate_session(&step).await?;
                 drop(conn);
                 if let Some(session) = rotated {
-                    let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
-                    app.hot.publish_later(session, user);
-                    return Ok((RefreshOutcome::Rotated, issued));
+                    return Ok((RefreshOutcome::Rotated, issue_next(app, session, user, now)?));
                 }
             }
         }
@@ -381,6 +382,40 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
         "session {} is being refreshed by many others",
         claims.session()
     )))
+}
+
+/// What nearly every refresh is: the current token of a live session, whose user this node knows. One statement decides.
+/// `None` says nothing but that the table has to be asked.
+async fn rotate_current(app: &App, claims: &RefreshClaims) -> Result<Option<Issued>> {
+    let now = app.clock.now();
+    let user = claims.user().and_then(|user| app.hot.known_user(user));
+    let Some(user) = user.filter(|user| user.is_active && now.as_secs() < claims.exp) else {
+        return Ok(None);
+    };
+    let rotated = app
+        .db
+        .write()
+        .await?
+        .rotate_current(
+            claims.session(),
+            claims.generation,
+            now,
+            now.plus(app.config.session.idle),
+            &rotation::superseding(claims.generation, now),
+            rotation::ROOM,
+        )
+        .await?;
+    match rotated {
+        Some(session) if session.user_id().0 == user.id => issue_next(app, session, user, now).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The tokens of a generation that has just been made.
+fn issue_next(app: &App, session: SessionRow, user: Arc<UserCopy>, now: Timestamp) -> Result<Issued> {
+    let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
+    app.hot.publish_later(session, user);
+    Ok(issued)
 }
 
 /// The user of a session that may still be refreshed; or why not.

@@ -323,6 +323,41 @@ impl Conn {
         )
     }
 
+    /// Makes the next generation, if `generation` is the current one of a live session, and its memory has less than `room`
+    /// characters: what most refreshes are, in one statement. `superseding` is appended to the memory.
+    pub async fn rotate_current(
+        &mut self,
+        id: SessionId,
+        generation: i64,
+        now: Timestamp,
+        idle_expires_at: Timestamp,
+        superseding: &str,
+        room: i64,
+    ) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set generation = generation + 1, generation_issued_at = $3,
+                generation_expires_at = case when $4 < expires_at then $4 else expires_at end,
+                idle_expires_at = case when $4 < expires_at then $4 else expires_at end,
+                last_seen_at = case when last_seen_at < $3 then $3 else last_seen_at end, replaced_generation = generation,
+                superseded = case when superseded = '' then $5 else superseded || ',' || $5 end
+             where id = $1 and generation = $2 and revoked_at is null and idle_expires_at > $3 and expires_at > $3
+               and length(superseded) < $6
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(id.0)
+                .bind(generation)
+                .bind(now)
+                .bind(idle_expires_at)
+                .bind(superseding)
+                .bind(room),
+            fetch_optional
+        )
+    }
+
     /// Begins a new generation and retires all before it, whatever became of them. `None` when the session has ended.
     pub async fn retire_generations(
         &mut self,
