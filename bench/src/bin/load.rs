@@ -8,7 +8,8 @@
 //! Without `--rate` each connection asks again as soon as it was answered. With it, requests are due at fixed times, whatever
 //! became of those before, and a request's latency counts from when it was due: a server that stalls cannot hide the
 //! requests that it kept from being sent (coordinated omission). `--bodies` has one body a line, which connections take in
-//! turn; `--tokens` the same with bearer tokens. With `--refresh` the lines are refresh tokens, one for each connection, which goes on with the token that it is given.
+//! turn; `--tokens` the same with bearer tokens. With `--refresh` the lines are refresh tokens, one for each connection,
+//! which goes on with the token that it is given.
 //!
 //! Latencies are in microseconds. `refused` counts 503, with latencies of their own; `failed` everything else that is not 2xx.
 
@@ -59,12 +60,8 @@ fn options() -> Outcome<Options> {
             "--rate" => options.rate = Some(value()?.parse()?),
             "--method" => options.method = value()?,
             "--header" => options.headers += &format!("{}\r\n", value()?),
-            "--bodies" => {
-                options.bodies = std::fs::read_to_string(value()?)?
-                    .lines()
-                    .map(str::to_owned)
-                    .collect();
-            }
+            "--bodies" => options.bodies = lines(&value()?)?,
+            "--tokens" => options.tokens = lines(&value()?)?,
             "--refresh" => options.refresh = true,
             _ => return Err(format!("{name} is no option").into()),
         }
@@ -152,6 +149,9 @@ async fn converse(
                 "{} {} HTTP/1.1\r\nhost: {}\r\n{}",
                 options.method, options.path, options.host, options.headers
             );
+            if let Some(bearer) = bearer {
+                request += &format!("authorization: Bearer {bearer}\r\n");
+            }
             if !body.is_empty() {
                 request += &format!(
                     "content-type: application/json\r\ncontent-length: {}\r\n",
