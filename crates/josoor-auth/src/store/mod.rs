@@ -190,7 +190,8 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
-            .connect_lazy_with(options.read_only(true));
+            // Pages that a reader does not keep are in the system's cache, which all of them share.
+            .connect_lazy_with(options.read_only(true).pragma("cache_size", "-512"));
         Ok(Self::Sqlite { readers, writer })
     }
 
