@@ -36,7 +36,6 @@ bench: cargo ## measure beside a plain server and two others; half an hour on an
 	cargo build --release --locked --package josoor-auth --package josoor-auth-bench
 	$${CARGO_TARGET_DIR:-target}/python/bin/python bench/run.py
 	cargo bench --package bcrypt-interleaved --bench widths
-	cargo bench --package josoor-auth --bench micro
 	cargo bench --package josoor-auth --bench hash_pool
 	cargo bench --package josoor-auth --bench sign_in_timing
 	cargo bench --package josoor-auth --bench forgot_timing

@@ -3,6 +3,7 @@
 //! * `bare plain PORT BYTES`: an axum server that only answers, with a body of this size;
 //! * `bare refresh PORT DATABASE_URL CONNECTIONS`: one conditional update through a pool of this size, and two signatures, at
 //!   `POST /auth/refresh`;
+//! * `bare login PORT COST`: a hash of the `bcrypt` crate at `POST /auth/login`, as many at once as there are cores;
 //! * `bare bcrypt COST SECONDS`: hashes a second of the `bcrypt` crate on all cores.
 
 use std::sync::Arc;
@@ -34,13 +35,14 @@ fn main() -> Outcome {
             let router = runtime.block_on(refresh(url, connections.parse()?))?;
             runtime.block_on(listen(port, router))
         }
+        ["login", port, cost] => serve(port, login(cost.parse()?)),
         ["bcrypt", cost, seconds] => {
             let rate = hashes(cost.parse()?, Duration::from_secs(seconds.parse()?));
             println!("{rate:.2}");
             Ok(())
         }
         _ => Err(
-            "usage: bare plain PORT BYTES | refresh PORT DATABASE_URL CONNECTIONS | bcrypt COST SECONDS"
+            "usage: bare plain PORT BYTES | refresh PORT DATABASE_URL CONNECTIONS | login PORT COST | bcrypt COST SECONDS"
                 .into(),
         ),
     }
@@ -111,16 +113,40 @@ async fn refresh(url: &str, connections: u32) -> Outcome<Router> {
     Ok(Router::new().route("/auth/refresh", post(answer)))
 }
 
+fn login(cost: u32) -> Router {
+    let permits = Arc::new(tokio::sync::Semaphore::new(cores()));
+    let answer = move || {
+        let permits = Arc::clone(&permits);
+        async move {
+            let _permit = permits.acquire().await;
+            #[expect(clippy::disallowed_methods, reason = "this is the plain pool")]
+            let done = tokio::task::spawn_blocking(move || hash(cost)).await;
+            match done {
+                Ok(()) => StatusCode::OK,
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            }
+        }
+    };
+    Router::new().route("/auth/login", post(answer))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn hash(cost: u32) {
+    std::hint::black_box(bcrypt::bcrypt(cost, [9; 16], b"correct horse\0"));
+}
+
 /// A second, on all cores.
 fn hashes(cost: u32, time: Duration) -> f64 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (begun, done) = (Instant::now(), AtomicUsize::new(0));
     let took = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores)
+        let threads: Vec<_> = (0..cores())
             .map(|_| {
                 scope.spawn(|| {
                     while begun.elapsed() < time {
-                        std::hint::black_box(bcrypt::bcrypt(cost, [9; 16], b"correct horse\0"));
+                        hash(cost);
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                 })

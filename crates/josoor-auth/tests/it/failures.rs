@@ -9,7 +9,7 @@ use josoor_auth::clock::Clock;
 use serde_json::json;
 
 use crate::refresh::all_dead;
-use crate::revocation::{sid, until_refused};
+use crate::revocation::{sid, until, until_refused};
 use crate::support::redis::RedisServer;
 use crate::support::server::{Answer, Footprint, PASSWORD, Server, Stage, Tokens, eventually};
 use crate::support::services::{Postgres, Redis};
@@ -257,26 +257,56 @@ async fn redis_fails_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_channel_cut_a_revocation_holds_within_the_near_life() {
+async fn with_the_channel_cut_changes_hold_within_the_near_life() {
     let redis = Redis::start_own(0);
     let stage = stage_on(&redis);
     let (one, other) = (stage.start().await, stage.start().await);
+    let admin = one.register_admin("boss@example.com").await;
     one.register("cut@example.com").await;
+    let within = |waited: Duration| assert!(waited < Duration::from_secs(5), "{waited:?}");
     for cut in ["CLIENT KILL TYPE pubsub", "CLIENT PAUSE 1500 ALL"] {
         for _ in 0..3 {
+            let cut = async || {
+                eventually("Redis is in use", || async { other.app.hot.is_shared() }).await;
+                redis.command(cut).expect("Redis answers");
+            };
             let tokens = one.log_in("cut@example.com").await;
-            eventually("Redis is in use", || async { other.app.hot.is_shared() }).await;
             other.get("/auth/me", &tokens.access).await.is(200);
-            redis.command(cut).expect("Redis answers");
+            cut().await;
             one.post_as("/auth/logout", &tokens.access, &json!({}))
                 .await
                 .is(200);
             one.get("/auth/me", &tokens.access)
                 .await
                 .is_problem(401, "session_revoked");
-            let waited = until_refused(&other, &tokens.access, "session_revoked").await;
-            assert!(waited < Duration::from_secs(5), "{waited:?}");
+            within(until_refused(&other, &tokens.access, "session_revoked").await);
             all_works(&other, "cut@example.com").await;
+
+            let user = other.log_in("cut@example.com").await;
+            let path = format!("/admin/users/{}", user.user_id);
+            let change = async |body: serde_json::Value| one.patch(&path, &admin.access, &body).await.is(200);
+            for (role, status) in [("admin", 200), ("user", 403)] {
+                cut().await;
+                change(json!({ "role": role })).await;
+                within(
+                    until(&other, "/admin/users", &user.access, |answer| {
+                        answer.status == status
+                    })
+                    .await,
+                );
+            }
+            cut().await;
+            change(json!({ "is_active": false })).await;
+            within(until_refused(&other, &user.access, "account_inactive").await);
+            change(json!({ "is_active": true })).await;
+
+            let gone = other.register("gone@example.com").await;
+            other.get("/auth/me", &gone.access).await.is(200);
+            cut().await;
+            one.delete(&format!("/admin/users/{}", gone.user_id), &admin.access)
+                .await
+                .is(204);
+            within(until_refused(&other, &gone.access, "session_revoked").await);
         }
     }
     one.stop().await;
@@ -285,7 +315,7 @@ async fn with_the_channel_cut_a_revocation_holds_within_the_near_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_loses_writes_revives_nobody() {
-    const SESSIONS: usize = 400;
+    const SESSIONS: usize = 1000;
     let mut master = RedisServer::start(&[]);
     let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
     let sentinels: Vec<RedisServer> = (0..3).map(|_| RedisServer::start_sentinel(master.port)).collect();

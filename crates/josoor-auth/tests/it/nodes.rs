@@ -8,7 +8,7 @@ use josoor_auth::types::UserId;
 use serde_json::{Value, json};
 
 use crate::refresh::{all_dead, audited};
-use crate::revocation::{sid, until_refused};
+use crate::revocation::{sid, until, until_refused};
 use crate::support::redis::RedisServer;
 use crate::support::server::{Footprint, Server, Stage, Tokens, eventually};
 use crate::support::services;
@@ -42,9 +42,22 @@ async fn two(stage: &Stage) -> (Server, Server) {
     (stage.start().await, stage.start().await)
 }
 
+/// How late a change held on the other node: what was promised, and measured in a thousand rounds.
+#[track_caller]
+fn judge(what: &str, mut waits: Vec<Duration>) {
+    waits.sort();
+    let at = |share: usize| waits[waits.len() * share / 1000];
+    let (median, p99, longest) = (at(500), at(990), waits[waits.len() - 1]);
+    println!("{what} on the other node: p50 {median:?}, p99 {p99:?}, max {longest:?}");
+    assert!(median <= Duration::from_millis(5), "{what}: {median:?}");
+    assert!(p99 <= Duration::from_millis(50), "{what}: {p99:?}");
+    assert!(longest < Duration::from_millis(250), "{what}: {longest:?}");
+}
+
+const ROUNDS: usize = 1000;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_holds_on_the_other_node_within_250_ms() {
-    const ROUNDS: usize = 1000;
     let stage = Stage::new(Footprint::Production);
     let (one, other) = two(&stage).await;
     one.register("latency@example.com").await;
@@ -55,70 +68,67 @@ async fn a_revocation_holds_on_the_other_node_within_250_ms() {
         one.post_as("/auth/logout", &tokens.access, &json!({}))
             .await
             .is(200);
+        waits.push(until_refused(&other, &tokens.access, "session_revoked").await);
         one.get("/auth/me", &tokens.access)
             .await
             .is_problem(401, "session_revoked");
-        // The start of the last request that was let in counts.
-        let answered = Instant::now();
-        let mut last_admitted = Duration::ZERO;
-        loop {
-            let started = answered.elapsed();
-            if other.get("/auth/me", &tokens.access).await.status == 401 {
-                break;
-            }
-            last_admitted = started;
-            assert!(started < Duration::from_secs(5), "never refused");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        waits.push(last_admitted);
     }
-    waits.sort();
-    let (median, p99, longest) = (waits[ROUNDS / 2], waits[ROUNDS * 99 / 100], waits[ROUNDS - 1]);
-    println!("revocation on the other node: p50 {median:?}, p99 {p99:?}, max {longest:?}");
-    assert!(median <= Duration::from_millis(5), "{median:?}");
-    assert!(p99 <= Duration::from_millis(50), "{p99:?}");
-    assert!(longest < Duration::from_millis(250), "{longest:?}");
+    judge("a revocation", waits);
     one.stop().await;
     other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_role_or_activation_holds_on_the_other_node() {
+async fn a_change_of_role_holds_on_the_other_node_within_250_ms() {
     let stage = Stage::new(Footprint::Production);
     let (one, other) = two(&stage).await;
     let admin = one.register_admin("boss@example.com").await;
     let user = other.register("worker@example.com").await;
     let path = format!("/admin/users/{}", user.user_id);
-    let pause = Duration::from_millis(250);
-    for _ in 0..10 {
-        other.get("/auth/me", &user.access).await.is(200);
-        one.patch(&path, &admin.access, &json!({ "role": "admin" }))
-            .await
-            .is(200);
-        tokio::time::sleep(pause).await;
-        other.get("/admin/users", &user.access).await.is(200);
-        one.patch(&path, &admin.access, &json!({ "role": "user" }))
-            .await
-            .is(200);
-        tokio::time::sleep(pause).await;
-        other
-            .get("/admin/users", &user.access)
-            .await
-            .is_problem(403, "insufficient_role");
+    let mut waits = Vec::new();
+    for _ in 0..ROUNDS / 2 {
+        for (role, status) in [("admin", 200), ("user", 403)] {
+            one.patch(&path, &admin.access, &json!({ "role": role }))
+                .await
+                .is(200);
+            waits.push(
+                until(&other, "/admin/users", &user.access, |answer| {
+                    answer.status == status
+                })
+                .await,
+            );
+        }
     }
-    one.patch(&path, &admin.access, &json!({ "is_active": false }))
-        .await
-        .is(200);
-    let waited = until_refused(&other, &user.access, "account_inactive").await;
-    assert!(waited < pause, "{waited:?}");
-    one.patch(&path, &admin.access, &json!({ "is_active": true }))
-        .await
-        .is(200);
-    let user = other.log_in("worker@example.com").await;
-    other.get("/auth/me", &user.access).await.is(200);
-    one.delete(&path, &admin.access).await.is(204);
-    let waited = until_refused(&other, &user.access, "session_revoked").await;
-    assert!(waited < pause, "{waited:?}");
+    judge("a change of role", waits);
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deactivation_and_deletion_hold_on_the_other_node_within_250_ms() {
+    let stage = Stage::new(Footprint::Production);
+    let (one, other) = two(&stage).await;
+    let admin = one.register_admin("boss@example.com").await;
+    let (mut deactivated, mut deleted) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let email = format!("worker{round}@example.com");
+        let user = other.register(&email).await;
+        let path = format!("/admin/users/{}", user.user_id);
+        other.get("/auth/me", &user.access).await.is(200);
+        one.patch(&path, &admin.access, &json!({ "is_active": false }))
+            .await
+            .is(200);
+        deactivated.push(until_refused(&other, &user.access, "account_inactive").await);
+        one.patch(&path, &admin.access, &json!({ "is_active": true }))
+            .await
+            .is(200);
+        let user = other.log_in(&email).await;
+        other.get("/auth/me", &user.access).await.is(200);
+        one.delete(&path, &admin.access).await.is(204);
+        deleted.push(until_refused(&other, &user.access, "session_revoked").await);
+    }
+    judge("deactivation", deactivated);
+    judge("deletion", deleted);
     one.stop().await;
     other.stop().await;
 }

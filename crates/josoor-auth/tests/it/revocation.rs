@@ -1,6 +1,6 @@
 //! Ending sessions: on the node that answered it holds from the next request on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use josoor_auth::app::App;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::refresh::{all_dead, audited, session_id};
 use crate::support::database;
-use crate::support::server::{PASSWORD, Server, Tokens, eventually, on_both};
+use crate::support::server::{Answer, PASSWORD, Server, Tokens, eventually, on_both};
 
 pub(crate) fn sid(tokens: &Tokens) -> String {
     session_id(tokens).to_string()
@@ -27,19 +27,41 @@ pub(crate) async fn another_program(stage: &crate::support::server::Stage) -> Ap
     App::open(config, Clock::System).await.expect("the stores open")
 }
 
-/// How long until a token is refused, asked again and again.
-pub(crate) async fn until_refused(server: &Server, token: &str, code: &str) -> Duration {
-    let started = std::time::Instant::now();
+/// Asks each millisecond until an answer is the new one. How long after this call the last request that was answered the old way
+/// was sent; none, when there was none.
+pub(crate) async fn until(
+    server: &Server,
+    path: &str,
+    token: &str,
+    is_new: impl Fn(&Answer) -> bool,
+) -> Duration {
+    let begun = Instant::now();
+    let mut last = Duration::ZERO;
     loop {
-        let answer = server.get("/auth/me", token).await;
-        if answer.status == 401 {
-            assert_eq!(answer.code(), code, "{answer:?}");
-            return started.elapsed();
+        let sent = begun.elapsed();
+        if is_new(&server.get(path, token).await) {
+            return last;
         }
-        answer.is(200);
-        assert!(started.elapsed() < Duration::from_secs(10), "never refused");
+        last = sent;
+        assert!(
+            sent < Duration::from_secs(10),
+            "{path} is never answered the new way"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// The same, until a token is refused for this reason.
+pub(crate) async fn until_refused(server: &Server, token: &str, code: &str) -> Duration {
+    until(server, "/auth/me", token, |answer| {
+        if answer.status != 401 {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            return false;
+        }
+        assert_eq!(answer.code(), code, "{answer:?}");
+        true
+    })
+    .await
 }
 
 on_both!(each_way_out_holds_at_once, async |stage: Stage| {
