@@ -60,9 +60,7 @@ pub enum SetupError {
     )]
     ServiceAddress,
     /// The address of Redis.
-    #[error("the address of Redis must be redis://, rediss://, redis+cluster:// or rediss+cluster://")]
-    RedisAddress,
-    /// Redis behind Sentinel.
-    #[error("redis+sentinel:// is not supported here; check sessions through the service instead")]
-    RedisSentinel,
+    #[cfg(feature = "redis")]
+    #[error("the address of Redis cannot be used: {0}")]
+    RedisAddress(crate::RedisUrlError),
 }

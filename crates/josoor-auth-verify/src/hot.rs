@@ -7,7 +7,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::AsyncCommands;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncCommands, AsyncConnectionConfig};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -15,8 +18,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
-    Claims, CurrentUser, Flights, Near, Refusal, Role, Session, SessionCheck, SetupError, Versioned, clock,
-    json as strict_json, service,
+    Claims, CurrentUser, Flights, Near, RedisKind, RedisUrl, RedisUrlError, Refusal, Role, Session,
+    SessionCheck, SetupError, Versioned, clock, is_master, json as strict_json, master_by_sentinels, service,
 };
 
 /// The longest wait for both copies, connecting included.
@@ -147,9 +150,8 @@ impl NearCopies {
 }
 
 impl<F: SessionCheck> RedisCheck<F> {
-    /// Reads the Redis at `redis_url`: `redis://` or `rediss://` for one server, `redis+cluster://` or
-    /// `rediss+cluster://` with one or more `host:port`, joined by commas, for a Cluster. Sentinel is not supported.
-    /// `prefix` is the service's `redis.prefix`. Opens no connection yet.
+    /// Reads the Redis at `redis_url`, the service's own `REDIS_URL`: one server, a Cluster, or the master that Sentinels
+    /// name, in the forms of [`RedisUrl`]. `prefix` is the service's `redis.prefix`. Opens no connection yet.
     pub fn new(redis_url: &str, prefix: impl Into<String>, fallback: F) -> Result<Self, SetupError> {
         Ok(Self {
             fallback,
@@ -229,6 +231,9 @@ impl<F: SessionCheck> RedisCheck<F> {
         };
         let admitted = user.admit(claims);
         let age = mark.and_then(|mark| age(&mark, now));
+        if age.is_none() {
+            self.redis.suspect();
+        }
         if let (Some(age), Some(near), Some(heard)) = (age, &self.near, heard) {
             // As old as the watermark: what was brought here after that may be missing from the copies.
             let filled = began.checked_sub(age).unwrap_or(began);
@@ -393,10 +398,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One server or a Cluster, connected to at the first use.
+/// One server, a Cluster, or the master behind Sentinels, connected to at the first use.
 struct Redis {
     address: Address,
-    connection: OnceCell<Connection>,
+    connection: Mutex<Arc<OnceCell<Connection>>>,
     paused_until: Mutex<Option<Instant>>,
 }
 
@@ -404,31 +409,41 @@ struct Redis {
 enum Address {
     Single(redis::Client),
     /// The Cluster, and the servers of it that were named.
-    Cluster(redis::cluster::ClusterClient, Vec<redis::Client>),
+    Cluster(ClusterClient, Vec<redis::Client>),
+    Sentinel(RedisUrl),
 }
 
 #[derive(Clone)]
 enum Connection {
-    Single(redis::aio::ConnectionManager),
-    Cluster(redis::cluster_async::ClusterConnection),
+    Single(ConnectionManager),
+    /// Comes back to no server by itself: after a failure another one may be the master.
+    Master(MultiplexedConnection),
+    Cluster(ClusterConnection),
 }
 
 impl Redis {
     fn new(redis_url: &str) -> Result<Self, SetupError> {
         service::install_provider();
-        let (scheme, rest) = redis_url.split_once("://").ok_or(SetupError::RedisAddress)?;
-        let address = match scheme {
-            "redis" | "rediss" => {
-                Address::Single(redis::Client::open(redis_url).map_err(|_| SetupError::RedisAddress)?)
+        let url = RedisUrl::parse(redis_url).map_err(SetupError::RedisAddress)?;
+        let unusable = |_| SetupError::RedisAddress(RedisUrlError("a host cannot be used"));
+        let mut servers = url.clients().map_err(unusable)?;
+        let address = match url.kind() {
+            RedisKind::Sentinel => Address::Sentinel(url),
+            // One host, as the URL was read.
+            RedisKind::Single => Address::Single(servers.remove(0)),
+            RedisKind::Cluster => {
+                let infos = servers.iter().map(|server| server.get_connection_info().clone());
+                let cluster = ClusterClient::builder(infos)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(TIMEOUT)
+                    .retries(1)
+                    .build();
+                Address::Cluster(cluster.map_err(unusable)?, servers)
             }
-            "redis+cluster" => cluster("redis", rest)?,
-            "rediss+cluster" => cluster("rediss", rest)?,
-            "redis+sentinel" | "rediss+sentinel" => return Err(SetupError::RedisSentinel),
-            _ => return Err(SetupError::RedisAddress),
         };
         Ok(Self {
             address,
-            connection: OnceCell::new(),
+            connection: Mutex::default(),
             paused_until: Mutex::default(),
         })
     }
@@ -439,16 +454,26 @@ impl Redis {
 
     fn pause(&self) {
         *lock(&self.paused_until) = Some(Instant::now() + PAUSE);
+        if matches!(self.address, Address::Sentinel(_)) {
+            *lock(&self.connection) = Arc::default();
+        }
+    }
+
+    /// The service does not show in this Redis. Behind Sentinels it may be in another one by now.
+    fn suspect(&self) {
+        if matches!(self.address, Address::Sentinel(_)) {
+            self.pause();
+        }
     }
 
     /// The connection; made on a task of its own, so that a request that stops waiting does not throw it away.
     async fn connection(this: &Arc<Self>) -> redis::RedisResult<Connection> {
-        if let Some(connection) = this.connection.get() {
+        let place = Arc::clone(&lock(&this.connection));
+        if let Some(connection) = place.get() {
             return Ok(connection.clone());
         }
         let this = Arc::clone(this);
-        let connecting =
-            tokio::spawn(async move { this.connection.get_or_try_init(|| this.connect()).await.cloned() });
+        let connecting = tokio::spawn(async move { place.get_or_try_init(|| this.connect()).await.cloned() });
         connecting
             .await
             .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "the program is stopping").into()))
@@ -457,7 +482,7 @@ impl Redis {
     async fn connect(&self) -> redis::RedisResult<Connection> {
         match &self.address {
             Address::Single(client) => {
-                let config = redis::aio::ConnectionManagerConfig::new()
+                let config = ConnectionManagerConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(Some(TIMEOUT))
                     .set_number_of_retries(1)
@@ -466,33 +491,18 @@ impl Redis {
                 Ok(Connection::Single(manager))
             }
             Address::Cluster(client, _) => Ok(Connection::Cluster(client.get_async_connection().await?)),
+            Address::Sentinel(url) => {
+                let master = url.client(master_by_sentinels(url).await?)?;
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(TIMEOUT));
+                let mut connection = master
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?;
+                is_master(&mut connection).await?;
+                Ok(Connection::Master(connection))
+            }
         }
-    }
-}
-
-/// `[user:password@]host:port[,host:port…]`.
-fn cluster(scheme: &str, rest: &str) -> Result<Address, SetupError> {
-    let (user, hosts) = rest
-        .rsplit_once('@')
-        .map_or(("", rest), |(user, hosts)| (user, hosts));
-    let separator = if user.is_empty() { "" } else { "@" };
-    let nodes: Vec<String> = hosts
-        .trim_end_matches('/')
-        .split(',')
-        .map(|host| format!("{scheme}://{user}{separator}{host}"))
-        .collect();
-    let servers: Result<Vec<_>, _> = nodes
-        .iter()
-        .map(|node| redis::Client::open(node.as_str()))
-        .collect();
-    let cluster = redis::cluster::ClusterClient::builder(nodes)
-        .connection_timeout(CONNECT_TIMEOUT)
-        .response_timeout(TIMEOUT)
-        .retries(1)
-        .build();
-    match (cluster, servers) {
-        (Ok(cluster), Ok(servers)) => Ok(Address::Cluster(cluster, servers)),
-        _ => Err(SetupError::RedisAddress),
     }
 }
 
@@ -500,6 +510,7 @@ impl Connection {
     async fn get_copy(&mut self, key: &str) -> redis::RedisResult<Option<Vec<u8>>> {
         match self {
             Self::Single(connection) => connection.get(key).await,
+            Self::Master(connection) => connection.get(key).await,
             Self::Cluster(connection) => connection.get(key).await,
         }
     }
@@ -507,6 +518,7 @@ impl Connection {
     async fn publish_message(&mut self, channel: &str, message: &str) -> redis::RedisResult<()> {
         match self {
             Self::Single(connection) => connection.publish(channel, message).await,
+            Self::Master(connection) => connection.publish(channel, message).await,
             Self::Cluster(connection) => connection.publish(channel, message).await,
         }
     }

@@ -30,6 +30,7 @@
 //! * `redis`: [`RedisCheck`] reads the service's hot copies, keeps what it read for a few seconds while it hears the service's
 //!   invalidations, and asks the service where the copies do not say enough.
 //! * `near`: [`Near`], the cache that `redis` and the service itself use.
+//! * `redis-url`: [`RedisUrl`], the URL that both read.
 //!
 //! All are on by default; without any of them there is still [`TokenVerifier`].
 
@@ -47,8 +48,12 @@ mod layer;
 mod memory;
 #[cfg(feature = "near")]
 mod near;
+#[cfg(feature = "redis-url")]
+mod redis_url;
 mod refusal;
 mod role;
+#[cfg(feature = "redis-url")]
+mod sentinels;
 #[cfg(feature = "check")]
 mod service;
 mod token;
@@ -73,8 +78,12 @@ pub use layer::{
 };
 #[cfg(feature = "near")]
 pub use near::{Heard, Near, Session, Versioned};
+#[cfg(feature = "redis-url")]
+pub use redis_url::{RedisKind, RedisNode, RedisUrl, RedisUrlError};
 pub use refusal::Refusal;
 pub use role::{Role, UnknownRole};
+#[cfg(feature = "redis-url")]
+pub use sentinels::{is_master, master_by_sentinels};
 #[cfg(feature = "check")]
 pub use service::{ServiceCheck, ServiceKeys};
 pub use token::{

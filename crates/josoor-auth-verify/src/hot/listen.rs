@@ -8,6 +8,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::mpsc;
 
 use super::{Address, CONNECT_TIMEOUT, NearCopies, Redis};
+use crate::{is_master, master_by_sentinels};
 
 /// Between two heartbeats, and for one to be answered: twice that is how long a silent loss stays unnoticed.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -18,6 +19,23 @@ const PAUSE: Duration = Duration::from_millis(250);
 struct Subscription {
     connection: MultiplexedConnection,
     pushes: mpsc::UnboundedReceiver<PushInfo>,
+    /// Whether it has to be at the master, behind Sentinels.
+    at_master: bool,
+}
+
+impl Subscription {
+    async fn is_well(&mut self) -> bool {
+        let connection = &mut self.connection;
+        let ping = redis::cmd("PING");
+        let answer = async {
+            if self.at_master {
+                is_master(connection).await
+            } else {
+                connection.req_packed_command(&ping).await.map(drop)
+            }
+        };
+        matches!(tokio::time::timeout(HEARTBEAT, answer).await, Ok(Ok(())))
+    }
 }
 
 /// Listens on a task of its own until the check is dropped. While it does, the near copies are believed.
@@ -76,9 +94,7 @@ async fn follow(mut subscription: Subscription, near: &Weak<NearCopies>) {
                 if near.strong_count() == 0 {
                     return;
                 }
-                let ping = redis::cmd("PING");
-                let answer = subscription.connection.req_packed_command(&ping);
-                if !matches!(tokio::time::timeout(HEARTBEAT, answer).await, Ok(Ok(_))) {
+                if !subscription.is_well().await {
                     break;
                 }
             }
@@ -89,11 +105,18 @@ async fn follow(mut subscription: Subscription, near: &Weak<NearCopies>) {
     }
 }
 
-/// Subscribes at the one server, or at any of a Cluster: a message reaches every server of it.
+/// Subscribes at the one server, at the master, or at any of a Cluster: a message reaches every server of it.
 async fn subscribe(redis: &Redis, channel: &str) -> RedisResult<Subscription> {
     let servers = match &redis.address {
         Address::Single(client) => std::slice::from_ref(client),
         Address::Cluster(_, servers) => servers,
+        Address::Sentinel(url) => {
+            let master = url.client(master_by_sentinels(url).await?)?;
+            let mut subscription = subscribe_at(&master, channel).await?;
+            subscription.at_master = true;
+            is_master(&mut subscription.connection).await?;
+            return Ok(subscription);
+        }
     };
     let mut failure = (redis::ErrorKind::Io, "no server was named").into();
     for server in servers {
@@ -122,5 +145,9 @@ async fn subscribe_at(client: &redis::Client, channel: &str) -> RedisResult<Subs
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
     connection.subscribe(channel).await?;
-    Ok(Subscription { connection, pushes })
+    Ok(Subscription {
+        connection,
+        pushes,
+        at_master: false,
+    })
 }

@@ -22,6 +22,11 @@ struct Server {
 
 impl Server {
     fn start(options: &[&str]) -> Self {
+        Self::start_with(&[&["--save", "", "--appendonly", "no"], options].concat())
+    }
+
+    /// With these arguments alone, besides port and folder.
+    fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -29,24 +34,18 @@ impl Server {
             .unwrap()
             .port();
         let mut process = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
+            .args(arguments)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .arg("--dir")
             .arg(directory.path())
-            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .expect("these tests need the program redis-server");
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let is_ready = lines.any(|line| line.unwrap().contains("Ready to accept connections"));
+        let is_ready = lines.any(|line| {
+            let line = line.unwrap();
+            line.contains("Ready to accept connections") || line.contains("Sentinel ID")
+        });
         assert!(is_ready, "redis-server did not start");
         // Reads on, so that the server never waits for somebody to take its log.
         std::thread::spawn(move || lines.count());
@@ -455,6 +454,102 @@ async fn a_cluster_serves_both_copies() {
     );
 }
 
+#[tokio::test]
+async fn behind_sentinel_the_next_master_is_found_and_heard() {
+    let port = |server: &Server| server.port.to_string();
+    let mut master = Server::start(&[]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port(&master)]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sentinel.conf");
+    let settings = format!(
+        "sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+        master.port
+    );
+    std::fs::write(&file, settings).unwrap();
+    let sentinel = Server::start_with(&[file.to_str().unwrap(), "--sentinel"]);
+    let mut view = sentinel.connect().await;
+    let mut knows = async |what: &str| {
+        let told: String = redis::cmd("INFO")
+            .arg("sentinel")
+            .query_async(&mut view)
+            .await
+            .unwrap();
+        told.contains(what)
+    };
+    eventually("the replica is known", async || knows("slaves=1").await).await;
+
+    let copies = async |server: &Server| {
+        let mut connection = server.connect().await;
+        for (key, value) in [
+            (format!("p:session:{SESSION}"), session().to_string()),
+            ("p:user:42".to_owned(), user().to_string()),
+            ("p:josoor-auth:applied".to_owned(), mark(0)),
+        ] {
+            connection.set::<_, _, ()>(key, value).await.unwrap();
+        }
+        connection
+    };
+    let subscribers = async |connection: &mut redis::aio::MultiplexedConnection| {
+        let (_, count): (String, u64) = redis::cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg("p:josoor-auth:invalidate")
+            .query_async(connection)
+            .await
+            .unwrap();
+        count
+    };
+    let mut first = copies(&master).await;
+    // One of the Sentinels that are named does not exist.
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port);
+    let check = RedisCheck::new(&url, "p:", Fallback::default()).unwrap();
+    let from_redis = async || {
+        let answered = check.check(&token(), &read_claims()).await;
+        answered.unwrap().email == "layla@example.org"
+    };
+    eventually("the master is read", from_redis).await;
+    eventually("the master is heard", async || subscribers(&mut first).await == 1).await;
+
+    master.process.kill().unwrap();
+    master.process.wait().unwrap();
+    eventually("the replica is promoted", async || {
+        knows(&format!("address=127.0.0.1:{}", replica.port)).await
+    })
+    .await;
+    let mut second = copies(&replica).await;
+    eventually("the next master is heard", async || {
+        from_redis().await;
+        subscribers(&mut second).await == 1
+    })
+    .await;
+    eventually("the next master is read", async || {
+        copies(&replica).await;
+        from_redis().await
+    })
+    .await;
+    // What is heard there counts.
+    second
+        .publish::<_, _, ()>(
+            "p:josoor-auth:invalidate",
+            json!({ "revoked": [[SESSION, "logout"]] }).to_string(),
+        )
+        .await
+        .unwrap();
+    eventually("the end is heard", async || {
+        check.check(&token(), &read_claims()).await == Err(Refusal::SessionRevoked)
+    })
+    .await;
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
 #[test]
 fn the_address_decides_what_is_connected_to() {
     let new = |url: &str| RedisCheck::new(url, "", Fallback::default()).map(|_| ());
@@ -464,18 +559,20 @@ fn the_address_decides_what_is_connected_to() {
         "rediss://localhost",
         "redis+cluster://u:p@a:1,b:2",
         "rediss+cluster://a:1",
+        "redis+sentinel://a:1/master",
+        "rediss+sentinel://:p@a,b/master/1?sentinel_password=q",
     ] {
         assert_eq!(new(right), Ok(()), "{right}");
     }
-    assert_eq!(new("redis+sentinel://a:1/master"), Err(SetupError::RedisSentinel));
     for wrong in [
         "",
         "localhost:6379",
         "http://localhost",
         "redis://",
         "redis+cluster://",
+        "redis+sentinel://a:1",
     ] {
-        assert_eq!(new(wrong), Err(SetupError::RedisAddress), "{wrong}");
+        assert!(matches!(new(wrong), Err(SetupError::RedisAddress(_))), "{wrong}");
     }
     let shown = format!(
         "{:?}",

@@ -403,7 +403,7 @@ fn databases() {
 fn redis_urls() {
     for (url, kind) in [
         ("redis://localhost", RedisKind::Single),
-        ("redis://[::1]:6379/3?protocol=resp3", RedisKind::Single),
+        ("redis://[::1]:6379/3", RedisKind::Single),
         ("redis+cluster://:p%40ss@a:1,b:2,c", RedisKind::Cluster),
         ("rediss+cluster://a:7000", RedisKind::Cluster),
         (
@@ -411,12 +411,19 @@ fn redis_urls() {
             RedisKind::Sentinel,
         ),
         ("redis+sentinel://a/mymaster", RedisKind::Sentinel),
+        ("rediss+sentinel://a/mymaster", RedisKind::Sentinel),
         ("redis+sentinel://a:26379/1?service=mymaster", RedisKind::Sentinel),
     ] {
         let config = from_env(&[("REDIS_URL", url)]);
         let target = config.redis.url.unwrap();
         assert_eq!((target.url.expose(), target.kind), (url, kind));
     }
+    // What the program could not use is refused here, and not when it starts.
+    let error = error_of(None, &[("REDIS_URL", "redis://a?protocol=resp3")]).to_string();
+    assert!(
+        error.contains("REDIS_URL") && error.contains("behind `?`"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ipnet::IpNet;
+pub use josoor_auth_verify::RedisKind;
+use josoor_auth_verify::{RedisUrl, RedisUrlError};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -721,102 +723,27 @@ pub(super) fn without_userinfo(given: &str) -> String {
     shown(&format!("{scheme}://{userinfo}{hosts}{path}"))
 }
 
-/// How Redis is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RedisKind {
-    /// One server: `redis://`, `rediss://`.
-    Single,
-    /// A Cluster: `redis+cluster://`, `rediss+cluster://`, with one or more of its nodes.
-    Cluster,
-    /// The primary that Sentinels name: `redis+sentinel://`, with one or more of the Sentinels.
-    Sentinel,
-}
-
-/// Where Redis is. The URL has been checked:
-///
-/// * Single: `redis://[user:password@]host[:port][/db]`;
-/// * Cluster: `redis+cluster://[user:password@]host[:port][,host[:port]…]`, every node with the same password;
-/// * Sentinel: `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]`, where `/service` may be
-///   `?service=name` instead; user and password are those of the data servers.
-///
-/// User and password are percent-encoded (RFC 3986, 3.2.1); there is at most one `@`, and no fragment.
+/// Where Redis is. The URL has been read.
 #[derive(Clone, Debug)]
 pub struct RedisTarget {
-    /// As it was given.
+    /// As it was given, in one of the forms of [`RedisUrl`].
     pub url: Secret,
     /// What it leads to.
     pub kind: RedisKind,
 }
 
 pub(super) fn redis(raw: &Raw) -> Parsed<RedisTarget> {
-    const ENCODED: &str = "percent-encode special characters of the user and password (@ is %40, / is %2F)";
     let given = text(raw)?;
-    let (scheme, rest) = given.split_once("://").unwrap_or((given, ""));
-    let kind = match scheme {
-        "redis" | "rediss" => RedisKind::Single,
-        "redis+cluster" | "rediss+cluster" => RedisKind::Cluster,
-        "redis+sentinel" => RedisKind::Sentinel,
-        _ => {
-            return refused(
-                "this is not a URL of Redis",
-                "begin it with redis://, rediss://, redis+cluster://, rediss+cluster:// or redis+sentinel://",
-            );
-        }
-    };
-    if rest.contains('#') {
-        return refused(
-            "a fragment is not supported (#insecure would switch the check of certificates off)",
-            ENCODED,
-        );
-    }
-    let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
-    if authority.matches('@').count() > 1 || path.contains('@') || query.contains('@') {
-        return refused("the URL can be read in two ways", ENCODED);
-    }
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    let are_hosts_good = hosts.split(',').all(|host| {
-        Url::parse(&format!("redis://{host}"))
-            .is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()) && url.port() != Some(0))
-    });
-    if !are_hosts_good {
-        return refused("a host or port in the URL cannot be read", ENCODED);
-    }
-    if kind == RedisKind::Single && hosts.contains(',') {
-        return refused(
-            "redis:// takes one host",
-            "use redis+cluster:// or redis+sentinel:// for several",
-        );
-    }
-    let is_database = |text: &str| text.is_empty() || text.parse::<u16>().is_ok();
-    let (is_path_good, path_remedy) = match kind {
-        RedisKind::Single => (is_database(path), "write redis://host:port/0"),
-        RedisKind::Cluster => (
-            path.is_empty() || path == "0",
-            "leave the path out; a Cluster has one database only",
+    match RedisUrl::parse(given) {
+        Ok(url) => Ok(RedisTarget {
+            url: Secret::new(given),
+            kind: url.kind(),
+        }),
+        Err(RedisUrlError(reason)) => refused(
+            format!("this is not a URL of Redis that can be used: {reason}"),
+            "write redis://[user:password@]host[:port][/database], or another of the forms in config.default.toml",
         ),
-        RedisKind::Sentinel => {
-            let remedy = "write redis+sentinel://host:26379,host:26379/service/0";
-            let in_query = query
-                .split('&')
-                .filter_map(|pair| pair.strip_prefix("service="))
-                .any(|service| !service.is_empty());
-            let is_good = if in_query {
-                is_database(path)
-            } else {
-                let (service, database) = path.split_once('/').unwrap_or((path, ""));
-                !service.is_empty() && is_database(database)
-            };
-            (is_good, remedy)
-        }
-    };
-    if !is_path_good {
-        return refused("the path of the URL is not right for its kind", path_remedy);
     }
-    Ok(RedisTarget {
-        url: Secret::new(given),
-        kind,
-    })
 }
 
 pub(super) fn redis_prefix(raw: &Raw) -> Parsed<String> {

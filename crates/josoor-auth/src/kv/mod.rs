@@ -6,7 +6,6 @@
 //! Needed of Redis: version 6 or newer (the subscription speaks RESP3), and for the user of the URL the commands
 //! `GET SET DEL EVAL EVALSHA TIME PUBLISH SUBSCRIBE PING`, besides `ROLE` behind Sentinel and `CLUSTER` in a cluster.
 
-mod address;
 mod redis_kv;
 mod source;
 #[cfg(test)]
@@ -14,47 +13,19 @@ mod tests;
 
 use std::time::Duration;
 
+pub use josoor_auth_verify::RedisKind as Kind;
+use josoor_auth_verify::{RedisUrl, RedisUrlError};
 use tokio::sync::mpsc;
 
 pub use self::redis_kv::RedisKv;
 use crate::types::Secret;
-use address::Address;
 
 /// How long a command may take unless the configuration says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The shape of the Redis installation that a URL names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// One server: `redis://` or `rediss://`.
-    Single,
-    /// A cluster: `redis+cluster://` or `rediss+cluster://`.
-    Cluster,
-    /// A master and replicas that sentinels watch: `redis+sentinel://` or `rediss+sentinel://`.
-    Sentinel,
-}
-
-impl Kind {
-    /// The name that states and metrics carry.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Single => "single",
-            Self::Cluster => "cluster",
-            Self::Sentinel => "sentinel",
-        }
-    }
-}
-
 /// Where the shared store is and how to use it.
 ///
-/// The forms of the URL (`rediss…` is the same over TLS, with the certificate always verified against the system's
-/// roots; user name, password and service are percent-decoded; without a user name write `:password@`):
-///
-/// * `redis://[user:password@]host[:port][/db]`
-/// * `redis+cluster://[user:password@]host[:port][,host[:port]…]`
-/// * `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]`; the hosts are the sentinels' (port
-///   26379 unless given), user and password are those of the Redis servers. Sentinels with a password of their own
-///   take it from `?sentinel_username=…&sentinel_password=…`.
+/// The forms of the URL are those of [`RedisUrl`].
 #[derive(Debug, Clone)]
 pub struct KvConfig {
     /// One of the forms above. Secret, because it may carry a password.
@@ -70,7 +41,7 @@ pub struct KvConfig {
 impl KvConfig {
     /// The kind that the URL's scheme tells and the default timeout. Refuses a scheme that is none of the above.
     pub fn new(url: Secret, prefix: impl Into<String>) -> Result<Self, KvError> {
-        let kind = Address::parse(url.expose())?.kind;
+        let kind = read(&url)?.kind();
         Ok(Self {
             url,
             kind,
@@ -78,6 +49,10 @@ impl KvConfig {
             timeout: DEFAULT_TIMEOUT,
         })
     }
+}
+
+fn read(url: &Secret) -> Result<RedisUrl, KvError> {
+    RedisUrl::parse(url.expose()).map_err(|RedisUrlError(reason)| KvError::Configuration(reason))
 }
 
 /// Why the shared store did not do what was asked. Holds neither the URL nor a key nor a value.

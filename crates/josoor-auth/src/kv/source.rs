@@ -1,30 +1,23 @@
 //! How connections are opened to each kind of installation, and how it is known that one still serves.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use josoor_auth_verify::{RedisNode as Node, RedisUrl, is_master, master_by_sentinels};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo, RedisError,
+    RedisResult, Value,
 };
 use tokio::sync::mpsc;
 
-use super::address::Address;
 use super::{Kind, KvConfig, KvError};
 use crate::crypto;
 
-/// A server's host and port.
-pub(super) type Node = (String, u16);
-
 /// For one server to accept and greet. A server that needs longer is as good as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// For all sentinels to be asked; the answers that came by then decide.
-const SENTINEL_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// What commands travel on. A clone is the same connection.
 #[derive(Clone)]
@@ -99,7 +92,7 @@ pub(super) struct Subscription {
 
 /// Opens connections to one installation.
 pub(super) struct Source {
-    address: Address,
+    url: RedisUrl,
     timeout: Duration,
     /// The servers, or the sentinels.
     clients: Vec<Client>,
@@ -108,8 +101,8 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(config: &KvConfig) -> Result<Self, KvError> {
-        let address = Address::parse(config.url.expose())?;
-        if address.kind != config.kind {
+        let url = super::read(&config.url)?;
+        if url.kind() != config.kind {
             return Err(KvError::Configuration(
                 "the scheme of the URL names another kind of installation",
             ));
@@ -117,23 +110,16 @@ impl Source {
         if config.timeout.is_zero() {
             return Err(KvError::Configuration("the timeout is zero"));
         }
-        if address.tls {
+        if url.is_tls() {
             // The crate brings rustls without a provider. An error says that one is installed already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
-        let settings = match address.kind {
-            Kind::Sentinel => &address.sentinel_settings,
-            Kind::Single | Kind::Cluster => &address.settings,
-        };
-        let infos = address
-            .hosts
-            .iter()
-            .map(|host| address.connection_info(host.clone(), settings.clone()))
-            .collect::<Result<Vec<_>, _>>()?;
         let unusable = |_| KvError::Configuration("a host cannot be used");
-        let cluster = match address.kind {
+        let clients = url.clients().map_err(unusable)?;
+        let infos = clients.iter().map(|client| client.get_connection_info().clone());
+        let cluster = match url.kind() {
             Kind::Cluster => Some(
-                ClusterClient::builder(infos.clone())
+                ClusterClient::builder(infos)
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(config.timeout)
                     // Moved keys and short votes are worth another try, as long as it fits into the timeout.
@@ -145,13 +131,8 @@ impl Source {
             ),
             Kind::Single | Kind::Sentinel => None,
         };
-        let clients = infos
-            .into_iter()
-            .map(Client::open)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(unusable)?;
         Ok(Self {
-            address,
+            url,
             timeout: config.timeout,
             clients,
             cluster,
@@ -159,7 +140,12 @@ impl Source {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        self.address.kind
+        self.url.kind()
+    }
+
+    /// The master, as the Sentinels tell it now.
+    pub(super) async fn master_by_sentinels(&self) -> RedisResult<Node> {
+        master_by_sentinels(&self.url).await
     }
 
     /// Opens a connection for commands that has answered already.
@@ -197,8 +183,8 @@ impl Source {
         if let Some(Link::Cluster(connection)) = link {
             let present = tokio::time::timeout(self.timeout, cluster_nodes(connection)).await;
             for node in present.unwrap_or_default() {
-                if !self.address.hosts.contains(&node) {
-                    clients.push(self.client(node, &self.address.settings)?);
+                if !self.url.hosts().contains(&node) {
+                    clients.push(self.url.client(node)?);
                 }
             }
         }
@@ -249,68 +235,10 @@ impl Source {
     async fn master(&self) -> RedisResult<(Client, Option<Node>)> {
         if self.kind() == Kind::Sentinel {
             let node = self.master_by_sentinels().await?;
-            return Ok((self.client(node.clone(), &self.address.settings)?, Some(node)));
+            return Ok((self.url.client(node.clone())?, Some(node)));
         }
         let client = self.clients.first().ok_or_else(nothing_answered)?;
         Ok((client.clone(), None))
-    }
-
-    /// The address that most of the answering sentinels give. One sentinel that is cut off or hangs cannot decide and
-    /// does not delay the others.
-    pub(super) async fn master_by_sentinels(&self) -> RedisResult<Node> {
-        let mut asked: FuturesUnordered<_> = self
-            .clients
-            .iter()
-            .map(|client| self.ask_sentinel(client))
-            .collect();
-        let mut votes: HashMap<Node, usize> = HashMap::new();
-        let mut failure = nothing_answered();
-        let count = async {
-            while let Some(answer) = asked.next().await {
-                match answer {
-                    Ok(node) => {
-                        let votes_of_node = votes.entry(node).or_default();
-                        *votes_of_node += 1;
-                        if *votes_of_node > self.clients.len() / 2 {
-                            return;
-                        }
-                    }
-                    Err(error) => failure = error,
-                }
-            }
-        };
-        // Out of time: what was counted by now has to do.
-        let _ = tokio::time::timeout(SENTINEL_TIMEOUT, count).await;
-        let most = votes.into_iter().max_by_key(|(_, count)| *count);
-        most.map(|(node, _)| node).ok_or(failure)
-    }
-
-    async fn ask_sentinel(&self, sentinel: &Client) -> RedisResult<Node> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(SENTINEL_TIMEOUT))
-            .set_response_timeout(Some(SENTINEL_TIMEOUT));
-        let mut connection = sentinel
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        let answer: Option<Node> = redis::cmd("SENTINEL")
-            .arg("get-master-addr-by-name")
-            .arg(&self.address.service)
-            .query_async(&mut connection)
-            .await?;
-        answer.ok_or_else(|| {
-            RedisError::from((
-                ErrorKind::MasterNameNotFoundBySentinel,
-                "the sentinels do not know the service",
-            ))
-        })
-    }
-
-    fn client(&self, node: Node, settings: &RedisConnectionInfo) -> RedisResult<Client> {
-        let info = self
-            .address
-            .connection_info(node, settings.clone())
-            .map_err(|_| RedisError::from((ErrorKind::InvalidClientConfig, "an address cannot be used")))?;
-        Client::open(info)
     }
 }
 
@@ -329,16 +257,7 @@ pub(super) async fn examine_node(connection: &mut impl ConnectionLike, kind: Kin
     let out_of_service = |what| Err(RedisError::from((ErrorKind::Client, what)));
     match kind {
         Kind::Single => redis::cmd("PING").query_async(connection).await,
-        Kind::Sentinel => {
-            let role: Value = redis::cmd("ROLE").query_async(connection).await?;
-            let Value::Array(parts) = role else {
-                return out_of_service("the server did not tell its role");
-            };
-            match parts.into_iter().next().map(String::from_redis_value) {
-                Some(Ok(name)) if name == "master" => Ok(()),
-                _ => out_of_service("the server is not the master any more"),
-            }
-        }
+        Kind::Sentinel => is_master(connection).await,
         Kind::Cluster => {
             let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
             if info.contains("cluster_state:ok") {

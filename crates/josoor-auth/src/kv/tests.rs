@@ -63,39 +63,6 @@ fn refusal(url: &str) -> KvError {
 }
 
 #[test]
-fn every_documented_form_of_the_url_is_read() {
-    for (url, kind) in [
-        ("redis://localhost", Kind::Single),
-        ("redis://localhost:6380/3", Kind::Single),
-        ("rediss://user:p%40ss@[::1]:6380/0", Kind::Single),
-        ("redis+cluster://:secret@one:1,two,[fe80::1]", Kind::Cluster),
-        ("rediss+cluster://one:1", Kind::Cluster),
-        (
-            "redis+sentinel://user:secret@one:1,two/main/2?sentinel_password=other",
-            Kind::Sentinel,
-        ),
-        ("rediss+sentinel://one/main", Kind::Sentinel),
-    ] {
-        assert_eq!(KvConfig::new(Secret::new(url), "").unwrap().kind, kind, "{url}");
-    }
-}
-
-#[test]
-fn parts_of_the_url_are_decoded() {
-    let address = super::address::Address::parse(
-        "redis+sentinel://us%40er:p%2Fa%3Ass@one:1,two/my%20main/2?sentinel_username=watch&sentinel_password=%25",
-    )
-    .unwrap();
-    assert_eq!(address.hosts, [("one".to_owned(), 1), ("two".to_owned(), 26_379)]);
-    assert_eq!(address.settings.username(), Some("us@er"));
-    assert_eq!(address.settings.password(), Some("p/a:ss"));
-    assert_eq!(address.settings.db(), 2);
-    assert_eq!(address.service, "my main");
-    assert_eq!(address.sentinel_settings.username(), Some("watch"));
-    assert_eq!(address.sentinel_settings.password(), Some("%"));
-}
-
-#[test]
 fn an_unusable_url_is_refused_and_not_repeated() {
     for url in [
         "",

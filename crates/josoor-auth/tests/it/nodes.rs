@@ -1,7 +1,7 @@
 //! Several servers on one PostgreSQL and one Redis, and what they keep in Redis.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use josoor_auth::types::UserId;
