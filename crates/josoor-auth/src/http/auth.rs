@@ -325,7 +325,7 @@ async fn show_me(caller: Caller) -> Response {
 
 /// The answer of [`show_me`].
 pub(super) fn show(caller: &Caller) -> Response {
-    let body = Shown::of(&caller.user).body;
+    let body = Shown::of(&caller.user).body.clone();
     let json = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, json)], body).into_response()
 }

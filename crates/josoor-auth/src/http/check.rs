@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use url::form_urlencoded;
 use utoipa::openapi::PathItem;
 use utoipa_axum::router::OpenApiRouter;
@@ -99,9 +99,7 @@ pub(super) fn answer(caller: Result<Caller>, uri: &Uri) -> Response {
             .into_response();
         }
     }
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // `Cache-Control: no-store` is what every answer says that says nothing else.
     response
 }
 
@@ -113,15 +111,15 @@ fn describe(caller: &Caller, uri: &Uri) -> Result<HeaderMap> {
     let shown = Shown::of(&caller.user);
     let mut session = uuid::Uuid::encode_buffer();
     let session = HeaderValue::from_str(caller.session.0.hyphenated().encode_lower(&mut session));
-    let mut headers = HeaderMap::with_capacity(16);
-    headers.insert(USER_ID, shown.id);
-    headers.insert(
-        EMAIL,
-        shown
-            .email
-            .ok_or_else(|| Error::internal(anyhow::anyhow!("a stored address fits into no header")))?,
-    );
-    headers.insert(ROLE, shown.role);
+    let Some(email) = &shown.email else {
+        return Err(Error::internal(anyhow::anyhow!(
+            "a stored address fits into no header"
+        )));
+    };
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(USER_ID, shown.id.clone());
+    headers.insert(EMAIL, email.clone());
+    headers.insert(ROLE, shown.role.clone());
     headers.insert(SESSION_ID, session.map_err(Error::internal)?);
     Ok(headers)
 }

@@ -37,10 +37,9 @@ pub struct SecurityHeaders(HeaderMap);
 impl SecurityHeaders {
     /// For a service under this address.
     pub fn new(public_url: &str) -> Self {
-        let mut headers: HeaderMap = DEFAULTS
-            .into_iter()
-            .map(|(name, value)| (name, HeaderValue::from_static(value)))
-            .collect();
+        // With room for those of an answer, so that its copy need not grow.
+        let mut headers = HeaderMap::with_capacity(24);
+        headers.extend(DEFAULTS.map(|(name, value)| (name, HeaderValue::from_static(value))));
         if public_url.starts_with("https://") {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
         }

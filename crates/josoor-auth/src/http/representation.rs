@@ -1,5 +1,7 @@
 //! The bodies of successful answers.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -151,9 +153,9 @@ pub struct Shown {
 
 impl Shown {
     /// This user.
-    pub fn of(user: &UserCopy) -> Self {
+    pub fn of(user: &UserCopy) -> Cow<'_, Self> {
         let shown = user.memo.get_or_make(|| Self::make(user));
-        shown.cloned().unwrap_or_else(|| Self::make(user))
+        shown.map_or_else(|| Cow::Owned(Self::make(user)), Cow::Borrowed)
     }
 
     fn make(user: &UserCopy) -> Self {
