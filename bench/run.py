@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import platform
+import random
 import secrets
 import shutil
 import sqlite3
@@ -33,7 +34,7 @@ RELEASE = TARGET / "release"
 PASSWORD = "correct horse battery 9"
 COST = 12
 CLIENTS = 64
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 5
 
 
@@ -90,7 +91,13 @@ def memory_mb(pid: int) -> float:
     return kib / 1024
 
 
-def load(url: str, *, connections=CLIENTS, seconds=SECONDS, pid=None, **options) -> dict:
+def go_first() -> None:
+    """To run before everything else, if the system allows."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def load(url: str, *, connections=CLIENTS, seconds=SECONDS, pid=None, first=False, **options) -> dict:
     command = [RELEASE / "load", url, "--connections", connections, "--seconds", seconds]
     for name, value in options.items():
         if name == "headers":
@@ -101,7 +108,8 @@ def load(url: str, *, connections=CLIENTS, seconds=SECONDS, pid=None, **options)
         elif value is not None:
             command += [f"--{name}", value]
     before = cpu_seconds(pid) if pid else 0
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                          preexec_fn=go_first if first else None)
     if done.returncode:
         raise SystemExit(f"the load on {url} failed: {done.stderr}")
     result = json.loads(done.stdout)
@@ -121,11 +129,14 @@ def median_of(results: list[dict]) -> dict:
 
 
 def in_turns(works: dict) -> dict[str, dict]:
-    """Each of them once, then each of them again: whatever the machine does meanwhile, it does to all."""
+    """Each of them once, then each of them again: whatever the machine does meanwhile, it does to all. The order changes,
+    so that none always comes after the same one."""
     found = {name: [] for name in works}
+    order = list(works)
     for _ in range(ROUNDS):
-        for name, work in works.items():
-            found[name].append(work())
+        for name in order:
+            found[name].append(works[name]())
+        random.shuffle(order)
     return {name: median_of(results) for name, results in found.items()}
 
 
@@ -379,26 +390,30 @@ class Bench:
             strangers = self.directory / "strangers"
             strangers.write_text("\n".join(json.dumps({"email": f"x{n}@example.com", "password": PASSWORD}) for n in range(1000)))
 
-            def paced():
-                return load(f"{url}/auth/me", headers=token, connections=8, rate=1000, seconds=6)
+            def paced(first):
+                return load(f"{url}/auth/me", headers=token, connections=8, rate=1000, seconds=5, punctual=True, first=first)
 
-            # A p99 of some seconds is a matter of a few requests: more rounds than elsewhere.
-            idle = median_of([paced() for _ in range(5)])
+            # The load is late where it waits for a core beside the hashes, which is not the server's doing: measured with a
+            # load that goes first, and with one that waits like everybody.
+            ways = {"": lambda: paced(True), ", a load that waits": lambda: paced(False)}
+            idle = in_turns(ways)
             sign_in = dict(method="POST", connections=1, bodies=own, headers={"cookie": device}, seconds=6)
             alone = load(f"{url}/auth/login", **sign_in)
-            command = [RELEASE / "load", f"{url}/auth/login", "--connections", "256", "--rate", "200", "--seconds", "50",
+            command = [RELEASE / "load", f"{url}/auth/login", "--connections", "256", "--rate", "200", "--seconds", "62",
                        "--method", "POST", "--bodies", strangers]
             with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as attack:
                 time.sleep(2)
-                busy = median_of([paced() for _ in range(5)])
+                busy = in_turns(ways)
                 known = load(f"{url}/auth/login", **sign_in)
                 attack_result = json.loads(attack.communicate()[0])
-            name = f"/auth/me at 1,000/s, {footprint}"
-            self.row(f"{name}, idle", "", f"{idle['p50'] / 1e3:.2f} ms", f"{idle['p99'] / 1e3:.2f} ms", "", "")
-            self.row(f"{name}, flood of 200 sign-ins/s", "", f"{busy['p50'] / 1e3:.2f} ms", f"{busy['p99'] / 1e3:.2f} ms", "",
-                     f"{attack_result['refused']:,} refused, p50 {(attack_result['refused_p50'] or 0) / 1e3:.1f} ms")
-            self.ratio(f"{name}: p99 in a flood / idle", busy["p99"] / idle["p99"], "at most 2")
-            self.ratio(f"refused sign-in, {footprint}: p50 in ms", (attack_result["refused_p50"] or 0) / 1e3, "at most 20")
+            for way in ways:
+                name = f"/auth/me at 1,000/s, {footprint}{way}"
+                for when, found in (("idle", idle[way]), ("flood of 200 sign-ins/s", busy[way])):
+                    self.row(f"{name}, {when}", "", f"{found['p50'] / 1e3:.2f} ms", f"{found['p99'] / 1e3:.2f} ms", "", "")
+                self.ratio(f"{name}: p99 in a flood / idle", busy[way]["p99"] / idle[way]["p99"], "at most 2")
+            self.row(f"sign-in refused in the flood, {footprint}", "", f"{attack_result['refused_p50'] / 1e3:.2f} ms", "", "",
+                     f"{attack_result['refused']:,} of them")
+            self.ratio(f"refused sign-in, {footprint}: p50 in ms", attack_result["refused_p50"] / 1e3, "at most 20")
             self.ratio(f"known device in a flood, {footprint} / alone", known["p50"] / alone["p50"], "at most 3")
 
 

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! load URL --connections N --seconds S [--rate R] [--method M] [--header 'NAME: VALUE']… [--bodies FILE] [--refresh]
-//!   [--tokens FILE]
+//!   [--tokens FILE] [--punctual]
 //! ```
 //!
 //! Without `--rate` each connection asks again as soon as it was answered. With it, requests are due at fixed times, whatever
 //! became of those before, and a request's latency counts from when it was due: a server that stalls cannot hide the
-//! requests that it kept from being sent (coordinated omission). `--bodies` has one body a line, which connections take in
+//! requests that it kept from being sent (coordinated omission). They are up to a millisecond late; with `--punctual` each
+//! connection has a thread of its own, which wakes in time but costs too much for high rates. `--bodies` has one body a line, which connections take in
 //! turn; `--tokens` the same with bearer tokens. With `--refresh` the lines are refresh tokens, one for each connection,
 //! which goes on with the token that it is given.
 //!
@@ -36,6 +37,7 @@ struct Options {
     bodies: Vec<String>,
     tokens: Vec<String>,
     refresh: bool,
+    punctual: bool,
 }
 
 fn options() -> Outcome<Options> {
@@ -64,6 +66,7 @@ fn options() -> Outcome<Options> {
             "--bodies" => options.bodies = lines(&value()?)?,
             "--tokens" => options.tokens = lines(&value()?)?,
             "--refresh" => options.refresh = true,
+            "--punctual" => options.punctual = true,
             _ => return Err(format!("{name} is no option").into()),
         }
     }
@@ -100,12 +103,17 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// On a thread for each core, none of which ever waits for another one: what the load costs is missing from the server.
+/// On a thread for each core, none of which ever waits for another one, unless each connection is to have its own: what the
+/// load costs is missing from the server.
 fn run(options: &Arc<Options>, begun: Instant) -> Outcome<Tally> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if options.punctual {
+        options.connections
+    } else {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    };
     let turn = Arc::new(AtomicUsize::new(0));
     let mut all = Tally::default();
-    let threads: Vec<_> = (0..cores.min(options.connections))
+    let threads: Vec<_> = (0..threads.min(options.connections))
         .map(|first| {
             let (options, turn) = (Arc::clone(options), Arc::clone(&turn));
             std::thread::spawn(move || -> Outcome<Tally> {
@@ -114,7 +122,7 @@ fn run(options: &Arc<Options>, begun: Instant) -> Outcome<Tally> {
                     .build()?;
                 runtime.block_on(async {
                     let conversations: Vec<_> = (first..options.connections)
-                        .step_by(cores)
+                        .step_by(threads)
                         .map(|number| {
                             tokio::spawn(converse(Arc::clone(&options), Arc::clone(&turn), number, begun))
                         })
@@ -156,7 +164,12 @@ async fn converse(
             Some(rate) => {
                 let at = (number as f64 + (sent * options.connections) as f64) / rate;
                 let due = begun + Duration::from_secs_f64(at);
-                tokio::time::sleep_until(due.into()).await;
+                if options.punctual {
+                    // Nothing else is on this thread.
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                } else {
+                    tokio::time::sleep_until(due.into()).await;
+                }
                 due
             }
             None => Instant::now(),
