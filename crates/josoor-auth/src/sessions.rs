@@ -148,6 +148,8 @@ async fn try_log_in(
     asker: Asker,
     client: &Client,
 ) -> Result<Issued> {
+    // Most of a flood ends here, before the database has any work with it.
+    app.hasher.admit(&asker)?;
     let user = app.db.read().await?.user_by_email(email).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
     let verdict = app.hasher.verify(password.clone(), stored, asker.clone()).await?;

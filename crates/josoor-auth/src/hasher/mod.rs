@@ -12,6 +12,7 @@
 //! broken bcrypt.
 
 mod foreign;
+mod give_way;
 mod queue;
 
 use std::fmt;
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use self::foreign::Foreign;
+use self::give_way::GiveWay;
 pub use self::queue::Asker;
 use self::queue::Queue;
 use crate::crypto;
@@ -438,8 +440,11 @@ impl Bcrypt {
     /// Computes several of one cost at once.
     fn compute_all(all: &[&Self]) -> Vec<bcrypt_interleaved::Digest> {
         let inputs: Vec<_> = all.iter().map(|one| (one.key.as_slice(), one.salt)).collect();
-        all.first()
-            .map_or_else(Vec::new, |first| bcrypt_interleaved::all(first.cost, &inputs))
+        let Some(first) = all.first() else {
+            return Vec::new();
+        };
+        let mut way = GiveWay::begin();
+        bcrypt_interleaved::all(first.cost, &inputs, || way.pause())
     }
 }
 
@@ -577,6 +582,20 @@ impl Hasher {
     #[must_use]
     pub fn measured_by(self, metrics: Metrics) -> Self {
         Self(self.0, Some(metrics))
+    }
+
+    /// Whether there is room for a job of this asker now: what is going to be refused need not be prepared.
+    ///
+    /// # Errors
+    /// `Overloaded`, counted like every caller that is turned away.
+    pub fn admit(&self, asker: &Asker) -> Result<(), Error> {
+        let pool = &self.0.0;
+        let mut state = pool.lock();
+        let room = pool.room(&mut state);
+        if state.waiting.has_room(asker, room) {
+            return Ok(());
+        }
+        Err(pool.refusal(&mut state))
     }
 
     /// Hashes a password for storing.
@@ -735,22 +754,34 @@ impl Pool {
     /// Lets a job in. Whom there is no room for then, this one or another, is turned away.
     fn enqueue(&self, job: Job, asker: Asker) {
         let mut state = self.lock();
-        let room = self.capacity.saturating_add(self.threads - state.busy);
-        if state.waiting.len() >= room {
-            // Callers that have gone must not keep others out.
-            state.skipped_total += state.waiting.retain(|job| !job.reply.is_closed());
-        }
+        let room = self.room(&mut state);
         let refused = state.waiting.push(asker, job, room);
         if let Some(refused) = refused {
-            state.shed_total += 1;
-            let retry_after = retry_after(state.mean, state.waiting.len(), self.threads);
+            let refusal = self.refusal(&mut state);
             drop(state);
             // Whoever has gone meanwhile need not be told.
-            let _ = refused.reply.send(Err(Error::Overloaded { retry_after }));
+            let _ = refused.reply.send(Err(refusal));
         } else {
             drop(state);
         }
         self.wake.notify_one();
+    }
+
+    /// How many jobs may wait. Callers that have gone do not keep others out.
+    fn room(&self, state: &mut State) -> usize {
+        let room = self.capacity.saturating_add(self.threads - state.busy);
+        if state.waiting.len() >= room {
+            state.skipped_total += state.waiting.retain(|job| !job.reply.is_closed());
+        }
+        room
+    }
+
+    /// What a caller is told for whom there is no room.
+    fn refusal(&self, state: &mut State) -> Error {
+        state.shed_total += 1;
+        Error::Overloaded {
+            retry_after: retry_after(state.mean, state.waiting.len(), self.threads),
+        }
     }
 
     /// The life of a thread.
@@ -1356,14 +1387,19 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(hasher.stats().shed_total, 1);
+        // Nobody needs to wait for that answer who asks before, and whoever would take another's place is let in.
+        assert!(matches!(hasher.admit(&anybody()), Err(Error::Overloaded { .. })));
+        hasher.admit(&Asker::Known(UserId(1))).unwrap();
+        assert_eq!(hasher.stats().shed_total, 2);
         drop(release);
         first.await.unwrap();
         second.await.unwrap();
         let stats = hasher.stats();
         assert_eq!(
             (stats.queued, stats.running, stats.done_total, stats.shed_total),
-            (0, 0, 3, 1)
+            (0, 0, 3, 2)
         );
+        hasher.admit(&anybody()).unwrap();
         assert!(stats.busy_total > Duration::ZERO);
     }
 

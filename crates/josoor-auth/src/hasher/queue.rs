@@ -46,11 +46,25 @@ impl<T> Queue<T> {
         self.waiting.len()
     }
 
+    /// When the turn of this asker's next job would be.
+    fn turn(&self, asker: &Asker) -> Turn {
+        let of_the_same = self.waiting.iter().rev().find(|entry| entry.asker == *asker);
+        let round = of_the_same.map_or(self.round, |entry| entry.turn.1 + 1);
+        (matches!(asker, Asker::Network(_)), round)
+    }
+
+    /// Whether [`push`](Self::push) would take in this asker's next job.
+    pub(super) fn has_room(&self, asker: &Asker, capacity: usize) -> bool {
+        self.waiting.len() < capacity
+            || self
+                .waiting
+                .back()
+                .is_some_and(|last| self.turn(asker) < last.turn)
+    }
+
     /// Takes a job in. What does not find room in `capacity` comes back: the job whose turn is the last.
     pub(super) fn push(&mut self, asker: Asker, job: T, capacity: usize) -> Option<T> {
-        let of_the_same = self.waiting.iter().rev().find(|entry| entry.asker == asker);
-        let round = of_the_same.map_or(self.round, |entry| entry.turn.1 + 1);
-        let turn = (matches!(asker, Asker::Network(_)), round);
+        let turn = self.turn(&asker);
         let place = self.waiting.partition_point(|entry| entry.turn <= turn);
         self.waiting.insert(place, Entry { asker, turn, job });
         if self.waiting.len() > capacity {
@@ -136,10 +150,16 @@ mod tests {
         for job in ["a1", "a2", "a3"] {
             assert_eq!(queue.push(network("a"), job, 3), None);
         }
-        assert_eq!(queue.push(network("a"), "a4", 3), Some("a4"));
-        assert_eq!(queue.push(network("b"), "b1", 3), Some("a3"));
-        assert_eq!(queue.push(Asker::Known(UserId(1)), "u1", 3), Some("a2"));
-        assert_eq!(queue.push(network("c"), "c1", 3), Some("c1"));
+        let mut push = |asker: Asker, job| {
+            let has_room = queue.has_room(&asker, 3);
+            let refused = queue.push(asker, job, 3);
+            assert_eq!(has_room, refused != Some(job), "{job}");
+            refused
+        };
+        assert_eq!(push(network("a"), "a4"), Some("a4"));
+        assert_eq!(push(network("b"), "b1"), Some("a3"));
+        assert_eq!(push(Asker::Known(UserId(1)), "u1"), Some("a2"));
+        assert_eq!(push(network("c"), "c1"), Some("c1"));
         assert_eq!(drain(&mut queue), ["u1", "a1", "b1"]);
     }
 
