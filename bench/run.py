@@ -497,7 +497,8 @@ def report(bench: Bench) -> str:
         "The load generator, PostgreSQL and Redis share the cores with what is measured, so only the ratios of one run mean "
         f"something. Each figure is the median of {ROUNDS} rounds, in which everything that is compared has its turn. "
         f"{CLIENTS} keep-alive connections unless it says otherwise; the access log goes to a file; limits are off, because all load "
-        "comes from one address. Latencies at a fixed rate count from when a request was due.",
+        "comes from one address. Latencies at a fixed rate count from when a request was due. In the flood one load goes before "
+        "everything else, so that only the server's delays count, and one waits for a core like any process.",
         "",
         "## Ratios",
         "",
