@@ -50,20 +50,6 @@ const TEXT: [u32; 6] = [
 /// If `cost` is not within [`MIN_COST`] and [`MAX_COST`].
 #[must_use]
 pub fn digests<const N: usize>(cost: u32, inputs: [(&[u8], Salt); N]) -> [Digest; N] {
-    digests_pausing(cost, inputs, || {})
-}
-
-/// [`digests`] that calls `pause` before each round, of which one takes some ten microseconds: a thread that has the core
-/// only for as long as nobody else wants it can yield it there.
-///
-/// # Panics
-/// As [`digests`].
-#[must_use]
-pub fn digests_pausing<const N: usize>(
-    cost: u32,
-    inputs: [(&[u8], Salt); N],
-    mut pause: impl FnMut(),
-) -> [Digest; N] {
     assert!(
         (MIN_COST..=MAX_COST).contains(&cost),
         "bcrypt's cost is {MIN_COST} to {MAX_COST}, not {cost}"
@@ -75,7 +61,6 @@ pub fn digests_pausing<const N: usize>(
     }
     expand_with_salt(&mut lanes);
     for _ in 0..1_u64 << cost {
-        pause();
         for lane in lanes.iter_mut() {
             for (subkey, word) in lane.p.iter_mut().zip(lane.key) {
                 *subkey ^= word;
@@ -96,21 +81,18 @@ pub fn digests_pausing<const N: usize>(
 /// gain little and keep everybody waiting longer.
 pub const LANES: usize = 4;
 
-/// The digests of any number of passwords, [`LANES`] at a time, in the order given. See [`digests_pausing`].
+/// The digests of any number of passwords, [`LANES`] at a time, in the order given. See [`digests`].
 ///
 /// # Panics
 /// As [`digests`].
 #[must_use]
-pub fn all(cost: u32, inputs: &[(&[u8], Salt)], mut pause: impl FnMut()) -> Vec<Digest> {
+pub fn all(cost: u32, inputs: &[(&[u8], Salt)]) -> Vec<Digest> {
     let (fours, rest) = inputs.as_chunks::<LANES>();
-    let mut all = Vec::with_capacity(inputs.len());
-    for four in fours {
-        all.extend(digests_pausing(cost, *four, &mut pause));
-    }
+    let mut all: Vec<Digest> = fours.iter().flat_map(|four| digests(cost, *four)).collect();
     match *rest {
-        [one, two, three] => all.extend(digests_pausing(cost, [one, two, three], pause)),
-        [one, two] => all.extend(digests_pausing(cost, [one, two], pause)),
-        [one] => all.extend(digests_pausing(cost, [one], pause)),
+        [one, two, three] => all.extend(digests(cost, [one, two, three])),
+        [one, two] => all.extend(digests(cost, [one, two])),
+        [one] => all.extend(digests(cost, [one])),
         _ => {}
     }
     all

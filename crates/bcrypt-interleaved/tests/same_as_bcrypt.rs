@@ -1,6 +1,6 @@
 //! Every width computes what the `bcrypt` crate computes, and what is published.
 
-use bcrypt_interleaved::{Digest, Salt, all, digests, digests_pausing};
+use bcrypt_interleaved::{Digest, Salt, all, digests};
 use proptest::prelude::*;
 
 /// What the `bcrypt` crate gives for the bytes that bcrypt looks at.
@@ -46,7 +46,7 @@ fn compare_all_widths(cost: u32, inputs: &[(Vec<u8>, Salt)]) {
             .iter()
             .map(|(password, salt)| expected(cost, password, *salt))
             .collect();
-        assert_eq!(all(cost, &some, || {}), expected);
+        assert_eq!(all(cost, &some), expected);
     }
 }
 
@@ -147,18 +147,4 @@ proptest! {
     ) {
         compare_all_widths(4, &inputs);
     }
-}
-
-#[test]
-fn pauses_before_each_round_and_gives_the_same() {
-    let inputs = [(b"one".as_slice(), [1; 16]), (b"other".as_slice(), [2; 16])];
-    let mut pauses = 0;
-    assert_eq!(digests_pausing(5, inputs, || pauses += 1), digests(5, inputs));
-    assert_eq!(pauses, 32);
-    let many = [inputs[0], inputs[1], inputs[0], inputs[1], inputs[1]];
-    let mut pauses = 0;
-    let found = all(5, &many, || pauses += 1);
-    // Four at once, then one.
-    assert_eq!((found.len(), pauses), (5, 64));
-    assert_eq!(found[4], digests(5, inputs)[1]);
 }

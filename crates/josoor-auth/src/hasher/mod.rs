@@ -12,7 +12,6 @@
 //! broken bcrypt.
 
 mod foreign;
-mod give_way;
 mod queue;
 
 use std::fmt;
@@ -33,7 +32,6 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use self::foreign::Foreign;
-use self::give_way::GiveWay;
 pub use self::queue::Asker;
 use self::queue::Queue;
 use crate::crypto;
@@ -440,11 +438,8 @@ impl Bcrypt {
     /// Computes several of one cost at once.
     fn compute_all(all: &[&Self]) -> Vec<bcrypt_interleaved::Digest> {
         let inputs: Vec<_> = all.iter().map(|one| (one.key.as_slice(), one.salt)).collect();
-        let Some(first) = all.first() else {
-            return Vec::new();
-        };
-        let mut way = GiveWay::begin();
-        bcrypt_interleaved::all(first.cost, &inputs, || way.pause())
+        all.first()
+            .map_or_else(Vec::new, |first| bcrypt_interleaved::all(first.cost, &inputs))
     }
 }
 
