@@ -8,8 +8,8 @@
 //! Without `--rate` each connection asks again as soon as it was answered. With it, requests are due at fixed times, whatever
 //! became of those before, and a request's latency counts from when it was due: a server that stalls cannot hide the
 //! requests that it kept from being sent (coordinated omission). They are up to a millisecond late; with `--punctual` each
-//! connection has a thread of its own, which wakes in time but costs too much for high rates. `--bodies` has one body a line, which connections take in
-//! turn; `--tokens` the same with bearer tokens. With `--refresh` the lines are refresh tokens, one for each connection,
+//! connection has a thread of its own, which wakes in time but costs too much for high rates. `--bodies` has one body a line,
+//! which connections take in turn; `--tokens` the same with bearer tokens. With `--refresh` the lines are refresh tokens, one for each connection,
 //! which goes on with the token that it is given.
 //!
 //! Latencies are in microseconds. `refused` counts 503, with latencies of their own; `failed` everything else that is not 2xx.
