@@ -11,6 +11,7 @@
 //! Also verified: `$2a$`, `$2y$`, `$bcrypt-sha256$` of version 1, and what `foreign` lists. Not `$2x$`, which stands for a
 //! broken bcrypt.
 
+mod background;
 mod foreign;
 mod queue;
 
@@ -51,10 +52,6 @@ const BCRYPT_MAX_COST: u32 = 16;
 const BCRYPT_SALT: usize = 22;
 /// Characters of a digest in bcrypt's base64.
 const BCRYPT_DIGEST: usize = 31;
-
-/// Requests come first where both want a core, by about nine to one; at Linux' lowest priority sign-ins would starve for as
-/// long as requests keep all cores busy.
-const NICENESS: i32 = 10;
 
 /// 1 GiB.
 const ARGON2_MAX_MEMORY_KIB: u32 = 1024 * 1024;
@@ -782,7 +779,7 @@ impl Pool {
     /// The life of a thread.
     fn work(&self) {
         // Where the system does not allow it, it is still a pool of its own.
-        if let Err(error) = rustix::process::nice(NICENESS) {
+        if let Err(error) = background::step_back() {
             tracing::warn!(%error, "passwords are computed at the priority of requests");
         }
         while let Some(mut jobs) = self.next() {
