@@ -8,9 +8,10 @@ const NICENESS: i32 = 10;
 
 /// Gives this thread a low priority and, where Linux knows of that, long turns.
 ///
-/// A priority alone says how the cores are shared in the long run. A thread that wakes for a request, of this program, of the
-/// database or of a proxy beside it, may still have to wait until a hash has had its turn. Linux 6.12 and later let it in at once
-/// if its turns are shorter than those of whoever has the core (`sched_attr::sched_runtime`); older ones take no notice.
+/// A priority alone says how the cores are shared in the long run, and among the threads of one session or container only. A
+/// database or a proxy beside this program that wakes for a request may still have to wait until a hash has had its turn.
+/// Linux 6.12 and later let it in at once if its turns are shorter than those of whoever has the core
+/// (`sched_attr::sched_runtime`); older ones take no notice.
 pub(super) fn step_back() -> io::Result<()> {
     let niceness = rustix::process::nice(NICENESS)?;
     if let Err(error) = take_long_turns(niceness) {
