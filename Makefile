@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test check web bench fuzz dist clean cargo
+.PHONY: help run test acceptance check web bench fuzz dist clean cargo
 
 # How long `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 30
@@ -16,6 +16,9 @@ run: cargo ## build the server and start it on SQLite (in ./data) at http://loca
 
 test: cargo ## install what the tests need, then run all of them on both footprints
 	@scripts/test
+
+acceptance: cargo ## run the acceptance tests at full size and write tests/acceptance/REPORT.md; hours
+	@scripts/acceptance
 
 web: ## build the pages into the server's assets, and the SDK
 	@scripts/setup-tests
