@@ -1,5 +1,6 @@
 import type { components } from "./api";
-import { AuthError, errorOf, isAuthError, noAnswer, signedOut } from "./errors";
+import { createDestinations, isRedirect, redirectRefused } from "./destination";
+import { AuthError, codeOf, errorOf, isAuthError, meaningOf, noAnswer, signedOut } from "./errors";
 import { localStore, reliable } from "./storage";
 import type { AuthClient, AuthClientOptions, AuthEvent, AuthState, RequestOptions, SignOutReason, User } from "./types";
 
@@ -31,7 +32,7 @@ const since = (start: ReturnType<typeof clock>) =>
   Math.max(performance.now() - start.steady, Date.now() - start.wall) / 1000;
 
 export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
-  const baseUrl = (options.baseUrl ?? "").replace(/\/+$/, "");
+  const destinations = createDestinations(options.baseUrl ?? "", options.origins ?? []);
   const byCookie = (options.storage ?? "cookie") === "cookie";
   const store = reliable(options.storage === "cookie" || !options.storage ? "memory" : options.storage);
   const name = options.channel ?? "josoor-auth";
@@ -177,15 +178,9 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
 
   // --- requests ----------------------------------------------------------------------------------------------------
 
-  async function send(
-    method: string,
-    path: string,
-    bearer: string | null,
-    { body, query, signal }: RequestOptions = {},
-  ) {
-    const parameters = new URLSearchParams();
+  async function send(method: string, url: URL, bearer: string | null, { body, query, signal }: RequestOptions = {}) {
     for (const [key, value] of Object.entries(query ?? {}))
-      if (value !== undefined && value !== null && value !== "") parameters.set(key, String(value));
+      if (value !== undefined && value !== null && value !== "") url.searchParams.set(key, String(value));
     const headers: Record<string, string> = { Accept: "application/json" };
     const language = options.locale?.();
     if (language) headers["Accept-Language"] = language;
@@ -196,13 +191,16 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     const giveUp = () => limit.abort();
     signal?.addEventListener("abort", giveUp);
     try {
-      const response = await rawFetch(`${baseUrl}${path}${parameters.size ? `?${parameters}` : ""}`, {
+      const response = await rawFetch(url.href, {
         method,
         headers,
         body: body === undefined ? null : JSON.stringify(body),
         credentials: byCookie ? "include" : "omit",
+        // The service never redirects. What does, such as the sign-in page of a network, must get neither token nor password.
+        redirect: "manual",
         signal: limit.signal,
       });
+      if (isRedirect(response)) throw redirectRefused("server_unavailable");
       if (!response.ok) throw await errorOf(response);
       return response.status === 204 ? undefined : await response.json();
     } catch (error) {
@@ -216,8 +214,9 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
 
   /** Sends, and takes note of whether the service can be reached. */
   async function call<T>(method: string, path: string, bearer: string | null, request?: RequestOptions): Promise<T> {
+    const url = destinations.service(path);
     try {
-      const answer = await send(method, path, bearer, request);
+      const answer = await send(method, url, bearer, request);
       setConnectivity("online");
       return answer as T;
     } catch (error) {
@@ -231,21 +230,19 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     }
   }
 
-  /** The codes of a 401 with which a new access token helps. An API of somebody else's has none, so no code is one of them. */
-  const isStale = (code: string | null) =>
-    code === null || code === "token_expired" || code === "token_invalid" || code.startsWith("http_");
-  const isOver = (code: string) =>
-    /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused)$/.test(code);
-
   async function request<T>(method: string, path: string, request?: RequestOptions): Promise<T> {
+    // Before a token is fetched for it.
+    destinations.service(path);
     const used = await tokenIfAny();
     try {
       return await call<T>(method, path, used, request);
     } catch (error) {
       if (!isAuthError(error) || error.status !== 401 || !used) throw error;
+      const meaning = meaningOf(error.code);
+      if (meaning === "kept") throw error;
       if (token && token.access !== used) return call<T>(method, path, token.access, request);
-      if (isStale(error.code)) return call<T>(method, path, await refresh(), request);
-      if (isOver(error.code)) await end(error.code);
+      if (meaning === "stale") return call<T>(method, path, await refresh(), request);
+      await end(error.code);
       throw error;
     }
   }
@@ -407,14 +404,6 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
 
   // --- the client ----------------------------------------------------------------------------------------------------
 
-  const trusted = (url: string) => {
-    const here = globalThis.location?.href;
-    const { origin } = new URL(url, here);
-    return [here, here ? new URL(baseUrl || "/", here).href : baseUrl, ...(options.origins ?? [])].some(
-      (place) => !!place && new URL(place).origin === origin,
-    );
-  };
-
   const client: AuthClient = {
     get state() {
       return state;
@@ -498,31 +487,31 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
 
     async fetch(input, init) {
       const first = new Request(input, init);
-      if (!trusted(first.url)) return rawFetch(first);
+      if (!destinations.trusts(first.url)) return rawFetch(first);
       // A stream can be sent only once.
       const again = init?.body instanceof ReadableStream ? null : first.clone();
-      const attempt = (request: Request, access: string | null) => {
-        if (access) request.headers.set("Authorization", `Bearer ${access}`);
-        return rawFetch(request);
-      };
       const used = await tokenIfAny();
-      const response = await attempt(first, used);
-      if (response.status !== 401 || !used || !again) return response;
-      if (token && token.access !== used) return attempt(again, token.access);
-      const problem: unknown = await response
-        .clone()
-        .json()
-        .catch(() => null);
-      const code = (problem as { code?: unknown } | null)?.code;
-      if (typeof code === "string" && isOver(code)) await end(code);
-      if (typeof code === "string" && !isStale(code)) return response;
+      if (!used) return rawFetch(first);
+      const response = await destinations.carry(first, used, rawFetch);
+      // The end of a redirect to another origin decides nothing about this session.
+      if (response.status !== 401 || !again || !destinations.trusts(response.url || first.url)) return response;
+      const code = await codeOf(response.clone());
+      const meaning = meaningOf(code, response.headers.get("www-authenticate"));
+      if (meaning === "kept") return response;
+      if (token && token.access !== used) return destinations.carry(again, token.access, rawFetch);
+      if (meaning === "over") {
+        await end(code as string);
+        return response;
+      }
       try {
-        return await attempt(again, await refresh());
+        return await destinations.carry(again, await refresh(), rawFetch);
       } catch (error) {
         if (isAuthError(error) && error.kind === "signed_out") return response;
         throw error;
       }
     },
+
+    isTrusted: destinations.trusts,
 
     request,
 

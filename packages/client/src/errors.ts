@@ -13,15 +13,37 @@ export type AuthErrorKind =
   | "invalid_credentials"
   /** Fields were refused; see `errors`. */
   | "validation"
+  /** The user has to verify again who they are. Nobody was signed out, and a new access token does not help (RFC 9470). */
+  | "step_up_required"
   | "forbidden"
   | "failed";
 
 /** A field of the request and what is wrong with it. */
 export type FieldError = components["schemas"]["FieldProblem"];
 
-/** The codes that say that a session is over (or never was). */
-const ENDED =
-  /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused|missing_token|token_invalid|token_expired|signed_out)$/;
+/** The codes that say that a session is over. */
+const OVER =
+  /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused|refresh_token_required)$/;
+/** The codes with which a new access token helps. */
+const STALE = /^(token_expired|token_invalid)$/;
+
+/**
+ * What a 401 means for the session, by its code and its `WWW-Authenticate`. `stale`: a new access token helps; what is no problem
+ * document of the service, such as the answer of an API of somebody else's, is taken for that. `over`: the session has ended.
+ * `kept`: it is about something else, such as a wrong password or a verification that is too old, and nothing follows from it.
+ */
+export function meaningOf(code: string | null, challenge: string | null = null): "stale" | "over" | "kept" {
+  if (code && OVER.test(code)) return "over";
+  if (challenge && /insufficient_user_authentication/.test(challenge)) return "kept";
+  return code === null || STALE.test(code) || code.startsWith("http_") ? "stale" : "kept";
+}
+
+/** The code of an answer's problem document; null when it is none. */
+export async function codeOf(response: Response): Promise<string | null> {
+  const problem: unknown = await response.json().catch(() => null);
+  const code = (problem as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : null;
+}
 
 // Not `instanceof`: two copies of this package in one bundle must know each other's errors.
 const BRAND = "josoor-auth-error";
@@ -40,7 +62,10 @@ interface Details {
 /** Every failure of this package. */
 export class AuthError extends Error {
   readonly kind: AuthErrorKind;
-  /** Stable, in `snake_case`: the service's code, or `offline`, `timeout`, `server_unavailable`, `signed_out`. */
+  /**
+   * Stable, in `snake_case`: the service's code, or one of this package: `offline`, `timeout`, `server_unavailable`,
+   * `signed_out`, `destination_refused`, `redirect_refused`.
+   */
   readonly code: string;
   /** The HTTP status; null when there was no answer. */
   readonly status: number | null;
@@ -92,7 +117,8 @@ function kindOf(status: number, code: string): AuthErrorKind {
   if (status >= 500) return "server_unavailable";
   if (status === 422) return "validation";
   if (code === "invalid_credentials") return "invalid_credentials";
-  if ((status === 401 || status === 403) && ENDED.test(code))
+  if (code === "step_up_required") return "step_up_required";
+  if ((status === 401 || status === 403) && (OVER.test(code) || STALE.test(code) || code === "missing_token"))
     return status === 403 && code === "account_inactive" ? "forbidden" : "signed_out";
   return status === 403 ? "forbidden" : "failed";
 }

@@ -46,7 +46,7 @@ export interface AuthClientOptions {
    * memory. `localStorage`: both where every script of the page can read them. `memory`: gone with the page.
    */
   storage?: "cookie" | "localStorage" | "memory" | TokenStorage;
-  /** Origins besides the service's and the page's own whose requests through `fetch` get the token. */
+  /** Origins besides the service's and the page's own whose requests through `fetch` and axios get the token. */
   origins?: string[];
   fetch?: typeof fetch;
   /** The longest that one request may take, in milliseconds. */
@@ -104,7 +104,15 @@ export interface AuthClient {
   };
   /** `fetch` with the access token, for the service, this page's origin and `origins`. A 401 is answered by one refresh and one more try. */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
-  /** A JSON request to the service. Throws `AuthError`; gives undefined for an empty answer. */
+  /**
+   * Whether the token may be sent to an address: one of the service, of this page's origin or of `origins`, over HTTP and without
+   * credentials in it. For adapters of your own.
+   */
+  isTrusted(url: string | URL): boolean;
+  /**
+   * A JSON request to a path of the service, which begins with exactly one slash. Throws `AuthError`; gives undefined for an
+   * empty answer.
+   */
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
   /** Listeners run on their own, after the change; what they throw disturbs nobody. Gives the function that ends it. */
   onAuthStateChange(listener: (event: AuthEvent, state: AuthState) => void): () => void;

@@ -38,6 +38,21 @@ it("does not try again for ever, nor for another reason", async () => {
   expect(client.state).toMatchObject({ status: "signed-out", reason: "session_revoked" });
 });
 
+it("answers a demand for a fresh verification with no refresh", async () => {
+  const api = axios.create({ baseURL: service.url });
+  attachAuth(api, client);
+  const headers = { "www-authenticate": 'Bearer error="insufficient_user_authentication", acr_values="2"' };
+  service.instead["/chat"] = [
+    { status: 401, body: { code: "step_up_required" } },
+    { status: 401, headers },
+  ];
+  for (let round = 0; round < 2; round += 1)
+    await expect(api.get("/chat")).rejects.toMatchObject({ response: { status: 401 } });
+  expect(service.count("/chat")).toBe(2);
+  expect(service.count("/auth/refresh")).toBe(0);
+  expect(service.count("/auth/me")).toBe(0);
+});
+
 it("is taken off again", async () => {
   const api = axios.create({ baseURL: service.url });
   attachAuth(api, client)();

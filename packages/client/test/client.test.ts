@@ -382,6 +382,51 @@ describe("errors", () => {
     });
   });
 
+  it("that ask for a fresh verification sign nobody out, and make no refresh", async () => {
+    const client = await signedIn();
+    const body = { code: "step_up_required" };
+    const headers = { "www-authenticate": 'Bearer error="insufficient_user_authentication", max_age="600"' };
+    service.instead["/auth/sessions"] = [{ status: 401, body, headers }];
+    await expect(client.sessions.revokeOthers()).rejects.toMatchObject({ kind: "step_up_required", status: 401 });
+    service.instead["/chat"] = [
+      { status: 401, body, headers },
+      // An API that sends no problem document, but the challenge of RFC 9470.
+      { status: 401, body: undefined, headers },
+    ];
+    expect((await client.fetch(`${service.url}/chat`)).status).toBe(401);
+    expect((await client.fetch(`${service.url}/chat`)).status).toBe(401);
+    expect(service.count("/chat")).toBe(2);
+    expect(service.count("/auth/refresh")).toBe(0);
+    expect(client.state.status).toBe("signed-in");
+  });
+
+  it.each(["refresh_token_required", "password_changed", "session_revoked"])("end the session: %s", async (code) => {
+    const first = await signedIn();
+    service.instead["/auth/me"] = [{ status: 401, body: { code } }];
+    await expect(first.me()).rejects.toMatchObject({ kind: "signed_out", code });
+    expect(first.state).toMatchObject({ status: "signed-out", reason: code });
+    const second = await signedIn();
+    service.instead["/auth/refresh"] = [{ status: 401, body: { code } }];
+    await expect(second.refresh()).rejects.toMatchObject({ kind: "signed_out", code });
+    expect(second.state).toMatchObject({ status: "signed-out", reason: code });
+    const third = await signedIn();
+    service.instead["/chat"] = [{ status: 401, body: { code } }];
+    await third.fetch(`${service.url}/chat`);
+    expect(third.state).toMatchObject({ status: "signed-out", reason: code });
+    expect(service.count("/auth/refresh")).toBe(1);
+  });
+
+  it("of a sign-in that is refused for the moment are told apart", async () => {
+    const client = tab();
+    for (const [status, code, kind] of [
+      [409, "session_limit", "failed"],
+      [403, "email_not_verified", "forbidden"],
+    ] as const) {
+      service.instead["/auth/login"] = [{ status, body: { code } }];
+      await expect(client.login(credentials)).rejects.toMatchObject({ status, code, kind });
+    }
+  });
+
   it("of a proxy, which are no problem documents, are understood", async () => {
     const client = tab();
     service.instead["/auth/login"] = [{ status: 502, body: undefined }];

@@ -13,6 +13,15 @@ interface SessionState {
   revoked: string | null;
 }
 
+/** What is no JSON has no fields. */
+function parsed(text: string): Record<string, string> {
+  try {
+    return JSON.parse(text) as Record<string, string>;
+  } catch {
+    return {};
+  }
+}
+
 /** The service's rules about tokens in small: rotation with a grace, revocation with a reason, problem documents. */
 export class Service {
   /** How often each path was asked for. */
@@ -26,6 +35,10 @@ export class Service {
   readonly delay: Record<string, number> = {};
   /** Statuses that are answered instead, by path, one after the other. */
   readonly instead: Record<string, { status: number; body?: unknown; headers?: Record<string, string> }[]> = {};
+  /** What every path answers instead, as a gateway in front of the service would. */
+  everywhere: { status: number; body?: unknown; headers?: Record<string, string> } | null = null;
+  /** Whether pages of every origin may read the answers. */
+  cors = false;
   private readonly accounts: Account[] = [{ id: 1, email: "user@example.com", password: "right" }];
   private readonly sessions = new Map<string, SessionState>();
   private readonly dead = new Set<string>();
@@ -88,11 +101,16 @@ export class Service {
 
   private async answer(request: IncomingMessage, response: ServerResponse) {
     const path = new URL(request.url ?? "/", "http://x").pathname;
+    if (this.cors) {
+      response.setHeader("access-control-allow-origin", "*");
+      response.setHeader("access-control-allow-headers", "authorization, content-type");
+    }
+    if (this.cors && request.method === "OPTIONS") return response.writeHead(204).end();
     this.asked[path] = this.count(path) + 1;
     this.headers.push(request.headers);
     let text = "";
     for await (const chunk of request) text += String(chunk);
-    const body = (text ? JSON.parse(text) : {}) as Record<string, string>;
+    const body = parsed(text);
     const say = (status: number, value: unknown, headers: Record<string, string> = {}) => {
       if ((this.lose[path] ?? 0) > 0) {
         this.lose[path] = (this.lose[path] ?? 0) - 1;
@@ -119,7 +137,7 @@ export class Service {
         headers,
       );
     if (this.delay[path]) await new Promise((done) => setTimeout(done, this.delay[path]));
-    const instead = this.instead[path]?.shift();
+    const instead = this.instead[path]?.shift() ?? this.everywhere;
     if (instead) return say(instead.status, instead.body, instead.headers);
     if (path === "/auth/login") {
       const account = this.accounts.find(({ email, password }) => email === body.email && password === body.password);
