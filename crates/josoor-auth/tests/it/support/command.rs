@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,6 +12,22 @@ use serde_json::Value;
 use super::server::Stage;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_josoor-auth");
+
+/// The program of the version before this one, built when first asked for: `scripts/build-previous`.
+pub(crate) fn previous_program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/build-previous");
+        let output = Command::new(script).output().expect("the script starts");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let path = String::from_utf8(output.stdout).expect("UTF-8");
+        PathBuf::from(path.trim())
+    })
+}
 
 /// How a command ended.
 #[derive(Debug)]
@@ -44,12 +61,17 @@ impl Ended {
     }
 }
 
-/// The program with the stage's stores and nothing else of the tests' own environment.
 fn command(stage: &Stage, arguments: &[&str]) -> Command {
+    command_of(Path::new(PROGRAM), stage, arguments)
+}
+
+/// A program with the stage's stores and nothing else of the tests' own environment.
+fn command_of(program: &Path, stage: &Stage, arguments: &[&str]) -> Command {
     // The kernel ends it with the test's thread, should the test be killed.
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "--", PROGRAM])
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
         .args(arguments)
         .current_dir(stage.directory())
         .env_clear()
@@ -101,9 +123,18 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it on a free port and waits until it says that it runs.
     pub(crate) fn start(stage: &Stage) -> Self {
-        let log = stage.directory().join("log");
+        Self::start_program(Path::new(PROGRAM), stage, "log")
+    }
+
+    /// Starts the version before this one, as [`start`](Self::start) does this one.
+    pub(crate) fn start_previous(stage: &Stage) -> Self {
+        Self::start_program(previous_program(), stage, "log-of-previous")
+    }
+
+    fn start_program(program: &Path, stage: &Stage, log: &str) -> Self {
+        let log = stage.directory().join(log);
         let file = std::fs::File::create(&log).expect("a log");
-        let child = command(stage, &["serve"])
+        let child = command_of(program, stage, &["serve"])
             .env("PORT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
