@@ -45,6 +45,19 @@ const PAGES: [name: string, path: string, as: "nobody" | "user" | "admin", act?:
   ["reset", "/reset-password#token=x", "nobody"],
   ["reset-invalid", "/reset-password", "nobody"],
   ["verify", "/verify-email#token=x", "nobody"],
+  ["undo", "/undo#token=x", "nobody"],
+  ["undo-invalid", "/undo", "nobody"],
+  ["secure", "/secure-account#token=x", "nobody"],
+  [
+    "secure-mismatch",
+    "/secure-account#token=x",
+    "nobody",
+    async (page) => {
+      await page.locator('input[name="email"]').fill("nobody@example.com");
+      await page.locator('form button[type="submit"]').click();
+      await page.getByRole("alert").waitFor();
+    },
+  ],
   ["setup", "/setup#token=x", "nobody"],
   ["signed-out", "/signed-out", "nobody"],
   ["unauthorized", "/unauthorized", "user"],
@@ -57,6 +70,16 @@ const PAGES: [name: string, path: string, as: "nobody" | "user" | "admin", act?:
   [
     "account-sessions-dialog",
     "/account/sessions",
+    "user",
+    async (page) => {
+      await page.locator(".button.danger").click();
+      await page.getByRole("dialog").waitFor();
+    },
+  ],
+  ["account-devices", "/account/devices", "user"],
+  [
+    "account-devices-dialog",
+    "/account/devices",
     "user",
     async (page) => {
       await page.locator(".button.danger").click();

@@ -16,6 +16,8 @@ const Register = later(() => import("./pages/register").then((page) => page.Regi
 const Forgot = later(() => import("./pages/forgot").then((page) => page.Forgot));
 const Reset = later(() => import("./pages/reset").then((page) => page.Reset));
 const Verify = later(() => import("./pages/verify").then((page) => page.Verify));
+const Undo = later(() => import("./pages/undo").then((page) => page.Undo));
+const Secure = later(() => import("./pages/secure").then((page) => page.Secure));
 const Setup = later(() => import("./pages/setup").then((page) => page.Setup));
 const Account = later(() => import("./account").then((page) => page.Account));
 const Console = later(() => import("./console").then((page) => page.Console));
@@ -37,6 +39,8 @@ export function App() {
           <Route path="/forgot-password" component={Forgot} />
           <Route path="/reset-password" component={Reset} />
           <Route path="/verify-email" component={Verify} />
+          <Route path="/undo" component={Undo} />
+          <Route path="/secure-account" component={Secure} />
           <Route path="/setup" component={Setup} />
           <Route path="/signed-out" component={SignedOut} />
           <Route path="/unauthorized" component={Unauthorized} />

@@ -2,7 +2,16 @@ import type { components } from "./api";
 import { createDestinations, isRedirect, redirectRefused } from "./destination";
 import { AuthError, codeOf, errorOf, isAuthError, meaningOf, noAnswer, signedOut } from "./errors";
 import { localStore, reliable } from "./storage";
-import type { AuthClient, AuthClientOptions, AuthEvent, AuthState, RequestOptions, SignOutReason, User } from "./types";
+import type {
+  AuthClient,
+  AuthClientOptions,
+  AuthEvent,
+  AuthState,
+  Device,
+  RequestOptions,
+  SignOutReason,
+  User,
+} from "./types";
 
 type TokenResponse = components["schemas"]["TokenResponse"];
 
@@ -466,6 +475,12 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       revokeOthers: async () => (await request<{ revoked: number }>("DELETE", "/auth/sessions")).revoked,
     },
 
+    devices: {
+      list: async () => (await request<{ items: Device[] }>("GET", "/auth/devices")).items,
+      forget: (id) => request<void>("DELETE", `/auth/devices/${encodeURIComponent(id)}`),
+      forgetAll: async () => (await request<{ forgotten: number }>("DELETE", "/auth/devices")).forgotten,
+    },
+
     activity: (query) => request("GET", "/auth/activity", query ? { query } : {}),
 
     password: {
@@ -483,6 +498,11 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       verify: (input) => request<void>("POST", "/auth/email/verify", { body: input }),
       resend: (email) => request<void>("POST", "/auth/email/verify/resend", { body: email ? { email } : {} }),
       change: (input) => request<void>("POST", "/auth/email/change", { body: input }),
+    },
+
+    account: {
+      undo: (input) => call<void>("POST", "/auth/account/undo", null, { body: input }),
+      secure: (input) => call<void>("POST", "/auth/account/secure", null, { body: input }),
     },
 
     async fetch(input, init) {

@@ -8,6 +8,19 @@ export type Schemas = components["schemas"];
 export type User = components["schemas"]["UserResponse"];
 /** A place where somebody is signed in. */
 export type Session = components["schemas"]["SessionResponse"];
+/** A device that the account knows: one that the user signed in on since the password and the address last changed. */
+export interface Device {
+  id: string;
+  kind: string;
+  created_at: string;
+  /** When the user last signed in on it. */
+  last_seen_at: string;
+  ip: string;
+  /** A short name for it, such as "Firefox on Windows". */
+  device: string;
+  /** Whether this session was opened on it. */
+  current: boolean;
+}
 /** A page of what happened to one's account. */
 export type ActivityList = components["schemas"]["ActivityList"];
 export type { Role };
@@ -90,10 +103,18 @@ export interface AuthClient {
     /** Ends all but this one; gives how many. */
     revokeOthers(): Promise<number>;
   };
+  readonly devices: {
+    list(): Promise<Device[]>;
+    /** Sessions on it go on; the next sign-in there is one from a new device. */
+    forget(id: string): Promise<void>;
+    /** Gives how many. */
+    forgetAll(): Promise<number>;
+  };
   activity(query?: { page?: number; page_size?: number }): Promise<ActivityList>;
   readonly password: {
     forgot(email: string): Promise<void>;
-    reset(input: { token: string; new_password: string }): Promise<void>;
+    /** `recovery_blocked`: the link alone is not enough; `previous_password` is one from before the address was changed. */
+    reset(input: { token: string; new_password: string; previous_password?: string }): Promise<void>;
     /** This session goes on; all others end. */
     change(input: { current_password: string; new_password: string }): Promise<User>;
   };
@@ -101,6 +122,12 @@ export interface AuthClient {
     verify(input: { token: string; password?: string }): Promise<void>;
     resend(email?: string): Promise<void>;
     change(input: { new_email: string; password: string }): Promise<void>;
+  };
+  readonly account: {
+    /** Takes back a change of the address, or a deletion, with the token of the link that told of it. Ends all sessions. */
+    undo(input: { token: string }): Promise<void>;
+    /** Ends all sessions, forgets all devices and starts a reset, with the token of the mail about a new device. */
+    secure(input: { token: string; email: string }): Promise<void>;
   };
   /** `fetch` with the access token, for the service, this page's origin and `origins`. A 401 is answered by one refresh and one more try. */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;

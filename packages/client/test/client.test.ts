@@ -228,7 +228,7 @@ describe("a service that is away", () => {
     await client.logout();
     expect(client.state).toMatchObject({ status: "signed-out", reason: "signed_out" });
     await vi.waitFor(() => expect(service.count("/auth/logout")).toBe(2), { timeout: 10_000 });
-    expect(localStorage.getItem("josoor_auth_leaving")).toBeNull();
+    await vi.waitFor(() => expect(localStorage.getItem("josoor_auth_leaving")).toBeNull());
   });
 });
 

@@ -7,6 +7,7 @@ import { type TextKey, useI18n } from "../i18n";
 import { NotFound } from "../pages/notices";
 import { Activity } from "./activity";
 import { DeleteAccount } from "./delete";
+import { Devices } from "./devices";
 import { ChangeEmail } from "./email";
 import { ChangePassword } from "./password";
 import { Profile } from "./profile";
@@ -17,6 +18,7 @@ const SECTIONS: [path: string, title: TextKey, content: ComponentType][] = [
   ["/account/password", "account.password", ChangePassword],
   ["/account/email", "account.email", ChangeEmail],
   ["/account/sessions", "account.sessions", Sessions],
+  ["/account/devices", "account.devices", Devices],
   ["/account/activity", "account.activity", Activity],
   ["/account/delete", "account.delete", DeleteAccount],
 ];

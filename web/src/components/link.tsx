@@ -43,7 +43,7 @@ export function LinkProblem({
   children,
 }: {
   bad: BadLink;
-  kind: "reset" | "verify" | "setup";
+  kind: "reset" | "verify" | "setup" | "secure" | "undo";
   children: ReactNode;
 }) {
   const { t } = useI18n();

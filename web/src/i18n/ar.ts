@@ -91,6 +91,8 @@ export const ar: typeof en = {
   "login.forgot": "هل نسيت كلمة المرور؟",
   "login.no_account": "ليس لديك حساب؟",
   "login.register": "أنشئ حسابًا",
+  "login.unverified": "يمكننا إرسال الرابط إلى {email} مرة أخرى. افتحه ثم سجّل الدخول.",
+  "login.send_verification": "إرسال الرابط مرة أخرى",
 
   "signed_out.title": "تم تسجيل خروجك",
   "signed_out.here": "لقد سجّلت الخروج.",

@@ -42,6 +42,45 @@ export const more = {
   "reset.link_used":
     "The password was set with it. Sign in, or ask for another link. If it was not you who used it, ask for another link at once.",
 
+  "reset.lead_blocked":
+    "The address of this account was changed, and the change was taken back. The link alone is therefore not enough: give a password from before the change, or open the link in a browser in which you signed in before it. If you have neither, ask an administrator.",
+  "reset.previous_password": "Password from before the change",
+
+  "undo.title": "Take a change back",
+  "undo.lead":
+    "The button takes back what the message told you about: a change of the email address, or the deletion of the account.",
+  "undo.ends_sessions": "The account is signed out everywhere.",
+  "undo.address":
+    "After a change of the address, the password and the known devices are removed as well. We send you a link to set a new password; for that you also need a password or a device from before the change.",
+  "undo.submit": "Take it back",
+  "undo.done_title": "It is taken back",
+  "undo.done_deletion": "If the account had been deleted: it is there again, and you sign in with your password.",
+  "undo.done_address":
+    "If the address had been changed: the account has the earlier one again, and we sent a link to it. Set a new password with it, best in a browser in which you signed in before the change.",
+  "undo.link_invalid": "It was cut somewhere, or never was a link of ours. Open it from the message again.",
+  "undo.link_expired":
+    "A change can be taken back for a limited time, which is over. If it was not your change, ask an administrator.",
+  "undo.link_used": "The change was taken back already. You can sign in, or ask for a link to set a new password.",
+
+  "secure.title": "Secure your account",
+  "secure.lead": "For the case that it was not you who signed in. The button does this:",
+  "secure.ends_sessions": "Your account is signed out everywhere.",
+  "secure.forgets_devices": "All known devices are forgotten.",
+  "secure.ends_links": "The links of earlier messages stop working.",
+  "secure.sends_reset": "We send you a link to set a new password.",
+  "secure.email_hint": "The address that the message came to.",
+  "secure.submit": "Secure my account",
+  "secure.done_title": "Your account is secured",
+  "secure.done": "It is signed out everywhere. We sent a link to {email}; set a new password with it.",
+  "error.secure_mismatch":
+    "This link and this address do not belong together. Check the address, or open the link from the message again.",
+  "secure.reset": "Set a new password",
+  "secure.link_invalid":
+    "It was cut somewhere, or never was a link of ours. Open it from the message again. A new password ends all other sessions, too.",
+  "secure.link_expired":
+    "It worked for 72 hours, and ended early if the password was reset. If you do not know a session, set a new password; that ends all others.",
+  "secure.link_used": "The account was secured with it. We sent you a link to set a new password then.",
+
   "verify.title": "Confirm your email address",
   "verify.lead": "Press the button to confirm.",
   "verify.lead_password":
@@ -71,6 +110,7 @@ export const more = {
   "account.password": "Change password",
   "account.email": "Email address",
   "account.sessions": "Sessions",
+  "account.devices": "Devices",
   "account.activity": "Activity",
   "account.delete": "Delete account",
 
@@ -111,6 +151,24 @@ export const more = {
   "sessions.confirm_others": "All other devices are signed out with their next request. You stay signed in here.",
   "sessions.confirm": "Yes, sign out",
 
+  "devices.lead":
+    "Where you have signed in since your password or your address last changed. Sign-ins from these devices have a limit of their own, so that strangers who try your address cannot stop you.",
+  "devices.none": "No devices are known.",
+  "devices.current": "This one",
+  "devices.last_used": "Last sign-in",
+  "devices.since": "known since {date}",
+  "devices.forget": "Forget",
+  "devices.forget_of": "Forget: {device}",
+  "devices.forget_all": "Forget all devices",
+  "devices.forgotten_one": "{device} is forgotten.",
+  "devices.forgotten_count": counted({ one: "{count} device is forgotten.", other: "{count} devices are forgotten." }),
+  "devices.confirm_title": "Forget the device?",
+  "devices.confirm_all_title": "Forget all devices?",
+  "devices.confirm_one": "The next sign-in on {device} counts as one from a new device.",
+  "devices.confirm_all": "The next sign-in on each of them counts as one from a new device.",
+  "devices.sessions_go_on": "It signs out none of them; that is done under Sessions.",
+  "devices.confirm": "Yes, forget",
+
   "activity.lead": "What happened to your account.",
   "activity.none": "Nothing yet.",
   "activity.failed": "Failed",
@@ -136,6 +194,7 @@ export const more = {
   "action.sign_in": "Sign-in",
   "action.session_revoke": "Session ended",
   "action.refresh_reuse": "Old key used again",
+  "action.device_forget": "Device forgotten",
   "action.user_update": "Profile changed",
   "action.role_change": "Role changed",
   "action.activation_change": "Activated or deactivated",

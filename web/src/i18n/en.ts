@@ -72,6 +72,8 @@ export const en = {
   "login.forgot": "Forgot your password?",
   "login.no_account": "No account yet?",
   "login.register": "Create one",
+  "login.unverified": "We can send the link to {email} again. Open it, then sign in.",
+  "login.send_verification": "Send the link again",
 
   "signed_out.title": "You are signed out",
   "signed_out.here": "You have been signed out.",

@@ -1,17 +1,19 @@
+import { isAuthError } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { EmailField, PasswordField } from "../components/fields";
 import { Form } from "../components/form";
-import { Notice, Page } from "../components/layout";
+import { MailHint, Notice, Page } from "../components/layout";
 import { UnlessSignedIn, withReturnTo } from "../components/return-to";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 
 export function Login() {
   const { t, maybe } = useI18n();
-  const { login, reason } = useAuth();
+  const { login, reason, client } = useAuth();
   const [email, setEmail] = useState("");
+  const [unverified, setUnverified] = useState<string | null>(null);
   const why = reason && reason !== "signed_out" ? maybe(`reason.${reason}`) : undefined;
   return (
     <Page title="login.title">
@@ -21,7 +23,13 @@ export function Login() {
           <Form
             submit={t("login.submit")}
             onSubmit={async ({ email = "", password = "" }) => {
-              await login({ email: email.trim(), password });
+              setUnverified(null);
+              try {
+                await login({ email: email.trim(), password });
+              } catch (error) {
+                if (isAuthError(error, "email_not_verified")) setUnverified(email.trim());
+                throw error;
+              }
             }}
           >
             <div onInput={(event) => setEmail((event.target as HTMLInputElement).value)}>
@@ -35,6 +43,18 @@ export function Login() {
             </p>
           </Form>
         </div>
+        {unverified && (
+          <div className="card">
+            <p>{t("login.unverified", { email: unverified })}</p>
+            <Form
+              key={unverified}
+              submit={t("login.send_verification")}
+              done={t("form.sent")}
+              onSubmit={() => client.email.resend(unverified)}
+            />
+            <MailHint isOn={config.devMail} />
+          </div>
+        )}
         {config.registration !== "closed" && (
           <p className="below">
             {t("login.no_account")} <Link href={withReturnTo("/register")}>{t("login.register")}</Link>

@@ -1,3 +1,4 @@
+import { isAuthError } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
@@ -12,6 +13,7 @@ export function Reset() {
   const { client, logout, status } = useAuth();
   const token = useLinkToken();
   const [bad, setBad] = useState<BadLink | null>(token ? null : "link_invalid");
+  const [isBlocked, setBlocked] = useState(false);
   const [isDone, setDone] = useState(false);
   if (isDone) {
     return (
@@ -40,16 +42,22 @@ export function Reset() {
   return (
     <Page title="reset.title">
       <div className="card">
-        <p>{t("reset.lead")}</p>
+        <p>{t(isBlocked ? "reset.lead_blocked" : "reset.lead")}</p>
         <Form
           submit={t("reset.submit")}
-          onSubmit={async ({ new_password = "" }) => {
+          onSubmit={async ({ new_password = "", previous_password = "" }) => {
             try {
-              await client.password.reset({ token: token ?? "", new_password });
+              await client.password.reset({
+                token: token ?? "",
+                new_password,
+                ...(previous_password ? { previous_password } : {}),
+              });
             } catch (error) {
               const code = badLink(error);
-              if (!code) throw error;
-              setBad(code);
+              if (code) setBad(code);
+              // After a change of the address was taken back, something from before the change is needed as well.
+              else if (isAuthError(error, "recovery_blocked") && !isBlocked) setBlocked(true);
+              else throw error;
               return;
             }
             // The session of this browser ended with all others.
@@ -57,6 +65,7 @@ export function Reset() {
             setDone(true);
           }}
         >
+          {isBlocked && <PasswordField name="previous_password" label={t("reset.previous_password")} required />}
           <PasswordField name="new_password" label={t("field.new_password")} isNew required />
         </Form>
       </div>
