@@ -4,13 +4,21 @@ export interface PageConfig {
   base: string;
   registration: "open" | "verify_first" | "closed";
   passwordMinLength: number;
+  /** How long a deleted account can be restored, in seconds; 0: not at all. */
+  deletionGrace: number;
   /** Whether mails go to the development mailbox of this machine. */
   devMail: boolean;
 }
 
 function read(): PageConfig {
   const text = document.querySelector<HTMLMetaElement>('meta[name="josoor-config"]')?.content;
-  const defaults: PageConfig = { base: "", registration: "open", passwordMinLength: 8, devMail: false };
+  const defaults: PageConfig = {
+    base: "",
+    registration: "open",
+    passwordMinLength: 8,
+    deletionGrace: 259_200,
+    devMail: false,
+  };
   return text ? { ...defaults, ...(JSON.parse(text) as Partial<PageConfig>) } : defaults;
 }
 

@@ -501,7 +501,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     },
 
     account: {
-      undo: (input) => call<void>("POST", "/auth/account/undo", null, { body: input }),
+      undo: (input) => call<{ recovery_required: boolean }>("POST", "/auth/account/undo", null, { body: input }),
       secure: (input) => call<void>("POST", "/auth/account/secure", null, { body: input }),
     },
 

@@ -124,8 +124,11 @@ export interface AuthClient {
     change(input: { new_email: string; password: string }): Promise<void>;
   };
   readonly account: {
-    /** Takes back a change of the address, or a deletion, with the token of the link that told of it. Ends all sessions. */
-    undo(input: { token: string }): Promise<void>;
+    /**
+     * Takes back a change of the address, or a deletion, with the token of the link that told of it. Ends all sessions. With
+     * `recovery_required` a password has to be set next, by the link of a second mail.
+     */
+    undo(input: { token: string }): Promise<{ recovery_required: boolean }>;
     /** Ends all sessions, forgets all devices and starts a reset, with the token of the mail about a new device. */
     secure(input: { token: string; email: string }): Promise<void>;
   };

@@ -3,13 +3,14 @@ import { useEffect, useState } from "react";
 import { Code } from "../components/data";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
+import { config } from "../config";
 import { useI18n } from "../i18n";
 
 /** A password manager that fills and sends in one go must not delete an account: the form is asleep at first. */
 const ARMED_AFTER = 500;
 
 export function DeleteAccount() {
-  const { t } = useI18n();
+  const { t, duration } = useI18n();
   const { client } = useAuth();
   const user = useUser();
   const [isOpen, setOpen] = useState(false);
@@ -20,6 +21,7 @@ export function DeleteAccount() {
     return () => clearTimeout(timer);
   }, [isOpen]);
   if (!user) return null;
+  const isFinal = config.deletionGrace === 0;
   return (
     <div className="card">
       <p>{t("delete.lead")}</p>
@@ -27,7 +29,7 @@ export function DeleteAccount() {
         <li>{t("delete.loses_account")}</li>
         <li>{t("delete.loses_sessions")}</li>
         <li>{t("delete.keeps_audit")}</li>
-        <li>{t("delete.no_return")}</li>
+        <li>{isFinal ? t("delete.no_return") : t("delete.undo", { duration: duration(config.deletionGrace) })}</li>
       </ul>
       <p>
         {t("delete.account")} <Code>{user.email}</Code>
@@ -35,7 +37,7 @@ export function DeleteAccount() {
       {isOpen ? (
         <Form
           danger
-          submit={t("delete.submit")}
+          submit={t(isFinal ? "delete.submit" : "delete.submit_undo")}
           onSubmit={async ({ password = "" }) => {
             if (isArmed) await client.deleteAccount({ password });
           }}

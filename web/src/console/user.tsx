@@ -13,13 +13,13 @@ import { config } from "../config";
 import { LANGUAGES, useI18n } from "../i18n";
 import { ConsoleNav } from ".";
 import { type AuditPage, AuditTable } from "./audit";
-import { RoleSelect, StatusOf } from "./users";
+import { type AdminUser, RoleSelect, StatusOf } from "./users";
 
 export function UserDetail({ id }: { id: string }) {
   const { client } = useAuth();
   const user = useQuery({
     queryKey: ["user", id],
-    queryFn: () => client.request<User>("GET", `/admin/users/${encodeURIComponent(id)}`),
+    queryFn: () => client.request<AdminUser>("GET", `/admin/users/${encodeURIComponent(id)}`),
     retry: false,
   });
   return (
@@ -32,7 +32,7 @@ export function UserDetail({ id }: { id: string }) {
   );
 }
 
-function Detail({ user }: { user: User }) {
+function Detail({ user }: { user: AdminUser }) {
   const i18n = useI18n();
   const { t, dateTime } = i18n;
   const { client, user: me } = useAuth();
@@ -50,6 +50,7 @@ function Detail({ user }: { user: User }) {
         <StatusOf user={user} /> {isMe && <span className="badge">{t("users.you")}</span>}
       </p>
       {done && <Notice kind="done">{done}</Notice>}
+      {(user.deleted_at || user.frozen_at) && <WayBack user={user} onChanged={refresh} onDone={setDone} />}
       <div className="pair">
         <section className="card" aria-labelledby="profile">
           <h2 id="profile">{t("account.profile")}</h2>
@@ -110,8 +111,40 @@ function Detail({ user }: { user: User }) {
       </div>
       <UserSessions user={user} onDone={setDone} />
       <UserActivity user={user} />
-      <Danger user={user} onChanged={refresh} onDone={setDone} />
+      {!user.deleted_at && <Danger user={user} onChanged={refresh} onDone={setDone} />}
     </>
+  );
+}
+
+/** A deleted account that can be restored, or one whose owner has to recover it. */
+function WayBack({
+  user,
+  onChanged,
+  onDone,
+}: {
+  user: AdminUser;
+  onChanged: () => Promise<void>;
+  onDone: (text: string) => void;
+}) {
+  const { t, dateTime } = useI18n();
+  const { client } = useAuth();
+  const isDeleted = !!user.deleted_at;
+  return (
+    <Notice>
+      <p>
+        {isDeleted
+          ? t("user.deleted_lead", { date: dateTime(user.deleted_at ?? ""), until: dateTime(user.purge_at ?? "") })
+          : t("user.frozen_lead", { date: dateTime(user.frozen_at ?? "") })}
+      </p>
+      <Form
+        submit={t(isDeleted ? "user.restore" : "user.release")}
+        onSubmit={async () => {
+          await client.request("POST", `/admin/users/${user.id}/restore`);
+          onDone(t(isDeleted ? "user.restored" : "user.released"));
+          await onChanged();
+        }}
+      />
+    </Notice>
   );
 }
 
@@ -227,7 +260,7 @@ function Danger({
   onChanged: () => Promise<void>;
   onDone: (text: string) => void;
 }) {
-  const { t } = useI18n();
+  const { t, duration } = useI18n();
   const { client } = useAuth();
   const [, navigate] = useLocation();
   const [asked, setAsked] = useState<"activation" | "deletion" | null>(null);
@@ -272,7 +305,11 @@ function Danger({
             <li>{t("delete.loses_account")}</li>
             <li>{t("delete.loses_sessions")}</li>
             <li>{t("delete.keeps_audit")}</li>
-            <li>{t("delete.no_return")}</li>
+            <li>
+              {config.deletionGrace > 0
+                ? t("user.delete_undo", { duration: duration(config.deletionGrace) })
+                : t("delete.no_return")}
+            </li>
           </ul>
           <Form
             danger

@@ -15,7 +15,9 @@ import { useAddress } from "./address";
 import { type BulkChange, BulkDialog } from "./bulk";
 import { download } from "./download";
 
-type UserList = Schemas["UserList"];
+/** A user, with what only administrators see. */
+export type AdminUser = User & { frozen_at?: string | null; deleted_at?: string | null; purge_at?: string | null };
+type UserList = Omit<Schemas["UserList"], "items"> & { items: AdminUser[] };
 
 const COLUMNS: [sort: string, title: TextKey][] = [
   ["email", "field.email"],
@@ -46,6 +48,7 @@ export function Users() {
     q: address.get("q") ?? "",
     role: address.get("role") ?? "",
     is_active: address.get("is_active") ?? "",
+    deleted: address.get("deleted") ?? "",
   };
   const sort = address.get("sort") ?? "-created_at";
   const size = address.get("size") ?? storedSize();
@@ -124,7 +127,8 @@ export function Users() {
     }
   };
 
-  const hasFilter = filter.q !== "" || filter.role !== "" || filter.is_active !== "";
+  const hasFilter = Object.values(filter).some((value) => value !== "");
+  const isOfDeleted = filter.deleted !== "";
   return (
     <Page title="console.users" wide nav={<ConsoleNav />}>
       {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
@@ -175,12 +179,15 @@ export function Users() {
           <label htmlFor="is_active">{t("users.status")}</label>
           <select
             id="is_active"
-            value={filter.is_active}
-            onChange={(event) => narrow({ is_active: event.target.value })}
+            value={isOfDeleted ? "deleted" : filter.is_active}
+            onChange={({ target: { value } }) =>
+              narrow(value === "deleted" ? { is_active: null, deleted: "true" } : { is_active: value, deleted: null })
+            }
           >
             <option value="">{t("users.any")}</option>
             <option value="true">{t("users.active")}</option>
             <option value="false">{t("users.inactive")}</option>
+            <option value="deleted">{t("users.deleted")}</option>
           </select>
         </div>
         <button type="submit" className="button">
@@ -190,7 +197,7 @@ export function Users() {
           <button
             type="button"
             className="button quiet"
-            onClick={() => narrow({ q: null, role: null, is_active: null })}
+            onClick={() => narrow({ q: null, role: null, is_active: null, deleted: null })}
           >
             {t("users.clear")}
           </button>
@@ -200,15 +207,17 @@ export function Users() {
         <button type="button" className="button" onClick={() => setInviting(true)}>
           {t("users.invite")}
         </button>
-        <button type="button" className="button quiet" onClick={() => void save()}>
-          {t("users.export")}
-        </button>
+        {!isOfDeleted && (
+          <button type="button" className="button quiet" onClick={() => void save()}>
+            {t("users.export")}
+          </button>
+        )}
       </div>
       <Result of={users}>
         {({ items, total }) => (
           <>
             <p role="status">{n("users.count", total)}</p>
-            {chosen.size > 0 && (
+            {chosen.size > 0 && !isOfDeleted && (
               <div className="actions bulk" role="group" aria-label={t("bulk.title")}>
                 <strong>{n("bulk.chosen", chosen.size)}</strong>
                 {chosen.size < total && items.every(({ id }) => chosen.has(id)) && (
@@ -403,13 +412,18 @@ export function RoleSelect({ name, value }: { name: string; value: Role }) {
   );
 }
 
-export function StatusOf({ user }: { user: User }) {
+export function StatusOf({ user }: { user: AdminUser }) {
   const { t } = useI18n();
+  const status = user.deleted_at
+    ? "users.deleted"
+    : user.frozen_at
+      ? "users.frozen"
+      : user.is_active
+        ? "users.active"
+        : "users.inactive";
   return (
     <>
-      <span className={user.is_active ? "badge good" : "badge bad"}>
-        {t(user.is_active ? "users.active" : "users.inactive")}
-      </span>{" "}
+      <span className={user.is_active ? "badge good" : "badge bad"}>{t(status)}</span>{" "}
       {!user.email_verified && <span className="badge">{t("users.unverified")}</span>}
     </>
   );

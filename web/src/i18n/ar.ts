@@ -44,6 +44,14 @@ export const ar: typeof en = {
     many: "{count} دقيقة",
     other: "{count} دقيقة",
   }),
+  "time.hours": counted({
+    zero: "الآن",
+    one: "ساعة واحدة",
+    two: "ساعتين",
+    few: "{count} ساعات",
+    many: "{count} ساعة",
+    other: "{count} ساعة",
+  }),
 
   "field.email": "البريد الإلكتروني",
   "field.new_email": "البريد الإلكتروني الجديد",
@@ -100,6 +108,7 @@ export const ar: typeof en = {
   "signed_out.again": "تسجيل الدخول مرة أخرى",
   "signed_out.deleted_title": "حُذف حسابك",
   "signed_out.deleted": "حُذف حسابك وكل ما يخصه، وأرسلنا إليك رسالة بذلك.",
+  "signed_out.deleted_undo": "يمكنك استعادته خلال {duration} بالرابط الذي في الرسالة التي أرسلناها إليك.",
 
   "unauthorized.title": "هذه الصفحة غير متاحة لك",
   "unauthorized.as": "أنت مسجّل الدخول بحساب {email} ({role}).",
@@ -116,6 +125,7 @@ export const ar: typeof en = {
   "reason.account_inactive": "عُطّل هذا الحساب. تواصل مع المسؤول.",
   "reason.refresh_token_reused":
     "استُخدم مفتاح قديم لهذه الجلسة مرة أخرى، وهو ما قد يفعله سارق، فأُنهيت. سجّل الدخول من جديد.",
+  "reason.refresh_token_required": "لا يمكن متابعة هذه الجلسة من هنا. سجّل الدخول من جديد.",
   "reason.token_invalid": "لا يمكن متابعة هذه الجلسة. سجّل الدخول من جديد.",
 
   "error.unknown": "حدث خطأ ما. حاول مرة أخرى.",
@@ -137,6 +147,7 @@ export const ar: typeof en = {
   "error.origin_not_allowed": "هذه الصفحة مفتوحة بعنوان غير الذي تتوقعه الخدمة. افتحها بعنوانها الصحيح.",
   "error.signed_out": "لقد سُجّل خروجك. سجّل الدخول من جديد.",
   "error.validation_failed": "بعض ما أُدخل غير مقبول. صحّحه وحاول مرة أخرى.",
+  "error.step_up_required": "يتطلب هذا تسجيل دخول حديثًا. سجّل الخروج ثم سجّل الدخول وأعد المحاولة.",
   "error.forbidden": "هذا غير مسموح به.",
 
   "role.user": "مستخدم",

@@ -44,6 +44,7 @@ export const more = {
 
   "reset.lead_blocked":
     "The address of this account was changed, and the change was taken back. The link alone is therefore not enough: give a password from before the change, or open the link in a browser in which you signed in before it. If you have neither, ask an administrator.",
+  "error.reset_mismatch": "This password was not used before the change. Try another one, or ask an administrator.",
   "reset.previous_password": "Password from before the change",
 
   "undo.title": "Take a change back",
@@ -54,9 +55,9 @@ export const more = {
     "After a change of the address, the password and the known devices are removed as well. We send you a link to set a new password; for that you also need a password or a device from before the change.",
   "undo.submit": "Take it back",
   "undo.done_title": "It is taken back",
-  "undo.done_deletion": "If the account had been deleted: it is there again, and you sign in with your password.",
-  "undo.done_address":
-    "If the address had been changed: the account has the earlier one again, and we sent a link to it. Set a new password with it, best in a browser in which you signed in before the change.",
+  "undo.done": "The account is there again. Sign in with your password.",
+  "undo.done_recovery":
+    "The account has its earlier address again, and we sent a link to it. Set a new password with it, best in a browser in which you signed in before the change.",
   "undo.link_invalid": "It was cut somewhere, or never was a link of ours. Open it from the message again.",
   "undo.link_expired":
     "A change can be taken back for a limited time, which is over. If it was not your change, ask an administrator.",
@@ -67,7 +68,7 @@ export const more = {
   "secure.ends_sessions": "Your account is signed out everywhere.",
   "secure.forgets_devices": "All known devices are forgotten.",
   "secure.ends_links": "The links of earlier messages stop working.",
-  "secure.sends_reset": "We send you a link to set a new password.",
+  "secure.sends_reset": "Your password stops working, and we send you a link to set a new one.",
   "secure.email_hint": "The address that the message came to.",
   "secure.submit": "Secure my account",
   "secure.done_title": "Your account is secured",
@@ -185,6 +186,9 @@ export const more = {
   "delete.account": "The account:",
   "delete.open": "Delete my account…",
   "delete.submit": "Delete it for good",
+  "delete.undo":
+    "You can undo it for {duration}, with the link in the message that we send you. Until then the address stays reserved for you.",
+  "delete.submit_undo": "Delete the account",
 
   "expiry.title": "Are you still there?",
   "expiry.lead": "You will be signed out in {duration}.",
@@ -263,6 +267,8 @@ export const more = {
   "users.status": "Status",
   "users.active": "Active",
   "users.inactive": "Deactivated",
+  "users.deleted": "Deleted",
+  "users.frozen": "Frozen",
   "users.unverified": "Address not confirmed",
   "users.created": "Created",
   "users.updated": "Changed",
@@ -326,7 +332,16 @@ export const more = {
   "user.activate_lead": "The user can sign in again.",
   "user.activated": "The account is active.",
   "user.delete": "Delete the user",
-  "user.delete_lead": "Deleting cannot be undone. To keep somebody out for a while, deactivate the account.",
+  "user.delete_lead": "To keep somebody out for a while, deactivate the account instead.",
+  "user.delete_undo": "It can be restored for {duration}: by its owner with a link, or by an administrator.",
+  "user.deleted_lead":
+    "The account was deleted on {date}. Until {until} it can be restored; then it is removed for good.",
+  "user.restore": "Restore the account",
+  "user.restored": "The account is restored.",
+  "user.frozen_lead":
+    "A change of this account's address was taken back on {date}. Its owner recovers it with a link and a password or device from before the change. Release it only if you are sure who asks: then the link alone is enough.",
+  "user.release": "Release the account",
+  "user.released": "The account is released. Its owner can set a password with a link.",
   "user.type_email": "To confirm, type {email}",
 
   "audit.filters": "Filters",

@@ -32,6 +32,7 @@ export const en = {
 
   "time.seconds": counted({ one: "{count} second", other: "{count} seconds" }),
   "time.minutes": counted({ one: "{count} minute", other: "{count} minutes" }),
+  "time.hours": counted({ one: "{count} hour", other: "{count} hours" }),
 
   "field.email": "Email address",
   "field.new_email": "New email address",
@@ -81,6 +82,7 @@ export const en = {
   "signed_out.again": "Sign in again",
   "signed_out.deleted_title": "Your account is deleted",
   "signed_out.deleted": "Your account and everything that belonged to it is gone. We sent you a message about it.",
+  "signed_out.deleted_undo": "For {duration} the link in the message that we sent you can bring it back.",
 
   "unauthorized.title": "This is not open to you",
   "unauthorized.as": "You are signed in as {email} ({role}).",
@@ -98,6 +100,7 @@ export const en = {
   "reason.account_inactive": "This account was deactivated. Ask an administrator.",
   "reason.refresh_token_reused":
     "An old key of this session was used again, which a thief would do, so it was ended. Sign in again.",
+  "reason.refresh_token_required": "This session cannot be continued here. Sign in again.",
   "reason.token_invalid": "This session cannot be continued. Sign in again.",
 
   "error.unknown": "Something went wrong. Try again.",
@@ -120,6 +123,7 @@ export const en = {
     "This page is open under another address than the service expects. Open it under its own address.",
   "error.signed_out": "You are signed out. Sign in again.",
   "error.validation_failed": "Some of it is not acceptable. Correct it and try again.",
+  "error.step_up_required": "Your sign-in is not recent enough for this. Sign out, sign in again, and repeat it.",
   "error.forbidden": "This is not allowed.",
 
   "role.user": "User",

@@ -148,6 +148,7 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
     },
     duration(seconds) {
       const rounded = Math.max(0, Math.ceil(seconds));
+      if (rounded >= 21_600) return n("time.hours", Math.ceil(rounded / 3600));
       if (rounded >= 120) return n("time.minutes", Math.ceil(rounded / 60));
       return n("time.seconds", rounded);
     },

@@ -1,4 +1,4 @@
-import { isAuthError } from "@josoor/auth";
+import { AuthError, isAuthError } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
@@ -57,6 +57,8 @@ export function Reset() {
               if (code) setBad(code);
               // After a change of the address was taken back, something from before the change is needed as well.
               else if (isAuthError(error, "recovery_blocked") && !isBlocked) setBlocked(true);
+              else if (isAuthError(error, "invalid_credentials"))
+                throw new AuthError({ kind: error.kind, code: "reset_mismatch", status: error.status });
               else throw error;
               return;
             }

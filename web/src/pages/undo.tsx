@@ -13,19 +13,19 @@ export function Undo() {
   const { client, status } = useAuth();
   const token = useLinkToken();
   const [bad, setBad] = useState<BadLink | null>(token ? null : "link_invalid");
-  const [isDone, setDone] = useState(false);
-  if (isDone) {
+  const [done, setDone] = useState<{ recovery_required: boolean } | null>(null);
+  if (done) {
     return (
       <Page>
         <Done title={t("undo.done_title")}>
-          <p>{t("undo.done_deletion")}</p>
-          <p>{t("undo.done_address")}</p>
-          <p className="actions">
+          <p>{t(done.recovery_required ? "undo.done_recovery" : "undo.done")}</p>
+          {done.recovery_required ? (
+            <MailHint isOn={config.devMail} />
+          ) : (
             <Link className="button" href="/login">
               {t("login.title")}
             </Link>
-          </p>
-          <MailHint isOn={config.devMail} />
+          )}
         </Done>
       </Page>
     );
@@ -53,8 +53,9 @@ export function Undo() {
         <Form
           submit={t("undo.submit")}
           onSubmit={async () => {
+            let undone: { recovery_required: boolean };
             try {
-              await client.account.undo({ token: token ?? "" });
+              undone = await client.account.undo({ token: token ?? "" });
             } catch (error) {
               const code = badLink(error);
               if (!code) throw error;
@@ -63,7 +64,7 @@ export function Undo() {
             }
             // This browser's session has ended if it was the account's; the service says so.
             if (status === "signed-in") await client.me().catch(() => {});
-            setDone(true);
+            setDone(undone);
           }}
         />
       </div>

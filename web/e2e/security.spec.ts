@@ -1,0 +1,206 @@
+import { expect, PASSWORD, test, withServer } from "./server";
+
+const NEXT = "another sentence, even longer";
+
+test("known devices: listed, forgotten one by one and all at once", async ({ page, server, browser }) => {
+  const email = server.newUser();
+  await server.signIn(page, email);
+  const second = await browser.newContext();
+  const other = await second.newPage();
+  await server.signIn(other, email);
+  await page.getByRole("link", { name: "Devices" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Devices" })).toBeVisible();
+  await expect(page.locator(".cards > li")).toHaveCount(2);
+  await expect(page.getByText("This one", { exact: true })).toHaveCount(1);
+
+  const strange = page.locator(".cards > li").filter({ hasNotText: "This one" });
+  await strange.getByRole("button", { name: /^Forget: / }).click();
+  const dialog = page.getByRole("dialog", { name: "Forget the device?" });
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await expect(page.locator(".cards > li")).toHaveCount(2);
+  await strange.getByRole("button", { name: /^Forget: / }).click();
+  await dialog.getByRole("button", { name: "Yes, forget" }).click();
+  await expect(page.getByRole("status").filter({ hasText: "is forgotten" })).toBeVisible();
+  await expect(page.locator(".cards > li")).toHaveCount(1);
+  // The session there goes on.
+  await other.reload();
+  await expect(other.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
+
+  await page.getByRole("button", { name: "Forget all devices" }).click();
+  await page.getByRole("dialog", { name: "Forget all devices?" }).getByRole("button", { name: "Yes, forget" }).click();
+  await expect(page.getByText("No devices are known.")).toBeVisible();
+  await page.getByRole("link", { name: "Activity" }).click();
+  await expect(page.getByText("Device forgotten").first()).toBeVisible();
+  await second.close();
+});
+
+test("a change of the password forgets the other devices", async ({ page, server, browser }) => {
+  const email = server.newUser();
+  await server.signIn(page, email);
+  const other = await browser.newContext();
+  await server.signIn(await other.newPage(), email);
+  await page.goto(`${server.url}/account/password`);
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.getByLabel("New password").fill(NEXT);
+  await page.getByRole("button", { name: "Change the password" }).click();
+  await expect(page.getByText("Your password is changed")).toBeVisible();
+  await page.getByRole("link", { name: "Devices" }).click();
+  await expect(page.getByText("No devices are known.").or(page.getByText("This one", { exact: true }))).toBeVisible();
+  await expect(page.locator(".cards > li").filter({ hasNotText: "This one" })).toHaveCount(0);
+  await other.close();
+});
+
+test("a sign-in from a new device: its message leads to a page that secures the account", async ({
+  page,
+  server,
+  browser,
+}) => {
+  const email = server.newUser();
+  await server.signIn(page, email);
+  const strange = await browser.newContext({
+    userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+  });
+  const intruder = await strange.newPage();
+  await server.signIn(intruder, email);
+  const { link } = await server.mail(email, "new_device");
+  expect(link).toContain("/secure-account#token=");
+
+  // Opening the link changes nothing.
+  await page.goto(link ?? "");
+  await expect(page.getByRole("heading", { name: "Secure your account" })).toBeVisible();
+  expect(page.url()).not.toContain("token");
+  await intruder.reload();
+  await expect(intruder.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
+
+  // A mistyped address uses nothing up.
+  await page.getByLabel("Email address").fill("somebody-else@example.com");
+  await page.getByRole("button", { name: "Secure my account" }).click();
+  await expect(page.getByRole("alert")).toContainText("do not belong together");
+  await page.getByLabel("Email address").fill(email);
+  await page.getByRole("button", { name: "Secure my account" }).click();
+  await expect(page.getByRole("heading", { name: "Your account is secured" })).toBeVisible();
+
+  await intruder.reload();
+  await expect(intruder).toHaveURL(/\/login/);
+  const reset = await server.mail(email, "reset_password");
+  await page.goto("about:blank");
+  await page.goto(reset.link ?? "");
+  await page.getByLabel("New password").fill(NEXT);
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await expect(page.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await server.signIn(page, email, NEXT);
+
+  // The link worked once.
+  await page.goto("about:blank");
+  await page.goto(link ?? "");
+  await page.getByLabel("Email address").fill(email);
+  await page.getByRole("button", { name: "Secure my account" }).click();
+  await expect(page.getByRole("heading", { name: "This link was used already" })).toBeVisible();
+  await strange.close();
+});
+
+test("a deleted account comes back with the link of its message", async ({ page, server }) => {
+  const email = server.newUser();
+  await server.signIn(page, email);
+  await page.goto(`${server.url}/account/delete`);
+  await expect(page.getByText("72 hours")).toBeVisible();
+  await page.getByRole("button", { name: "Delete my account…" }).click();
+  await page.getByLabel("Current password").fill(PASSWORD);
+  // The form is asleep for half a second.
+  await page.waitForTimeout(600);
+  await page.getByRole("button", { name: "Delete the account", exact: true }).click();
+  await expect(page.getByRole("heading", { name: "Your account is deleted" })).toBeVisible();
+  await page.goto(`${server.url}/login`);
+  await page.getByLabel("Email address").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.getByRole("alert")).toContainText("do not match");
+
+  const { link } = await server.mail(email, "account_deletion");
+  await page.goto(link ?? "");
+  await expect(page.getByRole("heading", { name: "Take a change back" })).toBeVisible();
+  await page.getByRole("button", { name: "Take it back" }).click();
+  await expect(page.getByRole("heading", { name: "It is taken back" })).toBeVisible();
+  await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
+  await server.signIn(page, email);
+});
+
+test("a change of the address that is taken back: the reset asks for more than its link", async ({
+  page,
+  server,
+  browser,
+}) => {
+  const email = server.newUser();
+  const stolen = server.newEmail("stolen");
+  const context = await browser.newContext();
+  const intruder = await context.newPage();
+  await server.signIn(intruder, email);
+  await intruder.goto(`${server.url}/account/email`);
+  await intruder.getByLabel("New email address").fill(stolen);
+  await intruder.getByLabel("Current password").fill(PASSWORD);
+  await intruder.getByRole("button", { name: "Send the link" }).click();
+  await expect(intruder.getByText("Check the new inbox")).toBeVisible();
+  await intruder.goto((await server.mail(stolen)).link ?? "");
+  await intruder.getByRole("button", { name: "Confirm" }).click();
+  await expect(intruder.getByRole("heading", { name: "Done" })).toBeVisible();
+
+  const undo = await server.mail(email, "email_changed");
+  await page.goto(undo.link ?? "");
+  await page.getByRole("button", { name: /Take it back|Confirm/ }).click();
+  await expect(page.getByRole("heading", { name: /It is taken back|Done/ })).toBeVisible();
+  await intruder.reload();
+  await expect(intruder).toHaveURL(/\/login/);
+
+  const reset = await server.mail(email, "reset_password");
+  await page.goto("about:blank");
+  await page.goto(reset.link ?? "");
+  await page.getByLabel("New password").fill(NEXT);
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await expect(page.getByText("The link alone is therefore not enough")).toBeVisible();
+  await page.getByLabel("Password from before the change").fill("not this one");
+  await page.getByLabel("New password").fill(NEXT);
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await expect(page.getByRole("alert")).toBeVisible();
+  await page.getByLabel("Password from before the change").fill(PASSWORD);
+  await page.getByLabel("New password").fill(NEXT);
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await expect(page.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await server.signIn(page, email, NEXT);
+  await context.close();
+});
+
+test("links without a token have a page of their own", async ({ page, server }) => {
+  for (const path of ["/undo", "/secure-account"]) {
+    await page.goto(server.url + path);
+    await expect(page.getByRole("heading", { name: "This link is not complete" })).toBeVisible();
+  }
+  await page.goto(`${server.url}/undo#token=nonsense`);
+  await page.getByRole("button", { name: "Take it back" }).click();
+  await expect(page.getByRole("heading", { name: "This link is not complete" })).toBeVisible();
+});
+
+test("where addresses must be verified, the sign-in offers the link again", async ({ page }) => {
+  await withServer({ JOSOOR_AUTH__REGISTRATION__REQUIRE_VERIFIED: "true" }, async (server) => {
+    const email = "new@example.com";
+    await page.goto(`${server.url}/register`);
+    await page.getByLabel("Email address").fill(email);
+    await page.getByLabel("Create a password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Create the account" }).click();
+    await expect(page.getByRole("heading", { name: "Check your inbox" })).toBeVisible();
+    await page.goto(`${server.url}/login`);
+    await page.getByLabel("Email address").fill(email);
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect(page.getByRole("alert")).toContainText("not verified");
+    const before = await server.mail(email, "verify_email");
+    await page.getByRole("button", { name: "Send the link again" }).click();
+    await expect(page.getByText("Sent.")).toBeVisible();
+    await expect.poll(async () => (await server.mail(email, "verify_email")).link).not.toBe(before.link);
+    await page.goto((await server.mail(email, "verify_email")).link ?? "");
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await page.getByLabel("Password of the account").fill(PASSWORD);
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+    await server.signIn(page, email);
+  });
+});
