@@ -15,8 +15,8 @@ use crate::hot::{self, Effects};
 use crate::mail;
 use crate::sessions::{self, Caller, Client, Issued};
 use crate::store::{
-    Audit, Conn, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken, NewUser, OneTimeToken,
-    Purpose, RevokeReason, User,
+    Audit, Conn, Content, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken, NewUser,
+    OneTimeToken, Origin, Purpose, RequestOrigin, RevokeReason, User,
 };
 use crate::types::{Email, Locale, Password, Role, SessionId, Timestamp, UserId};
 
@@ -58,7 +58,7 @@ async fn ask(app: &App, kind: MailKind, email: &Email, locale: Locale, client: &
         locale,
         user: None,
         token: None,
-        details: details(client),
+        content: asked_by(client),
         at: app.clock.now(),
     })
     .await?;
@@ -215,10 +215,16 @@ async fn record_request(
 /// Looks into a request from the outbox: whose address it is, and which mails follow.
 pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
     let email = parse_address(&request.recipient)?;
+    let Content::Request(origin) = request.content.clone() else {
+        return Err(Error::Internal(anyhow::anyhow!(
+            "{} is no request",
+            request.kind.as_str()
+        )));
+    };
     let client = Client {
-        ip: request.details.ip.clone().unwrap_or_default(),
-        user_agent: request.details.user_agent.clone().unwrap_or_default(),
-        request_id: request.details.request_id.clone().unwrap_or_default(),
+        ip: origin.ip,
+        user_agent: origin.user_agent,
+        request_id: origin.request_id,
         actor: None,
     };
     let mut tx = app.db.begin().await?;
@@ -310,7 +316,7 @@ async fn resolve_reset(
             locale: registration.locale,
             user: None,
             token: Some(token.id),
-            details: details(client),
+            content: Content::Mail(MailDetails::bare()),
             at: now,
         })
         .await?;
@@ -355,10 +361,17 @@ async fn resolve_change(
     now: Timestamp,
 ) -> Result<()> {
     let Some(id) = request.user else { return Ok(()) };
+    let Some(user) = tx.user_by_id(id).await? else {
+        return Ok(());
+    };
     if let Some(other) = owner.filter(|owner| owner.id != id) {
         // This one alone: its owner may have asked for another address since.
         if let Some(token) = request.token {
             tx.expire_one_time_token(token).await?;
+        }
+        // Only a verified account may cause a notice to somebody else's.
+        if user.email_verified_at.is_none() {
+            return Ok(());
         }
         let stored = address_of(&other)?;
         return tx
@@ -372,18 +385,14 @@ async fn resolve_change(
             ))
             .await;
     }
-    let Some(user) = tx.user_by_id(id).await? else {
-        return Ok(());
-    };
-    let mut details = details(client);
-    details.email = Some(user.email);
+    // To an address that may be a stranger's: it names neither the account nor its owner.
     tx.queue_mail(&NewMail {
         kind: MailKind::ConfirmEmail,
         recipient: email,
         locale: user.locale,
         user: Some(id),
         token: request.token,
-        details,
+        content: Content::Mail(MailDetails::bare()),
         at: now,
     })
     .await
@@ -624,10 +633,15 @@ async fn still_so(tx: &mut Conn, caller: &Caller, verified: &User, now: Timestam
 
 // Addresses
 
-/// Asks for another address. It takes effect when the new one is proved; whether it is free is not told.
+/// How often an account whose address is not verified may correct it, in all.
+const CORRECTIONS_AT_MOST: i64 = 3;
+
+/// Asks for another address. It takes effect when the new one is verified; whether it is free is not told. An account whose
+/// own address is not verified gets [`CORRECTIONS_AT_MOST`] mails in all, and nothing else happens after that: otherwise an
+/// account that anybody can make would send mail to anybody.
 ///
 /// # Errors
-/// `InvalidCredentials`; `RateLimited`; `Overloaded`.
+/// `RateLimited`; `InvalidCredentials`; `Overloaded`.
 pub async fn request_email_change(
     app: &App,
     caller: &Caller,
@@ -635,29 +649,36 @@ pub async fn request_email_change(
     password: Password,
     client: &Client,
 ) -> Result<()> {
+    app.limits.email_change(&client.ip, caller.id()).await?;
     let verified = verify_own_password(app, caller, password, Audit::EmailChangeRequest, client).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let user = still_so(&mut tx, caller, &verified, now).await?;
-    let state = state_of(&user, &address_of(&user)?);
-    let token = NewOneTimeToken {
-        email: Some(new),
-        session: Some(caller.session),
-        bound_to: Some(&state),
-        ..token_for(Purpose::ChangeEmail, Some(user.id), now)
-    };
-    replace_token(&mut tx, &token).await?;
-    tx.queue_mail(&NewMail {
-        kind: MailKind::EmailChangeRequest,
-        recipient: new,
-        locale: user.locale,
-        user: Some(user.id),
-        token: Some(token.id),
-        details: details(client),
-        at: now,
-    })
-    .await?;
+    let may_mail =
+        user.email_verified_at.is_some() || tx.count_email_correction(user.id, CORRECTIONS_AT_MOST).await?;
+    if may_mail {
+        let state = state_of(&user, &address_of(&user)?);
+        let token = NewOneTimeToken {
+            email: Some(new),
+            session: Some(caller.session),
+            bound_to: Some(&state),
+            ..token_for(Purpose::ChangeEmail, Some(user.id), now)
+        };
+        replace_token(&mut tx, &token).await?;
+        tx.queue_mail(&NewMail {
+            kind: MailKind::EmailChangeRequest,
+            recipient: new,
+            locale: user.locale,
+            user: Some(user.id),
+            token: Some(token.id),
+            content: asked_by(client),
+            at: now,
+        })
+        .await?;
+    }
     tx.insert_audit(&NewAudit {
+        succeeded: may_mail,
+        reason: (!may_mail).then_some("email_not_verified"),
         subject: Some(user.id),
         session: Some(caller.session),
         ..client.audit(Audit::EmailChangeRequest, now)
@@ -839,10 +860,13 @@ async fn change_email(
         ..token_for(Purpose::UndoEmailChange, Some(user.id), now)
     };
     tx.insert_one_time_token(&undo).await?;
-    // As the account was: whether the old address was proved decides what the mail may say.
-    let mut to_old = mail_to(before, &old, MailKind::EmailChanged, Some(undo.id), client, now);
-    to_old.details.new_email = Some(user.email.clone());
-    tx.queue_mail(&to_old).await?;
+    // As the account was: whether the old address was verified decides what the mail may say.
+    let details = MailDetails::for_owner(before, origin_of(client)).with_new_address(before, &user);
+    tx.queue_mail(&NewMail {
+        content: Content::Mail(details),
+        ..mail_to(before, &old, MailKind::EmailChanged, Some(undo.id), client, now)
+    })
+    .await?;
     tx.queue_mail(&mail_to(
         &user,
         &new,
@@ -1029,19 +1053,20 @@ fn acting(client: &Client, user: UserId) -> Client {
     }
 }
 
-/// What a mail tells of the act that it is about.
-pub(crate) fn details(client: &Client) -> MailDetails {
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    MailDetails {
-        ip: some(&client.ip),
-        user_agent: some(&client.user_agent),
-        request_id: some(&client.request_id),
-        ..MailDetails::default()
-    }
+/// Who asked, for the audit row of a request that is looked into later.
+fn asked_by(client: &Client) -> Content {
+    Content::Request(RequestOrigin {
+        ip: client.ip.clone(),
+        user_agent: client.user_agent.clone(),
+        request_id: client.request_id.clone(),
+    })
 }
 
-/// A mail to the owner of an account. To an address that is not proved, nothing goes that could be somebody else's message to
-/// its owner.
+fn origin_of(client: &Client) -> Origin {
+    Origin::new(&client.ip, &client.user_agent)
+}
+
+/// A mail to the owner of an account. Its details name nothing that was chosen before the account's address was verified.
 pub(crate) fn mail_to<'a>(
     user: &User,
     recipient: &'a Email,
@@ -1050,17 +1075,13 @@ pub(crate) fn mail_to<'a>(
     client: &Client,
     now: Timestamp,
 ) -> NewMail<'a> {
-    let may_say = |text: &String| user.email_verified_at.is_some() || !looks_like_a_link(text);
-    let mut details = details(client);
-    details.name = user.full_name.clone().filter(may_say);
-    details.user_agent = details.user_agent.filter(may_say);
     NewMail {
         kind,
         recipient,
         locale: user.locale,
         user: Some(user.id),
         token,
-        details,
+        content: Content::Mail(MailDetails::for_owner(user, origin_of(client))),
         at: now,
     }
 }
@@ -1073,21 +1094,9 @@ fn to_stranger<'a>(recipient: &'a Email, kind: MailKind, request: &MailRow, now:
         locale: request.locale,
         user: None,
         token: request.token,
-        details: MailDetails::default(),
+        content: Content::Mail(MailDetails::bare()),
         at: now,
     }
-}
-
-/// Whether mail programs would make a link of it. Before an address is proved, its account's name may be the message of
-/// somebody else to the owner of the address.
-fn looks_like_a_link(name: &str) -> bool {
-    // Some programs take the full stops of other scripts for dots, as domain names do.
-    let lower = name.to_lowercase().replace(['。', '．', '｡'], ".");
-    let dotted = lower.split('.').collect::<Vec<_>>().windows(2).any(|pair| {
-        pair[0].ends_with(char::is_alphanumeric)
-            && pair[1].chars().take(2).filter(|c| c.is_alphabetic()).count() == 2
-    });
-    dotted || lower.contains("://") || lower.contains("www.")
 }
 
 /// Registers under `verify_first`: the same work and the same rows for any address.
@@ -1123,40 +1132,11 @@ pub(crate) async fn request_registration(
         locale: new.locale,
         user: None,
         token: Some(token.id),
-        details: details(client),
+        content: asked_by(client),
         at: now,
     })
     .await?;
     tx.commit().await?;
     app.mail_queued.notify_one();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::looks_like_a_link;
-
-    #[test]
-    fn names_that_a_mail_program_would_link_are_known() {
-        for name in [
-            "Visit evil.example now",
-            "https://x",
-            "www.x",
-            "a.bc",
-            "evil。example",
-        ] {
-            assert!(looks_like_a_link(name), "{name}");
-        }
-        for name in [
-            "Sara",
-            "Dr. Sara",
-            "J. R. R. Tolkien",
-            "سارة",
-            "<a href=//evil>",
-            "a.b",
-            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-        ] {
-            assert!(!looks_like_a_link(name), "{name}");
-        }
-    }
 }

@@ -265,6 +265,10 @@ pub struct LimitsConfig {
     pub forgot_account: Quota,
     /// Requests to prove the address of one account.
     pub verify_account: Quota,
+    /// Requests for another address from one network address.
+    pub email_change_address: Quota,
+    /// Requests for another address of one account.
+    pub email_change_account: Quota,
     /// Refreshes of one session.
     pub refresh_session: Quota,
     /// Mails to one recipient.
@@ -739,6 +743,8 @@ impl<'a> Reader<'a> {
         let forgot_address = self.read("limits.forgot_address", values::quota);
         let forgot_account = self.read("limits.forgot_account", values::quota);
         let verify_account = self.read("limits.verify_account", values::quota);
+        let email_change_address = self.read("limits.email_change_address", values::quota);
+        let email_change_account = self.read("limits.email_change_account", values::quota);
         let refresh_session = self.read("limits.refresh_session", values::quota);
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
@@ -758,6 +764,8 @@ impl<'a> Reader<'a> {
             forgot_address: forgot_address?,
             forgot_account: forgot_account?,
             verify_account: verify_account?,
+            email_change_address: email_change_address?,
+            email_change_account: email_change_account?,
             refresh_session: refresh_session?,
             mail_recipient: mail_recipient?,
             mail_total: mail_total?,

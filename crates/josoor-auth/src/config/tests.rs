@@ -250,6 +250,8 @@ fn every_setting_of_the_contract_is_heard_by_name() {
         ("JOSOOR_AUTH__LIMITS__FORGOT_ADDRESS", "5/1w"),
         ("JOSOOR_AUTH__LIMITS__FORGOT_ACCOUNT", "6/1m"),
         ("JOSOOR_AUTH__LIMITS__VERIFY_ACCOUNT", "7/1m"),
+        ("JOSOOR_AUTH__LIMITS__EMAIL_CHANGE_ADDRESS", "11/1m"),
+        ("JOSOOR_AUTH__LIMITS__EMAIL_CHANGE_ACCOUNT", "12/1m"),
         ("JOSOOR_AUTH__LIMITS__REFRESH_SESSION", "8/1m"),
         ("JOSOOR_AUTH__LIMITS__MAIL_RECIPIENT", "9/1m"),
         ("JOSOOR_AUTH__LIMITS__MAIL_TOTAL", "10/1m"),
@@ -289,6 +291,8 @@ fn every_setting_of_the_contract_is_heard_by_name() {
     assert_eq!(limits.forgot_address, quota(5, 7 * 86400));
     assert_eq!(limits.forgot_account, quota(6, 60));
     assert_eq!(limits.verify_account, quota(7, 60));
+    assert_eq!(limits.email_change_address, quota(11, 60));
+    assert_eq!(limits.email_change_account, quota(12, 60));
     assert_eq!(limits.refresh_session, quota(8, 60));
     assert_eq!(limits.mail_recipient, quota(9, 60));
     assert_eq!(limits.mail_total, quota(10, 60));

@@ -709,54 +709,7 @@ fn clean_user_agent(text: &str) -> Option<String> {
     (!clean.is_empty()).then(|| clean.to_owned())
 }
 
-/// A short name for a device, such as "Firefox on Windows", for the list of sessions. A guess from the `User-Agent`,
-/// never used to decide anything.
-pub fn device_label(user_agent: &str) -> String {
-    // Order matters: most browsers also name those that they descend from.
-    const PROGRAMS: [(&str, &str); 19] = [
-        ("Edg", "Edge"),
-        ("OPR/", "Opera"),
-        ("Vivaldi/", "Vivaldi"),
-        ("YaBrowser/", "Yandex Browser"),
-        ("SamsungBrowser/", "Samsung Internet"),
-        ("Firefox/", "Firefox"),
-        ("FxiOS/", "Firefox"),
-        ("CriOS/", "Chrome"),
-        ("Chromium/", "Chromium"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-        ("curl/", "curl"),
-        ("Wget/", "Wget"),
-        ("python-requests/", "Python"),
-        ("python-httpx/", "Python"),
-        ("PostmanRuntime/", "Postman"),
-        ("okhttp/", "OkHttp"),
-        ("Dart/", "Dart"),
-        ("node", "Node.js"),
-    ];
-    const SYSTEMS: [(&str, &str); 9] = [
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("Windows", "Windows"),
-        ("Mac OS X", "macOS"),
-        ("Macintosh", "macOS"),
-        ("CrOS", "ChromeOS"),
-        ("Linux", "Linux"),
-        ("FreeBSD", "FreeBSD"),
-    ];
-    let named = |table: &[(&str, &'static str)]| {
-        table
-            .iter()
-            .find(|(mark, _)| user_agent.contains(mark))
-            .map(|(_, name)| *name)
-    };
-    match (named(&PROGRAMS), named(&SYSTEMS)) {
-        (Some(program), Some(system)) => format!("{program} on {system}"),
-        (Some(one), None) | (None, Some(one)) => one.to_owned(),
-        (None, None) => "Unknown device".to_owned(),
-    }
-}
+pub use crate::types::device_label;
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,10 @@ pub enum Limit {
     ForgotAccount,
     /// Requests to prove the address of one account.
     VerifyAccount,
+    /// Requests for another address from one network address.
+    EmailChangeAddress,
+    /// Requests for another address of one account.
+    EmailChangeAccount,
     /// Refreshes of one session.
     RefreshSession,
     /// Mails to one recipient.
@@ -73,7 +77,7 @@ pub struct Entry {
 }
 
 /// All limits, in the order of [`Limit`].
-pub static TABLE: [Entry; 11] = [
+pub static TABLE: [Entry; 13] = [
     Entry {
         limit: Limit::LoginAddress,
         name: "login_address",
@@ -129,6 +133,20 @@ pub static TABLE: [Entry; 11] = [
         default: "5/15m",
         counts: "requests to prove the address of one account",
         message: "The mail was asked for too often. Look at the newest one, or try again later.",
+    },
+    Entry {
+        limit: Limit::EmailChangeAddress,
+        name: "email_change_address",
+        default: "30/1h",
+        counts: "requests for another address of an account from one network address",
+        message: "Too many changes of address from your network. Try again later.",
+    },
+    Entry {
+        limit: Limit::EmailChangeAccount,
+        name: "email_change_account",
+        default: "5/1h",
+        counts: "requests for another address of one account",
+        message: "Another address was asked for too often. Look at the newest mail, or try again later.",
     },
     Entry {
         limit: Limit::RefreshSession,
@@ -238,6 +256,8 @@ impl Limiter {
             Limit::ForgotAddress => config.forgot_address,
             Limit::ForgotAccount => config.forgot_account,
             Limit::VerifyAccount => config.verify_account,
+            Limit::EmailChangeAddress => config.email_change_address,
+            Limit::EmailChangeAccount => config.email_change_account,
             Limit::RefreshSession => config.refresh_session,
             Limit::MailRecipient => config.mail_recipient,
             Limit::MailTotal => config.mail_total,
@@ -325,6 +345,18 @@ impl Limiter {
     /// `RateLimited`.
     pub async fn verify(&self, ip: &str, email_key: &str) -> Result<()> {
         self.mail_asked_for(ip, Limit::VerifyAccount, email_key).await
+    }
+
+    /// Before a request for another address of this account, and before its password is checked.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn email_change(&self, ip: &str, user: UserId) -> Result<()> {
+        let Some(network) = network(ip) else {
+            return Ok(());
+        };
+        self.take(Limit::EmailChangeAddress, &[&network]).await?;
+        self.take(Limit::EmailChangeAccount, &[&user.to_string()]).await
     }
 
     async fn mail_asked_for(&self, ip: &str, limit: Limit, email_key: &str) -> Result<()> {

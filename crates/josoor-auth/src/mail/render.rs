@@ -12,7 +12,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 
 use crate::error::{Error, Result};
 use crate::keys::Keys;
-use crate::store::{MailKind, MailRow, Purpose};
+use crate::store::{Content, MailDetails, MailKind, MailRow, Purpose};
 use crate::types::{Locale, Timestamp};
 
 /// A mail, ready to be sent.
@@ -132,15 +132,15 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
     let mut escaped = Environment::new();
     escaped.set_auto_escape_callback(|_| AutoEscape::Html);
 
-    let details = &row.details;
+    let Content::Mail(details) = &row.content else {
+        return Err(fault("it is a request"));
+    };
     let lifetime = purpose_of(row.kind).map(|purpose| spell(locale, purpose.lifetime()));
     let values = |shown: &dyn Fn(&str) -> Value| {
-        let optional = |value: &Option<String>| value.as_deref().map_or(Value::UNDEFINED, shown);
         context! {
             site => shown(site),
             lifetime => &lifetime,
-            email => optional(&details.email),
-            new_email => optional(&details.new_email),
+            new_address => details.new_address().map_or(Value::UNDEFINED, shown),
         }
     };
     let in_text = values(&|value| isolated(locale, value).into());
@@ -149,11 +149,11 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
         environment.render_str(source, values).map_err(Error::internal)
     };
 
-    let mut text = match &details.name {
+    let mut text = match details.name() {
         Some(name) => format!("{} {}{}\n", words.hello, isolated(locale, name), words.comma),
         None => format!("{}{}\n", words.hello, words.comma),
     };
-    let mut html = match &details.name {
+    let mut html = match details.name() {
         Some(name) => paragraph(&format!("{} {}{}", words.hello, marked(name), words.comma)),
         None => paragraph(&format!("{}{}", words.hello, words.comma)),
     };
@@ -168,7 +168,7 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
             text.push_str(link);
             html.push_str(&button(label, link));
         } else if block == "{details}" {
-            let (lines, rows) = describe(row, words);
+            let (lines, rows) = describe(row, details, words);
             text.push_str(&lines);
             html.push_str(&rows);
         } else {
@@ -245,11 +245,15 @@ const fn words(locale: Locale) -> &'static Words {
 }
 
 /// When, from where and with what it happened, for both parts.
-fn describe(row: &MailRow, words: &Words) -> (String, String) {
+fn describe(row: &MailRow, details: &MailDetails, words: &Words) -> (String, String) {
+    let origin = details.origin();
     let facts = [
         (words.time, Some(moment(row.created_at))),
-        (words.address, row.details.ip.clone()),
-        (words.program, row.details.user_agent.clone()),
+        (words.address, origin.ip().map(|ip| ip.to_string())),
+        (
+            words.program,
+            origin.device().map(|device| device.in_language(row.locale)),
+        ),
     ];
     let (mut lines, mut rows) = (Vec::new(), String::new());
     for (name, value) in facts {
@@ -258,7 +262,7 @@ fn describe(row: &MailRow, words: &Words) -> (String, String) {
         };
         lines.push(format!("{name}: {}", isolated(row.locale, &value)));
         rows.push_str(&format!(
-            "<tr><td style=\"padding:2px 0;color:#5b6472\">{name}</td><td style=\"padding:2px 12px\"><bdi dir=\"ltr\">{}</bdi></td></tr>",
+            "<tr><td style=\"padding:2px 0;color:#5b6472\">{name}</td><td style=\"padding:2px 12px\"><bdi>{}</bdi></td></tr>",
             escape(&value)
         ));
     }

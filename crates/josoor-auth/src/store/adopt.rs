@@ -283,6 +283,7 @@ async fn adopt_postgres(
     let mut steps = vec![
         "alter table sessions drop constraint sessions_user_id_fkey".to_owned(),
         "alter table one_time_tokens drop constraint one_time_tokens_user_id_fkey".to_owned(),
+        "alter table email_corrections drop constraint email_corrections_user_id_fkey".to_owned(),
         "drop table users".to_owned(),
         "alter table users_adopted rename to users".to_owned(),
     ];
@@ -369,6 +370,8 @@ async fn adopt_postgres(
         "create index users_role on users (role, is_active)",
         "create index users_created_at on users (created_at)",
         "alter table sessions add constraint sessions_user_id_fkey
+         foreign key (user_id) references users (id) on delete cascade",
+        "alter table email_corrections add constraint email_corrections_user_id_fkey
          foreign key (user_id) references users (id) on delete cascade",
         "alter table one_time_tokens add constraint one_time_tokens_user_id_fkey
          foreign key (user_id) references users (id) on delete cascade",

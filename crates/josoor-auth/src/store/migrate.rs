@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0003_statistics.sql"),
     ),
     (4, "search", include_str!("../../migrations/0004_search.sql")),
+    (7, "mail", include_str!("../../migrations/0007_mail.sql")),
 ];
 
 /// All groups of three characters of a text, indexed: who looks for a longer text looks for its groups. Not `pg_trgm`, which

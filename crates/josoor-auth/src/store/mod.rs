@@ -46,7 +46,7 @@ pub use changes::Change;
 pub use import::{ImportedUser, Seen, SourceTable, StoredUser};
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
-pub use outbox::{MailDetails, MailKind, MailRow, NewMail};
+pub use outbox::{Content, MailDetails, MailKind, MailRow, NewMail, Origin, RequestOrigin};
 pub use registrations::Registration;
 pub use sessions::{NewSession, RevokeReason, Rotation, SessionRow, Touch};
 pub use stats::{SpanCounts, UserCounts};

@@ -3,11 +3,13 @@
 //! Some rows are requests by strangers, such as "I forgot my password". They are queued without looking whether anybody
 //! has the address, so that no answer and no time tells; the job that takes them up looks, and queues the mails.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
-use super::{Conn, execute, from_row, on};
+use super::{Conn, User, execute, from_row, on};
 use crate::error::{Error, Result};
-use crate::types::{Email, Locale, Timestamp, UserId};
+use crate::types::{DeviceLabel, Email, Locale, Timestamp, UserId};
 
 /// What a row of the outbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,28 +109,200 @@ impl MailKind {
     }
 }
 
-/// What the text of a mail names besides its recipient and its link.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+/// The name of a user whose address is verified: others may have given the account its name, to write to its recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct VerifiedName(String);
+
+impl VerifiedName {
+    /// The user's name, if the user has one and its address is verified.
+    fn of(user: &User) -> Option<Self> {
+        user.email_verified_at
+            .and_then(|_| user.full_name.clone())
+            .map(Self)
+    }
+
+    /// As the user wrote it.
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The verified address of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct VerifiedAddress(String);
+
+impl VerifiedAddress {
+    /// The user's address, if it is verified.
+    fn of(user: &User) -> Option<Self> {
+        user.email_verified_at.map(|_| Self(user.email.clone()))
+    }
+
+    /// As the user wrote it.
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// From where an act came, in words of ours: a network address that parses, and names of known programs and systems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    ip: Option<IpAddr>,
+    device: Option<DeviceLabel>,
+}
+
+impl Origin {
+    /// Of a client with this network address and this `User-Agent`.
+    pub fn new(ip: &str, user_agent: &str) -> Self {
+        Self {
+            ip: ip.parse().ok(),
+            device: DeviceLabel::of(user_agent),
+        }
+    }
+
+    /// The network address.
+    pub const fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// The program and the system.
+    pub const fn device(&self) -> Option<DeviceLabel> {
+        self.device
+    }
+}
+
+/// What the text of a mail names besides its recipient and its link. Its fields hold no text that somebody else than the
+/// verified owner of the recipient's account has chosen; only the types that they are made of say so, so there is no way
+/// around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailDetails {
-    /// The user's name, where the greeting may use it.
+    name: Option<VerifiedName>,
+    new_address: Option<VerifiedAddress>,
+    origin: Origin,
+}
+
+impl MailDetails {
+    /// Nothing but the link: for addresses that are not verified as anybody's.
+    pub fn bare() -> Self {
+        Self::default()
+    }
+
+    /// For the owner of an account: the name, if the account's address is verified, and from where the act came.
+    pub fn for_owner(user: &User, origin: Origin) -> Self {
+        Self {
+            name: VerifiedName::of(user),
+            new_address: None,
+            origin,
+        }
+    }
+
+    /// Names the address that the account has `after` a change, in a mail to the one that it had `before`, if both are
+    /// verified: an address that was not need not be the owner's, and is told nothing that whoever holds the account chose.
+    #[must_use]
+    pub fn with_new_address(self, before: &User, after: &User) -> Self {
+        Self {
+            new_address: VerifiedAddress::of(before).and_then(|_| VerifiedAddress::of(after)),
+            ..self
+        }
+    }
+
+    /// The name for the greeting.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(VerifiedName::as_str)
+    }
+
+    /// The new address of the account.
+    pub fn new_address(&self) -> Option<&str> {
+        self.new_address.as_ref().map(VerifiedAddress::as_str)
+    }
+
+    /// From where the act came.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+/// Who made a request, for its audit row. Never part of a mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestOrigin {
+    /// The client's network address.
+    pub ip: String,
+    /// The client's `User-Agent`.
+    pub user_agent: String,
+    /// The request's id.
+    pub request_id: String,
+}
+
+/// What a row holds besides the columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Of a request.
+    Request(RequestOrigin),
+    /// Of a mail.
+    Mail(MailDetails),
+}
+
+/// [`Content`] as JSON in the column `details`. The nodes of the version before read and write the same column: they know `ip`,
+/// `user_agent` and `request_id`; their `name`, `email` and `new_email` are of unknown origin and are not read.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+struct StoredContent {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    ip: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user_agent: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    request_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    device: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The account's present address, in mails to another one.
+    verified_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
-    /// The new address, in mails to the old one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub new_email: Option<String>,
-    /// From which network address the act came.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip: Option<String>,
-    /// With which program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
-    /// The id of the request, for the audit row of a request that is looked into later.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    new_address: Option<String>,
+}
+
+impl Content {
+    fn to_json(&self) -> Result<String> {
+        let stored = match self.clone() {
+            Self::Request(origin) => StoredContent {
+                ip: origin.ip,
+                user_agent: origin.user_agent,
+                request_id: origin.request_id,
+                ..StoredContent::default()
+            },
+            Self::Mail(details) => StoredContent {
+                ip: details.origin.ip.map_or_else(String::new, |ip| ip.to_string()),
+                device: details
+                    .origin
+                    .device
+                    .map_or_else(String::new, |device| device.to_string()),
+                verified_name: details.name.map(|name| name.0),
+                new_address: details.new_address.map(|address| address.0),
+                ..StoredContent::default()
+            },
+        };
+        serde_json::to_string(&stored).map_err(Error::internal)
+    }
+
+    fn from_json(kind: MailKind, text: &str) -> Result<Self> {
+        let stored: StoredContent = serde_json::from_str(text).map_err(Error::internal)?;
+        Ok(if kind.is_request() {
+            Self::Request(RequestOrigin {
+                ip: stored.ip,
+                user_agent: stored.user_agent,
+                request_id: stored.request_id,
+            })
+        } else {
+            Self::Mail(MailDetails {
+                name: stored.verified_name.map(VerifiedName),
+                new_address: stored.new_address.map(VerifiedAddress),
+                origin: Origin {
+                    ip: stored.ip.parse().ok(),
+                    device: DeviceLabel::parse(&stored.device)
+                        .or_else(|| DeviceLabel::of(&stored.user_agent)),
+                },
+            })
+        })
+    }
 }
 
 /// A row to add.
@@ -144,8 +318,8 @@ pub struct NewMail<'a> {
     pub user: Option<UserId>,
     /// The one-time token of its link.
     pub token: Option<Uuid>,
-    /// What its text names.
-    pub details: MailDetails,
+    /// What its text names, or who asked.
+    pub content: Content,
     /// Now.
     pub at: Timestamp,
 }
@@ -167,8 +341,8 @@ pub struct MailRow {
     pub user: Option<UserId>,
     /// The one-time token of its link.
     pub token: Option<Uuid>,
-    /// What its text names.
-    pub details: MailDetails,
+    /// What its text names, or who asked.
+    pub content: Content,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// How often it was taken up, this time included.
@@ -231,7 +405,7 @@ impl TryFrom<Stored> for MailRow {
             locale: row.locale,
             user: row.user_id.map(UserId),
             token: row.token_id,
-            details: serde_json::from_str(&row.details).map_err(Error::internal)?,
+            content: Content::from_json(kind, &row.details)?,
             created_at: row.created_at,
             attempts: row.attempts,
             due_at: row.due_at,
@@ -247,7 +421,7 @@ impl Conn {
             "insert into outbox (kind, recipient, recipient_key, locale, user_id, token_id, details,
                 created_at, attempts, due_at)
              values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $8)";
-        let details = serde_json::to_string(&new.details).map_err(Error::internal)?;
+        let details = new.content.to_json()?;
         execute!(
             self,
             sqlx::query(SQL)

@@ -366,6 +366,15 @@ impl Conn {
         }
     }
 
+    /// Counts a request for another address by an account whose address is not verified; false, and nothing counted, when
+    /// there were `at_most` already.
+    pub async fn count_email_correction(&mut self, id: UserId, at_most: i64) -> Result<bool> {
+        const SQL: &str = "insert into email_corrections (user_id, count) values ($1, 1)
+             on conflict (user_id) do update set count = email_corrections.count + 1
+             where email_corrections.count < $2";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(at_most))? == 1)
+    }
+
     /// Applies a patch and gives the user as it was before and as it is now; `None` when there is no such user. The
     /// version grows only when something really changes.
     pub async fn update_user(

@@ -2,6 +2,7 @@
 
 mod change;
 mod characters;
+mod device;
 mod email;
 mod full_name;
 mod ids;
@@ -12,6 +13,7 @@ mod secret;
 mod timestamp;
 
 pub use change::Change;
+pub use device::{DeviceLabel, device_label};
 pub use email::Email;
 pub use full_name::FullName;
 pub use ids::{SessionId, UserId};

@@ -18,6 +18,7 @@ mod migrations;
 mod moving;
 mod nodes;
 mod openapi;
+mod outbox;
 mod parsing;
 mod problems;
 mod recovery;

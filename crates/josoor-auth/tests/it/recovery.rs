@@ -745,7 +745,7 @@ on_both!(
         let letter = mail(&server, "guest@example.com", "invitation").await;
         assert_eq!(letter.locale, "ar");
         assert!(
-            letter.text.contains("7 أيام") && letter.text.contains("\u{2068}ضيف\u{2069}"),
+            letter.text.contains("7 أيام") && !letter.text.contains("ضيف"),
             "{}",
             letter.text
         );
@@ -1059,6 +1059,7 @@ on_both!(
     async |stage: Stage| {
         let server = stage.start().await;
         let own = server.register("asks@example.com").await;
+        prove(&server, "asks@example.com", &own).await;
         server.register("taken@example.com").await;
         // Whichever of the two is looked into first.
         for round in 0..5 {
