@@ -12,8 +12,13 @@ use crate::{Claims, Refusal, Role};
 pub struct CurrentUser {
     /// The user's id. Never given to another user.
     pub id: i64,
-    /// The user's address, as the user wrote it.
+    /// The user's identifier for other systems. `None` only where a service or a copy of the release before answered.
+    pub uid: Option<Uuid>,
+    /// The user's address, as the user wrote it. It identifies a person only while it is verified: anybody may register any
+    /// address.
     pub email: String,
+    /// Whether the address is verified now. False where a service of the release before answered, which does not say.
+    pub email_verified: bool,
     /// What the user may do now.
     pub role: Role,
     /// The session, one per sign-in.

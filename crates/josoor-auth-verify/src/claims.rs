@@ -18,6 +18,10 @@ pub struct Claims {
     pub sub: i64,
     /// The user's address when the token was made. For display: authorisation reads the live state.
     pub email: String,
+    /// Whether the address was verified when the token was made. Informational: authorisation reads the live state. False in
+    /// tokens of the release before, which do not have it.
+    #[serde(default)]
+    pub email_verified: bool,
     /// The user's role when the token was made. Informational, like `email`.
     pub role: Role,
     /// Always `access`.

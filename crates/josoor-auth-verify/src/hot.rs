@@ -75,7 +75,9 @@ struct NearCopies {
 
 struct UserCopy {
     version: i64,
+    uid: Option<Uuid>,
     email: Box<str>,
+    email_verified: bool,
     role: Role,
     is_active: bool,
 }
@@ -86,7 +88,7 @@ impl Versioned for UserCopy {
     }
 
     fn bytes(&self) -> u64 {
-        64 + self.email.len() as u64
+        96 + self.email.len() as u64
     }
 }
 
@@ -97,7 +99,9 @@ impl UserCopy {
         }
         Ok(CurrentUser {
             id: claims.sub,
+            uid: self.uid,
             email: self.email.as_ref().to_owned(),
+            email_verified: self.email_verified,
             role: self.role,
             session_id: claims.sid,
         })
@@ -358,7 +362,15 @@ fn judge(
     let user = user?;
     let user = UserCopy {
         version: user.get("version")?.as_i64()?,
+        uid: match user.get("uid") {
+            Some(uid) => Some(Uuid::try_parse(uid.as_str()?).ok()?),
+            None => None,
+        },
         email: user.get("email")?.as_str()?.into(),
+        email_verified: match user.get("email_verified") {
+            Some(verified) => verified.as_bool()?,
+            None => false,
+        },
         role: user.get("role")?.as_str()?.parse().ok()?,
         is_active: user.get("is_active")?.as_bool()?,
     };

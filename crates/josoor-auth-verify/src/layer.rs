@@ -256,6 +256,16 @@ impl Authentication {
         }
     }
 
+    /// The user, if the address is verified; otherwise [`Refusal::EmailNotVerified`], or why there is no user.
+    pub fn verified_user(&self) -> Result<&CurrentUser, Refusal> {
+        let user = self.user()?;
+        if user.email_verified {
+            Ok(user)
+        } else {
+            Err(Refusal::EmailNotVerified)
+        }
+    }
+
     /// The claims of the token that let the user in. For what is about the token itself; what the user may do is in
     /// [`user`](Self::user).
     pub fn claims(&self) -> Option<&Claims> {
@@ -417,6 +427,19 @@ impl<S: Send + Sync> FromRequestParts<S> for RequireAdmin {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
         let decide = |found: &Authentication| found.user_with(Role::Admin).cloned().map(Self);
+        Rejection::unless(&parts.extensions, &parts.headers, decide)
+    }
+}
+
+/// The user, whose address is verified: what a service asks for that takes the address for an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequireVerified(pub CurrentUser);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequireVerified {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
+        let decide = |found: &Authentication| found.verified_user().cloned().map(Self);
         Rejection::unless(&parts.extensions, &parts.headers, decide)
     }
 }

@@ -74,7 +74,7 @@ pub use hot::RedisCheck;
 #[cfg(feature = "axum")]
 pub use layer::{
     AuthLayer, AuthService, Authentication, Rejection, RequireAdmin, RequireAnalyst, RequireRoleLayer,
-    RequireRoleService, require_role,
+    RequireRoleService, RequireVerified, require_role,
 };
 #[cfg(feature = "near")]
 pub use near::{Heard, Near, Session, Versioned};

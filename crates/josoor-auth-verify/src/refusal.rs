@@ -33,6 +33,9 @@ pub enum Refusal {
     /// Signed in, but the role is too low.
     #[error("Your role does not allow this.")]
     InsufficientRole,
+    /// Signed in, but the account's address is not verified.
+    #[error("Verify your e-mail address first.")]
+    EmailNotVerified,
     /// The session's state could not be read. Nobody is let in on a guess.
     #[error("The session cannot be checked right now. Try again shortly.")]
     StoreUnavailable,
@@ -51,6 +54,7 @@ impl Refusal {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountInactive => "account_inactive",
             Self::InsufficientRole => "insufficient_role",
+            Self::EmailNotVerified => "email_not_verified",
             Self::StoreUnavailable => "store_unavailable",
         }
     }
@@ -84,12 +88,13 @@ impl Refusal {
             Self::RefreshTokenReused => "Refresh token used twice",
             Self::AccountInactive => "Account not active",
             Self::InsufficientRole => "Role too low",
+            Self::EmailNotVerified => "E-mail address not verified",
             Self::StoreUnavailable => "Store not available",
         }
     }
 
     /// Every refusal, in the order of the declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MissingToken,
         Self::TokenInvalid,
         Self::TokenExpired,
@@ -99,6 +104,7 @@ impl Refusal {
         Self::RefreshTokenReused,
         Self::AccountInactive,
         Self::InsufficientRole,
+        Self::EmailNotVerified,
         Self::StoreUnavailable,
     ];
 
@@ -106,7 +112,7 @@ impl Refusal {
     /// the platform's own API does, set that on their layer.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::InsufficientRole => StatusCode::FORBIDDEN,
+            Self::InsufficientRole | Self::EmailNotVerified => StatusCode::FORBIDDEN,
             Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -118,7 +124,7 @@ impl Refusal {
         match self {
             Self::MissingToken => Some(r#"Bearer realm="josoor""#),
             Self::InsufficientRole => Some(r#"Bearer realm="josoor", error="insufficient_scope""#),
-            Self::StoreUnavailable => None,
+            Self::EmailNotVerified | Self::StoreUnavailable => None,
             _ => Some(r#"Bearer realm="josoor", error="invalid_token""#),
         }
     }

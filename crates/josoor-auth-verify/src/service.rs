@@ -67,7 +67,7 @@ impl fmt::Debug for ServiceCheck {
 }
 
 impl SessionCheck for ServiceCheck {
-    /// Every answer that is not plainly 200 with the four headers or 401, and none within two seconds, is
+    /// Every answer that is not plainly 200 with the headers of the contract or 401, and none within two seconds, is
     /// [`Refusal::StoreUnavailable`].
     async fn check(&self, token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
         let mut bearer =
@@ -177,21 +177,39 @@ fn user_of(headers: &HeaderMap, claims: &Claims) -> Option<CurrentUser> {
     if id != claims.sub || session_id != claims.sid {
         return None;
     }
+    let email_verified = match text("x-auth-email-verified") {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return None,
+        None => None,
+    };
     Some(CurrentUser {
         id,
-        email: address_of(text("x-auth-email")?)?,
+        uid: match text("x-auth-user-uid") {
+            Some(uid) => Some(Uuid::try_parse(uid).ok()?),
+            None => None,
+        },
+        email: address_of(text("x-auth-email")?, email_verified.is_some())?,
+        email_verified: email_verified.unwrap_or(false),
         role: text("x-auth-role")?.parse().ok()?,
         session_id,
     })
 }
 
-/// `X-Auth-Email` is percent-encoded only when the address is not ASCII; an ASCII address may have a `%` of its own.
-fn address_of(value: &str) -> Option<String> {
-    let decoded = percent_decode_str(value).decode_utf8().ok();
-    match decoded {
-        Some(decoded) if !decoded.is_ascii() => Some(decoded.into_owned()),
-        _ => (!value.is_empty()).then(|| value.to_owned()),
+/// The address in `X-Auth-Email`, which is always percent-encoded. A service of the release before, which does not say
+/// whether an address is verified, encoded only some: what it says with a `%` can be read in two ways, and is refused.
+fn address_of(value: &str, is_encoded: bool) -> Option<String> {
+    if value.is_empty() || !is_encoded && value.contains('%') {
+        return None;
     }
+    let is_escape = |(at, _): (usize, &str)| {
+        let digits = value.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !value.match_indices('%').all(is_escape) {
+        return None;
+    }
+    Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
 }
 
 fn refusal_of(body: &[u8]) -> Refusal {

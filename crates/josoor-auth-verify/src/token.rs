@@ -432,6 +432,10 @@ impl TokenVerifier {
             iss,
             sub: user_id,
             email: take_text(&mut members, "email")?,
+            email_verified: match members.remove("email_verified") {
+                None => false,
+                Some(value) => value.as_bool()?,
+            },
             role: take_text(&mut members, "role")?.parse().ok()?,
             token_type: AccessType::Access,
             sid: session_id,

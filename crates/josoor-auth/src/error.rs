@@ -70,6 +70,14 @@ pub enum Error {
     /// A token or its session does not admit the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The session is good, but was signed in to with less than is asked for, or too long ago (RFC 9470).
+    #[error("a stronger or newer sign-in is needed")]
+    StepUpRequired {
+        /// The level of authentication that is asked for.
+        acr: Option<Acr>,
+        /// The greatest age of the sign-in that is asked for, in seconds.
+        max_age: Option<u64>,
+    },
     /// The act would leave no active administrator.
     #[error("the last active administrator stays")]
     LastAdmin,
@@ -108,6 +116,25 @@ pub enum Error {
     /// A fault of ours. The cause goes to the log, never to the caller.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
+}
+
+/// How strongly a session was signed in to: the values of the claim `acr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Acr {
+    /// One factor.
+    One,
+    /// Two different factors, or a passkey with verification of the user.
+    Two,
+}
+
+impl Acr {
+    /// As the claim, the headers and the challenge have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Two => "2",
+        }
+    }
 }
 
 /// What the `RateLimit-Policy` header says of a limit (draft-ietf-httpapi-ratelimit-headers).

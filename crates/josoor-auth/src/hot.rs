@@ -114,6 +114,9 @@ pub struct UserCopy {
     pub version: i64,
     /// The id.
     pub id: i64,
+    /// The identifier for other systems. A copy that a node of the release before has written lacks it, and is read again
+    /// from the database.
+    pub uid: Uuid,
     /// The address, as typed.
     pub email: String,
     /// What the user may do, now.
@@ -176,6 +179,7 @@ impl From<&User> for UserCopy {
         Self {
             version: user.version,
             id: user.id.0,
+            uid: user.uid,
             email: user.email.clone(),
             role: user.role,
             is_active: user.is_active,
@@ -195,6 +199,7 @@ impl UserCopy {
         Self {
             version: i64::MAX,
             id: id.0,
+            uid: Uuid::nil(),
             email: String::new(),
             role: Role::User,
             is_active: false,
@@ -318,6 +323,8 @@ pub struct Hot {
     tailed_at: AtomicI64,
     /// Which generations this node has noted lately, and when.
     noted: Cache<Uuid, (i64, Timestamp)>,
+    /// When the users of sessions signed in, which never changes.
+    sign_ins: Cache<Uuid, Timestamp>,
     touches: Mutex<VecDeque<Touch>>,
     touched: Notify,
     /// Refreshed sessions whose copies are still to be written.
@@ -354,6 +361,7 @@ impl Hot {
             wake: Notify::new(),
             tailed_at: AtomicI64::new(clock.now().as_micros()),
             noted: Cache::new(100_000),
+            sign_ins: Cache::new(10_000),
             touches: Mutex::default(),
             touched: Notify::new(),
             refreshed: Mutex::default(),
@@ -464,6 +472,17 @@ impl Hot {
         self.near.fill_user(user.0, heard, &copy, filled);
         self.publish(&row, &copy).await;
         Ok(copy)
+    }
+
+    /// When the user of a session signed in. The session has been resolved.
+    pub async fn signed_in_at(&self, session: SessionId) -> Result<Timestamp> {
+        if let Some(at) = self.sign_ins.get(&session.0) {
+            return Ok(at);
+        }
+        let row = self.db.read().await?.session_by_id(session).await?;
+        let at = row.ok_or(Refusal::SessionRevoked)?.created_at;
+        self.sign_ins.insert(session.0, at);
+        Ok(at)
     }
 
     async fn read_shared(

@@ -295,6 +295,7 @@ fn issue_access(
         iss: app.config.auth.issuer.clone(),
         sub: user.id,
         email: user.email.clone(),
+        email_verified: user.email_verified,
         role: user.role,
         token_type: AccessType::Access,
         sid: session.id().0,

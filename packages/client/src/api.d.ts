@@ -443,50 +443,82 @@ export interface paths {
         };
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         get: operations["check"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         put: operations["check_put"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         post: operations["check_post"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         delete: operations["check_delete"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         options: operations["check_options"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         head: operations["check_head"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         patch: operations["check_patch"];
         /**
          * Says whether a token lets its bearer in
-         * @description Answers every method, also below `/auth/check/…`. The caller is in the headers `X-Auth-User-Id`, `X-Auth-Email`
-         *     (percent-encoded), `X-Auth-Role` and `X-Auth-Session-Id`. A gateway must strip these from what clients send.
+         * @description Answers every method, also below `/auth/check/…`. The caller is described by the headers `X-Auth-…` of the answer. A
+         *     gateway must remove every spelling of these from what clients send.
+         *
+         *     The query demands more of the caller: a role, a verified address, a level of authentication, a sign-in that is not too
+         *     old. An unknown or misspelt parameter is refused with 422. Below `/auth/check/…` the query is the client's, and is
+         *     ignored. The headers `X-Auth-Require-…`, which a gateway overwrites, demand the same under every path.
          */
         trace: operations["check_trace"];
     };
@@ -804,7 +836,7 @@ export interface components {
              * @description Stable; what programs go by.
              * @enum {string}
              */
-            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "missing_token" | "account_inactive" | "insufficient_role" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
+            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "missing_token" | "account_inactive" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
             /** @description What is wrong with which field; 422 only. */
             errors?: components["schemas"]["FieldProblem"][];
             /** @description Also in the header `X-Request-Id`; leads to the request in the service's log. */
@@ -1000,6 +1032,11 @@ export interface components {
              * @description Positive; never given to another user.
              */
             id: number;
+            /**
+             * Format: uuid
+             * @description For other systems: random, and the same for the account's whole life.
+             */
+            uid: string;
             /** @description As it was typed. */
             email: string;
             /** @description Null when the user gave none. */
@@ -4253,10 +4290,25 @@ export interface operations {
     check: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4265,14 +4317,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4290,7 +4350,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4303,7 +4363,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4343,10 +4403,25 @@ export interface operations {
     check_put: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4355,14 +4430,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4380,7 +4463,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4393,7 +4476,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4433,10 +4516,25 @@ export interface operations {
     check_post: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4445,14 +4543,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4470,7 +4576,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4483,7 +4589,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4523,10 +4629,25 @@ export interface operations {
     check_delete: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4535,14 +4656,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4560,7 +4689,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4573,7 +4702,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4613,10 +4742,25 @@ export interface operations {
     check_options: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4625,14 +4769,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4650,7 +4802,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4663,7 +4815,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4703,10 +4855,25 @@ export interface operations {
     check_head: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4715,14 +4882,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4740,7 +4915,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4753,7 +4928,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4793,10 +4968,25 @@ export interface operations {
     check_patch: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4805,14 +4995,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4830,7 +5028,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4843,7 +5041,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
@@ -4883,10 +5081,25 @@ export interface operations {
     check_trace: {
         parameters: {
             query?: {
-                /** @description Ask for at least this role */
+                /** @description Demand at least this role */
                 role?: components["schemas"]["RoleName"];
+                /** @description Demand a verified address */
+                verified?: boolean;
+                /** @description Demand this level of authentication, `1` or `2` */
+                acr?: string;
+                /** @description Demand a sign-in that is at most so many seconds old */
+                max_age?: number;
             };
-            header?: never;
+            header?: {
+                /** @description As `role` */
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                /** @description As `verified` */
+                "X-Auth-Require-Verified"?: boolean | null;
+                /** @description As `acr` */
+                "X-Auth-Require-Acr"?: string | null;
+                /** @description As `max_age` */
+                "X-Auth-Require-Max-Age"?: number | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4895,14 +5108,22 @@ export interface operations {
             /** @description The bearer may pass */
             200: {
                 headers: {
-                    /** @description The user's address, percent-encoded when not ASCII */
+                    /** @description The level of authentication of the session */
+                    "X-Auth-Acr"?: string;
+                    /** @description The user's address, always percent-encoded: `%` and everything outside of printable ASCII */
                     "X-Auth-Email"?: string;
+                    /** @description Whether the address is verified, now */
+                    "X-Auth-Email-Verified"?: boolean;
                     /** @description The user's role, now */
                     "X-Auth-Role"?: string;
                     /** @description The session's id */
                     "X-Auth-Session-Id"?: string;
                     /** @description The user's id */
                     "X-Auth-User-Id"?: number;
+                    /** @description The user's identifier for other systems, a UUID */
+                    "X-Auth-User-Uid"?: string;
+                    /** @description Grows with every change of the user */
+                    "X-Auth-User-Version"?: number;
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4920,7 +5141,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Missing or bad token, always 401 here */
+            /** @description Missing or bad token, always 401 here; or `step_up_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4933,7 +5154,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `insufficient_role` */
+            /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
                     /** @description The request's id in the service's log; a well-formed one of the client is kept */

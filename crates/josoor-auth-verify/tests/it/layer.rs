@@ -8,8 +8,8 @@ use axum::extract::{Extension, State};
 use axum::routing::{get, post};
 use http::{HeaderMap, Request, StatusCode};
 use josoor_auth_verify::{
-    Algorithm, AuthLayer, Authentication, Claims, CurrentUser, Refusal, RequireAdmin, RequireAnalyst, Role,
-    SessionCheck, TokenVerifier, VerificationKey, require_role,
+    Algorithm, AuthLayer, Authentication, Claims, CurrentUser, Refusal, RequireAdmin, RequireAnalyst,
+    RequireVerified, Role, SessionCheck, TokenVerifier, VerificationKey, require_role,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -28,7 +28,9 @@ impl Sessions {
         let session_id = SESSION.parse().unwrap();
         let state = state.map(|role| CurrentUser {
             id: 42,
+            uid: None,
             email: "layla@example.org".to_owned(),
+            email_verified: role > Role::User,
             role,
             session_id,
         });
@@ -55,6 +57,7 @@ fn router(layer: AuthLayer<Arc<Sessions>>) -> Router {
             get(|user: Option<CurrentUser>| async move { user.map_or("nobody".to_owned(), |user| user.email) }),
         )
         .route("/analyst", get(|RequireAnalyst(user): RequireAnalyst| async move { user.role.to_string() }))
+        .route("/verified", get(|RequireVerified(user): RequireVerified| async move { user.email }))
         .route("/admin", get(|RequireAdmin(user): RequireAdmin| async move { user.role.to_string() }))
         .route(
             "/state",
@@ -312,4 +315,24 @@ async fn keys_can_be_replaced_and_the_clock_runs() {
     get_with(&router, "/user", Some(&token))
         .await
         .is_refused(Refusal::TokenExpired, 401);
+}
+
+#[tokio::test]
+async fn b4_a_verified_address_can_be_asked_for() {
+    let sessions = Arc::new(Sessions::default());
+    let router = router(AuthLayer::new(verifier(), Arc::clone(&sessions)).clock(|| NOW));
+    sessions.set(Ok(Role::User));
+    get_with(&router, "/user", Some(&token())).await;
+    get_with(&router, "/verified", Some(&token()))
+        .await
+        .is_refused(Refusal::EmailNotVerified, 403);
+    get_with(&router, "/verified", None)
+        .await
+        .is_refused(Refusal::MissingToken, 401);
+    sessions.set(Ok(Role::Analyst));
+    let admitted = get_with(&router, "/verified", Some(&token())).await;
+    assert_eq!(
+        (admitted.status, admitted.body.as_str()),
+        (StatusCode::OK, "layla@example.org")
+    );
 }

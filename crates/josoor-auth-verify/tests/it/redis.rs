@@ -84,7 +84,9 @@ impl SessionCheck for Fallback {
         self.asked.fetch_add(1, Ordering::SeqCst);
         Ok(CurrentUser {
             id: claims.sub,
+            uid: None,
             email: "from the service".to_owned(),
+            email_verified: false,
             role: Role::User,
             session_id: claims.sid,
         })

@@ -107,7 +107,7 @@ impl Checks {
         let handle = async |request: Request| {
             let caller = caller::authenticate(&self.app, request.headers(), &passage).await;
             match question {
-                Question::Check => check::answer(caller, request.uri()),
+                Question::Check => check::answer(&self.app, caller, request.uri(), request.headers()).await,
                 Question::Me => {
                     let mut response =
                         caller.map_or_else(IntoResponse::into_response, |caller| auth::show(&caller));

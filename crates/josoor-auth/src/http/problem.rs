@@ -5,6 +5,7 @@
 //! what axum itself answers (404, 405, 413, …) and a caught panic into documents, so that a client never meets
 //! another shape of failure.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::passage::Passage;
-use crate::error::{Error, FieldError, RateLimitPolicy, Refusal};
+use crate::error::{Acr, Error, FieldError, RateLimitPolicy, Refusal};
 
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -133,6 +134,11 @@ codes! {
         "An old refresh token of this session was presented again, which is what a thief would do, so the session was ended. Sign in again; if this happens often, the client keeps old tokens."
         "استُخدم رمز التجديد مرتين"
         "قُدِّم رمز تجديد قديم لهذه الجلسة مرة أخرى، وهو ما قد يفعله سارق الرمز، لذلك أُنهيت الجلسة. سجّل الدخول من جديد.";
+    STEP_UP_REQUIRED "step_up_required" UNAUTHORIZED
+        "Stronger sign-in needed"
+        "The session is good, but this needs a second factor or a sign-in that is not so long ago. Sign in again as the WWW-Authenticate header says (acr_values, max_age), then try again."
+        "يلزم تأكيد الهوية من جديد"
+        "جلستك سارية، لكن هذا الإجراء يتطلب عامل تحقق ثانيًا أو تسجيل دخول أحدث. سجّل الدخول من جديد وفق ما تذكره ترويسة WWW-Authenticate ثم أعد المحاولة.";
     MISSING_TOKEN "missing_token" FORBIDDEN
         "Access token missing"
         "This needs an access token and the request carries none. Sign in and send the token as `Authorization: Bearer …`."
@@ -148,6 +154,11 @@ codes! {
         "You are signed in, but your role does not allow this. Ask an administrator if you need it."
         "الصلاحية غير كافية"
         "أنت مسجّل الدخول لكن دورك لا يسمح بهذا الإجراء. تواصل مع مدير النظام إن كنت تحتاج إليه.";
+    EMAIL_NOT_VERIFIED "email_not_verified" FORBIDDEN
+        "E-mail address not verified"
+        "This needs an account whose e-mail address is verified. Open the link in the mail that was sent after the registration, or ask for another one."
+        "البريد الإلكتروني غير مؤكَّد"
+        "يتطلب هذا حسابًا مؤكَّد البريد الإلكتروني. افتح الرابط الوارد في رسالة التسجيل أو اطلب إرسال رابط جديد.";
     REGISTRATION_CLOSED "registration_closed" FORBIDDEN
         "Registration closed"
         "New accounts are made by administrators only. Ask one for an invitation."
@@ -235,7 +246,7 @@ pub struct Problem {
     /// Sent as `Retry-After`, in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
     /// Sent as `WWW-Authenticate`.
-    pub challenge: Option<&'static str>,
+    pub challenge: Option<Cow<'static, str>>,
     /// The limit that was hit, for the `RateLimit` headers.
     pub policy: Option<Box<RateLimitPolicy>>,
     /// Whether no setting may change the status.
@@ -253,7 +264,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
-            challenge: (code.status == StatusCode::UNAUTHORIZED).then_some(BARE_CHALLENGE),
+            challenge: (code.status == StatusCode::UNAUTHORIZED).then_some(Cow::Borrowed(BARE_CHALLENGE)),
             policy: None,
             is_fixed: false,
             cause: None,
@@ -323,11 +334,12 @@ impl From<Refusal> for Problem {
             Refusal::RefreshTokenReused => &REFRESH_TOKEN_REUSED,
             Refusal::AccountInactive => &ACCOUNT_INACTIVE,
             Refusal::InsufficientRole => &INSUFFICIENT_ROLE,
+            Refusal::EmailNotVerified => &EMAIL_NOT_VERIFIED,
             Refusal::StoreUnavailable => &STORE_UNAVAILABLE,
         };
         Self {
             status: refusal.status(),
-            challenge: refusal.www_authenticate(),
+            challenge: refusal.www_authenticate().map(Cow::Borrowed),
             ..Self::new(code, refusal.to_string())
         }
     }
@@ -360,6 +372,13 @@ impl From<Error> for Problem {
                 "Registration is closed. Ask for an invitation.",
             ),
             Error::Refused(refusal) => refusal.into(),
+            Error::StepUpRequired { acr, max_age } => Self {
+                challenge: Some(Cow::Owned(step_up_challenge(acr, max_age))),
+                ..Self::new(
+                    &STEP_UP_REQUIRED,
+                    "This needs a stronger or a newer sign-in. Sign in again.",
+                )
+            },
             Error::LastAdmin => Self::new(
                 &LAST_ADMIN,
                 "This is the last active administrator. Appoint another one first.",
@@ -397,6 +416,18 @@ impl From<Error> for Problem {
             },
         }
     }
+}
+
+/// The challenge of `step_up_required` (RFC 9470, 3).
+fn step_up_challenge(acr: Option<Acr>, max_age: Option<u64>) -> String {
+    let mut challenge = format!("{BARE_CHALLENGE}, error=\"insufficient_user_authentication\"");
+    if let Some(acr) = acr {
+        challenge.push_str(&format!(", acr_values=\"{}\"", acr.as_str()));
+    }
+    if let Some(max_age) = max_age {
+        challenge.push_str(&format!(", max_age=\"{max_age}\""));
+    }
+    challenge
 }
 
 impl IntoResponse for Problem {
@@ -522,8 +553,8 @@ fn write(problem: Problem, mut response: Response, passage: &Passage, is_head: b
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if let Some(challenge) = problem.challenge {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    if let Some(Ok(challenge)) = problem.challenge.as_deref().map(HeaderValue::from_str) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     let retry_after = problem.retry_after.map(whole_seconds).or_else(|| {
         (status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS).then_some(1)

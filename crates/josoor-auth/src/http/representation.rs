@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
+use uuid::Uuid;
 
 use super::extract::device_label;
 use crate::hot::UserCopy;
@@ -99,6 +100,9 @@ pub struct UserResponse {
     /// Positive; never given to another user.
     #[schema(minimum = 1)]
     pub id: i64,
+    /// For other systems: random, and the same for the account's whole life.
+    #[schema(value_type = String, format = Uuid)]
+    pub uid: Uuid,
     /// As it was typed.
     pub email: String,
     /// Null when the user gave none.
@@ -126,6 +130,7 @@ impl From<&UserCopy> for UserResponse {
     fn from(user: &UserCopy) -> Self {
         Self {
             id: user.id,
+            uid: user.uid,
             email: user.email.clone(),
             full_name: user.full_name.clone(),
             role: user.role.as_str(),
@@ -145,10 +150,16 @@ pub struct Shown {
     pub body: Bytes,
     /// The id, as a header has it.
     pub id: HeaderValue,
-    /// The address, as a header has it: percent-encoded when it is not ASCII.
+    /// The identifier for other systems, as a header has it.
+    pub uid: Option<HeaderValue>,
+    /// The address, as a header has it: always percent-encoded, so that no two addresses share a spelling.
     pub email: Option<HeaderValue>,
+    /// Whether the address is verified, as a header has it.
+    pub email_verified: HeaderValue,
     /// The role, as a header has it.
     pub role: HeaderValue,
+    /// The version of the user, as a header has it.
+    pub version: HeaderValue,
 }
 
 impl Shown {
@@ -159,21 +170,20 @@ impl Shown {
     }
 
     fn make(user: &UserCopy) -> Self {
-        /// Besides other than ASCII characters, which are all encoded; `%` so that it reads back.
-        const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
-        let email = if user.email.is_ascii() {
-            HeaderValue::from_str(&user.email)
-        } else {
-            HeaderValue::from_str(&utf8_percent_encode(&user.email, ENCODED).to_string())
-        };
+        /// Besides characters outside of ASCII, which are always encoded; `%` so that decoding gives the address back.
+        const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+        let email = HeaderValue::from_str(&utf8_percent_encode(&user.email, ENCODED).to_string());
         Self {
             // Texts and numbers into memory: this cannot fail.
             body: serde_json::to_vec(&UserResponse::from(user))
                 .unwrap_or_default()
                 .into(),
             id: HeaderValue::from(user.id),
+            uid: HeaderValue::from_str(&user.uid.to_string()).ok(),
             email: email.ok(),
+            email_verified: HeaderValue::from_static(if user.email_verified { "true" } else { "false" }),
             role: HeaderValue::from_static(user.role.as_str()),
+            version: HeaderValue::from(user.version),
         }
     }
 }

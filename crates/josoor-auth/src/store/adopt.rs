@@ -323,7 +323,8 @@ async fn adopt_postgres(
              add column email_verified_at timestamptz,
              add column locale text not null default '{locale}' check (locale in ('en', 'ar')),
              add column version bigint not null default 1, add column password_changed_at timestamptz,
-             add column last_login_at timestamptz"
+             add column last_login_at timestamptz,
+             add column uid uuid not null default gen_random_uuid()"
         ),
         "alter table users alter column locale drop default, alter column version drop default".to_owned(),
     ]);
@@ -369,6 +370,7 @@ async fn adopt_postgres(
             exists (select 1 from users))",
         "create index users_role on users (role, is_active)",
         "create index users_created_at on users (created_at)",
+        "create unique index users_uid on users (uid)",
         "alter table sessions add constraint sessions_user_id_fkey
          foreign key (user_id) references users (id) on delete cascade",
         "alter table email_corrections add constraint email_corrections_user_id_fkey

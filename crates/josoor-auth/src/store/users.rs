@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use sqlx::QueryBuilder;
+use uuid::Uuid;
 
 use super::codec::RoleColumn;
 use super::{Conn, execute, from_row, on};
+use crate::crypto;
 use crate::error::{Error, Result};
 use crate::hasher::PasswordHash;
 use crate::types::{Change, Email, FullName, Locale, Role, Timestamp, UserId};
@@ -15,6 +17,8 @@ use crate::types::{Change, Email, FullName, Locale, Role, Timestamp, UserId};
 pub struct User {
     /// The id.
     pub id: UserId,
+    /// The identifier for other systems; random, and the same for the account's whole life.
+    pub uid: Uuid,
     /// The address as it was typed.
     pub email: String,
     /// Null for accounts that have no password yet.
@@ -41,6 +45,7 @@ pub struct User {
 
 struct UserRow {
     id: i64,
+    uid: Uuid,
     email: String,
     password_hash: Option<String>,
     full_name: Option<String>,
@@ -56,6 +61,7 @@ struct UserRow {
 
 from_row!(UserRow {
     id,
+    uid,
     email,
     password_hash,
     full_name,
@@ -73,6 +79,7 @@ impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
             id: UserId(row.id),
+            uid: row.uid,
             email: row.email,
             password_hash: row.password_hash.map(PasswordHash::from_stored),
             full_name: row.full_name,
@@ -91,7 +98,7 @@ impl From<UserRow> for User {
 /// The columns of [`UserRow`], for every statement that gives one.
 macro_rules! columns {
     () => {
-        "id, email, password_hash, full_name, role, is_active, email_verified_at, locale, version, created_at, updated_at, \
+        "id, uid, email, password_hash, full_name, role, is_active, email_verified_at, locale, version, created_at, updated_at, \
          password_changed_at"
     };
 }
@@ -196,8 +203,8 @@ impl Conn {
     pub async fn insert_user(&mut self, new: &NewUser<'_>) -> Result<Option<User>> {
         const SQL: &str = concat!(
             "insert into users (email, email_key, password_hash, full_name, search_text, role, is_active,
-                email_verified_at, locale, version, created_at, updated_at, password_changed_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10, $11)
+                email_verified_at, locale, version, created_at, updated_at, password_changed_at, uid)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10, $11, $12)
              on conflict (email_key) do nothing
              returning ",
             columns!()
@@ -217,7 +224,9 @@ impl Conn {
                 .bind(new.email_verified_at)
                 .bind(new.locale.as_str())
                 .bind(new.created_at)
-                .bind(password_changed_at),
+                .bind(password_changed_at)
+                // SQLite's `returning` gives a row as it is before triggers.
+                .bind(uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid()),
             fetch_optional
         )?;
         Ok(row.map(User::from))

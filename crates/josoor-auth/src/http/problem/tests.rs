@@ -25,6 +25,10 @@ fn every_error() -> Vec<Error> {
         Error::InvalidCredentials,
         Error::AccountInactive,
         Error::RegistrationClosed,
+        Error::StepUpRequired {
+            acr: Some(Acr::Two),
+            max_age: Some(600),
+        },
         Error::LastAdmin,
         Error::NotFound,
         Error::LinkInvalid,
