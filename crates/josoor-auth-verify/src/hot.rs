@@ -325,9 +325,11 @@ impl<F> fmt::Debug for RedisCheck<F> {
 /// its nodes are cut off from this Redis, or when this Redis has lost writes that they have not mended yet.
 fn age(mark: &Map<String, Value>, now: i64) -> Option<Duration> {
     let applied = mark.get("version").and_then(Value::as_i64)?;
-    // The service's clock may be a little ahead.
-    let age = u64::try_from(now.saturating_sub(applied)).unwrap_or_default();
-    Some(Duration::from_micros(age)).filter(|age| *age < WATERMARK_LIFE)
+    // The service's clock may be a little ahead. A mark further ahead than one may be old says nothing: it was made by a wrong
+    // clock, or is read by one.
+    let distance = Duration::from_micros(now.abs_diff(applied));
+    let age = if applied > now { Duration::ZERO } else { distance };
+    (distance < WATERMARK_LIFE).then_some(age)
 }
 
 /// What two copies stand for.

@@ -76,6 +76,7 @@ impl App {
     /// Opens the stores, brings the tables up to date and loads the keys. No task of the service's own runs yet.
     pub async fn open(config: Config, clock: Clock) -> Result<Self> {
         let db = Db::open(&config.database).await?;
+        let clock = db.clock(clock).await?;
         db.migrate(&config.database.schema).await?;
         let keys = Keys::load(&config, &db, clock.now()).await?;
         let kv = match &config.redis.url {
@@ -270,6 +271,7 @@ async fn tail(app: App) {
     };
     let mut memory = TailMemory::default();
     let mut failing = false;
+    let mut skewed = false;
     loop {
         match app.hot.tail(&mut memory).await {
             Ok(()) => {
@@ -277,6 +279,10 @@ async fn tail(app: App) {
                     tracing::info!("changes are read again");
                 }
                 failing = false;
+                if app.clock.is_skewed() != skewed {
+                    skewed = !skewed;
+                    report_skew(&app.clock);
+                }
             }
             Err(error) => {
                 if !failing {
@@ -287,6 +293,19 @@ async fn tail(app: App) {
         }
         tokio::time::sleep(TAIL_PAUSE).await;
         let _ = tokio::time::timeout(every.saturating_sub(TAIL_PAUSE), app.hot.woken()).await;
+    }
+}
+
+fn report_skew(clock: &Clock) {
+    let seconds = clock.skew() / 1_000_000;
+    if clock.is_skewed() {
+        tracing::warn!(
+            seconds,
+            "this machine's clock differs from the database's, which the service goes by; programs that verify tokens \
+             by this clock may reject good ones: let both machines follow a time server"
+        );
+    } else {
+        tracing::info!("this machine's clock agrees with the database's again");
     }
 }
 

@@ -325,7 +325,8 @@ async fn adopt(config: Config, dry_run: bool) -> Outcome {
     telemetry::init(telemetry::LogFormat::Text, "warn").map_err(Error::Internal)?;
     let db = Db::open(&config.database).await?;
     let (schema, locale) = (&config.database.schema, config.mail.locale);
-    let adopted = db.adopt(schema, locale, Clock::System.now(), dry_run).await;
+    let now = db.clock(Clock::System).await?.now();
+    let adopted = db.adopt(schema, locale, now, dry_run).await;
     db.close().await;
     let Some(adopted) = adopted? else {
         return print("there is no `users` table of another program; `josoor-auth migrate` does the rest");

@@ -39,17 +39,19 @@ use crate::types::{Locale, Role, SessionId, Timestamp, UserId};
 /// How long a user's copy stays in Redis without being written again.
 const USER_COPY_LIFE: Duration = Duration::from_hours(24);
 
-/// Changes are stamped before they are committed, by the clock of the node that makes them. The stamp is taken inside the
-/// transaction, whose few statements may take 5 s each: longer than that, and than two nodes' clocks should ever be apart.
+/// Changes are stamped before they are committed, by the database's clock. The stamp is taken inside the transaction, whose few
+/// statements may take 5 s each: longer than that.
 const COMMIT_WINDOW: Duration = Duration::from_mins(1);
 
-/// How far back Redis is mended at least after a failure. In a cluster one shard may have lost writes that the
-/// watermark, which lives in another, knows nothing of.
+/// How far back Redis is mended at least after a failure, whatever its watermark says.
 const MEND_AT_LEAST: Duration = Duration::from_mins(15);
 
 /// The longest that the tail waits for one answer of the database. A connection whose other end has gone silent answers
 /// never; giving it up costs a connection.
 const LOOK_AT_MOST: Duration = Duration::from_secs(5);
+
+/// A watermark further ahead of the database's time was made by a node with a wrong clock, and says nothing.
+const MARK_AHEAD_AT_MOST: Duration = Duration::from_mins(1);
 
 /// Changes read in one step.
 const PAGE: i64 = 1000;
@@ -321,6 +323,8 @@ pub struct Hot {
     wake: Notify,
     /// When the tail last read `changes` to its end, in microseconds since 1970.
     tailed_at: AtomicI64,
+    /// The same by the monotonic clock.
+    tailed: Mutex<Instant>,
     /// Which generations this node has noted lately, and when.
     noted: Cache<Uuid, (i64, Timestamp)>,
     /// When the users of sessions signed in, which never changes.
@@ -360,6 +364,7 @@ impl Hot {
             belief: Belief::new(),
             wake: Notify::new(),
             tailed_at: AtomicI64::new(clock.now().as_micros()),
+            tailed: Mutex::new(Instant::now()),
             noted: Cache::new(100_000),
             sign_ins: Cache::new(10_000),
             touches: Mutex::default(),
@@ -739,9 +744,10 @@ impl Hot {
     }
 
     /// One round of the tail: re-applies what `changes` holds since the last round, or since Redis was last known to
-    /// be whole.
+    /// be whole. All times in it are the database's, which stamps the changes: nodes' own clocks do not matter. The round
+    /// begins with a reading of that clock, which corrects this node's.
     pub async fn tail(&self, memory: &mut TailMemory) -> Result<()> {
-        let started = self.clock.now();
+        let started = self.in_time(self.db.read_clock(&self.clock)).await?;
         let shared = !matches!(self.kv, Kv::InProcess);
         // A new connection may lead to another master, or in a Cluster to one, which has not got all writes.
         let epoch = self.kv.epoch();
@@ -758,14 +764,23 @@ impl Hot {
             };
             match stored {
                 Ok(mark) => {
-                    let mark = mark.and_then(|bytes| serde_json::from_slice::<Watermark>(&bytes).ok());
-                    // Without a mark nobody can say what Redis holds. As a rule nothing, but the mark may have gone alone;
-                    // then only the whole table, which is kept as short as copies live, corrects what may be there.
-                    let whole = mark.map_or(Timestamp::from_micros(0), |mark| {
-                        Timestamp::from_micros(mark.version)
-                    });
-                    since = since.min(whole.min(started.minus(MEND_AT_LEAST)).minus(COMMIT_WINDOW));
-                    memory.mark = mark.map_or(0, |mark| mark.version);
+                    let mark = mark
+                        .and_then(|bytes| serde_json::from_slice::<Watermark>(&bytes).ok())
+                        .map_or(0, |mark| mark.version);
+                    let is_ahead = mark > started.plus(MARK_AHEAD_AT_MOST).as_micros();
+                    if is_ahead {
+                        tracing::warn!(
+                            "the watermark in Redis lies in the future: a node's clock is or was wrong; all changes are \
+                             applied again"
+                        );
+                    }
+                    memory.mark = if is_ahead { 0 } else { mark };
+                    // Without a mark it is not known what Redis holds. As a rule nothing, but the mark may have gone alone.
+                    // In a Cluster it says nothing about the other shards. Then only the whole table, which is kept as
+                    // short as copies live, corrects what may be there.
+                    let whole = if self.kv.is_sharded() { 0 } else { memory.mark };
+                    let whole = Timestamp::from_micros(whole).min(started.minus(MEND_AT_LEAST));
+                    since = since.min(whole.minus(COMMIT_WINDOW));
                     memory.applied.clear();
                 }
                 Err(_) => reachable = false,
@@ -800,6 +815,7 @@ impl Hot {
             .applied
             .retain(|_, at| *at >= started.minus(2 * COMMIT_WINDOW));
         self.tailed_at.store(started.as_micros(), Ordering::Release);
+        *self.tailed() = Instant::now();
         // What failed meanwhile may be what this round did not write.
         if whole && self.belief.failures.load(Ordering::Acquire) == failures {
             self.mark_whole(memory, started, mending.then_some((failures, epoch)))
@@ -822,6 +838,7 @@ impl Hot {
                 mark.version,
                 &to_json(&mark),
                 WATERMARK_LIFE,
+                MARK_AHEAD_AT_MOST.as_micros().try_into().unwrap_or(i64::MAX),
             )
             .await
         {
@@ -860,9 +877,14 @@ impl Hot {
 
     /// How long ago the tail last read `changes` to its end.
     pub fn tail_age(&self) -> Duration {
-        self.clock
-            .now()
-            .since(Timestamp::from_micros(self.tailed_at.load(Ordering::Acquire)))
+        self.tailed().elapsed()
+    }
+
+    fn tailed(&self) -> std::sync::MutexGuard<'_, Instant> {
+        // A panic while it is held leaves a whole instant.
+        self.tailed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Makes this node doubt Redis, for a fault that is not an answer of Redis.

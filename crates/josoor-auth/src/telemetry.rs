@@ -360,6 +360,8 @@ pub struct Sample {
     pub database_idle: u64,
     /// Whether Redis answers; `None` where there is none.
     pub redis_up: Option<bool>,
+    /// By how much this machine's clock is ahead of the database's, in microseconds.
+    pub clock_skew_micros: i64,
 }
 
 #[derive(Debug, Default)]
@@ -372,6 +374,7 @@ struct SampledGauges {
     database_connections: Gauge,
     database_idle: Gauge,
     redis_up: Gauge,
+    clock_skew: Gauge<f64, AtomicU64>,
 }
 
 /// The figures of one route.
@@ -524,6 +527,12 @@ impl Metrics {
             sampled.database_idle.clone(),
         );
         registry.register("redis_up", "1 while Redis answers", sampled.redis_up.clone());
+        registry.register_with_unit(
+            "clock_skew",
+            "By how much this machine's clock is ahead of the database's",
+            Unit::Seconds,
+            sampled.clock_skew.clone(),
+        );
         inner.registry = registry;
         Self(Arc::new(inner))
     }
@@ -624,6 +633,9 @@ impl Metrics {
         set(&gauges.database_connections, sample.database_connections);
         set(&gauges.database_idle, sample.database_idle);
         set(&gauges.redis_up, u64::from(sample.redis_up.unwrap_or(false)));
+        // Within 2^53 microseconds, which is 285 years, nothing is lost.
+        #[expect(clippy::cast_precision_loss, reason = "clocks are not centuries apart")]
+        gauges.clock_skew.set(sample.clock_skew_micros as f64 / 1e6);
         // Counters only rise, also when two readers bring their samples in the wrong order.
         let raise = |counter: &Counter, value: u64| counter.inner().fetch_max(value, Ordering::Relaxed);
         raise(&gauges.hash_shed, sample.hash_shed_total);

@@ -218,9 +218,18 @@ async fn a_revoked_session_and_an_inactive_account_are_refused_with_the_reason()
 }
 
 #[tokio::test]
-async fn copies_let_nobody_in_while_the_service_does_not_bring_its_revocations() {
+async fn c2_copies_count_for_nothing_without_a_watermark_of_now() {
     let mut bench = Bench::start().await;
-    for mark in [None, Some(mark(60)), Some("{}".to_owned()), Some("x".to_owned())] {
+    let marks = [
+        None,
+        Some(mark(60)),
+        // By a clock that is ahead.
+        Some(mark(-10)),
+        Some(mark(-3600)),
+        Some("{}".to_owned()),
+        Some("x".to_owned()),
+    ];
+    for mark in marks {
         bench
             .put(Some(&session().to_string()), Some(&user().to_string()))
             .await;

@@ -289,30 +289,19 @@ async fn check_database(config: &Config, report: &mut Report) {
     db.close().await;
 }
 
-/// The most that this machine's clock and the database's may differ before tokens and sessions suffer.
-const SKEW_AT_MOST: Duration = Duration::from_secs(5);
-
 async fn check_clock(db: &Db, report: &mut Report) {
-    let before = Clock::System.now();
-    match db.clock().await {
-        Ok(None) => report.ok("clock", "this machine's own"),
-        Ok(Some(theirs)) => {
-            let after = Clock::System.now();
-            let skew = if theirs < before {
-                before.since(theirs)
-            } else {
-                theirs.since(after)
-            };
-            if skew > SKEW_AT_MOST {
-                report.problem(
-                    "clock",
-                    format!("this machine and the database are {} s apart", skew.as_secs()),
-                    "let both follow a time server (chrony or systemd-timesyncd)",
-                );
-            } else {
-                report.ok("clock", "agrees with the database's");
-            }
-        }
+    match db.clock(Clock::System).await {
+        Ok(clock) if clock.is_skewed() => report.problem(
+            "clock",
+            format!(
+                "this machine is {} s {} the database, whose time the service uses",
+                clock.skew().unsigned_abs() / 1_000_000,
+                if clock.skew() > 0 { "ahead of" } else { "behind" }
+            ),
+            "let both follow a time server (chrony or systemd-timesyncd)",
+        ),
+        Ok(Clock::Database(_)) => report.ok("clock", "agrees with the database's"),
+        Ok(_) => report.ok("clock", "this machine's own"),
         Err(error) => report.problem("clock", describe(error), "check the database"),
     }
 }

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::is_direct_loopback;
 use crate::app::App;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::telemetry::{METRICS_MEDIA_TYPE, Sample};
@@ -107,6 +108,18 @@ async fn show_readiness(State(app): State<App>) -> Response {
             },
         );
     }
+    // Nodes agree on the time all the same; programs on this machine that verify tokens may not.
+    if matches!(app.clock, Clock::Database(_)) {
+        let skewed = app.clock.is_skewed();
+        parts.insert(
+            "clock",
+            if skewed {
+                Condition::Degraded
+            } else {
+                Condition::Ok
+            },
+        );
+    }
     let status = match (app.is_ready(), database) {
         (false, _) => Condition::Draining,
         (true, Condition::Ok) => Condition::Ok,
@@ -174,6 +187,7 @@ fn metrics(app: &App) -> Response {
         hash_busy_total: hasher.busy_total,
         database_connections: connections.into(),
         database_idle: idle as u64,
+        clock_skew_micros: app.clock.skew(),
         redis_up: (!matches!(app.hot.kv(), Kv::InProcess)).then(|| app.hot.kv().state().connected),
     };
     (

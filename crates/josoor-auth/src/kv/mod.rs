@@ -222,9 +222,18 @@ impl Kv {
         }
     }
 
+    /// Whether its keys are spread over several servers, each of which fails by itself.
+    pub fn is_sharded(&self) -> bool {
+        match self {
+            Self::InProcess => false,
+            Self::Redis(redis) => redis.is_sharded(),
+        }
+    }
+
     /// Moves a mark forward, in one step: stores `value`, a JSON object whose number `version` is `version`, unless a
-    /// higher one is there. Nothing is stored, and the stored version is given (0 for none), when it is lower than
-    /// `expected`: then the store has lost writes. In process nothing is ever lost.
+    /// higher one is there. One that is more than `ahead_at_most` higher was made by a wrong clock and counts as none.
+    /// Nothing is stored, and the stored version is given (0 for none), when it is lower than `expected`: then the store
+    /// has lost writes. In process nothing is ever lost.
     pub async fn advance(
         &self,
         key: &str,
@@ -232,10 +241,15 @@ impl Kv {
         version: i64,
         value: &str,
         ttl: Duration,
+        ahead_at_most: i64,
     ) -> Result<Option<i64>, KvError> {
         match self {
             Self::InProcess => Ok(None),
-            Self::Redis(redis) => redis.advance(key, expected, version, value, ttl).await,
+            Self::Redis(redis) => {
+                redis
+                    .advance(key, expected, version, value, ttl, ahead_at_most)
+                    .await
+            }
         }
     }
 

@@ -47,6 +47,9 @@ if type(text) == 'string' then
     stored = value.version
   end
 end
+if stored > tonumber(ARGV[2]) + tonumber(ARGV[5]) then
+  stored = 0
+end
 if stored < tonumber(ARGV[1]) then
   return string.format('%.0f', stored)
 end
@@ -198,6 +201,10 @@ impl RedisKv {
         })
     }
 
+    pub(super) fn is_sharded(&self) -> bool {
+        self.shared.source.kind() == Kind::Cluster
+    }
+
     pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
         let mut link = self.link()?;
         self.bounded(async { link.run(&self.get_command(key)).await })
@@ -309,12 +316,14 @@ impl RedisKv {
         version: i64,
         value: &str,
         ttl: Duration,
+        ahead_at_most: i64,
     ) -> Result<Option<i64>, KvError> {
         let arguments = [
             expected.to_string(),
             version.to_string(),
             value.to_owned(),
             milliseconds(ttl).to_string(),
+            ahead_at_most.to_string(),
         ];
         let behind: Option<String> = self.eval(&ADVANCE, key, &arguments).await?;
         behind

@@ -1,7 +1,7 @@
 //! The database: PostgreSQL or SQLite behind one set of methods and one SQL text.
 //!
 //! Rules that make one text enough:
-//! 1. Times are bound from the clock, never `now()`. They are `timestamptz` in PostgreSQL and integer microseconds in
+//! 1. Times are bound from the clock, never `now()`; the clock follows the database's (`Db::clock`). They are `timestamptz` in PostgreSQL and integer microseconds in
 //!    SQLite; the codec of [`Timestamp`] hides it.
 //! 2. No arrays, `ilike`, `= any`, `for update`, engine enums, casts with `::` or JSON operators.
 //! 3. Case folding happens in the newtypes; the canonical form is stored and indexed.
@@ -36,6 +36,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction, pool::PoolConnection};
 
+use crate::clock::{Clock, Reading};
 use crate::config::{Database, DatabaseConfig};
 use crate::error::{Error, Result};
 use crate::types::Timestamp;
@@ -229,16 +230,37 @@ impl Db {
         execute!(conn, sqlx::query("select 1")).map(drop)
     }
 
-    /// The time on the database's machine; `None` where it is this one.
-    pub async fn clock(&self) -> Result<Option<Timestamp>> {
+    /// The clock for work on this database: the database's own where it has one.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn clock(&self, clock: Clock) -> Result<Clock> {
+        let clock = match self {
+            Self::Postgres(_) => clock.following_database(),
+            Self::Sqlite { .. } => clock,
+        };
+        self.read_clock(&clock).await?;
+        Ok(clock)
+    }
+
+    /// Reads the database's clock and corrects `clock` by it. Gives the database's time, or that of `clock` where the
+    /// database has none of its own.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn read_clock(&self, clock: &Clock) -> Result<Timestamp> {
         match self {
             Self::Postgres(pool) => {
+                let mut conn = pool.acquire().await.map_err(store_error)?;
+                let reading = Reading::begin();
                 let now = sqlx::query_scalar("select clock_timestamp()")
-                    .fetch_one(pool)
-                    .await;
-                now.map(Some).map_err(store_error)
+                    .fetch_one(&mut *conn)
+                    .await
+                    .map_err(store_error)?;
+                clock.correct(reading, now);
+                Ok(now)
             }
-            Self::Sqlite { .. } => Ok(None),
+            Self::Sqlite { .. } => Ok(clock.now()),
         }
     }
 

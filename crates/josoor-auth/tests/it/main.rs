@@ -9,6 +9,7 @@ mod audit;
 mod auth;
 mod check;
 mod cli;
+mod clocks;
 mod console;
 mod cookies;
 mod failures;

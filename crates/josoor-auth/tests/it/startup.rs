@@ -193,6 +193,7 @@ on_both!(
         let mut parts = json!({ "changes": "ok", "database": "ok" });
         if stage.footprint == Footprint::Production {
             parts["redis"] = json!("ok");
+            parts["clock"] = json!("ok");
         }
         assert_eq!(ready.json, json!({ "status": "ok", "parts": parts }));
         assert_eq!(ready.headers["cache-control"], "no-store");

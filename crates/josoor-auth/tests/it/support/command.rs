@@ -123,19 +123,25 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it on a free port and waits until it says that it runs.
     pub(crate) fn start(stage: &Stage) -> Self {
-        Self::start_program(Path::new(PROGRAM), stage, "log")
+        Self::start_with(stage, "log", &[])
+    }
+
+    /// The same with a log file of this name and with further variables.
+    pub(crate) fn start_with(stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_program(Path::new(PROGRAM), stage, log, variables)
     }
 
     /// Starts the version before this one, as [`start`](Self::start) does this one.
     pub(crate) fn start_previous(stage: &Stage) -> Self {
-        Self::start_program(previous_program(), stage, "log-of-previous")
+        Self::start_program(previous_program(), stage, "log-of-previous", &[])
     }
 
-    fn start_program(program: &Path, stage: &Stage, log: &str) -> Self {
+    fn start_program(program: &Path, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
         let log = stage.directory().join(log);
         let file = std::fs::File::create(&log).expect("a log");
         let child = command_of(program, stage, &["serve"])
             .env("PORT", "0")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

@@ -1,6 +1,5 @@
 //! What the integration tests stand on.
 
-#[expect(dead_code, reason = "the first test at full size is still to come")]
 pub(crate) mod acceptance;
 pub(crate) mod command;
 pub(crate) mod database;
