@@ -7,7 +7,7 @@ use criterion::Criterion;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
-use josoor_auth::sessions::{self, Client};
+use josoor_auth::sessions::{self, Client, SignInWith};
 use josoor_auth::types::{Email, Locale, Password, Role, SessionId, UserId};
 use josoor_auth::users;
 use josoor_auth_verify::{Algorithm, TokenVerifier, VerificationKey};
@@ -91,7 +91,7 @@ async fn sign_in(app: &App) -> anyhow::Result<(String, SessionId, UserId)> {
         &client,
     )
     .await?;
-    let issued = sessions::log_in(app, &email, password()?, None, &client).await?;
+    let issued = sessions::log_in(app, &email, password()?, SignInWith::default(), &client).await?;
     let token = issued.access_token.expose().to_owned();
     let caller = sessions::authenticate(app, &token).await?;
     Ok((token, caller.session, caller.id()))

@@ -8,7 +8,7 @@ use crate::config::RegistrationMode;
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
 use crate::recovery;
-use crate::sessions::{self, Caller, Client, Issued};
+use crate::sessions::{self, Caller, Client, Issued, SignInWith};
 use crate::store::{Audit, NewAudit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
 use crate::types::{Email, FullName, Locale, Password, Role, Secret};
 use crate::users;
@@ -31,7 +31,12 @@ pub struct Registration {
 /// # Errors
 /// `RegistrationClosed`; `RateLimited`; `Invalid` for a password against the policy; `EmailTaken`, never under
 /// `verify_first`; `Overloaded`.
-pub async fn register(app: &App, new: Registration, client: &Client) -> Result<Option<Issued>> {
+pub async fn register(
+    app: &App,
+    new: Registration,
+    with: SignInWith,
+    client: &Client,
+) -> Result<Option<Issued>> {
     let mode = app.config.registration.mode;
     if mode == RegistrationMode::Closed {
         return Err(Error::RegistrationClosed);
@@ -42,7 +47,7 @@ pub async fn register(app: &App, new: Registration, client: &Client) -> Result<O
         recovery::request_registration(app, new, client).await?;
         return Ok(None);
     }
-    create(app, new, Role::User, client, None).await.map(Some)
+    create(app, new, Role::User, with, client, None).await.map(Some)
 }
 
 fn check_policy(app: &App, password: &Password) -> Result<()> {
@@ -80,7 +85,13 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
 ///
 /// # Errors
 /// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `LinkUsed` also once there is an administrator.
-pub async fn set_up(app: &App, token: &str, new: Registration, client: &Client) -> Result<Issued> {
+pub async fn set_up(
+    app: &App,
+    token: &str,
+    new: Registration,
+    with: SignInWith,
+    client: &Client,
+) -> Result<Issued> {
     let id = app
         .keys
         .read_one_time_token(Purpose::Setup, token)
@@ -98,13 +109,14 @@ pub async fn set_up(app: &App, token: &str, new: Registration, client: &Client) 
     if app.clock.now() >= row.expires_at {
         return Err(Error::LinkExpired);
     }
-    create(app, new, Role::Admin, client, Some(id)).await
+    create(app, new, Role::Admin, with, client, Some(id)).await
 }
 
 async fn create(
     app: &App,
     new: Registration,
     role: Role,
+    with: SignInWith,
     client: &Client,
     setup: Option<uuid::Uuid>,
 ) -> Result<Issued> {
@@ -140,18 +152,18 @@ async fn create(
     if recovery::is_kept_for_its_owner(&mut tx, &new.email, now).await? {
         return Err(Error::EmailTaken);
     }
-    let session = sessions::open_session(app, &mut tx, &user, client, now).await?;
+    let opened = sessions::open_session(app, &mut tx, &user, with, client, now).await?;
     let row = NewAudit {
         actor: Some(user.id),
         subject: Some(user.id),
-        session: Some(session.id()),
+        session: Some(opened.session.id()),
         ..client.audit(Audit::Register, now)
     };
     tx.insert_audit(&row).await?;
     recovery::send_verification(&mut tx, &user, client, now).await?;
     tx.commit().await?;
     app.mail_queued.notify_one();
-    sessions::issue(app, &session, &user, now).await
+    opened.issue(app, &user, now).await
 }
 
 /// Changes one's own name or language.

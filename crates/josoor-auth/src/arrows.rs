@@ -10,7 +10,8 @@ const LEVELS: [&[&str]; 6] = [
     &["hasher", "keys", "kv", "limits", "mail", "store"],
     &["hot", "rotation"],
     &[
-        "accounts", "app", "audit", "jobs", "moving", "outbox", "recovery", "sessions", "stats", "users",
+        "accounts", "app", "audit", "devices", "jobs", "moving", "outbox", "recovery", "sessions", "stats",
+        "users",
     ],
     &["http"],
     &["cli"],

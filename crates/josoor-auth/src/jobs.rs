@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::audit;
+use crate::devices;
 use crate::error::Result;
 use crate::types::Timestamp;
 
@@ -55,6 +56,14 @@ pub async fn purge(app: &App) -> Result<()> {
     .await?;
     in_steps(app, ended, async |app, before| {
         app.db.write().await?.purge_changes(before, STEP).await
+    })
+    .await?;
+    in_steps(app, now.minus(devices::KEEP_FORGOTTEN), async |app, forgotten| {
+        let unused = forgotten
+            .plus(devices::KEEP_FORGOTTEN)
+            .minus(devices::DEVICE_LIFE);
+        let mut conn = app.db.write().await?;
+        conn.purge_devices(forgotten, unused, STEP).await
     })
     .await?;
     let retained = now.minus(app.config.audit.retention);

@@ -79,7 +79,16 @@ enum RefreshType {
     Refresh,
 }
 
-/// A device that an account knows: somebody has signed in to it there.
+/// What the cookie of a device says. Its signature is right; whether the account still knows the device its row decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMark {
+    /// Who signed in.
+    pub user: UserId,
+    /// On which device.
+    pub id: Uuid,
+}
+
+/// A device that an account knows now: its row says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownDevice {
     /// Whose it is.
@@ -255,30 +264,24 @@ impl Keys {
         crypto::equal(token.as_bytes(), expected.expose().as_bytes()).then_some(id)
     }
 
-    /// The value of the known-device cookie for a device that this user has just signed in on: the user, a random device
-    /// id, and a proof that binds both to the canonical address.
-    pub fn device_cookie(&self, user: UserId, email_key: &str) -> String {
-        let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
-        self.sign_device(&KnownDevice { user, id }, email_key)
-    }
-
-    /// Whose device it is, if the cookie is ours and made for this canonical address. Nothing has to be looked up, so
-    /// that a sign-in can be judged by it before anything is.
-    pub fn read_device_cookie(&self, email_key: &str, value: &str) -> Option<KnownDevice> {
+    /// What a device cookie says, if it is ours and made for this canonical address. Nothing is read for it, so that a
+    /// sign-in without a mark costs the same for every address.
+    pub fn read_device_cookie(&self, email_key: &str, value: &str) -> Option<DeviceMark> {
         if value.len() != 64 {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
         let (user, rest) = bytes.split_first_chunk()?;
-        let device = KnownDevice {
+        let device = DeviceMark {
             user: UserId(i64::from_be_bytes(*user)),
             id: Uuid::from_slice(rest.get(..16)?).ok()?,
         };
-        let expected = self.sign_device(&device, email_key);
+        let expected = self.device_cookie(&device, email_key);
         crypto::equal(value.as_bytes(), expected.as_bytes()).then_some(device)
     }
 
-    fn sign_device(&self, device: &KnownDevice, email_key: &str) -> String {
+    /// The value of a device's cookie: the user, the device, and a code that binds both to the canonical address.
+    pub fn device_cookie(&self, device: &DeviceMark, email_key: &str) -> String {
         let (user, id) = (device.user.0.to_be_bytes(), device.id.as_bytes());
         let mac = crypto::mac(&*self.server, &[b"device", &user, id, email_key.as_bytes()]);
         URL_SAFE_NO_PAD.encode([user.as_slice(), id, &mac[..24]].concat())

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod devices;
 pub mod error;
 pub mod hasher;
 pub mod hot;

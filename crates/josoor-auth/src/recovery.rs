@@ -428,6 +428,7 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
         .reset_password_hash(id, &hash, forget, now)
         .await?
         .ok_or(Error::LinkExpired)?;
+    tx.forget_devices(id, now).await?;
     for purpose in [
         Purpose::ResetPassword,
         Purpose::Invitation,
@@ -537,6 +538,7 @@ pub async fn change_password(
         return Err(Error::InvalidCredentials);
     }
     let user = tx.user_by_id(before.id).await?.ok_or(Refusal::SessionRevoked)?;
+    tx.forget_devices(user.id, now).await?;
     for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::ChangeEmail] {
         tx.expire_one_time_tokens(purpose, Some(user.id), now).await?;
     }
@@ -850,6 +852,7 @@ async fn change_email(
         .change_email(before, &new, Some(now), now)
         .await?
         .ok_or(Error::LinkExpired)?;
+    tx.forget_devices(user.id, now).await?;
     for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::VerifyEmail] {
         tx.expire_one_time_tokens(purpose, Some(user.id), now).await?;
     }
@@ -906,6 +909,7 @@ async fn undo_email_change(app: &App, token: &OneTimeToken, client: &Client) -> 
         .change_email(&before, &old, verified_at, now)
         .await?
         .ok_or(Error::LinkExpired)?;
+    tx.forget_devices(id, now).await?;
     for purpose in Purpose::ALL {
         if purpose != Purpose::UndoEmailChange {
             tx.expire_one_time_tokens(purpose, Some(id), now).await?;

@@ -6,14 +6,17 @@ use josoor_auth_verify::{AccessType, Claims};
 
 use crate::app::App;
 use crate::crypto;
+use crate::devices::{self, Familiarity, SignInDevice};
 use crate::error::{Error, Refusal, Result};
 use crate::hasher::{Asker, PasswordHash, Verdict};
 use crate::hot::{Effects, UserCopy};
-use crate::keys::{KnownDevice, RefreshClaims};
+use crate::keys::{DeviceMark, KnownDevice, RefreshClaims};
 use crate::limits;
 use crate::recovery;
 use crate::rotation::{self, Decision};
-use crate::store::{Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, User};
+use crate::store::{
+    Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, Transport, User,
+};
 use crate::telemetry::{RefreshOutcome, SignIn};
 use crate::types::{Email, Password, Secret, SessionId, Timestamp, UserId};
 
@@ -62,6 +65,15 @@ fn non_empty(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// What comes with a sign-in besides address and password.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignInWith {
+    /// The mark of a device. Its signature is right, and it is made for the address that is signed in to.
+    pub mark: Option<DeviceMark>,
+    /// Where the client wants its refresh token.
+    pub transport: Transport,
+}
+
 /// The tokens of a session, and whose they are.
 #[derive(Debug)]
 pub struct Issued {
@@ -71,6 +83,8 @@ pub struct Issued {
     pub access_token: Secret,
     /// Good for the next refresh. `None` where only the access token was renewed.
     pub refresh_token: Option<Secret>,
+    /// The device of a sign-in, whose mark the client gets.
+    pub device: Option<KnownDevice>,
     /// Until the access token expires, in seconds.
     pub expires_in: i64,
     /// When the session ends if nothing more happens.
@@ -105,26 +119,25 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     Ok(Caller { user, session })
 }
 
-/// Signs in with address and password. `device` is the one that the client has proved to sit at, if the account with
-/// this address knows it.
+/// Signs in with address and password.
 ///
 /// # Errors
-/// `RateLimited`, before anything is looked up and without a trace in the audit trail, which a flood must not fill;
+/// `RateLimited`, before the account is looked up and without a trace in the audit trail, which a flood must not fill;
 /// `InvalidCredentials` for an unknown address and for a wrong password, after the same work; `AccountInactive` only
 /// after the right password; `Overloaded` when too many wait for the hasher.
 pub async fn log_in(
     app: &App,
     email: &Email,
     password: Password,
-    device: Option<&KnownDevice>,
+    with: SignInWith,
     client: &Client,
 ) -> Result<Issued> {
-    let result = match app.limits.sign_in(&client.ip, email.key(), device).await {
-        Ok(()) => {
+    let result = match take_limits(app, email, with.mark.as_ref(), client).await {
+        Ok(device) => {
             let asker = device.map_or_else(|| client.asker(), |device| Asker::Known(device.user));
-            try_log_in(app, email, password, asker, client).await
+            try_log_in(app, email, password, asker, with, client).await
         }
-        Err(limited) => Err(limited),
+        Err(error) => Err(error),
     };
     let outcome = match &result {
         Ok(_) => Some(SignIn::Success),
@@ -141,11 +154,28 @@ pub async fn log_in(
     result
 }
 
+/// Counts a sign-in, and gives the known device that it comes from. The network comes first, so that a client over that limit
+/// costs the database nothing; the row of a mark is read only when its signature is right, which no stranger's is.
+async fn take_limits(
+    app: &App,
+    email: &Email,
+    mark: Option<&DeviceMark>,
+    client: &Client,
+) -> Result<Option<KnownDevice>> {
+    app.limits.sign_in_from(&client.ip).await?;
+    let device = devices::verify_mark(app, mark).await?;
+    app.limits
+        .sign_in_to(&client.ip, email.key(), device.as_ref())
+        .await?;
+    Ok(device)
+}
+
 async fn try_log_in(
     app: &App,
     email: &Email,
     password: Password,
     asker: Asker,
+    with: SignInWith,
     client: &Client,
 ) -> Result<Issued> {
     // Most of a flood ends here, before the database has any work with it.
@@ -169,7 +199,7 @@ async fn try_log_in(
     };
     let mut user = user;
     for _ in 0..8 {
-        if let Some(issued) = open_session_for(app, &user, upgrade.as_ref(), client).await? {
+        if let Some(issued) = open_session_for(app, &user, upgrade.as_ref(), with, client).await? {
             return Ok(issued);
         }
         // Something changed during the hash. Another name is no reason to fail; everything else is looked at anew.
@@ -222,6 +252,7 @@ async fn open_session_for(
     app: &App,
     user: &User,
     upgrade: Option<&PasswordHash>,
+    with: SignInWith,
     client: &Client,
 ) -> Result<Option<Issued>> {
     let mut tx = app.db.begin().await?;
@@ -232,28 +263,48 @@ async fn open_session_for(
     if let (Some(old), Some(new)) = (&user.password_hash, upgrade) {
         tx.upgrade_password_hash(user.id, old, new).await?;
     }
-    let session = open_session(app, &mut tx, user, client, now).await?;
+    let opened = open_session(app, &mut tx, user, with, client, now).await?;
     let row = NewAudit {
         actor: Some(user.id),
         subject: Some(user.id),
-        session: Some(session.id()),
+        session: Some(opened.session.id()),
         ..client.audit(Audit::SignIn, now)
     };
     tx.insert_audit(&row).await?;
     tx.commit().await?;
-    issue(app, &session, user, now).await.map(Some)
+    opened.issue(app, user, now).await.map(Some)
 }
 
-/// Adds a session in the caller's unit of work.
+/// A session that a unit of work has opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Its row.
+    pub session: SessionRow,
+    /// The device that the client signed in on, and whether the account knew it.
+    pub device: SignInDevice,
+}
+
+impl Opened {
+    /// Makes both tokens, after the commit.
+    pub(crate) async fn issue(&self, app: &App, user: &User, now: Timestamp) -> Result<Issued> {
+        let mut issued = issue(app, &self.session, user, now).await?;
+        issued.device = Some(self.device.device);
+        Ok(issued)
+    }
+}
+
+/// Adds a session in the caller's unit of work, in which the user is locked or new.
 pub(crate) async fn open_session(
     app: &App,
     tx: &mut Conn,
     user: &User,
+    with: SignInWith,
     client: &Client,
     now: Timestamp,
-) -> Result<SessionRow> {
+) -> Result<Opened> {
+    let device = devices::record_sign_in(app, tx, user, with.mark.as_ref(), client, now).await?;
     let expires_at = now.plus(app.config.session.absolute);
-    tx.insert_session(&NewSession {
+    let new = NewSession {
         // Always fresh; nothing that the client sent becomes an identifier.
         id: SessionId::random(),
         user_id: user.id,
@@ -262,8 +313,12 @@ pub(crate) async fn open_session(
         idle_expires_at: now.plus(app.config.session.idle).min(expires_at),
         ip: &client.ip,
         user_agent: &client.user_agent,
-    })
-    .await
+        transport: with.transport,
+        device: Some(device.device.id),
+        on_known_device: device.familiarity == Familiarity::Device,
+    };
+    let session = tx.insert_session(&new).await?;
+    Ok(Opened { session, device })
 }
 
 /// Makes both tokens of the session's current generation, after the commit.
@@ -311,6 +366,7 @@ fn issue_access(
         user,
         access_token: app.keys.sign_access(&claims)?,
         refresh_token: None,
+        device: None,
         expires_in: exp - iat,
         session_ends_at: session.ends_at(),
         issued_at: now,

@@ -26,6 +26,7 @@ export const ACTIONS = [
   "email_change_request",
   "email_change",
   "email_change_undo",
+  "device_forget",
   "user_update",
   "role_change",
   "activation_change",

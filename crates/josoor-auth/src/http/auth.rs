@@ -21,8 +21,9 @@ use super::representation::{
 use crate::accounts::{self, Registration};
 use crate::app::App;
 use crate::error::{Error, Invalid, Refusal, Result};
-use crate::sessions::{self, Caller, Issued, LogOut};
-use crate::store::UserPatch;
+use crate::keys::DeviceMark;
+use crate::sessions::{self, Caller, Issued, LogOut, SignInWith};
+use crate::store::{self, UserPatch};
 use crate::types::{Change, Email, FullName, Locale, Password, Secret};
 
 /// The routes of this file.
@@ -47,6 +48,17 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// What a sign-in in this transport comes with.
+    pub(super) fn with(self, mark: Option<DeviceMark>) -> SignInWith {
+        SignInWith {
+            mark,
+            transport: match self {
+                Self::Body => store::Transport::Body,
+                Self::Cookie => store::Transport::Cookie,
+            },
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "body" => Ok(Self::Body),
@@ -184,7 +196,7 @@ async fn register(
     let transport = Transport::read(&mut fields);
     let registration = fields.finish_with(registration)?;
     require_origin_for(transport, &app, &headers)?;
-    let Some(issued) = accounts::register(&app, registration, &client).await? else {
+    let Some(issued) = accounts::register(&app, registration, transport.with(None), &client).await? else {
         let body = BaseResponse {
             success: true,
             message: "A mail to this address says how to go on.",
@@ -192,7 +204,7 @@ async fn register(
         };
         return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
     };
-    Ok(signed_in(&app, StatusCode::CREATED, issued, transport, &headers))
+    Ok(signed_in(&app, StatusCode::CREATED, issued, transport))
 }
 
 /// Signs in with address and password
@@ -216,9 +228,9 @@ async fn log_in(
     let transport = Transport::read(&mut fields);
     let (email, password) = fields.finish_with(|| Some((email?, password?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let device = cookies::known_device(&app, email.key(), &headers);
-    let issued = sessions::log_in(&app, &email, password, device.as_ref(), &client).await?;
-    Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
+    let with = transport.with(cookies::device_mark(&app, email.key(), &headers));
+    let issued = sessions::log_in(&app, &email, password, with, &client).await?;
+    Ok(signed_in(&app, StatusCode::OK, issued, transport))
 }
 
 /// Exchanges a refresh token for new tokens
@@ -398,14 +410,8 @@ pub(super) fn require_origin_for(transport: Transport, app: &App, headers: &Head
 }
 
 /// The answer to a sign-in, in the transport that was asked for.
-pub(super) fn signed_in(
-    app: &App,
-    status: StatusCode,
-    mut issued: Issued,
-    transport: Transport,
-    headers: &HeaderMap,
-) -> Response {
-    let device = cookies::set_device(app, &issued.user, headers);
+pub(super) fn signed_in(app: &App, status: StatusCode, mut issued: Issued, transport: Transport) -> Response {
+    let device = cookies::set_device(app, &issued);
     let refresh = match transport {
         Transport::Body => None,
         Transport::Cookie => {

@@ -8,14 +8,11 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::app::App;
 use crate::config::Config;
+use crate::devices;
 use crate::error::{Error, Result};
-use crate::hot::UserCopy;
-use crate::keys::KnownDevice;
+use crate::keys::{DeviceMark, KnownDevice};
 use crate::sessions::Issued;
-use crate::types::{Email, UserId};
-
-/// How long a device stays known: the longest that browsers keep a cookie (RFC 6265bis, 5.5).
-const DEVICE_LIFE_SECONDS: i64 = 400 * 24 * 60 * 60;
+use crate::types::Email;
 
 const DEVICE: &str = "josoor_device";
 
@@ -83,21 +80,19 @@ pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Option<Header
     may_clear.then(|| clear_refresh(app)).flatten()
 }
 
-/// The device that the request comes from, if the account with this canonical address knows it.
-pub fn known_device(app: &App, email_key: &str, headers: &HeaderMap) -> Option<KnownDevice> {
+/// The mark of the device that the request comes from, if it is ours and made for this canonical address. Whether the account
+/// knows the device still has to be verified.
+pub fn device_mark(app: &App, email_key: &str, headers: &HeaderMap) -> Option<DeviceMark> {
     read(headers, DEVICE).and_then(|value| app.keys.read_device_cookie(email_key, value))
 }
 
-/// Marks the browser as one that this user has signed in with.
-pub fn set_device(app: &App, user: &UserCopy, headers: &HeaderMap) -> Option<HeaderValue> {
-    let (id, email) = (UserId(user.id), Email::parse(&user.email).ok()?);
-    let known = read(headers, DEVICE).filter(|value| {
-        app.keys
-            .read_device_cookie(email.key(), value)
-            .is_some_and(|device| device.user == id)
-    });
-    let value = known.map_or_else(|| app.keys.device_cookie(id, email.key()), str::to_owned);
-    cookie(&app.config, DEVICE, &value, DEVICE_LIFE_SECONDS)
+/// Gives the browser the mark of the device that the user has signed in on.
+pub fn set_device(app: &App, issued: &Issued) -> Option<HeaderValue> {
+    let KnownDevice { user, id } = issued.device?;
+    let email = Email::parse(&issued.user.email).ok()?;
+    let value = app.keys.device_cookie(&DeviceMark { user, id }, email.key());
+    let seconds = i64::try_from(devices::DEVICE_LIFE.as_secs()).unwrap_or(i64::MAX);
+    cookie(&app.config, DEVICE, &value, seconds)
 }
 
 /// Refuses a request about the refresh cookie unless a browser says that it comes from the service's own origin, or

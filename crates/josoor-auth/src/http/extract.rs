@@ -507,10 +507,24 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionIdPath {
 }
 
 pub(super) fn parse_session_id(text: &str) -> Option<SessionId> {
-    (text.len() == 36)
-        .then(|| Uuid::try_parse(text).ok())
-        .flatten()
-        .map(SessionId)
+    parse_uuid(text).map(SessionId)
+}
+
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+/// A device's id in the path's `{id}`: a UUID with hyphens, or 404.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceIdPath(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for DeviceIdPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path_id(parts, state).await?;
+        parse_uuid(&text).map(Self).ok_or_else(|| Error::NotFound.into())
+    }
 }
 
 /// Where the request comes from, as far as the trusted proxies tell; see [`client_address`]. Without a connection
@@ -708,8 +722,6 @@ fn clean_user_agent(text: &str) -> Option<String> {
     let clean = clean.trim();
     (!clean.is_empty()).then(|| clean.to_owned())
 }
-
-pub use crate::types::device_label;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ pub mod caller;
 pub mod check;
 pub mod cookies;
 pub mod dev_mail;
+pub mod devices;
 pub mod docs;
 pub mod export;
 pub mod extract;
@@ -51,6 +52,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(auth::routes())
         .merge(recovery::routes())
         .merge(sessions::routes())
+        .merge(devices::routes())
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(stats::routes())

@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use uuid::Uuid;
 
-use super::extract::device_label;
+use crate::devices::DEVICES_AT_MOST;
 use crate::hot::UserCopy;
 use crate::sessions::Issued;
-use crate::store::{SessionRow, User};
-use crate::types::{Email, FullName, Password, SessionId, Timestamp};
+use crate::store::{Device, SessionRow, User};
+use crate::types::{Email, FullName, Password, SessionId, Timestamp, device_label};
 
 // Request schemas hold for what is surely accepted, because programs generate requests from them. Where the rule itself
 // is wider than JSON Schema can say, the description says so.
@@ -309,6 +309,76 @@ pub struct RevokedResponse {
     /// How many.
     #[schema(minimum = 0)]
     pub revoked: usize,
+}
+
+/// A device that the account knows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeviceResponse {
+    /// The device.
+    #[schema(value_type = String, format = Uuid)]
+    pub id: String,
+    /// Always `known`.
+    pub kind: &'static str,
+    /// When the user first signed in on it.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When the user last signed in on it.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: Timestamp,
+    /// The address of the last sign-in.
+    pub ip: String,
+    /// A short name for it, such as "Firefox on Windows".
+    pub device: String,
+    /// Whether the session of the request was opened on it.
+    pub current: bool,
+}
+
+/// The devices that an account knows, the one that was used last first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeviceList {
+    /// The devices.
+    pub items: Vec<DeviceResponse>,
+    /// How many there are.
+    #[schema(minimum = 0)]
+    pub total: usize,
+    /// Always 1.
+    #[schema(minimum = 1, maximum = 1)]
+    pub page: usize,
+    /// How many are given at most.
+    #[schema(minimum = 1)]
+    pub page_size: usize,
+}
+
+impl DeviceList {
+    /// Devices as seen from a session that was opened on `current`.
+    pub fn new(devices: &[Device], current: Option<Uuid>) -> Self {
+        let items: Vec<DeviceResponse> = devices
+            .iter()
+            .map(|device| DeviceResponse {
+                id: device.id.to_string(),
+                kind: "known",
+                created_at: device.created_at,
+                last_seen_at: device.last_seen_at,
+                ip: device.ip.clone(),
+                device: device.label.clone(),
+                current: current == Some(device.id),
+            })
+            .collect();
+        Self {
+            total: items.len(),
+            items,
+            page: 1,
+            page_size: DEVICES_AT_MOST,
+        }
+    }
+}
+
+/// How many devices were forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForgottenResponse {
+    /// How many.
+    #[schema(minimum = 0)]
+    pub forgotten: usize,
 }
 
 /// One page of users.

@@ -39,7 +39,7 @@ pub enum Limit {
     LoginPair,
     /// Sign-ins to one account from devices that it does not know.
     LoginAccount,
-    /// Sign-ins to one account from one device that it knows; also what is asked of the password within one session.
+    /// Sign-ins to one account from all devices that it knows; also what is asked of the password within one session.
     LoginDevice,
     /// Registrations from one network address.
     RegisterAddress,
@@ -103,7 +103,7 @@ pub static TABLE: [Entry; 13] = [
         limit: Limit::LoginDevice,
         name: "login_device",
         default: "10/1m",
-        counts: "sign-ins to one account on one device that it knows; and, counted apart, checks of the password within one session",
+        counts: "sign-ins to one account on all devices that it knows; and, counted apart, checks of the password within one session",
         message: "The password was tried too often. Wait a little, then try again.",
     },
     Entry {
@@ -292,19 +292,40 @@ impl Limiter {
     /// Before a password is checked that somebody without a session gives for an account: at a sign-in, or beside a
     /// token of a mail. `ip` is the client's address and `email_key` the canonical form of the account's.
     ///
-    /// A device that the account knows is counted apart from all others, so that guessing from elsewhere does not lock
-    /// the owner out. The address comes first: who is over that limit cannot use up an account's.
+    /// The address comes first: who is over that limit cannot use up an account's.
     ///
     /// # Errors
     /// `RateLimited`.
     pub async fn sign_in(&self, ip: &str, email_key: &str, device: Option<&KnownDevice>) -> Result<()> {
+        self.sign_in_from(ip).await?;
+        self.sign_in_to(ip, email_key, device).await
+    }
+
+    /// The first half of [`sign_in`](Self::sign_in): by network.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn sign_in_from(&self, ip: &str) -> Result<()> {
+        match network(ip) {
+            Some(network) => self.take(Limit::LoginAddress, &[&network]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The second half of [`sign_in`](Self::sign_in): by account. The devices that the account knows are counted together,
+    /// and apart from all others, so that guessing from elsewhere does not lock the owner out and many marks are no more than
+    /// one.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn sign_in_to(&self, ip: &str, email_key: &str, device: Option<&KnownDevice>) -> Result<()> {
         let Some(network) = network(ip) else {
             return Ok(());
         };
-        self.take(Limit::LoginAddress, &[&network]).await?;
-        if let Some(KnownDevice { user, id }) = device {
-            let key = ["device", &user.to_string(), &id.to_string()];
-            return self.take(Limit::LoginDevice, &key).await;
+        if let Some(KnownDevice { user, .. }) = device {
+            return self
+                .take(Limit::LoginDevice, &["device", &user.to_string()])
+                .await;
         }
         self.take(Limit::LoginPair, &[&network, email_key]).await?;
         self.take(Limit::LoginAccount, &[email_key]).await
@@ -666,9 +687,13 @@ mod tests {
         let (limiter, _) = limiter(&[("LOGIN_DEVICE", "1/1h")]);
         let (user, session) = (UserId(7), SessionId::random());
         let device = KnownDevice { user, id: session.0 };
+        let other = KnownDevice {
+            user,
+            id: SessionId::random().0,
+        };
         limiter.password_in_session(user, session).await.unwrap();
         limiter
-            .sign_in("192.0.2.1", "a@example.com", Some(&device))
+            .sign_in_to("192.0.2.1", "a@example.com", Some(&device))
             .await
             .unwrap();
         limiter
@@ -679,7 +704,7 @@ mod tests {
         assert!(limiter.password_in_session(user, session).await.is_err());
         assert!(
             limiter
-                .sign_in("192.0.2.9", "a@example.com", Some(&device))
+                .sign_in_to("192.0.2.9", "a@example.com", Some(&other))
                 .await
                 .is_err()
         );

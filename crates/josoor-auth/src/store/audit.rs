@@ -47,6 +47,8 @@ pub enum Audit {
     EmailChange,
     /// An account's old address was restored.
     EmailChangeUndo,
+    /// A known device was forgotten.
+    DeviceForget,
     /// A key was made or replaced.
     KeyChange,
     /// The service started with other settings than before.
@@ -55,7 +57,7 @@ pub enum Audit {
 
 impl Audit {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Register,
         Self::SignIn,
         Self::SessionRevoke,
@@ -74,6 +76,7 @@ impl Audit {
         Self::EmailChangeRequest,
         Self::EmailChange,
         Self::EmailChangeUndo,
+        Self::DeviceForget,
         Self::KeyChange,
         Self::ConfigurationChange,
     ];
@@ -99,6 +102,7 @@ impl Audit {
             Self::EmailChangeRequest => "email_change_request",
             Self::EmailChange => "email_change",
             Self::EmailChangeUndo => "email_change_undo",
+            Self::DeviceForget => "device_forget",
             Self::KeyChange => "key_change",
             Self::ConfigurationChange => "configuration_change",
         }

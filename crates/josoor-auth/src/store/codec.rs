@@ -102,4 +102,9 @@ impl std::str::FromStr for RoleColumn {
     }
 }
 
-text_column!(RoleColumn, crate::types::Locale, super::RevokeReason);
+text_column!(
+    RoleColumn,
+    crate::types::Locale,
+    super::RevokeReason,
+    super::Transport
+);

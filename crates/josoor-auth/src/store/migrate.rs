@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0003_statistics.sql"),
     ),
     (4, "search", include_str!("../../migrations/0004_search.sql")),
+    (6, "sessions", include_str!("../../migrations/0006_sessions.sql")),
     (7, "mail", include_str!("../../migrations/0007_mail.sql")),
     (10, "http", include_str!("../../migrations/0010_http.sql")),
     (

@@ -91,6 +91,37 @@ impl FromStr for RevokeReason {
     }
 }
 
+/// Where a session's refresh token lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// With the client, which got it in a body.
+    #[default]
+    Body,
+    /// In a cookie.
+    Cookie,
+}
+
+impl Transport {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+impl FromStr for Transport {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Body, Self::Cookie]
+            .into_iter()
+            .find(|transport| transport.as_str() == text)
+            .ok_or(())
+    }
+}
+
 /// A session, as stored.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
@@ -126,6 +157,14 @@ pub struct SessionRow {
     pub revoked_at: Option<Timestamp>,
     /// Why.
     pub revoke_reason: Option<RevokeReason>,
+    /// Where its refresh token lies.
+    pub transport: Transport,
+    /// How often a change of the password has begun a new generation; the other new generations were refreshes.
+    pub retirements: i64,
+    /// The device that the user signed in on.
+    pub device_id: Option<Uuid>,
+    /// Whether the account knew it then.
+    pub on_known_device: bool,
 }
 
 from_row!(SessionRow {
@@ -145,7 +184,11 @@ from_row!(SessionRow {
     superseded,
     retired_generation,
     revoked_at,
-    revoke_reason
+    revoke_reason,
+    transport,
+    retirements,
+    device_id,
+    on_known_device
 });
 
 impl SessionRow {
@@ -195,6 +238,10 @@ impl SessionRow {
             retired_generation: 0,
             revoked_at: None,
             revoke_reason: None,
+            transport: Transport::Body,
+            retirements: 0,
+            device_id: None,
+            on_known_device: false,
         }
     }
 }
@@ -203,7 +250,7 @@ macro_rules! columns {
     () => {
         "id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent, generation, \
          generation_issued_at, generation_expires_at, used_generation, replaced_generation, superseded, \
-         retired_generation, revoked_at, revoke_reason"
+         retired_generation, revoked_at, revoke_reason, transport, retirements, device_id, on_known_device"
     };
 }
 
@@ -224,6 +271,12 @@ pub struct NewSession<'a> {
     pub ip: &'a str,
     /// The client's `User-Agent`.
     pub user_agent: &'a str,
+    /// Where its refresh token lies.
+    pub transport: Transport,
+    /// The device that the user signs in on.
+    pub device: Option<Uuid>,
+    /// Whether the account knew it before.
+    pub on_known_device: bool,
 }
 
 /// A step to the next refresh generation, with what must still be true for it to happen.
@@ -261,8 +314,9 @@ impl Conn {
     pub async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<SessionRow> {
         const SQL: &str = concat!(
             "insert into sessions (id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent,
-                generation, generation_issued_at, generation_expires_at, used_generation, superseded)
-             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '')
+                generation, generation_issued_at, generation_expires_at, used_generation, superseded, transport, device_id,
+                on_known_device)
+             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '', $8, $9, $10)
              returning ",
             columns!()
         );
@@ -275,7 +329,10 @@ impl Conn {
                 .bind(new.expires_at)
                 .bind(new.idle_expires_at)
                 .bind(new.ip)
-                .bind(new.user_agent),
+                .bind(new.user_agent)
+                .bind(new.transport.as_str())
+                .bind(new.device)
+                .bind(new.on_known_device),
             fetch_one
         )
     }
@@ -367,6 +424,7 @@ impl Conn {
     ) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
             "update sessions set retired_generation = generation, generation = generation + 1,
+                retirements = retirements + 1,
                 generation_issued_at = $2, generation_expires_at = $3, idle_expires_at = $3,
                 last_seen_at = case when last_seen_at < $2 then $2 else last_seen_at end,
                 replaced_generation = null, superseded = ''

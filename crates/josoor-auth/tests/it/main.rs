@@ -12,6 +12,7 @@ mod cli;
 mod clocks;
 mod console;
 mod cookies;
+mod devices;
 mod failures;
 mod limits;
 mod mail;

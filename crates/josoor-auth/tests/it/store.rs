@@ -5,7 +5,7 @@ use std::time::Duration;
 use josoor_auth::hasher::PasswordHash;
 use josoor_auth::store::{
     Audit, AuditFilter, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose,
-    RevokeReason, Rotation, SessionRow, Touch, User, UserFilter, UserPatch, UserSort,
+    RevokeReason, Rotation, SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,
 };
 use josoor_auth::types::{Change, Email, FullName, Locale, Role, SessionId, Timestamp, UserId};
 use josoor_auth::{config::Config, jobs};
@@ -61,6 +61,9 @@ async fn begin(conn: &mut Conn, user: UserId, at: Timestamp, idle: Timestamp, en
             idle_expires_at: idle,
             ip: "2001:db8::1",
             user_agent: "tests/1.0 (ملف)",
+            transport: Transport::Body,
+            device: None,
+            on_known_device: false,
         })
         .await
         .expect("added");
