@@ -167,7 +167,7 @@ test("e-mail address, sessions, profile, leaving", async ({ page, server, browse
   await page.getByLabel("Current password").fill(PASSWORD);
   // The form is asleep for half a second.
   await page.waitForTimeout(600);
-  await page.getByRole("button", { name: "Delete it for good" }).click();
+  await page.getByRole("button", { name: "Delete the account", exact: true }).click();
   await expect(page.getByRole("heading", { name: "Your account is deleted" })).toBeVisible();
 });
 

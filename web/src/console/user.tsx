@@ -39,7 +39,12 @@ function Detail({ user }: { user: AdminUser }) {
   const queries = useQueryClient();
   const [done, setDone] = useState<ReactNode>(null);
   useTitle(user.email);
-  const refresh = () => queries.invalidateQueries({ queryKey: ["user", String(user.id)] });
+  // The list of users shows the same account.
+  const refresh = async () => {
+    await Promise.all(
+      [["user", String(user.id)], ["users"]].map((queryKey) => queries.invalidateQueries({ queryKey })),
+    );
+  };
   const isMe = user.id === me?.id;
   return (
     <>
@@ -319,6 +324,7 @@ function Danger({
               await client.request("DELETE", `/admin/users/${user.id}`);
               close();
               navigate("/console/users", { replace: true });
+              await onChanged();
             }}
             footer={<Cancel onClick={close} />}
           >

@@ -55,7 +55,7 @@ export const more = {
     "After a change of the address, the password and the known devices are removed as well. We send you a link to set a new password; for that you also need a password or a device from before the change.",
   "undo.submit": "Take it back",
   "undo.done_title": "It is taken back",
-  "undo.done": "The account is there again. Sign in with your password.",
+  "undo.done": "The account is as it was before. Sign in with your password.",
   "undo.done_recovery":
     "The account has its earlier address again, and we sent a link to it. Set a new password with it, best in a browser in which you signed in before the change.",
   "undo.link_invalid": "It was cut somewhere, or never was a link of ours. Open it from the message again.",
@@ -167,7 +167,7 @@ export const more = {
   "devices.confirm_all_title": "Forget all devices?",
   "devices.confirm_one": "The next sign-in on {device} counts as one from a new device.",
   "devices.confirm_all": "The next sign-in on each of them counts as one from a new device.",
-  "devices.sessions_go_on": "It signs out none of them; that is done under Sessions.",
+  "devices.sessions_go_on": "No session ends by this; you end them under Sessions.",
   "devices.confirm": "Yes, forget",
 
   "activity.lead": "What happened to your account.",
