@@ -10,7 +10,7 @@ const plain = new axios.Axios({});
 
 /**
  * Makes an axios instance send the access token, and answer a 401 by one refresh and one more try. Requests at the same time
- * share the refresh. The token goes where `client.isTrusted` says, which is asked when all interceptors have had their say, and
+ * share the refresh. The token goes where `client.isTrusted` says, which is asked after all interceptors have run, and
  * again at a redirect. Gives the function that takes it off again.
  */
 export function attachAuth(instance: AxiosInstance, client: AuthClient): () => void {

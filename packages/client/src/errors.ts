@@ -13,7 +13,7 @@ export type AuthErrorKind =
   | "invalid_credentials"
   /** Fields were refused; see `errors`. */
   | "validation"
-  /** The user has to verify again who they are. Nobody was signed out, and a new access token does not help (RFC 9470). */
+  /** The user has to verify again who they are. The session goes on, and a new access token does not help (RFC 9470). */
   | "step_up_required"
   | "forbidden"
   | "failed";

@@ -387,7 +387,7 @@ describe.each(ADAPTERS)("a6: axios, %s", (_, adapter) => {
     expect(evil.hasSecret).toBe(false);
   });
 
-  it("asks where a request goes when all interceptors have had their say", async () => {
+  it("asks where a request goes after all interceptors have run", async () => {
     const changes: ((config: InternalAxiosRequestConfig) => unknown)[] = [
       (config) => Object.assign(config, { url: `${evil.url}/url` }),
       (config) => Object.assign(config, { baseURL: evil.url }),

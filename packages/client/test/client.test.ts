@@ -382,7 +382,7 @@ describe("errors", () => {
     });
   });
 
-  it("that ask for a fresh verification sign nobody out, and make no refresh", async () => {
+  it("that ask for a fresh verification keep the session, and make no refresh", async () => {
     const client = await signedIn();
     const body = { code: "step_up_required" };
     const headers = { "www-authenticate": 'Bearer error="insufficient_user_authentication", max_age="600"' };
