@@ -12,7 +12,7 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 
 run: cargo ## build the server and start it on SQLite (in ./data) at http://localhost:8000
-	cargo run --package josoor-auth --bin josoor-auth -- serve
+	cargo run --package josoor-auth --bin josoor-auth -- serve --dev
 
 test: cargo ## install what the tests need, then run all of them on both footprints
 	@scripts/test

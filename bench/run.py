@@ -183,7 +183,7 @@ class Bench:
         env |= settings
         url = f"http://127.0.0.1:{port}"
         begun = time.monotonic()
-        process = self.run(f"server-{port}", [RELEASE / "josoor-auth", "serve"], f"{url}/readyz", env, home)
+        process = self.run(f"server-{port}", [RELEASE / "josoor-auth", "serve", "--dev"], f"{url}/readyz", env, home)
         self.databases[url], self.processes[process.pid] = env["DATABASE_URL"], process
         return url, process.pid, time.monotonic() - begun
 

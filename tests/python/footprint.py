@@ -219,7 +219,7 @@ class Server:
             self.env["REDIS_URL"] = redis.url
         self.env.update(settings or {})
         self.jwt_secret = self.remember(self.env["JWT_SECRET"])
-        self.process = Process([binary, "serve"], directory / "server.log", env=self.env, cwd=directory)
+        self.process = Process([binary, "serve", "--dev"], directory / "server.log", env=self.env, cwd=directory)
         self.client = self.new_client()
         self.process.wait_until("/readyz answers 200", self.is_ready)
         self.admin_email = "admin@example.com"

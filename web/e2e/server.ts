@@ -96,7 +96,7 @@ export class Server {
   }
 
   async start() {
-    this.child = spawn(BINARY, ["serve"], {
+    this.child = spawn(BINARY, ["serve", "--dev"], {
       env: this.environment,
       cwd: this.directory,
       stdio: ["ignore", "pipe", "pipe"],

@@ -118,7 +118,7 @@ impl App {
             metrics.clone(),
         );
         let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
-        let mailer = Mailer::new(&config.mail).map_err(Error::Internal)?;
+        let mailer = Mailer::new(&config.mail, config.dev).map_err(Error::Internal)?;
         Ok(Self(Arc::new(Parts {
             config,
             clock,

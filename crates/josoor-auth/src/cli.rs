@@ -42,7 +42,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the service; the default
-    Serve,
+    Serve {
+        /// For a developer's own machine: mails can be read at /dev/mail and figures at /metrics. Refused unless listener and
+        /// PUBLIC_URL are of this machine
+        #[arg(long)]
+        dev: bool,
+    },
     /// Brings the database's tables up to date
     Migrate {
         /// Takes over a `users` table of the platform's first design, where it stands
@@ -266,8 +271,13 @@ async fn dispatch(cli: Cli) -> Outcome {
             .collect();
         Config::load(cli.config.as_deref(), &environment)
     };
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(load()?).await,
+    match cli.command.unwrap_or(Command::Serve { dev: false }) {
+        Command::Serve { dev: false } => serve::serve(load()?).await,
+        Command::Serve { dev: true } => {
+            let mut config = load()?;
+            config.enable_dev()?;
+            serve::serve(config).await
+        }
         Command::Migrate { adopt: false, .. } => migrate(load()?).await,
         Command::Migrate { dry_run, .. } => adopt(load()?, dry_run).await,
         Command::User(command) => manage_users(load()?, command).await,

@@ -259,6 +259,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the devices that one's own account knows, the one that was used last first
+         * @description A known device is one that the user has signed in on since the password and the address were last changed. It has a limit of
+         *     its own for sign-ins.
+         */
+        get: operations["list_devices"];
+        put?: never;
+        post?: never;
+        /**
+         * Forgets all devices of one's own account
+         * @description Sessions go on; the next sign-in from each device is one from a new device.
+         */
+        delete: operations["forget_devices"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/devices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets one device of one's own account */
+        delete: operations["forget_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/users": {
         parameters: {
             query?: never;
@@ -766,6 +808,43 @@ export interface components {
              */
             password: string;
         };
+        /** @description The devices that an account knows, the one that was used last first. */
+        DeviceList: {
+            /** @description The devices. */
+            items: components["schemas"]["DeviceResponse"][];
+            /** @description How many there are. */
+            total: number;
+            /** @description Always 1. */
+            page: number;
+            /** @description How many are given at most. */
+            page_size: number;
+        };
+        /** @description A device that the account knows. */
+        DeviceResponse: {
+            /**
+             * Format: uuid
+             * @description The device.
+             */
+            id: string;
+            /** @description Always `known`. */
+            kind: string;
+            /**
+             * Format: date-time
+             * @description When the user first signed in on it.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the user last signed in on it.
+             */
+            last_seen_at: string;
+            /** @description The address of the last sign-in. */
+            ip: string;
+            /** @description A short name for it, such as "Firefox on Windows". */
+            device: string;
+            /** @description Whether the session of the request was opened on it. */
+            current: boolean;
+        };
         /** @description One field that cannot be accepted. */
         FieldProblem: {
             /** @description The field as the request names it; empty for the body as a whole. */
@@ -779,6 +858,11 @@ export interface components {
         ForgotPasswordRequest: {
             /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
+        };
+        /** @description How many devices were forgotten. */
+        ForgottenResponse: {
+            /** @description How many. */
+            forgotten: number;
         };
         /** @description That the process runs. */
         Health: {
@@ -794,7 +878,8 @@ export interface components {
              * @example Ada Lovelace
              */
             full_name?: string | null;
-            role?: components["schemas"]["RoleName"] | null;
+            /** @description What the user may do. Without it, `user`. */
+            role?: components["schemas"]["RoleName"];
             locale?: components["schemas"]["LocaleName"] | null;
         };
         /** @description A JSON Web Key set (RFC 7517, 5). */
@@ -1001,9 +1086,10 @@ export interface components {
              * @example Ada Lovelace
              */
             full_name?: string | null;
-            role?: components["schemas"]["RoleName"] | null;
+            /** @description What the user may do. */
+            role?: components["schemas"]["RoleName"];
             /** @description Whether the user may sign in. Taking this away ends the user's sessions. */
-            is_active?: boolean | null;
+            is_active?: boolean;
         };
         /** @description One page of users. */
         UserList: {
@@ -1152,7 +1238,9 @@ export interface operations {
                 headers: {
                     /** @description `josoor_device`, and in cookie transport the refresh token */
                     "Set-Cookie"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1163,7 +1251,9 @@ export interface operations {
             /** @description Under `verify_first`: a mail is on its way, whoever has the address */
             202: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1174,7 +1264,9 @@ export interface operations {
             /** @description `email_taken` or `malformed_json` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1185,7 +1277,9 @@ export interface operations {
             /** @description `registration_closed` or `origin_not_allowed` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1196,7 +1290,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1207,7 +1303,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1218,7 +1316,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1229,7 +1329,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1246,7 +1348,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1259,7 +1363,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1287,7 +1393,9 @@ export interface operations {
                 headers: {
                     /** @description `josoor_device`, and in cookie transport the refresh token */
                     "Set-Cookie"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1298,7 +1406,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1311,7 +1421,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1322,7 +1434,9 @@ export interface operations {
             /** @description `account_inactive` after the right password, or `origin_not_allowed` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1333,7 +1447,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1344,7 +1460,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1355,7 +1473,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1366,7 +1486,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1383,7 +1505,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1396,7 +1520,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1424,7 +1550,9 @@ export interface operations {
                 headers: {
                     /** @description In cookie transport the next refresh token */
                     "Set-Cookie"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1435,7 +1563,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1448,7 +1578,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1459,7 +1591,9 @@ export interface operations {
             /** @description `missing_token` or `origin_not_allowed` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1470,7 +1604,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1481,7 +1617,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1492,7 +1630,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1503,7 +1643,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1520,7 +1662,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1533,7 +1677,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1556,12 +1702,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The session is over */
+            /** @description The session is over, if there was one: also without a token and with one that is not good */
             200: {
                 headers: {
                     /** @description Clears the cookie of a cookie session */
                     "Set-Cookie"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1572,7 +1720,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1580,12 +1730,14 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `token_invalid`: not a token of ours */
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1593,10 +1745,12 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `missing_token` or `origin_not_allowed` */
+            /** @description `origin_not_allowed` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1607,7 +1761,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1618,7 +1774,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1629,7 +1787,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1640,7 +1800,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1657,7 +1819,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1670,7 +1834,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1692,7 +1858,9 @@ export interface operations {
             /** @description The account */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1705,7 +1873,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1716,7 +1886,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1729,7 +1901,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1755,7 +1929,9 @@ export interface operations {
             /** @description The account is gone */
             204: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1764,7 +1940,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1777,7 +1955,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1788,7 +1968,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1799,7 +1981,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1810,7 +1994,9 @@ export interface operations {
             /** @description `last_admin`: somebody has to manage the users */
             409: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1821,7 +2007,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1832,7 +2020,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1843,7 +2033,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1860,7 +2052,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1873,7 +2067,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1899,7 +2095,9 @@ export interface operations {
             /** @description The account as it is now */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1910,7 +2108,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1923,7 +2123,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1934,7 +2136,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1945,7 +2149,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1956,7 +2162,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1967,7 +2175,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1978,7 +2188,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -1995,7 +2207,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2008,7 +2222,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2034,7 +2250,9 @@ export interface operations {
             /** @description If there is such an account, a mail is on its way */
             202: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2045,7 +2263,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2056,7 +2276,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2067,7 +2289,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2078,7 +2302,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2089,7 +2315,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2106,7 +2334,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2119,7 +2349,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2145,7 +2377,9 @@ export interface operations {
             /** @description The password is set */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2156,7 +2390,9 @@ export interface operations {
             /** @description `link_invalid`, `link_expired` (also: replaced by a newer one) or `link_used` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2167,7 +2403,9 @@ export interface operations {
             /** @description `account_inactive` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2178,7 +2416,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2189,7 +2429,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2200,7 +2442,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2211,7 +2455,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2228,7 +2474,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2241,7 +2489,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2269,7 +2519,9 @@ export interface operations {
                 headers: {
                     /** @description In cookie transport the next refresh token */
                     "Set-Cookie"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2280,7 +2532,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2293,7 +2547,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2304,7 +2560,9 @@ export interface operations {
             /** @description `origin_not_allowed`: the session's refresh cookie from a page that may not */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2315,7 +2573,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2326,7 +2586,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2337,7 +2599,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2348,7 +2612,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2365,7 +2631,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2378,7 +2646,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2404,7 +2674,9 @@ export interface operations {
             /** @description The address is proved */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2415,7 +2687,9 @@ export interface operations {
             /** @description `link_invalid`, `link_expired` (also: replaced by a newer one) or `link_used` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2428,7 +2702,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2439,7 +2715,9 @@ export interface operations {
             /** @description `account_inactive` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2450,7 +2728,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2461,7 +2741,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2472,7 +2754,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2483,7 +2767,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2500,7 +2786,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2513,7 +2801,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2539,7 +2829,9 @@ export interface operations {
             /** @description If there is something to prove, a mail is on its way */
             202: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2550,7 +2842,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2563,7 +2857,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2574,7 +2870,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2585,7 +2883,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2596,7 +2896,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2607,7 +2909,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2618,7 +2922,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2635,7 +2941,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2648,7 +2956,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2674,7 +2984,9 @@ export interface operations {
             /** @description A mail to the new address is on its way */
             202: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2685,7 +2997,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2698,7 +3012,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2709,7 +3025,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2720,7 +3038,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2731,7 +3051,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2742,7 +3064,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2753,7 +3077,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2770,7 +3096,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2783,7 +3111,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2805,7 +3135,9 @@ export interface operations {
             /** @description The sessions */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2818,7 +3150,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2829,7 +3163,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2842,7 +3178,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2864,7 +3202,9 @@ export interface operations {
             /** @description How many were ended */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2877,7 +3217,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2888,7 +3230,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2901,7 +3245,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2926,7 +3272,9 @@ export interface operations {
             /** @description The session is over */
             204: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2935,7 +3283,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2948,7 +3298,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2959,7 +3311,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2970,7 +3324,9 @@ export interface operations {
             /** @description `not_found`: no live session of this user */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2983,7 +3339,237 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The devices */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many were forgotten */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ForgottenResponse"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The device */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The device is forgotten */
+            204: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: no known device of this user */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3018,7 +3604,9 @@ export interface operations {
             /** @description One page of users */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3029,7 +3617,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3042,7 +3632,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3053,7 +3645,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3064,7 +3658,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3077,7 +3673,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3103,7 +3701,9 @@ export interface operations {
             /** @description The account is there and the invitation on its way */
             201: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3114,7 +3714,9 @@ export interface operations {
             /** @description `email_taken` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3127,7 +3729,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3138,7 +3742,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3149,7 +3755,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3160,7 +3768,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3171,7 +3781,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3182,7 +3794,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3199,7 +3813,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3212,7 +3828,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3247,7 +3865,9 @@ export interface operations {
             /** @description The users */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3259,7 +3879,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3272,7 +3894,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3283,7 +3907,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3294,7 +3920,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3307,7 +3935,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3332,7 +3962,9 @@ export interface operations {
             /** @description The user */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3343,7 +3975,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3356,7 +3990,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3367,7 +4003,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3378,7 +4016,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3391,7 +4031,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3416,7 +4058,9 @@ export interface operations {
             /** @description The user is gone; the id is never given again */
             204: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3425,7 +4069,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3438,7 +4084,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3449,7 +4097,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3460,7 +4110,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3471,7 +4123,9 @@ export interface operations {
             /** @description `last_admin`: no active administrator would be left */
             409: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3484,7 +4138,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3513,7 +4169,9 @@ export interface operations {
             /** @description The user as it is now */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3524,7 +4182,9 @@ export interface operations {
             /** @description `malformed_json` or `bad_request` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3537,7 +4197,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3548,7 +4210,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3559,7 +4223,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3570,7 +4236,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3581,7 +4249,9 @@ export interface operations {
             /** @description `last_admin`: no active administrator would be left */
             409: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3592,7 +4262,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3603,7 +4275,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3614,7 +4288,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3631,7 +4307,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3644,7 +4322,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3669,7 +4349,9 @@ export interface operations {
             /** @description The mail is on its way */
             202: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3680,7 +4362,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3693,7 +4377,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3704,7 +4390,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3715,7 +4403,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3728,7 +4418,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3753,7 +4445,9 @@ export interface operations {
             /** @description The sessions */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3764,7 +4458,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3777,7 +4473,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3788,7 +4486,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3799,7 +4499,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3812,7 +4514,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3837,7 +4541,9 @@ export interface operations {
             /** @description How many were ended */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3848,7 +4554,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3861,7 +4569,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3872,7 +4582,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3883,7 +4595,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3896,7 +4610,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3943,7 +4659,9 @@ export interface operations {
             /** @description A page, the latest first */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3954,7 +4672,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3967,7 +4687,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3978,7 +4700,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3989,7 +4713,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4002,7 +4728,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4047,7 +4775,9 @@ export interface operations {
             /** @description The rows */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4059,7 +4789,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4072,7 +4804,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4083,7 +4817,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4094,7 +4830,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4107,7 +4845,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4134,7 +4874,9 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4145,7 +4887,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4158,7 +4902,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4169,7 +4915,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4180,7 +4928,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4193,7 +4943,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4218,7 +4970,9 @@ export interface operations {
             /** @description The counts */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4229,7 +4983,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4242,7 +4998,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4253,7 +5011,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4264,7 +5024,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4277,7 +5039,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4333,7 +5097,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4342,7 +5108,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4355,7 +5123,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4366,7 +5136,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4377,7 +5149,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4390,7 +5164,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4446,7 +5222,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4455,7 +5233,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4468,7 +5248,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4479,7 +5261,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4490,7 +5274,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4503,7 +5289,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4559,7 +5347,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4568,7 +5358,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4581,7 +5373,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4592,7 +5386,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4603,7 +5399,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4616,7 +5414,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4672,7 +5472,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4681,7 +5483,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4694,7 +5498,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4705,7 +5511,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4716,7 +5524,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4729,7 +5539,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4785,7 +5597,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4794,7 +5608,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4807,7 +5623,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4818,7 +5636,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4829,7 +5649,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4842,7 +5664,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4898,7 +5722,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4907,7 +5733,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4920,7 +5748,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4931,7 +5761,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4942,7 +5774,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4955,7 +5789,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5011,7 +5847,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5020,7 +5858,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5033,7 +5873,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5044,7 +5886,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5055,7 +5899,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5068,7 +5914,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5124,7 +5972,9 @@ export interface operations {
                     "X-Auth-User-Uid"?: string;
                     /** @description Grows with every change of the user */
                     "X-Auth-User-Version"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5133,7 +5983,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5146,7 +5998,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5157,7 +6011,9 @@ export interface operations {
             /** @description `insufficient_role` or `email_not_verified` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5168,7 +6024,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5181,7 +6039,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5203,7 +6063,9 @@ export interface operations {
             /** @description It runs */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5216,7 +6078,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5238,7 +6102,9 @@ export interface operations {
             /** @description It can */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5251,7 +6117,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5273,7 +6141,9 @@ export interface operations {
             /** @description The keys */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5286,7 +6156,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };

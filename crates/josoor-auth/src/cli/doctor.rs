@@ -334,15 +334,15 @@ async fn check_redis(config: &Config, report: &mut Report) {
 }
 
 async fn check_mail(config: &Config, report: &mut Report) {
-    let mailer = match Mailer::new(&config.mail) {
+    let mailer = match Mailer::new(&config.mail, false) {
         Ok(mailer) => mailer,
         Err(error) => return report.problem("mail", format!("{error:#}"), "check SMTP_URL and MAIL_FROM"),
     };
     match mailer {
-        Mailer::Mailbox => report.warn(
+        Mailer::Mailbox | Mailer::Nowhere => report.warn(
             "mail",
-            "no mail server: mails can only be read at /dev/mail, on this machine",
-            "set SMTP_URL and MAIL_FROM",
+            "no mail server: mails wait in the outbox, so nobody can reset a password",
+            "set SMTP_URL and MAIL_FROM; on a developer's own machine, `serve --dev` shows mails at /dev/mail",
         ),
         Mailer::Smtp(smtp) => match smtp.check().await {
             Ok(()) => report.ok(

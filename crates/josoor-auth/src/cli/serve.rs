@@ -39,7 +39,13 @@ pub(super) async fn serve(config: Config) -> Outcome {
     };
     let address = listener.local_addr()?;
     let options = ServeOptions {
-        max_connections: config.server.max_connections,
+        max_connections: connections_at_most(&config),
+        exempt: [
+            &config.server.connection_exempt[..],
+            &config.server.trusted_proxies,
+        ]
+        .concat()
+        .into(),
         header_timeout: config.server.header_timeout,
         drain_delay: config.server.drain_delay,
         drain_timeout: config.server.drain_timeout,
@@ -59,12 +65,13 @@ pub(super) async fn serve(config: Config) -> Outcome {
         version = env!("CARGO_PKG_VERSION"),
         "JOSOOR Auth is running"
     );
-    let mailbox = matches!(app.mailer, Mailer::Mailbox);
-    if mailbox {
-        tracing::warn!(
+    match app.mailer {
+        Mailer::Smtp(_) => {}
+        Mailer::Mailbox => tracing::warn!(
             page = public_url.join("dev/mail"),
-            "no mail server (SMTP_URL): mails can only be read at this page, on this machine"
-        );
+            "--dev: mails leave for nowhere and can be read at this page, on this machine"
+        ),
+        Mailer::Nowhere => tracing::warn!("no mail server (SMTP_URL): mails wait in the outbox"),
     }
     if std::io::stderr().is_terminal() {
         eprintln!(
@@ -81,7 +88,10 @@ pub(super) async fn serve(config: Config) -> Outcome {
         tokio::spawn(http::serve::serve(
             listener,
             router,
-            ServeOptions::default(),
+            ServeOptions {
+                max_connections: 64,
+                ..ServeOptions::default()
+            },
             stop,
             Arc::new(AtomicBool::new(true)),
         ))
@@ -100,6 +110,43 @@ pub(super) async fn serve(config: Config) -> Outcome {
     app.close().await;
     tracing::info!(cut_connections = drained.cut, "JOSOOR Auth has stopped");
     Ok(())
+}
+
+/// Descriptors that are kept for files, Redis, the mail server and the listener for figures.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// The fewest connections that are accepted, however few descriptors there are.
+const LEAST_CONNECTIONS: usize = 16;
+
+/// Raises the limit of open descriptors as far as the system allows, and gives how many of them connections may take: without
+/// a reserve, a flood of connections would leave none for the database.
+fn connections_at_most(config: &Config) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let wanted = config.server.max_connections;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let reserve = OTHER_DESCRIPTORS + 2 * u64::from(config.database.max_connections);
+    let Some(allowed) = allowed else {
+        return wanted;
+    };
+    let left = usize::try_from(allowed.saturating_sub(reserve)).unwrap_or(usize::MAX);
+    let most = wanted.min(left.max(LEAST_CONNECTIONS));
+    if most < wanted {
+        tracing::warn!(
+            descriptors = allowed,
+            max_connections = most,
+            "server.max_connections is more than the system allows (LimitNOFILE, ulimit -n); some are kept for the stores"
+        );
+    }
+    most
 }
 
 async fn bind(address: std::net::SocketAddr, setting: &str) -> Outcome<TcpListener> {

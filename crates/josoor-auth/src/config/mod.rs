@@ -67,6 +67,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What works but should not stay so, one sentence each, with the setting's name.
     pub warnings: Vec<String>,
+    /// Whether this is `serve --dev`: a developer's own machine, with a mailbox and figures on the main listener.
+    pub dev: bool,
     entries: Vec<Entry>,
 }
 
@@ -79,8 +81,12 @@ pub struct ServerConfig {
     pub public_url: PublicUrl,
     /// Web origins besides that of `public_url` whose pages may call.
     pub cors_origins: Vec<Origin>,
-    /// Whose word about the client's address is believed.
+    /// Whose word about the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they name it.
+    pub forwarded_header: ForwardedHeader,
+    /// Peers whose idle connections are never closed for others, besides the trusted proxies.
+    pub connection_exempt: Vec<IpNet>,
     /// Open connections at once.
     pub max_connections: usize,
     /// For a request's head.
@@ -98,6 +104,18 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// The largest request body in bytes. Part of the API, therefore no setting.
     pub const BODY_LIMIT: usize = 64 * 1024;
+}
+
+/// The header in which the proxies in front name the client's address. The others are what a client sent, and are ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: a list of addresses.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Real-IP`: one address.
+    XRealIp,
 }
 
 /// The least length in bytes of the secret that RFC 7518, 3.2, asks for; 0 for key pairs.
@@ -291,7 +309,7 @@ pub struct HashConfig {
 pub struct MailConfig {
     /// The language of accounts that are created without one.
     pub locale: Locale,
-    /// The mail server; `None`: the development mailbox.
+    /// The mail server; `None`: mails wait in the outbox, and under `serve --dev` they can be read in the development mailbox.
     pub smtp_url: Option<Secret>,
     /// The sender; there is one whenever there is a mail server.
     pub from: Option<String>,
@@ -307,7 +325,7 @@ pub struct AuditConfig {
 /// `[metrics]`
 #[derive(Clone, Copy, Debug)]
 pub struct MetricsConfig {
-    /// A listener of its own; `None`: on the main one, for direct loopback callers only.
+    /// A listener of its own; `None`: there is none, and under `serve --dev` the figures are on the main one.
     pub bind: Option<SocketAddr>,
 }
 
@@ -388,6 +406,42 @@ impl Config {
                 problems: reader.problems,
             }),
         }
+    }
+
+    /// Makes this the configuration of `serve --dev`.
+    ///
+    /// # Errors
+    /// When others could reach the service: the listener or the public URL is not of this machine alone.
+    pub fn enable_dev(&mut self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        let mut refuse = |key: &str, what: String, remedy: &str| {
+            problems.push(ConfigProblem::of_key(key, Source::Default, what, remedy));
+        };
+        if !self.server.bind.ip().to_canonical().is_loopback() {
+            refuse(
+                "server.bind",
+                format!(
+                    "--dev is for this machine alone, and {} is open to others",
+                    self.server.bind
+                ),
+                "listen on 127.0.0.1, or leave out --dev",
+            );
+        }
+        if !self.server.public_url.is_loopback() {
+            refuse(
+                "server.public_url",
+                format!(
+                    "--dev is for this machine alone, and {} is not",
+                    self.server.public_url
+                ),
+                "leave PUBLIC_URL at http://localhost:8000, or leave out --dev",
+            );
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        self.dev = true;
+        Ok(())
     }
 
     /// Every setting by key, with its value (no secrets) and its source.
@@ -517,6 +571,7 @@ impl<'a> Reader<'a> {
             metrics: metrics?,
             log: log?,
             warnings: std::mem::take(&mut self.warnings),
+            dev: false,
             entries: entries(self.layers),
         })
     }
@@ -530,6 +585,19 @@ impl<'a> Reader<'a> {
         let public_url = self.read("server.public_url", values::public_url);
         let cors_origins = self.read("server.cors_origins", |raw| values::list(raw, values::origin));
         let trusted_proxies = self.read("server.trusted_proxies", |raw| values::list(raw, values::network));
+        let forwarded_header = self.read("server.forwarded_header", |raw| {
+            values::choice(
+                raw,
+                &[
+                    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+                    ("forwarded", ForwardedHeader::Forwarded),
+                    ("x-real-ip", ForwardedHeader::XRealIp),
+                ],
+            )
+        });
+        let connection_exempt = self.read("server.connection_exempt", |raw| {
+            values::list(raw, values::network)
+        });
         let max_connections = self.read("server.max_connections", |raw| values::whole(raw, 1..=1_000_000));
         let least = 100 * MILLI;
         let header_timeout = self.duration("server.header_timeout", least, TEN_MINUTES);
@@ -547,12 +615,14 @@ impl<'a> Reader<'a> {
             );
         }
         if trusted_proxies
-            .as_ref()
-            .is_some_and(|networks| networks.iter().any(|network| network.prefix_len() == 0))
+            .as_deref()
+            .is_some_and(values::hold_most_of_the_internet)
         {
-            self.warn(
+            self.problem(
                 "server.trusted_proxies",
-                "every client may claim any address in sessions and in the audit trail; name the proxies alone",
+                "these networks hold most of the internet: every client could claim any address in sessions, limits and the \
+                 audit trail",
+                "name the proxies alone, such as 10.0.0.7 or 10.0.0.0/24",
             );
         }
         let (address, bind_port) = bind?;
@@ -565,6 +635,8 @@ impl<'a> Reader<'a> {
             public_url: public_url?,
             cors_origins: cors_origins?,
             trusted_proxies: trusted_proxies?,
+            forwarded_header: forwarded_header?,
+            connection_exempt: connection_exempt?,
             max_connections: max_connections?,
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
@@ -705,6 +777,13 @@ impl<'a> Reader<'a> {
         let schema = self.read("database.schema", values::schema);
         let max_connections = self.read("database.max_connections", |raw| values::whole(raw, 1..=1000));
         let acquire_timeout = self.duration("database.acquire_timeout", 10 * MILLI, 60 * SECOND);
+        if url.as_ref().is_some_and(values::is_readable_on_the_way) {
+            self.warn(
+                "database.url",
+                "addresses, password hashes and sessions cross the network readable; add ?sslmode=verify-full (or require, which \
+                 does not check the server's name)",
+            );
+        }
         Some(DatabaseConfig {
             url: url?,
             schema: schema?,
@@ -716,6 +795,14 @@ impl<'a> Reader<'a> {
     fn redis(&mut self) -> Option<RedisConfig> {
         let url = self.read("redis.url", |raw| optional(raw, values::redis));
         let prefix = self.read("redis.prefix", values::redis_prefix);
+        if let Some(Some(target)) = &url
+            && target.is_readable_on_the_way
+        {
+            self.warn(
+                "redis.url",
+                "sessions and the password cross the network readable, and can be changed on the way; use rediss://",
+            );
+        }
         let timeout = self.duration("redis.timeout", 10 * MILLI, 10 * SECOND);
         Some(RedisConfig {
             url: url?,
@@ -902,7 +989,7 @@ fn entries(layers: &Layers) -> Vec<Entry> {
 /// A text as the type that the setting has in `config.default.toml`.
 fn typed(key: &str, text: &str) -> serde_json::Value {
     match key {
-        "server.cors_origins" | "server.trusted_proxies" => text
+        "server.cors_origins" | "server.trusted_proxies" | "server.connection_exempt" => text
             .split(|char: char| char == ',' || char.is_whitespace())
             .filter(|item| !item.is_empty())
             .map(values::shown)

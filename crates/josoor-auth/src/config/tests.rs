@@ -166,7 +166,10 @@ fn the_default_file_as_configuration_file_changes_nothing() {
 #[test]
 fn every_platform_variable_is_heard() {
     let config = from_env(&[
-        ("DATABASE_URL", "postgres://josoor:hidden@db:5432/auth"),
+        (
+            "DATABASE_URL",
+            "postgres://josoor:hidden@db:5432/auth?sslmode=require",
+        ),
         ("REDIS_URL", "rediss://:hidden@cache:6380/2"),
         ("MASTER_KEY", GOOD_KEY),
         ("JWT_SECRET", GOOD_SECRET),
@@ -184,7 +187,7 @@ fn every_platform_variable_is_heard() {
         ("JOSOOR_AUTH_PORT", "tcp://10.0.0.2:8000"),
     ]);
     assert!(
-        matches!(&config.database.url, Database::Postgres { url } if url.expose() == "postgres://josoor:hidden@db:5432/auth")
+        matches!(&config.database.url, Database::Postgres { url } if url.expose() == "postgres://josoor:hidden@db:5432/auth?sslmode=require")
     );
     let redis = config.redis.url.as_ref().unwrap();
     assert_eq!(
@@ -506,7 +509,7 @@ fn a_long_and_a_short_variable_must_agree() {
 
 #[test]
 fn postgresql_needs_a_master_key() {
-    let postgres = ("DATABASE_URL", "postgres://josoor:hidden@db/auth");
+    let postgres = ("DATABASE_URL", "postgres://josoor:hidden@127.0.0.1/auth");
     let error = error_of(None, &[postgres]);
     assert_eq!(error.problems.len(), 1);
     assert_eq!(error.problems[0].key, "keys.master_key");
@@ -576,7 +579,28 @@ fn warnings_name_the_setting() {
         ),
         (&[("SMTP_URL", "smtp://mail")], "MAIL_FROM"),
         (&[("PUBLIC_URL", "http://auth.example")], "PUBLIC_URL"),
-        (&[("TRUSTED_PROXIES", "0.0.0.0/0")], "TRUSTED_PROXIES"),
+        (
+            &[
+                ("DATABASE_URL", "postgres://josoor@db.example/josoor"),
+                ("MASTER_KEY", "Zr1wJ5mVt9xYc3Qh7Ls0Nd8Fk2Bg6Pa4Ue1Xi5To9Rw="),
+            ],
+            "sslmode",
+        ),
+        (
+            &[
+                (
+                    "DATABASE_URL",
+                    "postgres://josoor@127.0.0.1/josoor?host=10.0.0.1&sslmode=prefer",
+                ),
+                ("MASTER_KEY", "Zr1wJ5mVt9xYc3Qh7Ls0Nd8Fk2Bg6Pa4Ue1Xi5To9Rw="),
+            ],
+            "sslmode",
+        ),
+        (&[("REDIS_URL", "redis://cache.example")], "rediss://"),
+        (
+            &[("REDIS_URL", "redis+cluster://127.0.0.1:1,10.0.0.2:1")],
+            "rediss://",
+        ),
         (&[("JOSOOR_AUTH__LIMITS__ENABLED", "false")], "limits.enabled"),
     ] {
         let warnings = from_env(pairs).warnings;
@@ -762,6 +786,14 @@ const BROKEN: &[(&str, &str)] = &[
     ("CORS_ORIGINS", "https://u:hidden@a.example"),
     ("TRUSTED_PROXIES", "proxy.example"),
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("TRUSTED_PROXIES", "0.0.0.0/0"),
+    ("TRUSTED_PROXIES", "::/0"),
+    ("TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/1,128.0.0.0/1"),
+    ("TRUSTED_PROXIES", "0.0.0.0/2 64.0.0.0/2 192.0.0.0/3"),
+    ("TRUSTED_PROXIES", "2000::/3"),
+    ("TRUSTED_PROXIES", "2000::/4 3000::/4"),
+    ("JOSOOR_AUTH__SERVER__FORWARDED_HEADER", "x-forwarded"),
+    ("JOSOOR_AUTH__SERVER__CONNECTION_EXEMPT", "everybody"),
     ("JOSOOR_AUTH__SERVER__MAX_CONNECTIONS", "0"),
     ("JOSOOR_AUTH__SERVER__HEADER_TIMEOUT", "0s"),
     ("JOSOOR_AUTH__SERVER__BODY_TIMEOUT", "15"),
@@ -972,5 +1004,72 @@ proptest! {
                 prop_assert_eq!(error.to_string().lines().count(), error.problems.len());
             }
         }
+    }
+}
+
+#[test]
+fn what_stays_on_this_machine_or_is_encrypted_earns_no_warning() {
+    const KEY: (&str, &str) = ("MASTER_KEY", "Zr1wJ5mVt9xYc3Qh7Ls0Nd8Fk2Bg6Pa4Ue1Xi5To9Rw=");
+    for url in [
+        "postgres://josoor@127.0.0.1/josoor",
+        "postgres://josoor@[::1]/josoor",
+        "postgres://josoor@localhost:5433/josoor",
+        "postgres://josoor@localhost/josoor?host=/run/postgresql",
+        "postgres://josoor@db.example/josoor?sslmode=require",
+        "postgres://josoor@db.example/josoor?sslmode=verify-full",
+    ] {
+        let warnings = from_env(&[("DATABASE_URL", url), KEY]).warnings;
+        assert!(warnings.is_empty(), "{url}: {warnings:?}");
+    }
+    for url in [
+        "redis://127.0.0.1",
+        "redis://[::1]:6380",
+        "rediss://cache.example",
+        "rediss+cluster://10.0.0.2:1",
+    ] {
+        let warnings = from_env(&[("REDIS_URL", url)]).warnings;
+        assert!(warnings.is_empty(), "{url}: {warnings:?}");
+    }
+}
+
+#[test]
+fn c10_private_networks_and_single_addresses_may_be_trusted() {
+    for networks in [
+        "10.0.0.0/8",
+        "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fd00::/8",
+        "127.0.0.1",
+        "2001:db8::/32",
+    ] {
+        assert!(
+            from_env(&[("TRUSTED_PROXIES", networks)]).warnings.is_empty(),
+            "{networks}"
+        );
+    }
+}
+
+#[test]
+fn b11_dev_is_for_this_machine_alone() {
+    for (pairs, expected) in [
+        (&[("BIND", "0.0.0.0")][..], "server.bind"),
+        (&[("BIND", "192.0.2.1:8000")], "server.bind"),
+        (&[("PUBLIC_URL", "https://auth.example.org")], "server.public_url"),
+        (&[("PUBLIC_URL", "http://192.0.2.1:8000")], "server.public_url"),
+    ] {
+        let mut config = from_env(pairs);
+        let error = config.enable_dev().expect_err("refused");
+        assert!(!config.dev);
+        assert!(
+            error.problems.iter().any(|problem| problem.key == expected),
+            "{error}"
+        );
+    }
+    for pairs in [
+        &[][..],
+        &[("BIND", "[::1]:8000")],
+        &[("BIND", "127.0.0.2"), ("PUBLIC_URL", "http://127.0.0.2:8000")],
+    ] {
+        let mut config = from_env(pairs);
+        config.enable_dev().expect("this machine");
+        assert!(config.dev);
     }
 }

@@ -478,6 +478,60 @@ pub(super) fn network(given: &str) -> Parsed<IpNet> {
         })
 }
 
+/// Whether these networks together hold at least half of the addresses that clients on the internet have: those of IPv4, or
+/// those of IPv6 that are given out (2000::/3, RFC 4291, 2.4).
+pub(super) fn hold_most_of_the_internet(networks: &[IpNet]) -> bool {
+    const HALF_OF_IPV6: u128 = 1 << 124;
+    const HALF_OF_IPV4: u128 = 1 << 31;
+    let (mut ipv4, mut ipv6) = (0_u128, 0_u128);
+    // Networks that overlap or lie side by side become one.
+    for network in IpNet::aggregate(&networks.to_vec()) {
+        let size = |bits: u8| {
+            1_u128
+                .checked_shl(u32::from(bits - network.prefix_len()))
+                .unwrap_or(u128::MAX)
+        };
+        match network {
+            IpNet::V4(_) => ipv4 = ipv4.saturating_add(size(32)),
+            IpNet::V6(_) => ipv6 = ipv6.saturating_add(size(128)),
+        }
+    }
+    ipv4 >= HALF_OF_IPV4 || ipv6 >= HALF_OF_IPV6
+}
+
+/// Whether a host of a URL is this machine: a loopback address, `localhost`, or the folder of a socket.
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.is_empty()
+        || host.starts_with('/')
+        || host.starts_with("%2F")
+        || host.starts_with("%2f")
+        || host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether what goes to this database can be read by who is on the way: another machine, and TLS is not required.
+pub(super) fn is_readable_on_the_way(database: &Database) -> bool {
+    let Database::Postgres { url } = database else {
+        return false;
+    };
+    let Ok(url) = Url::parse(url.expose()) else {
+        return false;
+    };
+    let parameter = |names: &[&str]| {
+        url.query_pairs()
+            .filter(|(name, _)| names.contains(&name.as_ref()))
+            .last()
+            .map(|(_, value)| value.into_owned())
+    };
+    let host =
+        parameter(&["host", "hostaddr"]).unwrap_or_else(|| url.host_str().unwrap_or_default().to_owned());
+    let mode = parameter(&["sslmode", "ssl-mode"]).unwrap_or_default();
+    !is_this_machine(&host) && !matches!(mode.as_str(), "require" | "verify-ca" | "verify-full")
+}
+
 /// 32 random bytes that encrypt the keys which the database holds. Wiped when dropped, never printed.
 #[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
@@ -730,6 +784,8 @@ pub struct RedisTarget {
     pub url: Secret,
     /// What it leads to.
     pub kind: RedisKind,
+    /// Whether what goes there can be read by who is on the way: another machine, and no TLS.
+    pub is_readable_on_the_way: bool,
 }
 
 pub(super) fn redis(raw: &Raw) -> Parsed<RedisTarget> {
@@ -738,6 +794,8 @@ pub(super) fn redis(raw: &Raw) -> Parsed<RedisTarget> {
         Ok(url) => Ok(RedisTarget {
             url: Secret::new(given),
             kind: url.kind(),
+            is_readable_on_the_way: !url.is_tls()
+                && url.hosts().iter().any(|(host, _)| !is_this_machine(host)),
         }),
         Err(RedisUrlError(reason)) => refused(
             format!("this is not a URL of Redis that can be used: {reason}"),

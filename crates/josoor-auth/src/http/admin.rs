@@ -45,8 +45,10 @@ pub struct UpdateUserRequest {
     #[schema(schema_with = full_name_schema)]
     full_name: Option<String>,
     /// What the user may do.
+    #[schema(nullable = false)]
     role: Option<RoleName>,
     /// Whether the user may sign in. Taking this away ends the user's sessions.
+    #[schema(nullable = false)]
     is_active: Option<bool>,
 }
 
@@ -62,7 +64,7 @@ pub struct InviteUserRequest {
     #[schema(schema_with = full_name_schema)]
     full_name: Option<String>,
     /// What the user may do. Without it, `user`.
-    #[schema(nullable)]
+    #[schema(nullable = false)]
     role: Option<RoleName>,
     /// The language of the invitation and of the account. Without it, the configured one.
     #[schema(nullable)]
@@ -126,7 +128,7 @@ fn parse_sort(text: &str) -> Result<UserSort, Invalid> {
 fn read_filter(fields: &mut Fields) -> (UserFilter, UserSort) {
     let filter = UserFilter {
         text: fields.optional("q", parse_search).filter(|text| !text.is_empty()),
-        role: fields.optional("role", parse_role),
+        role: fields.optional_text("role", parse_role),
         is_active: fields.bool("is_active"),
     };
     let by_id = UserSort {
@@ -262,7 +264,7 @@ async fn invite_user(
 ) -> Result<(StatusCode, Json<UserResponse>)> {
     let email = fields.required("email", Email::parse);
     let full_name = fields.optional("full_name", FullName::parse).flatten();
-    let role = fields.optional("role", parse_role).unwrap_or(Role::User);
+    let role = fields.optional_text("role", parse_role).unwrap_or(Role::User);
     let locale = fields
         .optional("locale", str::parse::<Locale>)
         .unwrap_or(app.config.mail.locale);
@@ -342,7 +344,7 @@ async fn update_user(
 fn read_patch(fields: &mut Fields) -> UserPatch {
     UserPatch {
         full_name: read_full_name(fields),
-        role: fields.optional("role", parse_role),
+        role: fields.optional_text("role", parse_role),
         is_active: fields.bool("is_active"),
         locale: None,
     }

@@ -1,7 +1,7 @@
 //! `/dev/mail`: the mails that would have been sent, for who develops or tries the service on their own machine.
 //!
-//! Nothing of them is stored: a mail is made again from its row in the outbox, its link with it. The page exists only without
-//! a mail server, and only while the peer, the `Host` header and the public URL are all this machine.
+//! Nothing of them is stored: a mail is made again from its row in the outbox, its link with it. The page exists only under
+//! `serve --dev` and without a mail server, and only while the peer and the `Host` header are this machine.
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
@@ -34,17 +34,14 @@ pub fn routes() -> Router<App> {
         .route("/dev/mail/{id}", get(show))
 }
 
-/// Lets in who sits at this machine; for everybody else there is no such page.
-struct Developer;
+/// Lets in who sits at this machine, under `serve --dev`; for everybody else there is no such page.
+pub(super) struct Developer;
 
 impl FromRequestParts<App> for Developer {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let is_open = matches!(app.mailer, Mailer::Mailbox)
-            && app.config.server.public_url.is_loopback()
-            && is_direct_loopback(parts)
-            && host_is_loopback(parts);
+        let is_open = app.config.dev && is_direct_loopback(parts) && host_is_loopback(parts);
         if is_open { Ok(Self) } else { Err(Error::NotFound) }
     }
 }
@@ -71,6 +68,9 @@ fn host_is_loopback(parts: &Parts) -> bool {
 }
 
 async fn mails(app: &App) -> Result<Vec<(MailRow, Mail)>> {
+    if !matches!(app.mailer, Mailer::Mailbox) {
+        return Err(Error::NotFound);
+    }
     let rows = app.db.read().await?.sent_mails(SHOWN).await?;
     let base = app.config.server.public_url.as_str();
     rows.into_iter()

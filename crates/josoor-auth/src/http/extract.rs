@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::problem::{self, Problem};
 use super::settings::HttpSettings;
+use crate::config::ForwardedHeader;
 use crate::error::{Error, FieldError, Invalid};
 use crate::telemetry::is_invisible;
 use crate::types::{Change, SessionId, UserId};
@@ -220,6 +221,16 @@ impl Fields {
         }
     }
 
+    /// A text that may be absent, but not `null`: what it says cannot be taken away.
+    pub fn optional_text<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let value = self.members.remove(name)?;
+        self.text(name, &value, parse)
+    }
+
     /// A text that a PATCH can leave, empty or set.
     pub fn optional_nullable<T>(
         &mut self,
@@ -233,10 +244,10 @@ impl Fields {
         }
     }
 
-    /// A truth value that may be absent or `null`: `true` or `false`, in a query string as these words.
+    /// A truth value that may be absent, but not `null`: `true` or `false`, in a query string as these words.
     pub fn bool(&mut self, name: &'static str) -> Option<bool> {
         match (self.source, self.members.remove(name)) {
-            (_, None | Some(Value::Null)) => None,
+            (_, None) => None,
             (_, Some(Value::Bool(value))) => Some(value),
             (Source::Query, Some(Value::Text(text))) if matches!(text.as_str(), "true" | "false") => {
                 Some(text.as_str() == "true")
@@ -537,11 +548,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let settings = HttpSettings::of(&parts.extensions);
-        Ok(Self(
-            peer_address(parts).map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |peer| {
-                client_address(peer, &parts.headers, &settings.trusted_proxies)
-            }),
-        ))
+        let Some(peer) = peer_address(parts) else {
+            return Ok(Self(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)));
+        };
+        if !is_in(&settings.trusted_proxies, peer)
+            && let Some(header) = FORWARDING.iter().find(|name| parts.headers.contains_key(*name))
+        {
+            settings.unlisted.note(peer, header.as_str());
+        }
+        let (trusted, header) = (&settings.trusted_proxies, settings.forwarded_header);
+        Ok(Self(client_address(peer, &parts.headers, trusted, header)))
     }
 }
 
@@ -555,44 +571,54 @@ fn peer_address(parts: &Parts) -> Option<IpAddr> {
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The client's address behind `trusted` proxies.
+/// The headers in which proxies name their clients.
+const FORWARDING: [HeaderName; 3] = [FORWARDED, X_FORWARDED_FOR, X_REAL_IP];
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The client's address behind `trusted` proxies, which name it in `header`.
 ///
-/// A peer that is not trusted is the client, whatever it claims. Otherwise the list in `Forwarded` (RFC 7239) or
-/// `X-Forwarded-For` is walked from its right end, where the nearest proxy wrote, to the first address that is not
-/// trusted. An entry that is no address ends the walk at the last proxy that was. If both headers are there and
-/// disagree, one of them was sent by the client, and nobody can tell which: then the peer itself counts.
-/// IPv4 addresses in IPv6 form (`::ffff:a.b.c.d`) are given as IPv4.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// A peer that is not trusted is the client, whatever it claims. Otherwise the list in the header is walked from its right
+/// end, where the nearest proxy wrote, to the first address that is not trusted. An entry that is no address ends the walk
+/// at the last proxy that was. The other headers of this kind are ignored: a proxy that does not write them may pass on
+/// those of a client. IPv4 addresses in IPv6 form (`::ffff:a.b.c.d`) are given as IPv4.
+pub fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+    header: ForwardedHeader,
+) -> IpAddr {
     let peer = peer.to_canonical();
-    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
-    if !is_trusted(peer) {
+    if !is_in(trusted, peer) {
         return peer;
     }
-    let walk = |entries: Vec<Option<IpAddr>>| {
-        let mut nearest = peer;
-        for entry in entries.into_iter().rev() {
-            let Some(address) = entry else {
-                return nearest;
-            };
-            nearest = address.to_canonical();
-            if !is_trusted(nearest) {
-                return nearest;
+    let entries = match header {
+        ForwardedHeader::XForwardedFor => entries(headers, &X_FORWARDED_FOR, parse_x_forwarded_for),
+        ForwardedHeader::Forwarded => entries(headers, &FORWARDED, parse_forwarded),
+        ForwardedHeader::XRealIp => {
+            let mut lines = entries(headers, &X_REAL_IP, |line| vec![parse_node(line.trim())]);
+            // The proxy writes one; of several, it cannot be told which one is the proxy's.
+            if lines.len() > 1 {
+                lines.clear();
             }
+            lines
         }
-        nearest
     };
-    let forwarded = headers
-        .contains_key(&FORWARDED)
-        .then(|| walk(entries(headers, &FORWARDED, parse_forwarded)));
-    let x_forwarded_for = headers
-        .contains_key(&X_FORWARDED_FOR)
-        .then(|| walk(entries(headers, &X_FORWARDED_FOR, parse_x_forwarded_for)));
-    match (forwarded, x_forwarded_for) {
-        (Some(one), Some(other)) if one != other => peer,
-        (Some(address), _) | (None, Some(address)) => address,
-        (None, None) => peer,
+    let mut nearest = peer;
+    for entry in entries.into_iter().rev() {
+        let Some(address) = entry else {
+            return nearest;
+        };
+        nearest = address.to_canonical();
+        if !is_in(trusted, nearest) {
+            return nearest;
+        }
     }
+    nearest
 }
 
 /// All entries of a list header, lines joined in their order (RFC 9110, 5.3). A line that is not ASCII is one entry

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use tower::ServiceExt;
 
 use super::passage::Passage;
+use super::problem::{self, Problem};
 use super::stack::{self, Stack};
 use super::{auth, caller, check};
 use crate::app::App;
@@ -40,6 +41,7 @@ struct Checks {
     stack: Arc<Stack>,
     me: RouteFigures,
     check: RouteFigures,
+    unmatched: RouteFigures,
     has_cors: bool,
 }
 
@@ -63,6 +65,7 @@ impl Front {
             app: app.clone(),
             me: app.metrics.route("/auth/me"),
             check: app.metrics.route("/auth/check"),
+            unmatched: app.metrics.route("unmatched"),
             stack,
             has_cors: !app.config.server.cors_origins.is_empty(),
         };
@@ -74,6 +77,12 @@ impl Front {
 
     /// Answers a request that came over a connection with `peer`.
     pub async fn answer(&self, mut request: Request, peer: SocketAddr) -> Result<Response, Infallible> {
+        if !has_one_host(&request) {
+            return Ok(match &self.0.checks {
+                Some(checks) => checks.refuse_host(request, peer).await,
+                None => StatusCode::BAD_REQUEST.into_response(),
+            });
+        }
         if let Some(checks) = &self.0.checks
             && let Some(question) = checks.recognise(&request)
         {
@@ -96,6 +105,16 @@ impl Checks {
             "/auth/check" => Some(Question::Check),
             _ => None,
         }
+    }
+
+    async fn refuse_host(&self, request: Request, peer: SocketAddr) -> Response {
+        let passage = Passage::begin(&self.stack.settings, &request, Some(peer));
+        let refuse = async |_| {
+            let detail = "A request of HTTP/1.1 has exactly one well-formed Host header (RFC 9112, 3.2).";
+            Problem::new(&problem::BAD_REQUEST, detail).into_response()
+        };
+        let answer = stack::pass(&self.stack, &self.unmatched, &passage, request, refuse);
+        telemetry::in_request(passage.id, answer).await
     }
 
     async fn answer(&self, question: Question, request: Request, peer: SocketAddr) -> Response {
@@ -123,5 +142,85 @@ impl Checks {
             stack::pass(&self.stack, figures, &passage, request, handle),
         )
         .await
+    }
+}
+
+/// Whether a request says once and well-formed which host it is for (RFC 9112, 3.2). Below HTTP/1.1 and above it, `Host` may be
+/// missing, but not be there twice.
+fn has_one_host(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110, 7.2), with a host that is not empty, as `http` has it (4.2.1).
+fn is_host(text: &[u8]) -> bool {
+    let (host, rest) = if text.first() == Some(&b'[') {
+        let Some(end) = text.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
+        let (address, rest) = (&text[1..end], &text[end + 1..]);
+        let is_address =
+            std::str::from_utf8(address).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+        if !is_address {
+            return false;
+        }
+        (address, rest)
+    } else {
+        let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+        text.split_at(end)
+    };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:".contains(byte);
+    let port_is_number = match rest {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !host.is_empty() && host.iter().all(is_name) && port_is_number
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use http::Version;
+
+    use super::has_one_host;
+
+    #[test]
+    fn a_request_names_one_host() {
+        let judge = |version: Version, hosts: &[&str]| {
+            let mut request = Request::builder().version(version);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            has_one_host(&request.body(Body::empty()).expect("a request"))
+        };
+        for good in [
+            "a",
+            "a.example",
+            "A-1.example:80",
+            "127.0.0.1:",
+            "[::1]",
+            "[2001:db8::1]:8080",
+            "a_b",
+            "x%41",
+        ] {
+            assert!(judge(Version::HTTP_11, &[good]), "{good}");
+        }
+        for bad in [
+            "", " ", "a b", "a/b", "user@a", "a:b", "a:80:80", ":80", "[::1", "::1", "[a]", "[::1]x",
+            "a,b@c", "a\\b", "a:999999", "http://a", "a?b", "a#b", "\u{e9}",
+        ] {
+            assert!(!judge(Version::HTTP_11, &[bad]), "{bad}");
+            assert!(!judge(Version::HTTP_10, &[bad]), "{bad}");
+        }
+        assert!(!judge(Version::HTTP_11, &[]));
+        assert!(!judge(Version::HTTP_11, &["a", "a"]));
+        assert!(!judge(Version::HTTP_2, &["a", "b"]));
+        assert!(judge(Version::HTTP_10, &[]) && judge(Version::HTTP_2, &[]));
     }
 }

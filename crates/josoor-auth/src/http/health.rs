@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::is_direct_loopback;
+use super::dev_mail::Developer;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
 use crate::kv::Kv;
+use crate::mail::Mailer;
 use crate::telemetry::{METRICS_MEDIA_TYPE, Sample};
 
 /// The routes of this file.
@@ -26,7 +26,14 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(show_health))
         .routes(routes!(show_readiness))
         .routes(routes!(show_public_keys))
-        .route("/metrics", get(show_metrics))
+}
+
+/// The route that there is under `serve --dev` alone.
+pub fn dev_routes() -> Router<App> {
+    Router::new().route(
+        "/metrics",
+        get(async |_: Developer, State(app): State<App>| metrics(&app)),
+    )
 }
 
 /// The state of the service or of one of its parts.
@@ -120,6 +127,10 @@ async fn show_readiness(State(app): State<App>) -> Response {
             },
         );
     }
+    if matches!(app.mailer, Mailer::Nowhere) {
+        // Mails wait in the outbox. Whoever forgot a password waits as well.
+        parts.insert("mail", Condition::Degraded);
+    }
     let status = match (app.is_ready(), database) {
         (false, _) => Condition::Draining,
         (true, Condition::Ok) => Condition::Ok,
@@ -159,19 +170,9 @@ async fn show_public_keys(State(app): State<App>) -> Response {
     response
 }
 
-/// Gives the figures on the main listener, to direct callers on this machine only, and only while they have no
-/// listener of their own.
-async fn show_metrics(State(app): State<App>, request: Request) -> Result<Response> {
-    let (parts, _) = request.into_parts();
-    if app.config.metrics.bind.is_some() || !is_direct_loopback(&parts) {
-        return Err(Error::NotFound);
-    }
-    Ok(metrics(&app))
-}
-
 /// The routes of the listener that is for metrics alone.
-pub fn metrics_router(app: &App) -> axum::Router {
-    axum::Router::new()
+pub fn metrics_router(app: &App) -> Router {
+    Router::new()
         .route("/metrics", get(async |State(app): State<App>| metrics(&app)))
         .with_state(app.clone())
 }

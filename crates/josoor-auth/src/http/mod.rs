@@ -78,11 +78,16 @@ fn router(app: &App) -> Router {
     let routes = api
         .merge(setup::routes())
         .merge(web::routes())
-        .merge(dev_mail::routes())
         .merge(docs::routes())
         .merge(pages::routes())
-        .merge(openapi::routes())
-        .with_state(app.clone());
+        .merge(openapi::routes());
+    // Elsewhere than on a developer's own machine there is nothing at these paths.
+    let routes = if app.config.dev {
+        routes.merge(dev_mail::routes()).merge(health::dev_routes())
+    } else {
+        routes
+    };
+    let routes = routes.with_state(app.clone());
     // The gateways' endpoint answers for every method, so it stands outside of CORS, which would answer OPTIONS
     // before anybody has looked at the token.
     let routes = match cors(app) {
@@ -99,6 +104,7 @@ fn settings_of(app: &App) -> HttpSettings {
     HttpSettings {
         public_url: config.server.public_url.to_string(),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        forwarded_header: config.server.forwarded_header,
         body_timeout: config.server.body_timeout,
         request_timeout: config.server.request_timeout,
         missing_token_status: StatusCode::from_u16(config.auth.missing_token_status.as_u16())
@@ -123,6 +129,7 @@ fn cors(app: &App) -> Option<CorsLayer> {
             .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, passage::X_REQUEST_ID])
             .expose_headers([
                 passage::X_REQUEST_ID,
+                passage::X_CLIENT_REQUEST_ID,
                 header::RETRY_AFTER,
                 HeaderName::from_static("ratelimit"),
                 HeaderName::from_static("ratelimit-policy"),

@@ -143,7 +143,12 @@ fn complete_operation(operation: &mut Operation) {
         add(
             "X-Request-Id",
             Type::String,
-            "The request's id in the service's log; a well-formed one of the client is kept",
+            "The request's id in the service's log",
+        );
+        add(
+            "X-Client-Request-Id",
+            Type::String,
+            "The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own",
         );
         match status.as_str() {
             "401" => add("WWW-Authenticate", Type::String, "The challenge (RFC 6750, 3)"),

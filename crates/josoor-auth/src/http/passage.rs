@@ -14,6 +14,9 @@ use crate::types::{RequestId, UserId};
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// `X-Client-Request-Id`: the id that the client sent as `X-Request-Id`.
+pub const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
+
 /// The target of the access log's lines, for filters such as `josoor_auth::access=off`.
 const ACCESS: &str = "josoor_auth::access";
 
@@ -23,8 +26,10 @@ const ACCESS: &str = "josoor_auth::access";
 pub struct Passage {
     /// The settings of the HTTP side.
     pub settings: Arc<HttpSettings>,
-    /// The request's id.
+    /// The request's id: ours, so that no client can give two requests the same.
     pub id: RequestId,
+    /// The id that the client gave it, if that is a single harmless one.
+    pub client_id: Option<RequestId>,
     /// The address that the request comes from; `None` for one that was made inside the process.
     pub client: Option<IpAddr>,
     /// The user that the access log names: whoever finds out who is calling notes it, so that refused requests name their
@@ -33,18 +38,21 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// Of a request that comes in from `peer`: with the id that the client sent, if that is a single harmless one.
+    /// Of a request that comes in from `peer`.
     pub fn begin(settings: &Arc<HttpSettings>, request: &Request, peer: Option<SocketAddr>) -> Self {
         let mut given = request.headers().get_all(&X_REQUEST_ID).iter();
-        let id = match (given.next(), given.next()) {
+        let client_id = match (given.next(), given.next()) {
             (Some(only), None) => only.to_str().ok().and_then(RequestId::parse),
             _ => None,
         };
-        let client =
-            |peer: SocketAddr| client_address(peer.ip(), request.headers(), &settings.trusted_proxies);
+        let client = |peer: SocketAddr| {
+            let (trusted, header) = (&settings.trusted_proxies, settings.forwarded_header);
+            client_address(peer.ip(), request.headers(), trusted, header)
+        };
         Self {
             settings: Arc::clone(settings),
-            id: id.unwrap_or_else(RequestId::random),
+            id: RequestId::random(),
+            client_id,
             client: peer.map(client),
             user: OnceLock::new(),
         }
@@ -56,6 +64,7 @@ impl Passage {
             Arc::new(Self {
                 settings: Arc::default(),
                 id: RequestId::random(),
+                client_id: None,
                 client: None,
                 user: OnceLock::new(),
             })
@@ -73,6 +82,12 @@ impl Passage {
         HeaderValue::from_str(self.id.as_str()).ok()
     }
 
+    /// The id that the client gave, as a header's value.
+    pub fn client_id_header(&self) -> Option<HeaderValue> {
+        let id = self.client_id.as_ref()?;
+        HeaderValue::from_str(id.as_str()).ok()
+    }
+
     /// Writes the line of an answered request. It has the route's pattern, never the raw path or the query, which may carry
     /// addresses or tokens.
     pub fn log(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
@@ -80,12 +95,13 @@ impl Passage {
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let user_id = self.user.get().map(|user| user.0);
         let client = self.client.map(tracing::field::display);
+        let client_request_id = self.client_id.as_ref().map(RequestId::as_str);
         let is_success = status.is_success();
         let status = status.as_u16();
         if is_probe(route) || is_success && is_check(route, method) {
-            tracing::debug!(target: ACCESS, method, route, status, duration_us, client, user_id, "request");
+            tracing::debug!(target: ACCESS, method, route, status, duration_us, client, user_id, client_request_id, "request");
         } else {
-            tracing::info!(target: ACCESS, method, route, status, duration_us, client, user_id, "request");
+            tracing::info!(target: ACCESS, method, route, status, duration_us, client, user_id, client_request_id, "request");
         }
     }
 }
@@ -177,7 +193,8 @@ mod tests {
         let routes: Vec<_> = lines.iter().map(|line| &line["fields"]["route"]).collect();
         assert_eq!(routes, ["/users/{id}", "/auth/me", "/auth/check"]);
         let line = &lines[0];
-        assert_eq!(line["request_id"], "given-1");
+        assert_ne!(line["request_id"], "given-1");
+        assert_eq!(line["fields"]["client_request_id"], "given-1");
         for (field, value) in [
             ("method", "GET"),
             ("route", "/users/{id}"),

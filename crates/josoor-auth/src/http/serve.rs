@@ -1,15 +1,16 @@
 //! Serves on a socket that anybody may connect to.
 //!
 //! `axum::serve` gives hyper no timer, so nothing there ends a connection that sends its headers a byte a minute, or
-//! nothing at all. This loop bounds how many connections there are, how long each may take to say something, how
-//! long it may stay silent, and how long the shutdown waits for those that are at work.
+//! nothing at all. This loop bounds how many connections there are, who makes space when they run short, how long each may
+//! take to say something, how long it may stay silent, and how long the shutdown waits for those that are at work.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,8 +20,9 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,11 +30,13 @@ use tokio_util::task::TaskTracker;
 use super::front::Front;
 
 /// How the loop treats connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeOptions {
-    /// Connections at the same time. When they are all taken the loop stops accepting, and newcomers wait in the
-    /// kernel's queue: a short burst loses nobody, and a long one shows as a time-out at whoever balances the load.
+    /// Connections at the same time. When they are all taken, a newcomer closes the one that was idle for longest of the
+    /// network that has the most. Where none is idle, newcomers wait in the kernel's queue.
     pub max_connections: usize,
+    /// Peers whose connections are not closed for others: proxies, which have many for many clients.
+    pub exempt: Arc<[IpNet]>,
     /// How long a new connection may take to send its first request's headers.
     pub header_timeout: Duration,
     /// How long a connection may stay without a request. Longer than the idle time of the usual proxies (60 s), so
@@ -44,10 +48,13 @@ pub struct ServeOptions {
     pub drain_timeout: Duration,
 }
 
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            exempt: LOOPBACK.into_iter().filter_map(|net| net.parse().ok()).collect(),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             drain_delay: Duration::ZERO,
@@ -81,10 +88,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     accepting: Arc<AtomicBool>,
 ) -> Drained {
-    let (front, protocol) = (front.into(), Arc::new(protocol()));
-    let slots = Arc::new(Semaphore::new(
-        options.max_connections.min(Semaphore::MAX_PERMITS),
-    ));
+    let (front, protocol, options) = (front.into(), Arc::new(protocol()), Arc::new(options));
+    let table = Arc::new(Table::new(&options));
     let connections = TaskTracker::new();
     let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
     accepting.store(true, Ordering::SeqCst);
@@ -96,20 +101,19 @@ pub async fn serve(
         });
         loop {
             let next = async {
-                // The semaphore is never closed, so acquiring cannot fail.
-                let slot = Arc::clone(&slots).acquire_owned().await.ok();
-                (slot, accept(&listener).await)
+                let (stream, peer) = accept(&listener).await;
+                (table.place(peer.ip()).await, stream, peer)
             };
-            let (slot, (stream, peer)) = tokio::select! {
+            let (place, stream, peer) = tokio::select! {
                 biased;
                 () = &mut accept_until => break,
                 next = next => next,
             };
-            let (protocol, front) = (Arc::clone(&protocol), front.clone());
+            let (protocol, front, options) = (Arc::clone(&protocol), front.clone(), Arc::clone(&options));
             let (drain, cut) = (drain.clone(), cut.clone());
             connections.spawn(async move {
-                let _slot = slot;
-                converse(stream, peer, &protocol, &front, &options, &drain, &cut).await;
+                let held = &place.held;
+                converse(stream, peer, held, &protocol, &front, &options, &drain, &cut).await;
             });
         }
     }
@@ -171,6 +175,184 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
+/// Who holds which connections.
+struct Table {
+    slots: Arc<Semaphore>,
+    most: usize,
+    exempt: Arc<[IpNet]>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    networks: HashMap<IpAddr, HashMap<u64, Arc<Connection>>>,
+    next: u64,
+    /// When the log was last told that connections run short.
+    told: Option<Instant>,
+}
+
+/// An open connection, as others see it.
+struct Connection {
+    activity: Arc<Activity>,
+    /// Told when the connection has to make space.
+    close: Notify,
+    is_closing: AtomicBool,
+}
+
+/// A connection's place in the table, until it is dropped.
+struct Place {
+    table: Arc<Table>,
+    network: IpAddr,
+    number: u64,
+    held: Arc<Connection>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.table.lock();
+        if let Some(connections) = held.networks.get_mut(&self.network) {
+            connections.remove(&self.number);
+            if connections.is_empty() {
+                held.networks.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// A network address is one holder: an IPv4 address, or the /64 of an IPv6 address, which is what one client is given.
+fn network_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+/// How long a newcomer waits for the connection that makes space, before another one has to.
+const SPACE_WAIT: Duration = Duration::from_millis(50);
+
+/// A request of the largest holder that is not over for so long may be cut, if the holder has nothing idle and more than half of
+/// all connections: such a client sends its bodies byte by byte.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The log is told at most once in so long.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+impl Table {
+    fn new(options: &ServeOptions) -> Self {
+        let most = options.max_connections.min(Semaphore::MAX_PERMITS);
+        Self {
+            slots: Arc::new(Semaphore::new(most)),
+            most,
+            exempt: Arc::clone(&options.exempt),
+            held: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Nothing in here can leave the table half changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection with `peer`, which others may have to make.
+    async fn place(self: &Arc<Self>, peer: IpAddr) -> Place {
+        let slot = loop {
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                break Some(slot);
+            }
+            self.make_space();
+            // The semaphore is never closed, so acquiring cannot fail.
+            if let Ok(slot) = timeout(SPACE_WAIT, Arc::clone(&self.slots).acquire_owned()).await {
+                break slot.ok();
+            }
+        };
+        let connection = Arc::new(Connection {
+            activity: Arc::new(Activity::new()),
+            close: Notify::new(),
+            is_closing: AtomicBool::new(false),
+        });
+        let network = network_of(peer);
+        let mut held = self.lock();
+        let number = held.next;
+        held.next += 1;
+        let of_network = held.networks.entry(network).or_default();
+        of_network.insert(number, Arc::clone(&connection));
+        drop(held);
+        Place {
+            table: Arc::clone(self),
+            network,
+            number,
+            held: connection,
+            _slot: slot,
+        }
+    }
+
+    /// Closes what was idle for longest of the network that has the most connections.
+    fn make_space(&self) {
+        let is_exempt = |network: &IpAddr| self.exempt.iter().any(|net| net.contains(network));
+        let mut held = self.lock();
+        let mut holders: Vec<(usize, IpAddr)> = held
+            .networks
+            .iter()
+            .filter(|(network, _)| !is_exempt(network))
+            .map(|(network, connections)| (connections.len(), *network))
+            .collect();
+        // Nearly always the largest holder has something idle; the others are looked at only if not.
+        while let Some(largest) = (0..holders.len()).max_by_key(|index| holders[*index].0) {
+            let (count, network) = holders.swap_remove(largest);
+            let Some(connections) = held.networks.get(&network) else {
+                continue;
+            };
+            let closed = close_longest_idle(connections.values(), count, self.most);
+            if closed > 0 {
+                if held.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                    held.told = Some(Instant::now());
+                    tracing::warn!(
+                        %network,
+                        connections = count,
+                        max_connections = self.most,
+                        "connections run short; those that are idle for longest of the largest holder are closed"
+                    );
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Closes one of the connections of a holder, or a few at once when it has more than half of all: looking for them costs
+/// more than a connection. How many.
+fn close_longest_idle<'a>(
+    connections: impl Iterator<Item = &'a Arc<Connection>> + Clone,
+    count: usize,
+    most: usize,
+) -> usize {
+    let is_large = count > most / 2;
+    let open = connections.filter(|one| !one.is_closing.load(Ordering::Relaxed));
+    let mut found: Vec<_> = open
+        .clone()
+        .filter(|one| one.activity.in_flight.load(Ordering::Relaxed) == 0)
+        .map(|one| (one.activity.last(), one))
+        .collect();
+    if found.is_empty() && is_large {
+        let now = Instant::now();
+        found = open
+            .map(|one| (one.activity.last(), one))
+            .filter(|(last, _)| now.saturating_duration_since(*last) > SLOW)
+            .collect();
+    }
+    let wanted = if is_large { (count / 64).max(1) } else { 1 };
+    if wanted < found.len() {
+        found.select_nth_unstable_by_key(wanted, |(last, _)| *last);
+        found.truncate(wanted);
+    }
+    for (_, one) in &found {
+        one.is_closing.store(true, Ordering::Relaxed);
+        one.close.notify_one();
+    }
+    found.len()
+}
+
 /// What a connection is doing. Whoever watches over it looks at these when its time comes, so that a request costs a few
 /// additions and wakes nobody.
 struct Activity {
@@ -189,6 +371,11 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             since: AtomicU64::new(0),
         }
+    }
+
+    /// When the connection last had something to do, or began.
+    fn last(&self) -> Instant {
+        self.born + Duration::from_nanos(self.since.load(Ordering::Relaxed))
     }
 
     fn touch(&self) {
@@ -248,9 +435,14 @@ enum Ending {
 }
 
 /// Serves one connection to its end.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another thing, and it is called once"
+)]
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
+    held: &Connection,
     protocol: &auto::Builder<TokioExecutor>,
     front: &Front,
     options: &ServeOptions,
@@ -259,7 +451,7 @@ async fn converse(
 ) {
     // Answers are short; waiting for more to send (Nagle) would only delay them.
     let _ = stream.set_nodelay(true);
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::clone(&held.activity);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let in_flight = InFlight::begin(&activity);
         let request = request.map(|body| {
@@ -285,6 +477,10 @@ async fn converse(
         FuturesUnordered::new();
     watchers.push(Box::pin(async {
         cut.cancelled().await;
+        Ending::Cut
+    }));
+    watchers.push(Box::pin(async {
+        held.close.notified().await;
         Ending::Cut
     }));
     watchers.push(Box::pin(async {

@@ -1,12 +1,15 @@
 //! What the HTTP rooms need to know of the configuration, so that none of them depends on the wiring.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Extensions, StatusCode};
 use ipnet::IpNet;
 
 use super::passage::Passage;
+use crate::config::ForwardedHeader;
 
 /// Settings of the HTTP layer. The router's stack puts them into every request; whoever reads them in one that did not
 /// pass it gets the defaults.
@@ -14,8 +17,12 @@ use super::passage::Passage;
 pub struct HttpSettings {
     /// Base of every link that the service gives out, without a slash at its end. Never taken from a request.
     pub public_url: String,
-    /// Peers whose `Forwarded` and `X-Forwarded-For` are believed.
+    /// Peers whose word about the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they name it.
+    pub forwarded_header: ForwardedHeader,
+    /// Peers that look like proxies and are not listed; each was warned about.
+    pub unlisted: Arc<Unlisted>,
     /// Longest request body, in bytes.
     pub body_limit: usize,
     /// How long a request's body may take to arrive.
@@ -26,11 +33,35 @@ pub struct HttpSettings {
     pub missing_token_status: StatusCode,
 }
 
+/// Peers that send forwarding headers without being trusted proxies: perhaps proxies that an operator forgot to list.
+#[derive(Debug, Default)]
+pub struct Unlisted(Mutex<HashSet<IpAddr>>);
+
+impl Unlisted {
+    /// How many are told of. Anybody can send such a header, and the log must not grow with them.
+    const AT_MOST: usize = 16;
+
+    /// Warns about a peer, once.
+    pub fn note(&self, peer: IpAddr, header: &str) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() < Self::AT_MOST && noted.insert(peer) {
+            tracing::warn!(
+                %peer,
+                header,
+                "a peer sends a forwarding header and is not in TRUSTED_PROXIES; if it is a proxy of yours, list it: until then \
+                 all of its clients have its address"
+            );
+        }
+    }
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             public_url: "http://localhost:8000".to_owned(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            unlisted: Arc::default(),
             body_limit: 64 * 1024,
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),

@@ -19,7 +19,7 @@ use tower::layer::layer_fn;
 use tower::{ServiceExt, service_fn};
 
 use super::headers::SecurityHeaders;
-use super::passage::{Passage, X_REQUEST_ID};
+use super::passage::{Passage, X_CLIENT_REQUEST_ID, X_REQUEST_ID};
 use super::settings::HttpSettings;
 use super::{problem, unread};
 use crate::error::Error;
@@ -110,6 +110,9 @@ pub(super) async fn pass(
     passage.log(&method, figures.route(), status, took);
     if let Some(id) = passage.id_header() {
         response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    if let Some(id) = passage.client_id_header() {
+        response.headers_mut().insert(X_CLIENT_REQUEST_ID, id);
     }
     response
 }
@@ -219,14 +222,18 @@ mod tests {
             let response = router(metrics.clone()).oneshot(request).await.expect("an answer");
             assert_eq!(response.status(), status, "{path}");
             let headers = response.headers().clone();
-            assert_eq!(headers["x-request-id"], "given-1");
+            assert_eq!(headers["x-request-id"].len(), 32);
+            assert_eq!(headers["x-client-request-id"], "given-1");
             assert_eq!(headers["content-type"], problem::PROBLEM_JSON);
             assert_eq!(headers["x-content-type-options"], "nosniff");
             assert_eq!(headers.contains_key("retry-after"), status == 503);
             let body = response.into_body().collect().await.expect("a body").to_bytes();
             let document: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
             assert_eq!(document["code"], code);
-            assert_eq!(document["request_id"], "given-1");
+            assert_eq!(
+                document["request_id"],
+                headers["x-request-id"].to_str().expect("ASCII")
+            );
         }
         let text = metrics.encode(&Sample::default());
         for line in [
@@ -239,11 +246,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unacceptable_request_id_is_replaced() {
+    async fn an_unacceptable_request_id_is_left_out() {
         let request = Request::get("/no/such").header("x-request-id", "<script>");
         let request = request.body(Body::empty()).expect("a request");
         let response = router(Metrics::new()).oneshot(request).await.expect("an answer");
         assert_eq!(response.headers()["x-request-id"].len(), 32);
+        assert!(!response.headers().contains_key("x-client-request-id"));
     }
 
     #[tokio::test]

@@ -13,8 +13,10 @@ use crate::config::MailConfig;
 pub enum Mailer {
     /// To a mail server.
     Smtp(Smtp),
-    /// Nowhere: it can be read at `/dev/mail`.
+    /// Into the development mailbox of `serve --dev`: it can be read at `/dev/mail`.
     Mailbox,
+    /// Nowhere: there is no mail server, and mails wait in the outbox until there is one.
+    Nowhere,
 }
 
 /// Why a mail did not leave.
@@ -32,11 +34,12 @@ pub enum SendError {
 }
 
 impl Mailer {
-    /// From the settings. Connects to nothing yet.
-    pub fn new(config: &MailConfig) -> anyhow::Result<Self> {
+    /// From the settings; under `serve --dev` without a mail server, into the development mailbox. Connects to nothing yet.
+    pub fn new(config: &MailConfig, dev: bool) -> anyhow::Result<Self> {
         Ok(match (&config.smtp_url, &config.from) {
             (Some(url), Some(from)) => Self::Smtp(Smtp::new(url, from)?),
-            _ => Self::Mailbox,
+            _ if dev => Self::Mailbox,
+            _ => Self::Nowhere,
         })
     }
 
@@ -44,7 +47,7 @@ impl Mailer {
     pub fn sender(&self) -> String {
         match self {
             Self::Smtp(smtp) => smtp.sender(),
-            Self::Mailbox => "JOSOOR Auth <no-reply@localhost>".to_owned(),
+            Self::Mailbox | Self::Nowhere => "JOSOOR Auth <no-reply@localhost>".to_owned(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Mailer {
         match self {
             Self::Smtp(smtp) => smtp.send(mail).await,
             Self::Mailbox => Ok(()),
+            Self::Nowhere => Err(SendError::Away("no mail server is set (SMTP_URL)".to_owned())),
         }
     }
 }

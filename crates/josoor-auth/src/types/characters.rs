@@ -1,6 +1,7 @@
 //! Which characters of Unicode the text types refuse, said once.
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// Controls of the writing direction (Unicode's Bidi_Control): they let a text show itself as another one.
 pub(super) fn is_bidi_control(c: char) -> bool {
@@ -44,6 +45,12 @@ pub(super) fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Code points that are no character yet, and those that never will be (U+FFFF and the like). What a later Unicode makes of
+/// them, such as their lower case or their composed form, would change what a stored text is equal to.
+pub(super) fn is_unassigned(c: char) -> bool {
+    !c.is_ascii() && c.general_category() == GeneralCategory::Unassigned
+}
+
 /// Whether normalisation would turn the character into a different single one, or into its compatibility form: the
 /// fullwidth `＠`, the ligature `ﬁ`, the Kelvin sign. Letters that merely decompose into a base and its marks stay.
 pub(super) fn is_compatibility(c: char) -> bool {
@@ -61,7 +68,26 @@ pub(super) fn is_compatibility(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_compatibility, is_invisible};
+    use super::{is_compatibility, is_invisible, is_unassigned};
+
+    #[test]
+    fn unassigned_code_points_and_noncharacters_are_told_from_characters() {
+        for c in [
+            '\u{378}',
+            '\u{FFFF}',
+            '\u{FFFE}',
+            '\u{FDD0}',
+            '\u{1FFFE}',
+            '\u{10FFFF}',
+            '\u{E0080}',
+            '\u{50000}',
+        ] {
+            assert!(is_unassigned(c), "U+{:04X}", u32::from(c));
+        }
+        for c in "aé\u{301}ب한中😀\u{E000}ẞ\u{1E900}".chars() {
+            assert!(!is_unassigned(c), "U+{:04X}", u32::from(c));
+        }
+    }
 
     #[test]
     fn compatibility_is_told_from_composition() {

@@ -7,7 +7,7 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 
-use super::characters::{is_bidi_control, is_compatibility, is_control, is_invisible};
+use super::characters::{is_bidi_control, is_compatibility, is_control, is_invisible, is_unassigned};
 use crate::error::Invalid;
 
 /// More than this is refused before anything else is looked at.
@@ -94,7 +94,12 @@ impl Email {
 }
 
 fn is_forbidden(c: char) -> bool {
-    c.is_whitespace() || is_control(c) || is_bidi_control(c) || is_invisible(c) || is_compatibility(c)
+    c.is_whitespace()
+        || is_control(c)
+        || is_bidi_control(c)
+        || is_invisible(c)
+        || is_compatibility(c)
+        || is_unassigned(c)
 }
 
 /// A character of a dot-atom (RFC 5322, 3.2.3, widened by RFC 6531, 3.3), the dot aside.

@@ -13,7 +13,7 @@ use crate::support::command::Serving;
 use crate::support::database;
 use crate::support::mailbox::{mail as letter, mails, settled};
 use crate::support::raw;
-use crate::support::server::{PASSWORD, Server, Tokens, http_client, on_both};
+use crate::support::server::{PASSWORD, Server, Tokens, eventually, http_client, on_both};
 use crate::support::smtp::{SmtpServer, certificate};
 
 fn header<'m>(mail: &'m Value, name: &str) -> &'m str {
@@ -425,19 +425,38 @@ on_both!(the_mailbox_is_for_this_machine_alone, async |mut stage: Stage| {
         ("localhost.evil.example", 404),
         ("127.0.0.1.evil.example", 404),
         ("192.0.2.1", 404),
-        ("", 404),
+        ("", 400),
     ] {
         let request = format!("GET /dev/mail HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let answer = raw::exchange(server.address, request.as_bytes(), Duration::from_secs(2)).await;
         assert_eq!(raw::status(&answer), expected, "{host}");
     }
     server.stop().await;
-    stage.set("PUBLIC_URL", "https://auth.example.org");
+    // Without `--dev` there is no such page, whatever the URL; mails wait.
+    stage.dev = false;
     let server = stage.start().await;
-    server
-        .send(server.request(Method::GET, "/dev/mail"))
-        .await
-        .is_problem(404, "not_found");
+    for path in ["/dev/mail", "/dev/mail.json", "/dev/mail/1"] {
+        server
+            .send(server.request(Method::GET, path))
+            .await
+            .is_problem(404, "not_found");
+    }
+    let email = "waiting@example.com";
+    server.register(email).await;
+    eventually("the mail was tried and waits", || async {
+        let sql = "select count(*) from outbox where sent_at is null and dropped_at is null and attempts > 0";
+        database::number(&server.app.db, sql).await == 1
+    })
+    .await;
+    let ready = server.send(server.request(Method::GET, "/readyz")).await.is(200);
+    assert_eq!(ready.json["parts"]["mail"], "degraded", "{ready:?}");
+    server.stop().await;
+    // With a mail server, or a developer at the mailbox, it leaves.
+    stage.dev = true;
+    let server = stage.start().await;
+    letter(&server, email, "verify_email").await;
+    let ready = server.send(server.request(Method::GET, "/readyz")).await.is(200);
+    assert!(ready.json["parts"]["mail"].is_null(), "{ready:?}");
     server.stop().await;
 });
 

@@ -10,6 +10,7 @@ mod auth;
 mod check;
 mod cli;
 mod clocks;
+mod connections;
 mod console;
 mod cookies;
 mod devices;

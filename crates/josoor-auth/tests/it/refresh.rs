@@ -376,14 +376,15 @@ on_both!(each_token_is_good_for_its_own_door_only, async |stage: Stage| {
         }
         server.send(request).await.is_problem(401, "token_invalid");
     }
+    // Signing out with the wrong one is no mistake that has to be told, and does nothing.
     server
         .post_as("/auth/logout", &tokens.refresh, &json!({}))
         .await
-        .is_problem(401, "token_invalid");
+        .is(200);
     server
         .post("/auth/logout", &json!({ "refresh_token": tokens.access }))
         .await
-        .is_problem(401, "token_invalid");
+        .is(200);
     // Nothing of this has hurt the session.
     server.get("/auth/me", &tokens.access).await.is(200);
     next(&server, &tokens).await;

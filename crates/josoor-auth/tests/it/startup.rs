@@ -128,7 +128,7 @@ on_both!(
 );
 
 on_both!(
-    figures_are_for_direct_callers_on_this_machine,
+    b11_figures_are_on_their_own_listener_and_for_developers_on_the_main_one,
     async |mut stage: Stage| {
         let server = stage.start().await;
         server.register("counted@example.com").await;
@@ -158,9 +158,14 @@ on_both!(
                 .header(header, "127.0.0.1");
             server.send(request).await.is_problem(404, "not_found");
         }
+        // A page elsewhere whose name was made to lead to this machine says another one.
+        let request = server
+            .request(Method::GET, "/metrics")
+            .header("host", "auth.example");
+        server.send(request).await.is_problem(404, "not_found");
         server.stop().await;
 
-        stage.set("JOSOOR_AUTH__METRICS__BIND", "127.0.0.1:0");
+        stage.dev = false;
         let server = stage.start().await;
         get(&server, "/metrics").await.is_problem(404, "not_found");
         server.stop().await;
@@ -180,8 +185,55 @@ on_both!(
         assert_eq!(ask(address, "/healthz").await, 404);
         assert_eq!(ask(serving.address, "/metrics").await, 404);
         assert_eq!(ask(serving.address, "/healthz").await, 200);
+        drop(serving);
+        for (variable, value) in [("BIND", "0.0.0.0"), ("PUBLIC_URL", "https://auth.example.org")] {
+            let mut stage = Stage::new(stage.footprint);
+            stage.set(variable, value);
+            command::run(&stage, &["serve", "--dev"])
+                .with(1)
+                .says(&[variable, "--dev", "this machine"]);
+        }
     }
 );
+
+on_both!(a_request_says_which_host_it_is_for, async |stage: Stage| {
+    let server = stage.start().await;
+    let status = async |request: &str| {
+        let answer = raw::exchange(server.address, request.as_bytes(), Duration::from_secs(5)).await;
+        raw::status(&answer)
+    };
+    for path in ["/healthz", "/auth/me", "/auth/check", "/no/such", "/login"] {
+        for hosts in [
+            "",
+            "Host: a\r\nHost: a\r\n",
+            "Host:\r\n",
+            "Host: a b\r\n",
+            "Host: user@a\r\n",
+            "Host: a/b\r\n",
+        ] {
+            let request = format!("GET {path} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+            assert_eq!(status(&request).await, 400, "{path} {hosts:?}");
+        }
+    }
+    for request in [
+        "GET /healthz HTTP/1.1\r\nHost: auth.example:8000\r\nConnection: close\r\n\r\n",
+        "GET http://auth.example/healthz HTTP/1.1\r\nHost: auth.example\r\nConnection: close\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\n\r\n",
+    ] {
+        assert_eq!(status(request).await, 200, "{request}");
+    }
+    let text = raw::exchange(
+        server.address,
+        b"GET /auth/me HTTP/1.1\r\nConnection: close\r\n\r\n",
+        Duration::from_secs(5),
+    )
+    .await;
+    assert!(
+        text.contains("application/problem+json") && text.contains("bad_request") && text.contains("Host"),
+        "{text}"
+    );
+    server.stop().await;
+});
 
 on_both!(
     probes_tell_each_parts_state_and_need_no_token,

@@ -128,18 +128,32 @@ impl Serving {
 
     /// The same with a log file of this name and with further variables.
     pub(crate) fn start_with(stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
-        Self::start_program(Path::new(PROGRAM), stage, log, variables)
+        let arguments: &[&str] = if stage.dev {
+            &["serve", "--dev"]
+        } else {
+            &["serve"]
+        };
+        let command = command_of(Path::new(PROGRAM), stage, arguments);
+        Self::start_program(command, stage, log, variables)
     }
 
     /// Starts the version before this one, as [`start`](Self::start) does this one.
     pub(crate) fn start_previous(stage: &Stage) -> Self {
-        Self::start_program(previous_program(), stage, "log-of-previous", &[])
+        let mut command = command_of(previous_program(), stage, &["serve"]);
+        // It does not know the limits that came after it.
+        for variable in stage.environment().keys() {
+            if variable.starts_with("JOSOOR_AUTH__LIMITS__") {
+                command.env_remove(variable);
+            }
+        }
+        command.env("JOSOOR_AUTH__LIMITS__ENABLED", "false");
+        Self::start_program(command, stage, "log-of-previous", &[])
     }
 
-    fn start_program(program: &Path, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
+    fn start_program(mut command: Command, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
         let log = stage.directory().join(log);
         let file = std::fs::File::create(&log).expect("a log");
-        let child = command_of(program, stage, &["serve"])
+        let child = command
             .env("PORT", "0")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

@@ -57,6 +57,8 @@ pub(crate) use on_both;
 /// Stores of a test's own, on which any number of servers can be started.
 pub(crate) struct Stage {
     pub(crate) footprint: Footprint,
+    /// Whether servers are those of a developer's own machine (`serve --dev`), whose mails can be read.
+    pub(crate) dev: bool,
     environment: BTreeMap<String, String>,
     directory: tempfile::TempDir,
 }
@@ -73,6 +75,7 @@ impl Stage {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut stage = Self {
             footprint,
+            dev: true,
             environment: BTreeMap::new(),
             directory,
         };
@@ -138,7 +141,13 @@ impl Stage {
 
     /// Starts a server, whatever the state of Redis.
     pub(crate) async fn start_unready(&self, clock: Clock) -> Server {
-        let config = Config::parse(None, &self.environment).unwrap_or_else(|error| panic!("{error}"));
+        self.start_serving(clock, ServeOptions::default()).await
+    }
+
+    /// Starts a server that treats connections in another way.
+    pub(crate) async fn start_serving(&self, clock: Clock, options: ServeOptions) -> Server {
+        let mut config = Config::parse(None, &self.environment).unwrap_or_else(|error| panic!("{error}"));
+        config.dev = self.dev;
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a free port");
@@ -150,7 +159,7 @@ impl Stage {
         let running = tokio::spawn(server_http::serve::serve(
             listener,
             front,
-            ServeOptions::default(),
+            options,
             stop.clone().cancelled_owned(),
             app.readiness(),
         ));
