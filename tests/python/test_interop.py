@@ -68,6 +68,7 @@ def check_access_token(server: Server, secret: str, algorithm: str) -> None:
     assert claims["sub"] == str(user["id"]) and isinstance(claims["sub"], str)
     assert claims["type"] == "access"
     assert claims["email"] == email
+    assert claims["email_verified"] is False
     assert claims["role"] == "user"
     assert claims["iss"] == server.public_url
     assert claims["sid"] and claims["jti"]

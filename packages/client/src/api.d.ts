@@ -5071,7 +5071,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5196,7 +5196,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5321,7 +5321,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5446,7 +5446,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5571,7 +5571,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5696,7 +5696,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5821,7 +5821,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5946,7 +5946,7 @@ export interface operations {
                 /** @description As `acr` */
                 "X-Auth-Require-Acr"?: string | null;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: number | null;
+                "X-Auth-Require-Max-Age"?: string | null;
             };
             path?: never;
             cookie?: never;

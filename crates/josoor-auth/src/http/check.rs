@@ -89,7 +89,7 @@ pub fn any_method() -> Router<App> {
         ("X-Auth-Require-Role" = Option<RoleName>, Header, description = "As `role`"),
         ("X-Auth-Require-Verified" = Option<bool>, Header, description = "As `verified`"),
         ("X-Auth-Require-Acr" = Option<String>, Header, description = "As `acr`", pattern = "^[12]$"),
-        ("X-Auth-Require-Max-Age" = Option<u64>, Header, description = "As `max_age`", maximum = 315_360_000),
+        ("X-Auth-Require-Max-Age" = Option<String>, Header, description = "As `max_age`", pattern = "^[0-9]{1,8}$"),
     ),
     responses(
         (status = 200, description = "The bearer may pass", headers(

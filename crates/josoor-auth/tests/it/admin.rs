@@ -580,3 +580,73 @@ on_both!(
         server.stop().await;
     }
 );
+
+on_both!(null_is_no_role_and_no_flag, async |stage: Stage| {
+    let server = stage.start().await;
+    let admin = server.register_admin("chief@example.com").await;
+    let user = server.register("plain@example.com").await;
+    let path = format!("/admin/users/{}", user.user_id);
+    for body in [
+        json!({ "role": null }),
+        json!({ "is_active": null }),
+        json!({ "role": "analyst", "is_active": null }),
+        json!({ "role": null, "full_name": "A name" }),
+    ] {
+        let refused = server.patch(&path, &admin.access, &body).await;
+        let refused = refused.is_problem(422, "validation_failed");
+        assert_eq!(refused.json["errors"][0]["code"], "invalid_type", "{body}");
+    }
+    let body = json!({ "email": "invited@example.com", "role": null });
+    server
+        .post_as("/admin/users", &admin.access, &body)
+        .await
+        .is_problem(422, "validation_failed");
+    for query in ["role=null", "role=", "is_active=null", "is_active=", "is_active"] {
+        server
+            .get(&format!("/admin/users?{query}"), &admin.access)
+            .await
+            .is_problem(422, "validation_failed");
+    }
+    // A name can be taken away, and nothing of the above was changed.
+    server
+        .patch(&path, &admin.access, &json!({ "full_name": null }))
+        .await
+        .is(200);
+    let shown = server.get(&path, &admin.access).await.is(200);
+    assert_eq!(
+        (
+            &shown.json["role"],
+            &shown.json["is_active"],
+            &shown.json["full_name"]
+        ),
+        (&json!("user"), &json!(true), &Value::Null)
+    );
+    server.stop().await;
+});
+
+on_both!(
+    addresses_and_names_with_unassigned_code_points_are_refused,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        for odd in [
+            '\u{378}',
+            '\u{fdd0}',
+            '\u{ffff}',
+            '\u{1fffe}',
+            '\u{10ffff}',
+            '\u{50000}',
+        ] {
+            for (email, name, field) in [
+                (format!("a{odd}b@example.com"), "A name".to_owned(), "email"),
+                (format!("ab@ex{odd}ample.com"), "A name".to_owned(), "email"),
+                ("ab@example.com".to_owned(), format!("A {odd} name"), "full_name"),
+            ] {
+                let body = json!({ "email": email, "password": PASSWORD, "full_name": name });
+                let refused = server.post("/auth/register", &body).await;
+                let refused = refused.is_problem(422, "validation_failed");
+                assert_eq!(refused.json["errors"][0]["field"], field, "{body}");
+            }
+        }
+        server.stop().await;
+    }
+);
