@@ -18,8 +18,9 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
-    Claims, CurrentUser, Flights, Near, RedisKind, RedisUrl, RedisUrlError, Refusal, Role, Session,
-    SessionCheck, SetupError, Versioned, clock, is_master, json as strict_json, master_by_sentinels, service,
+    Claims, CurrentUser, Flights, Near, ReadSession, RedisKind, RedisUrl, RedisUrlError, Refusal, Role,
+    Session, SessionCheck, SetupError, Versioned, clock, is_master, is_retired, json as strict_json,
+    master_by_sentinels, service,
 };
 
 /// The longest wait for both copies, connecting included.
@@ -124,6 +125,9 @@ impl NearCopies {
             Session::Ended(why) => Some(Err(why)),
             Session::Live { expires_at, .. } if expires_at <= clock::now_micros() => None,
             Session::Live { user, .. } if user != claims.sub => Some(Err(Refusal::TokenInvalid)),
+            Session::Live { retired, .. } if is_retired(claims.generation, retired) => {
+                Some(Err(Refusal::PasswordChanged))
+            }
             Session::Live { user, .. } => self.copies.user(user, now).map(|copy| copy.admit(claims)),
         }
     }
@@ -140,6 +144,13 @@ impl NearCopies {
             let reason = revoked.get(1).and_then(Value::as_str).unwrap_or_default();
             if let Some(session) = session.and_then(|session| Uuid::try_parse(session).ok()) {
                 self.copies.end_session(session, Refusal::from_reason(reason));
+            }
+        }
+        for retired in list("retired") {
+            let session = retired.get(0).and_then(Value::as_str);
+            let session = session.and_then(|session| Uuid::try_parse(session).ok());
+            if let (Some(session), Some(up_to)) = (session, retired.get(1).and_then(Value::as_i64)) {
+                self.copies.retire_generations(session, up_to);
             }
         }
         for changed in list("users") {
@@ -223,8 +234,8 @@ impl<F: SessionCheck> RedisCheck<F> {
         let now = clock::now_micros();
         let outcome = judge(&session, user.as_ref(), claims, now)?;
         // What refuses is final. What lets in counts only while the service is known to bring its revocations here.
-        let (user, expires_at) = match outcome {
-            Judged::Live { user, expires_at } => (user, expires_at),
+        let (user, session) = match outcome {
+            Judged::Live { user, session } => (user, session),
             Judged::Foreign => return Some(Err(Refusal::TokenInvalid)),
             Judged::Ended(why) => {
                 if let Some(near) = &self.near {
@@ -233,6 +244,10 @@ impl<F: SessionCheck> RedisCheck<F> {
                 return Some(Err(why));
             }
         };
+        // Counts however old the copy is: a generation that was retired stays so.
+        if is_retired(claims.generation, session.retired) {
+            return Some(Err(Refusal::PasswordChanged));
+        }
         let admitted = user.admit(claims);
         let age = mark.and_then(|mark| age(&mark, now));
         if age.is_none() {
@@ -241,10 +256,11 @@ impl<F: SessionCheck> RedisCheck<F> {
         if let (Some(age), Some(near), Some(heard)) = (age, &self.near, heard) {
             // As old as the watermark: what was brought here after that may be missing from the copies.
             let filled = began.checked_sub(age).unwrap_or(began);
-            let (session, owner) = (claims.sid, claims.sub);
-            near.copies
-                .fill_session(session, heard, owner, expires_at, filled);
-            if !near.copies.fill_user(owner, heard, &Arc::new(user), filled) {
+            let retired = near.copies.fill_session(claims.sid, heard, session, filled);
+            if is_retired(claims.generation, retired) {
+                return Some(Err(Refusal::PasswordChanged));
+            }
+            if !near.copies.fill_user(claims.sub, heard, &Arc::new(user), filled) {
                 return None;
             }
         }
@@ -335,7 +351,7 @@ fn age(mark: &Map<String, Value>, now: i64) -> Option<Duration> {
 /// What two copies stand for.
 enum Judged {
     /// The session is live, and this is its user.
-    Live { user: UserCopy, expires_at: i64 },
+    Live { user: UserCopy, session: ReadSession },
     /// The session has ended.
     Ended(Refusal),
     /// The session is somebody else's.
@@ -376,7 +392,13 @@ fn judge(
         role: user.get("role")?.as_str()?.parse().ok()?,
         is_active: user.get("is_active")?.as_bool()?,
     };
-    Some(Judged::Live { user, expires_at })
+    // Copies of a service that retires no generations do not say; then only the service itself knows.
+    let session = ReadSession {
+        user: claims.sub,
+        expires_at,
+        retired: session.get("retired_generation")?.as_i64()?,
+    };
+    Some(Judged::Live { user, session })
 }
 
 /// Which sessions' generations were noted as used, lately. Two halves: when the young one is full it becomes the old

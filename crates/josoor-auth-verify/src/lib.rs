@@ -77,7 +77,7 @@ pub use layer::{
     RequireRoleService, RequireVerified, require_role,
 };
 #[cfg(feature = "near")]
-pub use near::{Heard, Near, Session, Versioned};
+pub use near::{Heard, Near, ReadSession, Session, Versioned, is_retired};
 #[cfg(feature = "redis-url")]
 pub use redis_url::{RedisKind, RedisNode, RedisUrl, RedisUrlError};
 pub use refusal::Refusal;

@@ -6,6 +6,8 @@
 //! * Whoever is about to read takes a note of what was heard of the two so far ([`Near::heard_of`]), and the copies that come
 //!   of the reading are kept only if nothing more was heard of them since.
 //! * The end of a session replaces every copy of it, and no copy replaces an end.
+//! * The generations of a session that are retired are known by the highest of them. That number only grows here, whatever is
+//!   read or heard in whatever order.
 //! * A user's copies carry a version; none is taken in where a higher one is known.
 //!
 //! So it does not matter how long a reading takes and what overtakes it. `tests/near.rs` runs this file under every order in
@@ -47,6 +49,8 @@ pub enum Session<E> {
         user: i64,
         /// When it ends unless a refresh moves that, in microseconds since 1970.
         expires_at: i64,
+        /// Access tokens of this generation and of earlier ones are refused; 0 for none.
+        retired: i64,
     },
     /// It has ended, for this reason. That is believed always.
     Ended(E),
@@ -57,8 +61,11 @@ enum SessionEntry<E> {
     Live {
         user: i64,
         expires_at: i64,
+        retired: i64,
         filled: Instant,
     },
+    /// Generations up to this one are known to be retired.
+    RetiredUpTo(i64),
     Ended(E),
 }
 
@@ -99,6 +106,22 @@ impl<U: Versioned> Weighter<i64, UserEntry<U>> for ByBytes {
             UserEntry::AtLeast(_) => USER_BYTES,
         }
     }
+}
+
+/// What was read of a live session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSession {
+    /// Whose it is.
+    pub user: i64,
+    /// When it ends unless a refresh moves that, in microseconds since 1970.
+    pub expires_at: i64,
+    /// The highest generation that a change of the password has retired; 0 for none.
+    pub retired: i64,
+}
+
+/// Whether an access token of `generation` is refused where generations up to `retired` are.
+pub const fn is_retired(generation: i64, retired: i64) -> bool {
+    retired > 0 && generation <= retired
 }
 
 /// What was heard of a session and of a user up to some moment.
@@ -142,13 +165,17 @@ impl<U: Versioned, E: Clone> Near<U, E> {
     pub fn session(&self, id: Uuid, now: Instant) -> Option<Session<E>> {
         match self.sessions.get(&id)? {
             SessionEntry::Ended(why) => Some(Session::Ended(why)),
+            SessionEntry::RetiredUpTo(_) => None,
             SessionEntry::Live {
                 user,
                 expires_at,
+                retired,
                 filled,
-            } => self
-                .is_believed(filled, now)
-                .then_some(Session::Live { user, expires_at }),
+            } => self.is_believed(filled, now).then_some(Session::Live {
+                user,
+                expires_at,
+                retired,
+            }),
         }
     }
 
@@ -169,18 +196,52 @@ impl<U: Versioned, E: Clone> Near<U, E> {
     }
 
     /// Takes in a session that was read as live at `filled`, unless something was heard of it since `heard`, or it is known to
-    /// have ended: whoever ends it tells this cache before the stores below, so what is read there may still be live after that.
-    pub fn fill_session(&self, id: Uuid, heard: Heard, user: i64, expires_at: i64, filled: Instant) {
+    /// have ended: the act that ends it tells this cache before the stores below, so what is read there may still be live after
+    /// that. Gives the generation up to which tokens are refused, by what was read and by what is known.
+    #[must_use]
+    pub fn fill_session(&self, id: Uuid, heard: Heard, read: ReadSession, filled: Instant) -> i64 {
         let now_heard = self.session_stripe(id);
-        let has_ended = matches!(self.sessions.get(&id), Some(SessionEntry::Ended(_)));
-        if *now_heard == heard.session && !has_ended {
+        let known = self.sessions.get(&id);
+        let retired = match known {
+            Some(SessionEntry::Live { retired, .. } | SessionEntry::RetiredUpTo(retired)) => {
+                retired.max(read.retired)
+            }
+            Some(SessionEntry::Ended(_)) => return read.retired,
+            None => read.retired,
+        };
+        if *now_heard == heard.session {
             let entry = SessionEntry::Live {
-                user,
-                expires_at,
+                user: read.user,
+                expires_at: read.expires_at,
+                retired,
                 filled,
             };
             self.sessions.insert(id, entry);
         }
+        retired
+    }
+
+    /// Takes in that a session's generations up to this one are retired. Holds from the moment that this returns.
+    pub fn retire_generations(&self, id: Uuid, up_to: i64) {
+        let mut heard = self.session_stripe(id);
+        *heard += 1;
+        let entry = match self.sessions.get(&id) {
+            Some(SessionEntry::Ended(_)) => return,
+            Some(SessionEntry::Live {
+                user,
+                expires_at,
+                retired,
+                filled,
+            }) => SessionEntry::Live {
+                user,
+                expires_at,
+                retired: retired.max(up_to),
+                filled,
+            },
+            Some(SessionEntry::RetiredUpTo(retired)) => SessionEntry::RetiredUpTo(retired.max(up_to)),
+            None => SessionEntry::RetiredUpTo(up_to),
+        };
+        self.sessions.insert(id, entry);
     }
 
     /// Takes in a copy of a user that was read at `filled`, unless something was heard of the user since `heard`. Whether the

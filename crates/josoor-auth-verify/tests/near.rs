@@ -26,12 +26,15 @@ use std::time::{Duration, Instant};
 use shuttle::thread;
 use uuid::Uuid;
 
-use near::{Near, Session, Versioned};
+use near::{Near, ReadSession, Session, Versioned, is_retired};
 use sync::Mutex;
 
 const SESSION: Uuid = Uuid::from_u128(7);
 const USER: i64 = 9;
 const FAR: i64 = i64::MAX;
+
+/// The generation of the token in all requests. A change of the password retires it.
+const GENERATION: i64 = 1;
 
 /// A user's copy: the version, and a role that says the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,13 +58,15 @@ struct Ended;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shared {
     Absent,
-    Live,
+    /// With the generation up to which tokens are refused.
+    Live(i64),
     Tombstone,
 }
 
 /// The stores that all nodes share. Each method is one step.
 struct Stores {
     session_is_live: Mutex<bool>,
+    retired: Mutex<i64>,
     user_version: Mutex<i64>,
     shared_session: Mutex<Shared>,
     shared_user: Mutex<i64>,
@@ -71,25 +76,29 @@ impl Stores {
     fn new() -> Self {
         Self {
             session_is_live: Mutex::new(true),
+            retired: Mutex::new(0),
             user_version: Mutex::new(1),
             shared_session: Mutex::new(Shared::Absent),
             shared_user: Mutex::new(0),
         }
     }
 
-    fn read_session(&self) -> bool {
-        *self.session_is_live.lock().unwrap()
+    fn read_session(&self) -> Option<ReadSession> {
+        let is_live = self.session_is_live.lock().unwrap();
+        is_live.then(|| session_with(*self.retired.lock().unwrap()))
     }
 
     fn read_user(&self) -> User {
         User(*self.user_version.lock().unwrap())
     }
 
-    /// The script that writes copies: it replaces no tombstone.
-    fn write_session_copy(&self) {
+    /// The script that writes copies: it replaces no tombstone, and no copy with more generations that are retired.
+    fn write_session_copy(&self, retired: i64) {
         let mut shared = self.shared_session.lock().unwrap();
-        if *shared != Shared::Tombstone {
-            *shared = Shared::Live;
+        match *shared {
+            Shared::Tombstone => {}
+            Shared::Live(known) if known > retired => {}
+            _ => *shared = Shared::Live(retired),
         }
     }
 
@@ -102,12 +111,21 @@ impl Stores {
 
 type Node = Near<User, Ended>;
 
+const fn session_with(retired: i64) -> ReadSession {
+    ReadSession {
+        user: USER,
+        expires_at: FAR,
+        retired,
+    }
+}
+
 /// Whether a request is let in, as the service decides it: the near cache, then the shared copies, then the database. The
 /// order of the steps is that of `hot.rs`. Gives the version of the user that it was let in with.
 fn request(node: &Node, stores: &Stores) -> Option<i64> {
     let now = Instant::now();
     match node.session(SESSION, now) {
         Some(Session::Ended(_)) => return None,
+        Some(Session::Live { retired, .. }) if is_retired(GENERATION, retired) => return None,
         Some(Session::Live { user, .. }) => {
             if let Some(copy) = node.user(user, now) {
                 return Some(copy.0);
@@ -123,8 +141,11 @@ fn request(node: &Node, stores: &Stores) -> Option<i64> {
             node.end_session(SESSION, Ended);
             return None;
         }
-        Shared::Live => {
-            node.fill_session(SESSION, heard, USER, FAR, filled);
+        Shared::Live(retired) => {
+            let retired = node.fill_session(SESSION, heard, session_with(retired), filled);
+            if is_retired(GENERATION, retired) {
+                return None;
+            }
             let version = *stores.shared_user.lock().unwrap();
             let copy = Arc::new(User(version));
             if version > 0 && node.fill_user(USER, heard, &copy, filled) {
@@ -133,17 +154,17 @@ fn request(node: &Node, stores: &Stores) -> Option<i64> {
         }
         Shared::Absent => {}
     }
-    let (is_live, user) = (stores.read_session(), stores.read_user());
-    if !is_live {
+    let (session, user) = (stores.read_session(), stores.read_user());
+    let Some(session) = session else {
         node.end_session(SESSION, Ended);
         return None;
-    }
+    };
     let copy = Arc::new(user);
-    node.fill_session(SESSION, heard, USER, FAR, filled);
+    let retired = node.fill_session(SESSION, heard, session, filled);
     node.fill_user(USER, heard, &copy, filled);
-    stores.write_session_copy();
+    stores.write_session_copy(session.retired);
     stores.write_user_copy(copy.0);
-    Some(copy.0)
+    (!is_retired(GENERATION, retired)).then_some(copy.0)
 }
 
 /// Ends the session as `announce` does: the commit, this node, the tombstone, the message to the other nodes.
@@ -153,6 +174,19 @@ fn revoke(own: &Node, others: &[Arc<Node>], stores: &Stores) {
     *stores.shared_session.lock().unwrap() = Shared::Tombstone;
     for other in others {
         other.end_session(SESSION, Ended);
+    }
+}
+
+/// Changes the password in the same order: generations up to this one are retired.
+fn retire(up_to: i64, own: &Node, others: &[Arc<Node>], stores: &Stores) {
+    {
+        let mut retired = stores.retired.lock().unwrap();
+        *retired = up_to.max(*retired);
+    }
+    own.retire_generations(SESSION, up_to);
+    stores.write_session_copy(up_to);
+    for other in others {
+        other.retire_generations(SESSION, up_to);
     }
 }
 
@@ -186,13 +220,19 @@ fn in_many_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_pct(test, 5_000, 4);
 }
 
+/// The same for models of many steps, in fewer orders.
+fn in_some_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), 1_000);
+    shuttle::check_pct(test, 1_000, 4);
+}
+
 /// What a request does below the near cache, and nothing else.
 fn reading(node: &Node, stores: &Stores) {
     let filled = Instant::now();
     let heard = node.heard_of(SESSION, USER);
-    let (is_live, user) = (stores.read_session(), stores.read_user());
-    if is_live {
-        node.fill_session(SESSION, heard, USER, FAR, filled);
+    let (session, user) = (stores.read_session(), stores.read_user());
+    if let Some(session) = session {
+        let _ = node.fill_session(SESSION, heard, session, filled);
         node.fill_user(USER, heard, &Arc::new(user), filled);
     }
 }
@@ -236,7 +276,7 @@ fn a_request_in_the_middle_of_a_sign_out_leaves_nothing_behind() {
         in_many_orders(move || {
             let (node, stores) = (node(), Arc::new(Stores::new()));
             if is_shared {
-                stores.write_session_copy();
+                stores.write_session_copy(0);
                 stores.write_user_copy(1);
             }
             let reader = {
@@ -259,7 +299,7 @@ fn a_request_in_the_middle_of_a_change_of_role_leaves_nothing_behind() {
         in_many_orders(move || {
             let (node, stores) = (node(), Arc::new(Stores::new()));
             if is_shared {
-                stores.write_session_copy();
+                stores.write_session_copy(0);
                 stores.write_user_copy(1);
             }
             let reader = {
@@ -273,6 +313,79 @@ fn a_request_in_the_middle_of_a_change_of_role_leaves_nothing_behind() {
             assert_eq!(*stores.shared_user.lock().unwrap(), 2);
         });
     }
+}
+
+#[test]
+fn a_reading_and_a_change_of_the_password_in_every_order() {
+    let orders = in_every_order(|| {
+        let (node, stores) = (node(), Arc::new(Stores::new()));
+        let reader = {
+            let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+            thread::spawn(move || reading(&node, &stores))
+        };
+        *stores.retired.lock().unwrap() = GENERATION;
+        node.retire_generations(SESSION, GENERATION);
+        reader.join().unwrap();
+        match node.session(SESSION, Instant::now()) {
+            None => {}
+            Some(Session::Live { retired, .. }) => assert_eq!(retired, GENERATION),
+            Some(Session::Ended(_)) => panic!("nothing has ended it"),
+        }
+    });
+    assert!(orders > 20, "only {orders} orders");
+}
+
+#[test]
+fn a4_a_request_in_the_middle_of_a_change_of_the_password_leaves_no_token_valid() {
+    for is_shared in [false, true] {
+        in_some_orders(move || {
+            let (own, other, stores) = (node(), node(), Arc::new(Stores::new()));
+            if is_shared {
+                stores.write_session_copy(0);
+                stores.write_user_copy(1);
+            }
+            let readers: Vec<_> = [&own, &other]
+                .map(|node| {
+                    let (node, stores) = (Arc::clone(node), Arc::clone(&stores));
+                    thread::spawn(move || request(&node, &stores))
+                })
+                .into();
+            retire(GENERATION, &own, &[Arc::clone(&other)], &stores);
+            for node in [&own, &other] {
+                assert_eq!(request(node, &stores), None);
+            }
+            for reader in readers {
+                reader.join().unwrap();
+            }
+            for node in [&own, &other] {
+                assert_eq!(request(node, &stores), None);
+            }
+            assert_eq!(*stores.shared_session.lock().unwrap(), Shared::Live(GENERATION));
+        });
+    }
+}
+
+#[test]
+fn a4_a_lower_generation_never_replaces_a_higher_one() {
+    in_many_orders(|| {
+        let (node, stores) = (node(), Arc::new(Stores::new()));
+        let changers: Vec<_> = [3, 2]
+            .map(|up_to| {
+                let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
+                thread::spawn(move || retire(up_to, &node, &[], &stores))
+            })
+            .into();
+        request(&node, &stores);
+        for changer in changers {
+            changer.join().unwrap();
+        }
+        assert_eq!(request(&node, &stores), None);
+        assert_eq!(*stores.shared_session.lock().unwrap(), Shared::Live(3));
+        let Some(Session::Live { retired, .. }) = node.session(SESSION, Instant::now()) else {
+            return;
+        };
+        assert_eq!(retired, 3);
+    });
 }
 
 #[test]

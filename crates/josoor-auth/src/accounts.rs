@@ -161,9 +161,9 @@ async fn create(
     };
     tx.insert_audit(&row).await?;
     recovery::send_verification(&mut tx, &user, client, now).await?;
-    tx.commit().await?;
+    let issued = opened.commit(app, tx, &user, now).await?;
     app.mail_queued.notify_one();
-    opened.issue(app, &user, now).await
+    Ok(issued)
 }
 
 /// Changes one's own name or language.

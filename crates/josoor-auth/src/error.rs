@@ -78,6 +78,12 @@ pub enum Error {
         /// The greatest age of the sign-in that is asked for, in seconds.
         max_age: Option<u64>,
     },
+    /// An access token alone does not renew this session.
+    #[error("a refresh token is required")]
+    RefreshTokenRequired,
+    /// The account has as many sessions as it may have, and none may be ended for a new one.
+    #[error("too many sessions")]
+    SessionLimit,
     /// The act would leave no active administrator.
     #[error("the last active administrator stays")]
     LastAdmin,

@@ -7,6 +7,8 @@
 //! * A session's end is final. Its tombstone replaces any copy and is replaced by none, in Redis by the script that
 //!   writes copies; and the near cache takes a fill only if nothing was heard of its key since the fill began.
 //! * A user's copies carry the user's version; a lower one never replaces a higher one.
+//! * A session's copies say which generations of it are retired, and a lower number never replaces a higher one, whatever their
+//!   versions are. A copy that does not say is not enough: nodes of the release before write such copies.
 //! * The near cache is believed only while this node hears Redis, and no entry for longer than `cache.near_ttl`.
 //!   What it knows to be ended is believed always.
 //! * Redis is believed only while every write to it has succeeded and the connection has not been lost since. After
@@ -22,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use josoor_auth_verify::{Flights, Near, Session, Versioned};
+use josoor_auth_verify::{Claims, Flights, Near, ReadSession, Session, Versioned, is_retired};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -99,6 +101,9 @@ pub struct SessionCopy {
     pub expires_at: Timestamp,
     /// When the row was last touched, in microseconds since 1970: tells the newer of two copies.
     pub version: i64,
+    /// Tokens of this generation and of earlier ones are refused; 0 for none. Absent in the copies of older releases.
+    #[serde(default)]
+    pub retired_generation: Option<i64>,
 }
 
 /// What stands under `session:<sid>`.
@@ -228,6 +233,9 @@ struct Message {
     /// Users that changed, and their versions now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     users: Vec<(i64, i64)>,
+    /// Sessions whose generations up to a number are retired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<(Uuid, i64)>,
     /// A generation whose access token another service accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used: Option<Used>,
@@ -245,12 +253,23 @@ struct Used {
 pub struct Effects {
     revoked: Vec<(SessionId, RevokeReason, Timestamp)>,
     users: Vec<UserCopy>,
+    retired: Vec<(SessionRow, UserCopy)>,
 }
 
 impl Effects {
     /// Adds an ended session.
     pub fn revoke(&mut self, session: &SessionRow, reason: RevokeReason) {
         self.revoked.push((session.id(), reason, session.expires_at));
+    }
+
+    /// Adds a session, as it is now, whose earlier generations were retired.
+    pub fn retire(&mut self, session: &SessionRow, user: &User) {
+        self.retired.push((session.clone(), user.into()));
+    }
+
+    /// Whether there is nothing to tell.
+    pub const fn is_empty(&self) -> bool {
+        self.revoked.is_empty() && self.users.is_empty() && self.retired.is_empty()
     }
 
     /// Adds a changed user.
@@ -329,6 +348,8 @@ pub struct Hot {
     noted: Cache<Uuid, (i64, Timestamp)>,
     /// When the users of sessions signed in, which never changes.
     sign_ins: Cache<Uuid, Timestamp>,
+    /// The latest generations that this node has seen.
+    generations: Cache<Uuid, i64>,
     touches: Mutex<VecDeque<Touch>>,
     touched: Notify,
     /// Refreshed sessions whose copies are still to be written.
@@ -367,6 +388,7 @@ impl Hot {
             tailed: Mutex::new(Instant::now()),
             noted: Cache::new(100_000),
             sign_ins: Cache::new(10_000),
+            generations: Cache::new(100_000),
             touches: Mutex::default(),
             touched: Notify::new(),
             refreshed: Mutex::default(),
@@ -379,50 +401,54 @@ impl Hot {
 
     /// The user of a live session, as of now; or why there is none.
     ///
-    /// `user` is who the token says it is; a session of somebody else is refused.
-    pub async fn resolve(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
-        if let Some(found) = self.look_near(session, user, now) {
+    /// `claims` are those of a verified token; a session of somebody else and a retired generation are refused.
+    pub async fn resolve(&self, claims: &Claims, now: Timestamp) -> Result<Arc<UserCopy>> {
+        if let Some(found) = self.look_near(claims, now) {
             self.near_hits.hits.inc();
             return found;
         }
         self.near_hits.misses.inc();
         // In a box, so that a hit does not carry room for all that a miss may take.
-        Box::pin(self.read(session, user, now)).await
+        Box::pin(self.read(claims, now)).await
     }
 
     /// What this node knows by itself.
-    fn look_near(&self, session: SessionId, user: UserId, now: Timestamp) -> Option<Result<Arc<UserCopy>>> {
+    fn look_near(&self, claims: &Claims, now: Timestamp) -> Option<Result<Arc<UserCopy>>> {
         let began = Instant::now();
-        match self.near.session(session.0, began)? {
+        match self.near.session(claims.sid, began)? {
             Session::Ended(why) => Some(Err(why.into())),
             // Past its end only the database can say whether a refresh has moved it.
             Session::Live { expires_at, .. } if expires_at <= now.as_micros() => None,
-            Session::Live { user: owner, .. } => {
-                let found = check_owner(UserId(owner), user)
-                    .map(|()| self.near.user(user.0, began))
+            Session::Live {
+                user: owner, retired, ..
+            } => {
+                let found = check_owner(UserId(owner), UserId(claims.sub))
+                    .and_then(|()| check_generation(claims, retired))
+                    .map(|()| self.near.user(claims.sub, began))
                     .transpose()?;
                 Some(found.and_then(|copy| admit(&copy)))
             }
         }
     }
 
-    async fn read(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
+    async fn read(&self, claims: &Claims, now: Timestamp) -> Result<Arc<UserCopy>> {
         // Where nothing is believed that somebody else has read, everybody reads.
         let flight = if self.near.is_hearing() {
-            self.flights.board(session.0).await
+            self.flights.board(claims.sid).await
         } else {
             None
         };
         if flight.is_none()
-            && let Some(found) = self.look_near(session, user, now)
+            && let Some(found) = self.look_near(claims, now)
         {
             return found;
         }
-        self.fill(session, user, now).await.and_then(|copy| admit(&copy))
+        self.fill(claims, now).await.and_then(|copy| admit(&copy))
     }
 
     /// Reads both copies from Redis, and what is not there from the database.
-    async fn fill(&self, session: SessionId, user: UserId, now: Timestamp) -> Result<Arc<UserCopy>> {
+    async fn fill(&self, claims: &Claims, now: Timestamp) -> Result<Arc<UserCopy>> {
+        let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
         let filled = Instant::now();
         let heard = self.near.heard_of(session.0, user.0);
         let (mut owner, mut copy) = (None, None);
@@ -435,10 +461,16 @@ impl Hot {
                 }
                 Some(SessionEntry::Live(live)) if now < live.expires_at => {
                     check_owner(UserId(live.user_id), user)?;
-                    let expires_at = live.expires_at.as_micros();
-                    self.near
-                        .fill_session(session.0, heard, live.user_id, expires_at, filled);
-                    owner = Some(UserId(live.user_id));
+                    // A copy that does not say which generations are retired says too little.
+                    if let Some(retired) = live.retired_generation {
+                        let read = ReadSession {
+                            user: live.user_id,
+                            expires_at: live.expires_at.as_micros(),
+                            retired,
+                        };
+                        check_generation(claims, self.near.fill_session(session.0, heard, read, filled))?;
+                        owner = Some(UserId(live.user_id));
+                    }
                 }
                 _ => {}
             }
@@ -472,10 +504,15 @@ impl Hot {
         check_owner(row.user_id(), user)?;
         let stored = stored.ok_or(Refusal::SessionRevoked)?;
         let copy = Arc::new(UserCopy::from(&stored));
-        self.near
-            .fill_session(session.0, heard, user.0, row.ends_at().as_micros(), filled);
+        let read = ReadSession {
+            user: user.0,
+            expires_at: row.ends_at().as_micros(),
+            retired: row.retired_generation,
+        };
+        let retired = self.near.fill_session(session.0, heard, read, filled);
         self.near.fill_user(user.0, heard, &copy, filled);
         self.publish(&row, &copy).await;
+        check_generation(claims, retired)?;
         Ok(copy)
     }
 
@@ -595,10 +632,17 @@ impl Hot {
             login_at: session.created_at,
             expires_at: session.ends_at(),
             version,
+            retired_generation: Some(session.retired_generation),
         });
         let life = session.ends_at().since(now).max(Duration::from_secs(1));
         self.kv
-            .set_versioned(&session_key(session.id()), version, &to_json(&copy), life)
+            .set_versioned(
+                &session_key(session.id()),
+                version,
+                session.retired_generation,
+                &to_json(&copy),
+                life,
+            )
             .await
             .map(drop)
     }
@@ -608,6 +652,7 @@ impl Hot {
             .set_versioned(
                 &user_key(UserId(copy.id)),
                 copy.version,
+                0,
                 &to_json(copy),
                 USER_COPY_LIFE,
             )
@@ -653,6 +698,11 @@ impl Hot {
         for user in &effects.users {
             self.near.user_at_least(user.id, user.version);
         }
+        for (session, _) in &effects.retired {
+            self.near
+                .retire_generations(session.id().0, session.retired_generation);
+            self.note_generation(session.id(), session.generation);
+        }
         // Also while this node does not believe Redis: the others may, and hear this. Without a connection each command
         // fails at once, and the tails bring it.
         if matches!(self.kv, Kv::InProcess) {
@@ -663,6 +713,12 @@ impl Hot {
         self.write_tombstones(&effects.revoked).await;
         for user in &effects.users {
             if let Err(error) = self.write_user(user).await {
+                self.doubt(&error);
+                break;
+            }
+        }
+        for (session, user) in &effects.retired {
+            if let Err(error) = self.write_session(session, user).await {
                 self.doubt(&error);
                 break;
             }
@@ -681,6 +737,15 @@ impl Hot {
         messages.extend(effects.users.chunks(MESSAGE_ITEMS).map(|chunk| Message {
             users: chunk.iter().map(|user| (user.id, user.version)).collect(),
             ..Message::default()
+        }));
+        messages.extend(effects.retired.chunks(MESSAGE_ITEMS).map(|chunk| {
+            Message {
+                retired: chunk
+                    .iter()
+                    .map(|(session, _)| (session.id().0, session.retired_generation))
+                    .collect(),
+                ..Message::default()
+            }
         }));
         for message in &messages {
             if let Err(error) = self.kv.publish(&to_json(message)).await {
@@ -701,6 +766,10 @@ impl Hot {
         }
         for (user, version) in message.users {
             self.near.user_at_least(user, version);
+        }
+        for (session, up_to) in message.retired {
+            self.near.retire_generations(session, up_to);
+            self.note_generation(SessionId(session), up_to.saturating_add(1));
         }
         if let Some(used) = message.used {
             self.note_use(SessionId(used.sid), used.generation, self.clock.now());
@@ -897,7 +966,12 @@ impl Hot {
         let now = self.clock.now();
         let mut tombstones = Vec::new();
         let mut users = Vec::new();
+        let mut retired = Vec::new();
         for change in changes {
+            if let Some((session, up_to)) = change.retired() {
+                self.near.retire_generations(session.0, up_to);
+                retired.push((session, change.user_id()));
+            }
             match change.session_id() {
                 Some(session) => {
                     let reason = change.reason.unwrap_or(RevokeReason::RevokedByAdmin);
@@ -926,7 +1000,45 @@ impl Hot {
                 whole = false;
             }
         }
+        for (session, user) in retired {
+            if !(to_redis && whole) {
+                break;
+            }
+            // As the rows are now; of a session or user that has gone there are changes of their own.
+            let rows = async {
+                let mut conn = self.db.read().await?;
+                Ok((conn.session_by_id(session).await?, conn.user_by_id(user).await?))
+            };
+            let (Some(session), Some(user)) = self.in_time(rows).await? else {
+                continue;
+            };
+            if session.ended(now).is_none()
+                && let Err(error) = self.write_session(&session, &UserCopy::from(&user)).await
+            {
+                self.doubt(&error);
+                whole = false;
+            }
+        }
         Ok(whole)
+    }
+
+    /// Notes the current generation of a session, as a row has just said it.
+    pub fn note_generation(&self, session: SessionId, generation: i64) {
+        if self
+            .generations
+            .get(&session.0)
+            .is_none_or(|known| known < generation)
+        {
+            self.generations.insert(session.0, generation);
+        }
+    }
+
+    /// Whether this node knows that a session is past this generation. Generations only grow; what is not known counts as
+    /// current.
+    pub fn is_outdated(&self, session: SessionId, generation: i64) -> bool {
+        self.generations
+            .get(&session.0)
+            .is_some_and(|known| generation < known)
     }
 
     /// Notes that an access token of this generation was accepted. Written to the database within a moment; once per
@@ -999,6 +1111,14 @@ fn check_owner(owner: UserId, user: UserId) -> Result<()> {
         Ok(())
     } else {
         Err(Refusal::TokenInvalid.into())
+    }
+}
+
+fn check_generation(claims: &Claims, retired: i64) -> Result<()> {
+    if is_retired(claims.generation, retired) {
+        Err(Refusal::PasswordChanged.into())
+    } else {
+        Ok(())
     }
 }
 

@@ -557,6 +557,8 @@ pub async fn change_password(
         .retire_generations(caller.session, now, idle_end(session.expires_at))
         .await?
         .ok_or(Refusal::SessionRevoked)?;
+    tx.record_retirement(&session, now).await?;
+    effects.retire(&session, &user);
     tx.insert_audit(&NewAudit {
         subject: Some(user.id),
         session: Some(caller.session),

@@ -19,7 +19,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::store::SessionRow;
+use crate::store::{SessionRow, Transport};
 use crate::types::Timestamp;
 
 /// How many superseded generations are remembered: more than the tabs and retries of one client within the grace.
@@ -53,6 +53,18 @@ pub enum Decision {
     Retired,
     /// End the session.
     Reuse,
+}
+
+/// Whether an access token of generation `presented` may be renewed without the refresh token.
+///
+/// That is for clients that never use a refresh token. Where one was ever used, or lies in a cookie, the holder of an access
+/// token alone may be somebody who has stolen it, and would keep it alive beside its owner.
+pub fn may_renew(session: &SessionRow, presented: i64, now: Timestamp, max: Duration) -> bool {
+    let was_refreshed = session.generation > session.retirements.saturating_add(1);
+    presented == session.generation
+        && !was_refreshed
+        && session.transport == Transport::Body
+        && now < session.created_at.plus(max)
 }
 
 /// Decides about generation `presented` of a live session.
@@ -423,6 +435,262 @@ mod tests {
                 present(&mut row, generation, now);
                 prop_assert!(row.superseded.split(',').count() <= 8);
             }
+        }
+    }
+
+    /// The owner of a session and a thief who has copied both tokens of some moment, in every order of what they may do.
+    ///
+    /// Whatever happened, each path that the owner takes next ends the thief's: by finding him out, or by locking him out.
+    mod owner_and_thief {
+        use super::*;
+        use crate::rotation::may_renew;
+        use josoor_auth_verify::is_retired;
+
+        const MAX: Duration = Duration::from_hours(7 * 24);
+
+        /// What somebody holds: the generations of the last tokens.
+        #[derive(Clone, Copy, Debug)]
+        struct Party {
+            refresh: i64,
+            access: i64,
+        }
+
+        #[derive(Clone)]
+        struct World {
+            row: SessionRow,
+            has_ended: bool,
+            was_found_out: bool,
+            now: Timestamp,
+            owner: Party,
+            thief: Party,
+        }
+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Who {
+            Owner,
+            Thief,
+        }
+
+        #[derive(Clone, Copy, Debug)]
+        enum Act {
+            Refresh(Who),
+            Use(Who),
+            Renew(Who),
+            WaitInGrace,
+            WaitPastGrace,
+        }
+
+        const ACTS: [Act; 8] = [
+            Act::Refresh(Who::Owner),
+            Act::Refresh(Who::Thief),
+            Act::Use(Who::Owner),
+            Act::Use(Who::Thief),
+            Act::Renew(Who::Owner),
+            Act::Renew(Who::Thief),
+            Act::WaitInGrace,
+            Act::WaitPastGrace,
+        ];
+
+        impl World {
+            /// Stolen in generation 1 or 2 of the session.
+            fn new(rotations: i64) -> Self {
+                let mut row = begun();
+                for generation in 1..=rotations {
+                    present(&mut row, generation, at(0));
+                }
+                let party = Party {
+                    refresh: row.generation,
+                    access: row.generation,
+                };
+                Self {
+                    row,
+                    has_ended: false,
+                    was_found_out: false,
+                    now: at(3600),
+                    owner: party,
+                    thief: party,
+                }
+            }
+
+            fn party(&mut self, who: Who) -> &mut Party {
+                match who {
+                    Who::Owner => &mut self.owner,
+                    Who::Thief => &mut self.thief,
+                }
+            }
+
+            fn accepts(&self, access: i64) -> bool {
+                !self.has_ended && !is_retired(access, self.row.retired_generation)
+            }
+
+            fn refresh(&mut self, who: Who) -> bool {
+                if self.has_ended {
+                    return false;
+                }
+                let (presented, now) = (self.party(who).refresh, self.now);
+                match present(&mut self.row, presented, now) {
+                    Decision::Rotate { .. } | Decision::GiveCurrent => {
+                        let generation = self.row.generation;
+                        *self.party(who) = Party {
+                            refresh: generation,
+                            access: generation,
+                        };
+                        true
+                    }
+                    Decision::Retired => false,
+                    Decision::Reuse => {
+                        self.has_ended = true;
+                        self.was_found_out = true;
+                        false
+                    }
+                }
+            }
+
+            fn use_access(&mut self, who: Who) -> bool {
+                let access = self.party(who).access;
+                let accepted = self.accepts(access);
+                if accepted {
+                    use_access(&mut self.row, access);
+                }
+                accepted
+            }
+
+            fn renew(&mut self, who: Who) -> bool {
+                let access = self.party(who).access;
+                let renewed = self.accepts(access) && may_renew(&self.row, access, self.now, MAX);
+                if renewed {
+                    use_access(&mut self.row, access);
+                }
+                renewed
+            }
+
+            fn act(&mut self, act: Act) {
+                match act {
+                    Act::Refresh(who) => drop(self.refresh(who)),
+                    Act::Use(who) => drop(self.use_access(who)),
+                    Act::Renew(who) => drop(self.renew(who)),
+                    Act::WaitInGrace => self.now = self.now.plus(GRACE / 3),
+                    Act::WaitPastGrace => self.now = self.now.plus(GRACE),
+                }
+            }
+
+            /// What `change_password` and `retire_generations` do. Whether the owner could.
+            fn change_password(&mut self) -> bool {
+                if !self.use_access(Who::Owner) {
+                    return false;
+                }
+                self.row.retired_generation = self.row.generation;
+                self.row.generation += 1;
+                self.row.retirements += 1;
+                self.row.replaced_generation = None;
+                self.row.superseded.clear();
+                self.owner = Party {
+                    refresh: self.row.generation,
+                    access: self.row.generation,
+                };
+                true
+            }
+
+            /// What `revoke_session_by_token` does.
+            fn sign_out(&mut self, who: Who) {
+                let presented = self.party(who).refresh;
+                self.has_ended |= self.row.retired_generation < presented;
+            }
+
+            fn thief_is_out(&self) -> bool {
+                let mut world = self.clone();
+                !world.use_access(Who::Thief) && !world.renew(Who::Thief) && !world.refresh(Who::Thief)
+            }
+        }
+
+        /// The owner signs out, changes the password, or just goes on.
+        fn every_path_ends_the_thiefs(world: &World, acts: &[Act]) {
+            let mut signed_out = world.clone();
+            signed_out.sign_out(Who::Owner);
+            assert!(signed_out.thief_is_out(), "signing out after {acts:?}");
+
+            let mut changed = world.clone();
+            if changed.change_password() {
+                assert!(changed.thief_is_out(), "a change of the password after {acts:?}");
+                // And what the thief tries then does not hurt the owner.
+                changed.refresh(Who::Thief);
+                changed.sign_out(Who::Thief);
+                assert!(
+                    changed.use_access(Who::Owner) && changed.refresh(Who::Owner),
+                    "{acts:?}"
+                );
+            }
+
+            let mut goes_on = world.clone();
+            let mut rounds = 0;
+            loop {
+                rounds += 1;
+                assert!(rounds <= 3, "the thief stays in after {acts:?}");
+                if !goes_on.refresh(Who::Owner) {
+                    // The owner is signed out, is told why, and so is the thief.
+                    assert!(goes_on.was_found_out && goes_on.thief_is_out(), "{acts:?}");
+                    break;
+                }
+                goes_on.use_access(Who::Owner);
+                assert!(
+                    !goes_on.renew(Who::Thief),
+                    "renewed beside the owner after {acts:?}"
+                );
+                goes_on.now = goes_on.now.plus(GRACE);
+                if !goes_on.refresh(Who::Thief) {
+                    assert!(goes_on.was_found_out && goes_on.thief_is_out(), "{acts:?}");
+                    break;
+                }
+                goes_on.now = goes_on.now.plus(GRACE);
+            }
+        }
+
+        /// How many orders were looked through.
+        fn explore(world: &World, acts: &mut Vec<Act>, left: usize) -> usize {
+            every_path_ends_the_thiefs(world, acts);
+            if left == 0 {
+                return 1;
+            }
+            let mut count = 1;
+            for act in ACTS {
+                let mut next = world.clone();
+                next.act(act);
+                acts.push(act);
+                count += explore(&next, acts, left - 1);
+                acts.pop();
+            }
+            count
+        }
+
+        #[test]
+        fn a4_every_path_of_the_owner_ends_the_thiefs() {
+            let mut count = 0;
+            for rotations in [0, 1] {
+                count += explore(&World::new(rotations), &mut Vec::new(), 5);
+            }
+            assert_eq!(count, 2 * (1 + 8 + 64 + 512 + 4096 + 32_768));
+        }
+
+        /// Without a refresh by the owner only the contract's bounds help: the renewals end.
+        #[test]
+        fn a4_renewals_by_bearer_end_with_the_first_refresh_and_with_their_time() {
+            let mut world = World::new(0);
+            assert!(world.renew(Who::Thief) && world.renew(Who::Owner));
+            let mut refreshed = world.clone();
+            assert!(refreshed.refresh(Who::Thief));
+            assert!(
+                !refreshed.renew(Who::Owner),
+                "the owner sees that something is wrong"
+            );
+            assert!(!refreshed.renew(Who::Thief));
+            let mut changed = world.clone();
+            assert!(changed.change_password());
+            assert!(!changed.renew(Who::Thief) && changed.renew(Who::Owner));
+            world.now = START.plus(MAX);
+            assert!(!world.renew(Who::Thief) && !world.renew(Who::Owner));
+            let mut by_cookie = World::new(0);
+            by_cookie.row.transport = crate::store::Transport::Cookie;
+            assert!(!by_cookie.renew(Who::Owner));
         }
     }
 }

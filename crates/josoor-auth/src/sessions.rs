@@ -1,8 +1,9 @@
 //! Signing in, staying in, signing out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use josoor_auth_verify::{AccessType, Claims};
+use josoor_auth_verify::{AccessType, Claims, is_retired};
 
 use crate::app::App;
 use crate::crypto;
@@ -72,6 +73,17 @@ pub struct SignInWith {
     pub mark: Option<DeviceMark>,
     /// Where the client wants its refresh token.
     pub transport: Transport,
+    /// The session whose refresh cookie came along and is about to be overwritten.
+    pub replaces: Option<Held>,
+}
+
+/// A session that a client holds a verified token of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The session.
+    pub session: SessionId,
+    /// The token's generation.
+    pub generation: i64,
 }
 
 /// The tokens of a session, and whose they are.
@@ -114,7 +126,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let now = app.clock.now();
     let claims = app.keys.verify_access(token, now)?;
     let session = SessionId(claims.sid);
-    let user = app.hot.resolve(session, UserId(claims.sub), now).await?;
+    let user = app.hot.resolve(&claims, now).await?;
     app.hot.note_use(session, claims.generation, now);
     Ok(Caller { user, session })
 }
@@ -199,8 +211,11 @@ async fn try_log_in(
     };
     let mut user = user;
     for _ in 0..8 {
-        if let Some(issued) = open_session_for(app, &user, upgrade.as_ref(), with, client).await? {
-            return Ok(issued);
+        match open_session_for(app, &user, upgrade.as_ref(), with, client).await {
+            Ok(Some(issued)) => return Ok(issued),
+            Ok(None) => {}
+            Err(Error::SessionLimit) => return refuse_for_session_limit(app, &user, client).await,
+            Err(error) => return Err(error),
         }
         // Something changed during the hash. Another name is no reason to fail; everything else is looked at anew.
         let Some(again) = app.db.write().await?.user_by_id(user.id).await? else {
@@ -271,8 +286,7 @@ async fn open_session_for(
         ..client.audit(Audit::SignIn, now)
     };
     tx.insert_audit(&row).await?;
-    tx.commit().await?;
-    opened.issue(app, user, now).await.map(Some)
+    opened.commit(app, tx, user, now).await.map(Some)
 }
 
 /// A session that a unit of work has opened.
@@ -282,18 +296,43 @@ pub(crate) struct Opened {
     pub session: SessionRow,
     /// The device that the client signed in on, and whether the account knew it.
     pub device: SignInDevice,
+    /// Sessions that were ended for it, by reason.
+    ended: Vec<(RevokeReason, u64)>,
+    effects: Effects,
 }
 
 impl Opened {
-    /// Makes both tokens, after the commit.
-    pub(crate) async fn issue(&self, app: &App, user: &User, now: Timestamp) -> Result<Issued> {
+    /// Commits the unit of work and makes both tokens.
+    pub(crate) async fn commit(self, app: &App, tx: Conn, user: &User, now: Timestamp) -> Result<Issued> {
+        if self.effects.is_empty() {
+            tx.commit().await?;
+        } else {
+            app.commit(tx, self.effects).await?;
+            app.mail_queued.notify_one();
+        }
+        for (reason, count) in self.ended {
+            app.metrics.sessions_revoked(reason.as_str(), count);
+        }
         let mut issued = issue(app, &self.session, user, now).await?;
         issued.device = Some(self.device.device);
         Ok(issued)
     }
 }
 
-/// Adds a session in the caller's unit of work, in which the user is locked or new.
+/// Within this time a session that was used on a known device is not ended for a new one.
+const RECENT: Duration = Duration::from_hours(1);
+
+/// The owner of an account is told of too many sessions once in this time.
+const SESSION_LIMIT_MAIL_EVERY: Duration = Duration::from_hours(24);
+
+/// How many sessions one sign-in ends at most, where the number was lowered.
+const ENDED_AT_ONCE: i64 = 100;
+
+/// Adds a session in the caller's unit of work, in which the user is locked or new. The session whose cookie is overwritten
+/// ends, and so do sessions beyond `session.max_per_user`.
+///
+/// # Errors
+/// `SessionLimit` when there are as many as there may be and none may be ended. The unit of work can only be given up then.
 pub(crate) async fn open_session(
     app: &App,
     tx: &mut Conn,
@@ -302,6 +341,25 @@ pub(crate) async fn open_session(
     client: &Client,
     now: Timestamp,
 ) -> Result<Opened> {
+    let acting = Client {
+        actor: Some(user.id),
+        ..client.clone()
+    };
+    let (mut effects, mut ended) = (Effects::default(), Vec::new());
+    if let Some(Held { session, generation }) = with.replaces {
+        let reason = RevokeReason::Replaced;
+        let replaced = tx
+            .revoke_session_by_token(session, generation, reason, now)
+            .await?;
+        if let Some(replaced) = replaced {
+            record_revocations(tx, &[replaced], reason, &acting, now, &mut effects).await?;
+            ended.push((reason, 1));
+        }
+    }
+    let count = end_sessions_beyond_the_limit(app, tx, user, &acting, now, &mut effects).await?;
+    if count > 0 {
+        ended.push((RevokeReason::SessionLimit, count));
+    }
     let device = devices::record_sign_in(app, tx, user, with.mark.as_ref(), client, now).await?;
     let expires_at = now.plus(app.config.session.absolute);
     let new = NewSession {
@@ -318,7 +376,76 @@ pub(crate) async fn open_session(
         on_known_device: device.familiarity == Familiarity::Device,
     };
     let session = tx.insert_session(&new).await?;
-    Ok(Opened { session, device })
+    Ok(Opened {
+        session,
+        device,
+        ended,
+        effects,
+    })
+}
+
+/// Makes space for one more session of a user. How many were ended.
+async fn end_sessions_beyond_the_limit(
+    app: &App,
+    tx: &mut Conn,
+    user: &User,
+    client: &Client,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Result<u64> {
+    let most = i64::from(app.config.session.max_per_user);
+    let live = tx
+        .count_live_sessions_of(user.id, now, most + ENDED_AT_ONCE - 1)
+        .await?;
+    let beyond = live - most + 1;
+    if beyond <= 0 {
+        return Ok(0);
+    }
+    let ids = tx
+        .dispensable_sessions(user.id, now, now.minus(RECENT), beyond)
+        .await?;
+    if i64::try_from(ids.len()).is_ok_and(|count| count < beyond) {
+        return Err(Error::SessionLimit);
+    }
+    let reason = RevokeReason::SessionLimit;
+    let mut count = 0;
+    for id in ids {
+        // One that is over by now makes space, too.
+        if let Some(ended) = tx.revoke_session(id, reason, now).await? {
+            record_revocations(tx, &[ended], reason, client, now, effects).await?;
+            count += 1;
+        }
+    }
+    tell_of_session_limit(tx, user, client, now).await?;
+    Ok(count)
+}
+
+/// Queues the mail about too many sessions, unless one was queued within the day.
+async fn tell_of_session_limit(tx: &mut Conn, user: &User, client: &Client, now: Timestamp) -> Result<()> {
+    let before = now.minus(SESSION_LIMIT_MAIL_EVERY);
+    if tx.claim_session_limit_mail(user.id, now, before).await? {
+        let email = Email::parse(&user.email)
+            .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address cannot be parsed")))?;
+        let mail = recovery::mail_to(user, &email, MailKind::SessionLimit, None, client, now);
+        tx.queue_mail(&mail).await?;
+    }
+    Ok(())
+}
+
+async fn refuse_for_session_limit(app: &App, user: &User, client: &Client) -> Result<Issued> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    tell_of_session_limit(&mut tx, user, client, now).await?;
+    let row = NewAudit {
+        succeeded: false,
+        reason: Some("session_limit"),
+        subject: Some(user.id),
+        ..client.audit(Audit::SignIn, now)
+    };
+    tx.insert_audit(&row).await?;
+    tx.commit().await?;
+    app.mail_queued.notify_one();
+    Err(Error::SessionLimit)
 }
 
 /// Makes both tokens of the session's current generation, after the commit.
@@ -329,7 +456,7 @@ pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Tim
 }
 
 fn issue_both(app: &App, session: &SessionRow, user: UserCopy, now: Timestamp) -> Result<Issued> {
-    let mut issued = issue_access(app, session, session.generation, user, now)?;
+    let mut issued = issue_access(app, session, user, session.ends_at(), now)?;
     issued.refresh_token = Some(app.keys.mint_refresh(session));
     Ok(issued)
 }
@@ -337,15 +464,12 @@ fn issue_both(app: &App, session: &SessionRow, user: UserCopy, now: Timestamp) -
 fn issue_access(
     app: &App,
     session: &SessionRow,
-    generation: i64,
     user: UserCopy,
+    until: Timestamp,
     now: Timestamp,
 ) -> Result<Issued> {
     let iat = now.as_secs();
-    let exp = now
-        .plus(app.config.auth.access_lifetime)
-        .min(session.ends_at())
-        .as_secs();
+    let exp = now.plus(app.config.auth.access_lifetime).min(until).as_secs();
     let claims = Claims {
         iss: app.config.auth.issuer.clone(),
         sub: user.id,
@@ -354,7 +478,7 @@ fn issue_access(
         role: user.role,
         token_type: AccessType::Access,
         sid: session.id().0,
-        generation,
+        generation: session.generation,
         jti: uuid::Builder::from_random_bytes(crypto::random_bytes())
             .into_uuid()
             .to_string(),
@@ -391,7 +515,10 @@ pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> 
 
 async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let claims = app.keys.read_refresh(token)?;
-    app.limits.refresh(claims.session()).await?;
+    let is_old =
+        app.clock.now().as_secs() >= claims.exp || app.hot.is_outdated(claims.session(), claims.generation);
+    let old = is_old.then_some(claims.generation);
+    app.limits.refresh(claims.session(), old).await?;
     if let Some(issued) = rotate_current(app, &claims).await? {
         return Ok((RefreshOutcome::Rotated, issued));
     }
@@ -403,6 +530,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
         let Some(session) = conn.session_by_id(claims.session()).await? else {
             return Err(Refusal::SessionRevoked.into());
         };
+        app.hot.note_generation(session.id(), session.generation);
         let user = app.hot.user(&mut conn, session.user_id()).await?;
         let user = live_user(&claims, &session, user, now)?;
         match rotation::decide(&session, claims.generation, now, app.config.session.refresh_grace) {
@@ -473,6 +601,7 @@ async fn rotate_current(app: &App, claims: &RefreshClaims) -> Result<Option<Issu
 /// The tokens of a generation that has just been made.
 fn issue_next(app: &App, session: SessionRow, user: Arc<UserCopy>, now: Timestamp) -> Result<Issued> {
     let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
+    app.hot.note_generation(session.id(), session.generation);
     app.hot.publish_later(session, user);
     Ok(issued)
 }
@@ -531,7 +660,10 @@ async fn end_reused(app: &App, session: &SessionRow, client: &Client) -> Result<
 }
 
 /// Renews the access token of a live session from a valid one: no new generation, no refresh token; the idle end
-/// moves, never past the absolute end.
+/// moves, never past the absolute end. For clients that never use a refresh token; see [`rotation::may_renew`].
+///
+/// # Errors
+/// What a request with this token is refused with; `RefreshTokenRequired`; `RateLimited`.
 pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
     let result = try_renew_access(app, token).await;
     app.metrics.refresh(match &result {
@@ -545,20 +677,24 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let now = app.clock.now();
     let claims = app.keys.verify_access(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
-    app.limits.refresh(session).await?;
-    app.hot.resolve(session, user, now).await?;
+    // First, so that a token which is worth nothing any more does not use up what its owner may do.
+    app.hot.resolve(&claims, now).await?;
+    if !app.config.auth.bearer_renewal || app.hot.is_outdated(session, claims.generation) {
+        return Err(Error::RefreshTokenRequired);
+    }
+    app.limits.refresh(session, None).await?;
     let mut conn = app.db.write().await?;
-    let row = conn
-        .session_by_id(session)
-        .await?
-        .ok_or(Refusal::SessionRevoked)?;
+    let row = renewable(app, &mut conn, &claims, now).await?;
     let idle_end = now.plus(app.config.session.idle).min(row.expires_at);
-    let Some(row) = conn.extend_session(session, idle_end, now).await? else {
-        let row = conn
-            .session_by_id(session)
-            .await?
-            .ok_or(Refusal::SessionRevoked)?;
-        return Err(row.ended(now).unwrap_or(Refusal::SessionExpired).into());
+    // A refresh or a revocation meanwhile wins.
+    let extended = conn
+        .extend_session(session, claims.generation, idle_end, now)
+        .await?;
+    let row = match extended {
+        Some(row) => row,
+        None => renewable(app, &mut conn, &claims, now)
+            .await
+            .and(Err(Refusal::SessionExpired.into()))?,
     };
     let user = conn.user_by_id(user).await?.ok_or(Refusal::SessionRevoked)?;
     drop(conn);
@@ -568,7 +704,28 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let user = UserCopy::from(&user);
     app.hot.publish(&row, &user).await;
     app.hot.note_use(session, claims.generation, now);
-    issue_access(app, &row, claims.generation, user, now)
+    let until = row
+        .created_at
+        .plus(app.config.auth.bearer_renewal_max)
+        .min(row.ends_at());
+    issue_access(app, &row, user, until, now)
+}
+
+/// The row of a token that may be renewed by itself; or why not.
+async fn renewable(app: &App, conn: &mut Conn, claims: &Claims, now: Timestamp) -> Result<SessionRow> {
+    let row = conn.session_by_id(SessionId(claims.sid)).await?;
+    let row = row.ok_or(Refusal::SessionRevoked)?;
+    app.hot.note_generation(row.id(), row.generation);
+    if let Some(why) = row.ended(now) {
+        return Err(why.into());
+    }
+    if is_retired(claims.generation, row.retired_generation) {
+        return Err(Refusal::PasswordChanged.into());
+    }
+    if !rotation::may_renew(&row, claims.generation, now, app.config.auth.bearer_renewal_max) {
+        return Err(Error::RefreshTokenRequired);
+    }
+    Ok(row)
 }
 
 /// Which session a sign-out means.
@@ -580,15 +737,26 @@ pub enum LogOut<'a> {
     Access(&'a str),
 }
 
-/// Ends the session of a token. Done already is done.
+/// Ends the session of a token. Done already is done; and a token that a change of the password has retired ends nothing, since
+/// the session is not its holder's any more.
 pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()> {
-    let session = match token {
-        LogOut::Refresh(token) => app.keys.read_refresh(token)?.session(),
-        LogOut::Access(token) => SessionId(app.keys.verify_access_at_any_age(token, app.clock.now())?.sid),
+    let (session, generation) = match token {
+        LogOut::Refresh(token) => {
+            let claims = app.keys.read_refresh(token)?;
+            (claims.session(), claims.generation)
+        }
+        LogOut::Access(token) => {
+            let claims = app.keys.verify_access_at_any_age(token, app.clock.now())?;
+            (SessionId(claims.sid), claims.generation)
+        }
     };
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let Some(ended) = tx.revoke_session(session, RevokeReason::Logout, now).await? else {
+    let reason = RevokeReason::Logout;
+    let Some(ended) = tx
+        .revoke_session_by_token(session, generation, reason, now)
+        .await?
+    else {
         return Ok(());
     };
     let client = Client {

@@ -237,6 +237,8 @@ export const more: typeof english = {
   "audit_reason.password_changed": "تغيّرت كلمة المرور",
   "audit_reason.account_deactivated": "عُطّل الحساب",
   "audit_reason.account_deleted": "حُذف الحساب",
+  "audit_reason.replaced": "حلّ محلها تسجيل دخول آخر",
+  "audit_reason.session_limit": "عدد الجلسات بلغ الحد",
   "audit_reason.refresh_reuse": "استُخدم مفتاح قديم",
   "audit_reason.activated": "تفعيل",
   "audit_reason.deactivated": "تعطيل",

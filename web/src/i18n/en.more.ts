@@ -230,6 +230,8 @@ export const more = {
   "audit_reason.password_changed": "password changed",
   "audit_reason.account_deactivated": "account deactivated",
   "audit_reason.account_deleted": "account deleted",
+  "audit_reason.replaced": "replaced by another sign-in",
+  "audit_reason.session_limit": "too many sessions",
   "audit_reason.refresh_reuse": "old key used again",
   "audit_reason.activated": "activated",
   "audit_reason.deactivated": "deactivated",

@@ -97,6 +97,7 @@ export const en = {
   "reason.session_revoked": "This session was ended from another device or by an administrator. Sign in again.",
   "reason.password_changed":
     "The password of this account was changed, which ended this session. Sign in with the new one.",
+  "reason.refresh_token_required": "This session cannot be continued any longer. Sign in again.",
   "reason.account_inactive": "This account was deactivated. Ask an administrator.",
   "reason.refresh_token_reused":
     "An old key of this session was used again, which a thief would do, so it was ended. Sign in again.",
@@ -118,6 +119,8 @@ export const en = {
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
   "error.last_admin":
     "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
+  "error.session_limit":
+    "Your account is signed in on too many devices, all in use. Sign out somewhere, then try again.",
   "error.not_found": "There is nothing here any more.",
   "error.origin_not_allowed":
     "This page is open under another address than the service expects. Open it under its own address.",

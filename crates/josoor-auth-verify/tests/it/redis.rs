@@ -100,7 +100,7 @@ fn read_claims() -> Claims {
 fn session() -> Value {
     json!({
         "user_id": 42, "email": "old@example.org", "role": "user", "login_at": "2026-01-01T00:00:00Z",
-        "expires_at": "2999-01-01T00:00:00Z", "generation": 3,
+        "expires_at": "2999-01-01T00:00:00Z", "generation": 3, "retired_generation": 0,
     })
 }
 
@@ -705,6 +705,63 @@ async fn what_was_read_is_kept_until_an_invalidation_is_heard() {
         "{:?}",
         told.elapsed()
     );
+    assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a4_a_retired_generation_is_refused_by_its_copy() {
+    let mut bench = Bench::start().await;
+    for (retired, expected) in [
+        (2, None),
+        (3, Some(Refusal::PasswordChanged)),
+        (9, Some(Refusal::PasswordChanged)),
+    ] {
+        let session = with(session(), json!({ "retired_generation": retired }));
+        bench
+            .put(Some(&session.to_string()), Some(&user().to_string()))
+            .await;
+        assert_eq!(bench.outcome().await.err(), expected, "{retired}");
+    }
+    assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
+    // A copy that does not say: one of a service that knows no retired generations, or knows them and must be asked.
+    let silent = with(session(), json!({ "retired_generation": null }));
+    assert!(
+        bench
+            .asks_the_service(Some(&silent.to_string()), Some(&user().to_string()))
+            .await
+    );
+}
+
+#[tokio::test]
+async fn a4_a_retired_generation_is_refused_as_soon_as_it_is_heard_of() {
+    let mut bench = Bench::start().await;
+    let check = hearing(&mut bench).await;
+    for message in [
+        json!({"retired": [[SESSION, 2]]}),
+        json!({"retired": [[SESSION]]}),
+        json!({"retired": [["x", 9]]}),
+        json!({"retired": 9}),
+    ] {
+        tell(&mut bench, message).await;
+    }
+    let told = Instant::now();
+    tell(&mut bench, json!({"retired": [[SESSION, 3]]})).await;
+    assert_eq!(after(&check, Role::Admin).await, Err(Refusal::PasswordChanged));
+    assert!(
+        told.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        told.elapsed()
+    );
+    // A late message about an earlier generation, and an old copy that is read again, bring nothing back.
+    tell(&mut bench, json!({"retired": [[SESSION, 1]]})).await;
+    assert_eq!(
+        check.check(&token(), &read_claims()).await,
+        Err(Refusal::PasswordChanged)
+    );
+    // The next generation of the same session goes on.
+    let next = sign(&header(), &with(claims(), json!({"gen": 4})));
+    let claims = verifier().verify(&next, NOW).unwrap();
+    assert_eq!(check.check(&next, &claims).await.unwrap().role, Role::Admin);
     assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
 }
 

@@ -160,6 +160,10 @@ pub struct AuthConfig {
     pub algorithm: Algorithm,
     /// How long an access token is valid, in whole minutes.
     pub access_lifetime: Duration,
+    /// Whether an access token alone may be renewed.
+    pub bearer_renewal: bool,
+    /// For how long after the sign-in.
+    pub bearer_renewal_max: Duration,
     /// The secret of the HMAC algorithms. Without one, one is generated and kept. Given under another algorithm it
     /// signs nothing.
     pub jwt_secret: Option<Secret>,
@@ -226,6 +230,8 @@ pub struct SessionConfig {
     pub absolute: Duration,
     /// How long a superseded refresh token still gets the current one; may be zero.
     pub refresh_grace: Duration,
+    /// How many live sessions an account has at most.
+    pub max_per_user: u32,
 }
 
 /// `[database]`
@@ -667,6 +673,8 @@ impl<'a> Reader<'a> {
         let minutes = self.read("auth.jwt_expiration_minutes", |raw| {
             values::whole::<u64>(raw, 1..=525_600)
         });
+        let bearer_renewal = self.read("auth.bearer_renewal", values::truth);
+        let bearer_renewal_max = self.duration("auth.bearer_renewal_max", SECOND, TEN_YEARS);
         let jwt_secret = self.read("auth.jwt_secret", |raw| optional(raw, values::jwt_secret));
         Some(AuthConfig {
             issuer: match issuer? {
@@ -677,6 +685,8 @@ impl<'a> Reader<'a> {
             missing_token_status: missing_token_status?,
             algorithm: algorithm?,
             access_lifetime: Duration::from_mins(minutes?),
+            bearer_renewal: bearer_renewal?,
+            bearer_renewal_max: bearer_renewal_max?,
             jwt_secret: jwt_secret?,
         })
     }
@@ -749,6 +759,7 @@ impl<'a> Reader<'a> {
         let idle = self.duration("session.idle", SECOND, TEN_YEARS);
         let absolute = self.duration("session.absolute", SECOND, TEN_YEARS);
         let refresh_grace = self.duration("session.refresh_grace", Duration::ZERO, TEN_MINUTES);
+        let max_per_user = self.read("session.max_per_user", |raw| values::whole(raw, 1..=100_000));
         let (idle, absolute) = (idle?, absolute?);
         if idle > absolute {
             self.problem(
@@ -769,6 +780,7 @@ impl<'a> Reader<'a> {
             idle,
             absolute,
             refresh_grace: refresh_grace?,
+            max_per_user: max_per_user?,
         })
     }
 
@@ -994,11 +1006,12 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
             .filter(|item| !item.is_empty())
             .map(values::shown)
             .collect(),
-        "limits.enabled" => (text == "true").into(),
+        "limits.enabled" | "auth.bearer_renewal" => (text == "true").into(),
         "server.port"
         | "server.max_connections"
         | "auth.missing_token_status"
         | "auth.jwt_expiration_minutes"
+        | "session.max_per_user"
         | "password.bcrypt_cost"
         | "password.min_length"
         | "password.argon2_memory_kib"

@@ -48,14 +48,16 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// What a sign-in in this transport comes with.
-    pub(super) fn with(self, mark: Option<DeviceMark>) -> SignInWith {
+    /// What a sign-in in this transport comes with. In cookie transport the request's origin has been verified.
+    pub(super) fn with(self, app: &App, headers: &HeaderMap, mark: Option<DeviceMark>) -> SignInWith {
+        let (transport, replaces) = match self {
+            Self::Body => (store::Transport::Body, None),
+            Self::Cookie => (store::Transport::Cookie, cookies::held_session(app, headers)),
+        };
         SignInWith {
             mark,
-            transport: match self {
-                Self::Body => store::Transport::Body,
-                Self::Cookie => store::Transport::Cookie,
-            },
+            transport,
+            replaces,
         }
     }
 
@@ -196,7 +198,9 @@ async fn register(
     let transport = Transport::read(&mut fields);
     let registration = fields.finish_with(registration)?;
     require_origin_for(transport, &app, &headers)?;
-    let Some(issued) = accounts::register(&app, registration, transport.with(None), &client).await? else {
+    let Some(issued) =
+        accounts::register(&app, registration, transport.with(&app, &headers, None), &client).await?
+    else {
         let body = BaseResponse {
             success: true,
             message: "A mail to this address says how to go on.",
@@ -204,7 +208,7 @@ async fn register(
         };
         return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
     };
-    Ok(signed_in(&app, StatusCode::CREATED, issued, transport))
+    Ok(signed_in(&app, StatusCode::CREATED, issued, transport, &headers))
 }
 
 /// Signs in with address and password
@@ -215,6 +219,7 @@ async fn register(
         (status = 200, description = "Signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 401, description = "`invalid_credentials`: unknown address or wrong password", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`account_inactive` after the right password, or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "`session_limit`: as many sessions as there may be, all in use on known devices", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 async fn log_in(
@@ -228,22 +233,23 @@ async fn log_in(
     let transport = Transport::read(&mut fields);
     let (email, password) = fields.finish_with(|| Some((email?, password?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let with = transport.with(cookies::device_mark(&app, email.key(), &headers));
+    let with = transport.with(&app, &headers, cookies::device_mark(&app, email.key(), &headers));
     let issued = sessions::log_in(&app, &email, password, with, &client).await?;
-    Ok(signed_in(&app, StatusCode::OK, issued, transport))
+    Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
 }
 
 /// Exchanges a refresh token for new tokens
 ///
-/// The token comes from the body, else from the cookie. With neither, a valid bearer token gets a new access token of
-/// the same session, without rotation.
+/// The token comes from the body, else from the cookie; a bearer token beside them is ignored. With neither, a valid bearer token
+/// gets a new access token of the same session, without rotation: only where the session's refresh token was never used and lies in
+/// no cookie, only for the current token, and for `auth.bearer_renewal_max` after the sign-in.
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "auth", operation_id = "refresh",
     request_body(content = Option<RefreshRequest>),
     security((), ("bearer" = [])),
     responses(
         (status = 200, description = "New tokens", body = TokenResponse, headers(("Set-Cookie" = String, description = "In cookie transport the next refresh token"))),
-        (status = 401, description = "Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused`, `refresh_token_required`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`missing_token` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -267,14 +273,14 @@ async fn refresh(
             Err(Error::Refused(refusal)) => {
                 return Ok(with_cookies(
                     Error::Refused(refusal),
-                    [cookies::clear_refresh(&app)],
+                    cookies::clear_refresh(&app, &headers),
                 ));
             }
             Err(error) => return Err(error),
         };
-        let cookie = cookies::set_refresh(&app, &issued);
+        let cookie = cookies::set_refresh(&app, &headers, &issued);
         issued.refresh_token = None;
-        return Ok(with_cookies(Json(TokenResponse::from(&issued)), [cookie]));
+        return Ok(with_cookies(Json(TokenResponse::from(&issued)), cookie));
     }
     let token = bearer_token(&headers)?.ok_or(Refusal::MissingToken)?;
     let issued = sessions::renew_access(&app, token).await?;
@@ -284,7 +290,7 @@ async fn refresh(
 /// Ends the session of a token
 ///
 /// By the refresh token in the body, else by the cookie, else by the bearer token. A session that is over already is
-/// no failure.
+/// no failure. A token from before a change of the password ends nothing.
 #[utoipa::path(
     post, path = "/auth/logout", tag = "auth", operation_id = "log_out",
     request_body(content = Option<RefreshRequest>),
@@ -325,7 +331,7 @@ async fn log_out(
         timestamp: app.clock.now(),
     };
     let clear = cookies::clear_refresh_if_allowed(&app, &headers);
-    Ok(with_cookies(Json(done), [clear]))
+    Ok(with_cookies(Json(done), clear))
 }
 
 /// Shows one's own account
@@ -386,7 +392,7 @@ async fn delete_me(
     let password = fields.finish_with(|| password)?;
     accounts::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
     let clear = cookies::clear_refresh_if_allowed(&app, &headers);
-    Ok(with_cookies(StatusCode::NO_CONTENT, [clear]))
+    Ok(with_cookies(StatusCode::NO_CONTENT, clear))
 }
 
 /// Reads the name of a PATCH: left out, taken away (null or blank), or set.
@@ -412,26 +418,26 @@ pub(super) fn require_origin_for(transport: Transport, app: &App, headers: &Head
 }
 
 /// The answer to a sign-in, in the transport that was asked for.
-pub(super) fn signed_in(app: &App, status: StatusCode, mut issued: Issued, transport: Transport) -> Response {
-    let device = cookies::set_device(app, &issued);
-    let refresh = match transport {
-        Transport::Body => None,
-        Transport::Cookie => {
-            let cookie = cookies::set_refresh(app, &issued);
-            issued.refresh_token = None;
-            cookie
-        }
-    };
-    with_cookies((status, Json(TokenResponse::from(&issued))), [refresh, device])
+pub(super) fn signed_in(
+    app: &App,
+    status: StatusCode,
+    mut issued: Issued,
+    transport: Transport,
+    headers: &HeaderMap,
+) -> Response {
+    let mut all = Vec::new();
+    if transport == Transport::Cookie {
+        all = cookies::set_refresh(app, headers, &issued);
+        issued.refresh_token = None;
+    }
+    all.extend(cookies::set_device(app, headers, &issued));
+    with_cookies((status, Json(TokenResponse::from(&issued))), all)
 }
 
-pub(super) fn with_cookies<const N: usize>(
-    answer: impl IntoResponse,
-    cookies: [Option<HeaderValue>; N],
-) -> Response {
+pub(super) fn with_cookies(answer: impl IntoResponse, cookies: Vec<HeaderValue>) -> Response {
     let mut response = answer.into_response();
     let headers = response.headers_mut();
-    for cookie in cookies.into_iter().flatten() {
+    for cookie in cookies {
         headers.append(header::SET_COOKIE, cookie);
     }
     response

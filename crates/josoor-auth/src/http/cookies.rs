@@ -1,8 +1,11 @@
 //! The two cookies: the refresh token of cookie transport, and the mark of a known device.
 //!
-//! Both are `HttpOnly` and `SameSite=Strict`, and `Secure` whenever the public URL is https; the refresh cookie then
-//! also has the `__Host-` prefix (RFC 6265bis, 4.1.3.2). Who sends the refresh cookie or asks for one must come from
-//! an origin that may have it.
+//! Both are `HttpOnly` and `SameSite=Strict`. When the public URL is https they are also `Secure` and have a prefix that browsers
+//! enforce (RFC 6265bis, 4.1.3): `__Host-` at the root of a host, so that no other host of the site can set them, and below a
+//! path `__Secure-`, because `__Host-` would give them to every program of the host. Without that prefix they go to `/auth` of
+//! the service alone. A request that sends the refresh cookie or asks for one must come from an origin that may have it.
+//!
+//! Names and paths of the release before are read and removed until the next release.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -11,28 +14,93 @@ use crate::config::Config;
 use crate::devices;
 use crate::error::{Error, Result};
 use crate::keys::{DeviceMark, KnownDevice};
-use crate::sessions::Issued;
+use crate::sessions::{Held, Issued};
 use crate::types::Email;
 
-const DEVICE: &str = "josoor_device";
+/// The names of one cookie, by prefix.
+struct Names {
+    plain: &'static str,
+    host: &'static str,
+    secure: &'static str,
+    /// What it was called under https in the release before, at `Path=/`.
+    before: &'static str,
+}
 
-fn refresh_name(config: &Config) -> &'static str {
-    if config.server.public_url.is_https() {
-        "__Host-josoor_refresh"
-    } else {
-        "josoor_refresh"
+const REFRESH: Names = Names {
+    plain: "josoor_refresh",
+    host: "__Host-josoor_refresh",
+    secure: "__Secure-josoor_refresh",
+    before: "__Host-josoor_refresh",
+};
+
+const DEVICE: Names = Names {
+    plain: "josoor_device",
+    host: "__Host-josoor_device",
+    secure: "__Secure-josoor_device",
+    before: "josoor_device",
+};
+
+/// What all cookies of the release before had.
+const PATH_BEFORE: &str = "/";
+
+impl Names {
+    fn name(&self, config: &Config) -> &'static str {
+        let url = &config.server.public_url;
+        match (url.is_https(), url.path().is_empty()) {
+            (true, true) => self.host,
+            (true, false) => self.secure,
+            (false, _) => self.plain,
+        }
+    }
+
+    fn name_before(&self, config: &Config) -> &'static str {
+        if config.server.public_url.is_https() {
+            self.before
+        } else {
+            self.plain
+        }
+    }
+
+    /// The cookie that sets a value, and the one that removes what the release before has set, if the request sends one.
+    fn set(&self, config: &Config, headers: &HeaderMap, value: &str, max_age: i64) -> Vec<HeaderValue> {
+        let (name, path) = (self.name(config), path(config));
+        let mut all = vec![cookie(config, name, &path, value, max_age)];
+        let before = self.name_before(config);
+        if (before, PATH_BEFORE) != (name, path.as_str()) && is_sent(headers, before) {
+            all.push(cookie(config, before, PATH_BEFORE, "", 0));
+        }
+        all.into_iter().flatten().collect()
     }
 }
 
-/// The value of a cookie, if the request sends exactly one of that name.
-fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let mut values = headers
+/// The path below which browsers send the cookies. Every endpoint that reads them is there.
+fn path(config: &Config) -> String {
+    let url = &config.server.public_url;
+    // `__Host-` wants the root; and a cookie's attribute ends at a semicolon.
+    if url.is_https() && url.path().is_empty() || url.path().contains(';') {
+        return "/".to_owned();
+    }
+    format!("{}/auth", url.path())
+}
+
+/// The values of all cookies of a name that the request sends.
+fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
+    headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter_map(|(key, value)| (key == name).then_some(value));
+        .filter_map(move |(key, value)| (key == name).then_some(value))
+}
+
+fn is_sent(headers: &HeaderMap, name: &str) -> bool {
+    values(headers, name).next().is_some()
+}
+
+/// The value of a cookie, if the request sends exactly one of that name.
+fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = values(headers, name);
     match (values.next(), values.next()) {
         (Some(value), None) if !value.is_empty() => Some(value),
         // Two of one name: one of them was planted, and nobody can say which.
@@ -40,13 +108,13 @@ fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     }
 }
 
-fn cookie(config: &Config, name: &str, value: &str, max_age: i64) -> Option<HeaderValue> {
+fn cookie(config: &Config, name: &str, path: &str, value: &str, max_age: i64) -> Option<HeaderValue> {
     let secure = if config.server.public_url.is_https() {
         "; Secure"
     } else {
         ""
     };
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
+    let text = format!("{name}={value}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -54,45 +122,62 @@ fn cookie(config: &Config, name: &str, value: &str, max_age: i64) -> Option<Head
 
 /// The refresh token in the request's cookie. Nothing is said yet about the request's origin.
 pub fn refresh_token<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
-    read(headers, refresh_name(&app.config))
+    let name = REFRESH.name(&app.config);
+    if is_sent(headers, name) {
+        return read(headers, name);
+    }
+    read(headers, REFRESH.name_before(&app.config))
+}
+
+/// The session whose refresh cookie the request sends, if its token is ours and within its time. The request's origin has been
+/// verified.
+pub fn held_session(app: &App, headers: &HeaderMap) -> Option<Held> {
+    let claims = app.keys.read_refresh(refresh_token(app, headers)?).ok()?;
+    (app.clock.now().as_secs() < claims.exp).then(|| Held {
+        session: claims.session(),
+        generation: claims.generation,
+    })
 }
 
 /// Sets the refresh cookie for as long as the session can last.
-pub fn set_refresh(app: &App, issued: &Issued) -> Option<HeaderValue> {
-    let token = issued.refresh_token.as_ref()?;
+pub fn set_refresh(app: &App, headers: &HeaderMap, issued: &Issued) -> Vec<HeaderValue> {
+    let Some(token) = &issued.refresh_token else {
+        return Vec::new();
+    };
     let seconds = issued.session_ends_at.as_secs() - issued.issued_at.as_secs();
-    cookie(
-        &app.config,
-        refresh_name(&app.config),
-        token.expose(),
-        seconds.max(1),
-    )
+    REFRESH.set(&app.config, headers, token.expose(), seconds.max(1))
 }
 
 /// Takes the refresh cookie away.
-pub fn clear_refresh(app: &App) -> Option<HeaderValue> {
-    cookie(&app.config, refresh_name(&app.config), "", 0)
+pub fn clear_refresh(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
+    REFRESH.set(&app.config, headers, "", 0)
 }
 
 /// Takes the refresh cookie away, if the request sends one from where it may.
-pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
-    let may_clear = refresh_token(app, headers).is_some() && require_origin(app, headers).is_ok();
-    may_clear.then(|| clear_refresh(app)).flatten()
+pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
+    if refresh_token(app, headers).is_some() && require_origin(app, headers).is_ok() {
+        clear_refresh(app, headers)
+    } else {
+        Vec::new()
+    }
 }
 
 /// The mark of the device that the request comes from, if it is ours and made for this canonical address. Whether the account
 /// knows the device still has to be verified.
 pub fn device_mark(app: &App, email_key: &str, headers: &HeaderMap) -> Option<DeviceMark> {
-    read(headers, DEVICE).and_then(|value| app.keys.read_device_cookie(email_key, value))
+    // Marks of the release before have no rows and are worth nothing, so their name is not read.
+    read(headers, DEVICE.name(&app.config)).and_then(|value| app.keys.read_device_cookie(email_key, value))
 }
 
 /// Gives the browser the mark of the device that the user has signed in on.
-pub fn set_device(app: &App, issued: &Issued) -> Option<HeaderValue> {
-    let KnownDevice { user, id } = issued.device?;
-    let email = Email::parse(&issued.user.email).ok()?;
+pub fn set_device(app: &App, headers: &HeaderMap, issued: &Issued) -> Vec<HeaderValue> {
+    let (Some(KnownDevice { user, id }), Ok(email)) = (issued.device, Email::parse(&issued.user.email))
+    else {
+        return Vec::new();
+    };
     let value = app.keys.device_cookie(&DeviceMark { user, id }, email.key());
     let seconds = i64::try_from(devices::DEVICE_LIFE.as_secs()).unwrap_or(i64::MAX);
-    cookie(&app.config, DEVICE, &value, seconds)
+    DEVICE.set(&app.config, headers, &value, seconds)
 }
 
 /// Refuses a request about the refresh cookie unless a browser says that it comes from the service's own origin, or

@@ -139,6 +139,11 @@ codes! {
         "The session is good, but this needs a second factor or a sign-in that is not so long ago. Sign in again as the WWW-Authenticate header says (acr_values, max_age), then try again."
         "يلزم تأكيد الهوية من جديد"
         "جلستك سارية، لكن هذا الإجراء يتطلب عامل تحقق ثانيًا أو تسجيل دخول أحدث. سجّل الدخول من جديد وفق ما تذكره ترويسة WWW-Authenticate ثم أعد المحاولة.";
+    REFRESH_TOKEN_REQUIRED "refresh_token_required" UNAUTHORIZED
+        "Refresh token required"
+        "This session is not renewed by its access token alone: its refresh token was used before or lies in a cookie, a newer token has been issued, or the time for such renewals is over. Send the refresh token; without one, sign in again."
+        "رمز التجديد مطلوب"
+        "لا تُجدَّد هذه الجلسة برمز الوصول وحده: إما أن رمز التجديد استُخدم من قبل أو محفوظ في ملف تعريف ارتباط، أو صدر رمز أحدث، أو انتهت مدة هذا النوع من التجديد. أرسل رمز التجديد، وإن لم يكن لديك فسجّل الدخول من جديد.";
     MISSING_TOKEN "missing_token" FORBIDDEN
         "Access token missing"
         "This needs an access token and the request carries none. Sign in and send the token as `Authorization: Bearer …`."
@@ -189,6 +194,11 @@ codes! {
         "The act would leave nobody who can administer the service. Give the role to another active account first."
         "آخر مدير للنظام"
         "سيؤدي هذا الإجراء إلى بقاء الخدمة دون مدير نشط. امنح الدور لحساب نشط آخر أولًا.";
+    SESSION_LIMIT "session_limit" CONFLICT
+        "Too many sessions"
+        "The account has as many sessions as it may have, all of them in use on known devices within the last hour, so no new one was opened. Sign out somewhere, or end sessions on the account's page, then try again."
+        "عدد الجلسات بلغ الحد الأقصى"
+        "لدى الحساب أكبر عدد مسموح به من الجلسات، وكلها استُخدمت خلال الساعة الماضية على أجهزة معروفة، لذلك لم تُفتح جلسة جديدة. سجّل الخروج من أحد الأجهزة أو أنهِ بعض الجلسات من صفحة الحساب ثم حاول مجددًا.";
     BODY_TOO_LARGE "body_too_large" PAYLOAD_TOO_LARGE
         "Body too large"
         "The request body is longer than this service takes. Send less."
@@ -379,6 +389,14 @@ impl From<Error> for Problem {
                     "This needs a stronger or a newer sign-in. Sign in again.",
                 )
             },
+            Error::RefreshTokenRequired => Self::new(
+                &REFRESH_TOKEN_REQUIRED,
+                "This session is renewed with its refresh token only. Send it, or sign in again.",
+            ),
+            Error::SessionLimit => Self::new(
+                &SESSION_LIMIT,
+                "This account is signed in too often. Sign out somewhere, then try again.",
+            ),
             Error::LastAdmin => Self::new(
                 &LAST_ADMIN,
                 "This is the last active administrator. Appoint another one first.",

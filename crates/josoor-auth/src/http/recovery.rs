@@ -212,13 +212,13 @@ async fn change_password(
     let mut issued =
         recovery::change_password(&app, &signed_in.caller, current, new, &signed_in.client).await?;
     let cookie = if by_cookie {
-        let cookie = cookies::set_refresh(&app, &issued);
+        let cookie = cookies::set_refresh(&app, &headers, &issued);
         issued.refresh_token = None;
         cookie
     } else {
-        None
+        Vec::new()
     };
-    Ok(with_cookies(Json(TokenResponse::from(&issued)), [cookie]))
+    Ok(with_cookies(Json(TokenResponse::from(&issued)), cookie))
 }
 
 /// Proves an address with the link of a mail

@@ -30,6 +30,13 @@ async fn set_up(
     let transport = Transport::read(&mut fields);
     let (token, registration) = fields.finish_with(|| Some((token?, registration()?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let issued = accounts::set_up(&app, token.expose(), registration, transport.with(None), &client).await?;
-    Ok(signed_in(&app, StatusCode::CREATED, issued, transport))
+    let issued = accounts::set_up(
+        &app,
+        token.expose(),
+        registration,
+        transport.with(&app, &headers, None),
+        &client,
+    )
+    .await?;
+    Ok(signed_in(&app, StatusCode::CREATED, issued, transport, &headers))
 }

@@ -207,18 +207,20 @@ impl Kv {
         }
     }
 
-    /// Stores a JSON text unless the stored one is an object with a member `revoked`, or whose number `version` is
-    /// higher than `version`; says whether it did. A stored value that is none is replaced. Exact up to 2^53.
+    /// Stores a JSON text unless the stored one is an object with a member `revoked`, or whose number `retired_generation`
+    /// (0 where it is missing) is higher than `retired`, or is the same beside a number `version` that is higher than
+    /// `version`; says whether it did. A stored value that is none is replaced. Exact up to 2^53.
     pub async fn set_versioned(
         &self,
         key: &str,
         version: i64,
+        retired: i64,
         value: &str,
         ttl: Duration,
     ) -> Result<bool, KvError> {
         match self {
             Self::InProcess => Ok(true),
-            Self::Redis(redis) => redis.set_versioned(key, version, value, ttl).await,
+            Self::Redis(redis) => redis.set_versioned(key, version, retired, value, ttl).await,
         }
     }
 

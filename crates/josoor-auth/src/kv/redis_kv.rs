@@ -67,7 +67,10 @@ local stored = redis.pcall('GET', KEYS[1])
 if type(stored) == 'string' then
   local understood, value = pcall(cjson.decode, stored)
   if understood and type(value) == 'table' then
-    if value.revoked ~= nil or type(value.version) == 'number' and value.version > tonumber(ARGV[1]) then
+    local retired = type(value.retired_generation) == 'number' and value.retired_generation or 0
+    local version = type(value.version) == 'number' and value.version or 0
+    local given = tonumber(ARGV[4])
+    if value.revoked ~= nil or retired > given or retired == given and version > tonumber(ARGV[1]) then
       return 0
     end
   end
@@ -298,6 +301,7 @@ impl RedisKv {
         &self,
         key: &str,
         version: i64,
+        retired: i64,
         value: &str,
         ttl: Duration,
     ) -> Result<bool, KvError> {
@@ -305,6 +309,7 @@ impl RedisKv {
             version.to_string(),
             value.to_owned(),
             milliseconds(ttl).to_string(),
+            retired.to_string(),
         ];
         self.eval(&SET_VERSIONED, key, &arguments).await
     }

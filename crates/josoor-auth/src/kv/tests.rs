@@ -123,7 +123,7 @@ async fn in_process_nothing_is_shared_and_nothing_fails() {
     kv.set("key", b"value", MINUTE).await.unwrap();
     assert_eq!(kv.get("key").await.unwrap(), None);
     assert!(kv.set_if_absent("key", b"value", MINUTE).await.unwrap());
-    assert!(kv.set_versioned("key", 1, "{}", MINUTE).await.unwrap());
+    assert!(kv.set_versioned("key", 1, 0, "{}", MINUTE).await.unwrap());
     kv.publish("nobody").await.unwrap();
     kv.ping().await.unwrap();
     let state = kv.state();
@@ -211,7 +211,9 @@ async fn operations(kv: &Kv) {
 
     let stored = async |version: i64| {
         let value = format!(r#"{{"version":{version}}}"#);
-        kv.set_versioned("user", version, &value, MINUTE).await.unwrap()
+        kv.set_versioned("user", version, 0, &value, MINUTE)
+            .await
+            .unwrap()
     };
     assert!(stored(5).await);
     assert!(!stored(4).await);
@@ -321,7 +323,7 @@ async fn what_the_server_refuses_is_an_error_without_details() {
     assert_eq!(kv.get("list").await, Err(KvError::WrongType));
     assert_eq!(kv.get_pair("other", "list").await, Err(KvError::WrongType));
     // What is not ours says nothing about versions, and goes.
-    assert_eq!(kv.set_versioned("list", 1, "{}", MINUTE).await, Ok(true));
+    assert_eq!(kv.set_versioned("list", 1, 0, "{}", MINUTE).await, Ok(true));
     assert_eq!(kv.get("list").await, Ok(Some(b"{}".to_vec())));
 
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -346,7 +348,7 @@ async fn what_the_server_refuses_is_an_error_without_details() {
     // The scripts are gone; the next call brings its own again.
     server.ask(&["SCRIPT", "FLUSH"]);
     assert!(
-        kv.set_versioned("user", 1, r#"{"version":1}"#, MINUTE)
+        kv.set_versioned("user", 1, 0, r#"{"version":1}"#, MINUTE)
             .await
             .unwrap()
     );

@@ -152,7 +152,7 @@ pub static TABLE: [Entry; 13] = [
         limit: Limit::RefreshSession,
         name: "refresh_session",
         default: "300/1m",
-        counts: "refreshes of one session, with a refresh token or an access token",
+        counts: "refreshes of one session, with a refresh token or an access token; with an old one, counted apart",
         message: "This session was refreshed too often. Wait a little, then try again.",
     },
     Entry {
@@ -388,12 +388,20 @@ impl Limiter {
         self.take(limit, &[email_key]).await
     }
 
-    /// Before a session is looked up to refresh it, once its token has proved to be ours.
+    /// Before a session is looked up to refresh it, once its token has been verified. A token of an `old` generation is counted
+    /// apart, so that its holder does not use up what the owner of the current one may do.
     ///
     /// # Errors
     /// `RateLimited`.
-    pub async fn refresh(&self, session: SessionId) -> Result<()> {
-        self.take(Limit::RefreshSession, &[&session.to_string()]).await
+    pub async fn refresh(&self, session: SessionId, old: Option<i64>) -> Result<()> {
+        let session = session.to_string();
+        match old {
+            None => self.take(Limit::RefreshSession, &[&session]).await,
+            Some(generation) => {
+                let key = [session.as_str(), &generation.to_string()];
+                self.take(Limit::RefreshSession, &key).await
+            }
+        }
     }
 
     async fn count(&self, limit: Limit, key: &[&str]) -> Option<Refused> {

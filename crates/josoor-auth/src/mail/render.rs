@@ -75,6 +75,7 @@ templates! {
     EmailChangeDone "email_change_done";
     EmailRestored "email_restored";
     RefreshReuse "refresh_reuse";
+    SessionLimit "session_limit";
     AccountDeleted "account_deleted";
 }
 

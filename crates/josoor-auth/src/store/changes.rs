@@ -19,6 +19,8 @@ pub struct Change {
     pub reason: Option<RevokeReason>,
     /// Until when a copy of what changed could be believed somewhere.
     pub until: Timestamp,
+    retired_session: Option<Uuid>,
+    retired_generation: Option<i64>,
 }
 
 from_row!(Change {
@@ -27,7 +29,9 @@ from_row!(Change {
     user_id,
     session_id,
     reason,
-    until
+    until,
+    retired_session,
+    retired_generation
 });
 
 impl Change {
@@ -39,6 +43,11 @@ impl Change {
     /// The session that was ended.
     pub fn session_id(&self) -> Option<SessionId> {
         self.session_id.map(SessionId)
+    }
+
+    /// The session that goes on with a new generation, and the generation up to which it is retired.
+    pub fn retired(&self) -> Option<(SessionId, i64)> {
+        Some((SessionId(self.retired_session?), self.retired_generation?))
     }
 }
 
@@ -88,10 +97,26 @@ impl Conn {
         execute!(self, sqlx::query(SQL).bind(now).bind(user.0).bind(until)).map(drop)
     }
 
+    /// Records that a session's generations up to its retired one are refused from now on. To nodes of older releases the row is
+    /// a change of the user.
+    pub async fn record_retirement(&mut self, session: &SessionRow, now: Timestamp) -> Result<()> {
+        const SQL: &str = "insert into changes (at, user_id, until, retired_session, retired_generation) values ($1, $2, $3, $4, $5)";
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(now)
+                .bind(session.user_id().0)
+                .bind(session.expires_at)
+                .bind(session.id().0)
+                .bind(session.retired_generation)
+        )
+        .map(drop)
+    }
+
     /// Up to `limit` changes, by time and id, after the one made at `since` with the id `after`; with 0 for `after`, from
     /// that moment on.
     pub async fn changes_since(&mut self, since: Timestamp, after: i64, limit: i64) -> Result<Vec<Change>> {
-        const SQL: &str = "select id, at, user_id, session_id, reason, until from changes
+        const SQL: &str = "select id, at, user_id, session_id, reason, until, retired_session, retired_generation from changes
              where (at, id) > ($1, $2) order by at, id limit $3";
         on!(
             self,

@@ -47,13 +47,15 @@ pub enum MailKind {
     EmailRestored,
     /// Notice: an old refresh token was used again, so the session was ended.
     RefreshReuse,
+    /// Notice: sessions were ended, or a sign-in was refused, because there were too many.
+    SessionLimit,
     /// Notice: the account was deleted.
     AccountDeleted,
 }
 
 impl MailKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ResetRequest,
         Self::VerifyRequest,
         Self::RegistrationRequest,
@@ -70,6 +72,7 @@ impl MailKind {
         Self::EmailChangeDone,
         Self::EmailRestored,
         Self::RefreshReuse,
+        Self::SessionLimit,
         Self::AccountDeleted,
     ];
 
@@ -92,6 +95,7 @@ impl MailKind {
             Self::EmailChangeDone => "email_change_done",
             Self::EmailRestored => "email_restored",
             Self::RefreshReuse => "refresh_reuse",
+            Self::SessionLimit => "session_limit",
             Self::AccountDeleted => "account_deleted",
         }
     }

@@ -26,11 +26,15 @@ pub enum RevokeReason {
     AccountDeleted,
     /// An old refresh token was presented again.
     RefreshReuse,
+    /// Another sign-in in the same browser took the place of its cookie.
+    Replaced,
+    /// The account had too many sessions, and this one was unused for longest.
+    SessionLimit,
 }
 
 impl RevokeReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Logout,
         Self::RevokedByUser,
         Self::RevokedByAdmin,
@@ -38,6 +42,8 @@ impl RevokeReason {
         Self::AccountDeactivated,
         Self::AccountDeleted,
         Self::RefreshReuse,
+        Self::Replaced,
+        Self::SessionLimit,
     ];
 
     /// As stored, and as written into tombstones.
@@ -50,15 +56,20 @@ impl RevokeReason {
             Self::AccountDeactivated => "account_deactivated",
             Self::AccountDeleted => "account_deleted",
             Self::RefreshReuse => "refresh_reuse",
+            Self::Replaced => "replaced",
+            Self::SessionLimit => "session_limit",
         }
     }
 
     /// What the holder of a token of such a session is told.
     pub const fn refusal(self) -> Refusal {
         match self {
-            Self::Logout | Self::RevokedByUser | Self::RevokedByAdmin | Self::AccountDeleted => {
-                Refusal::SessionRevoked
-            }
+            Self::Logout
+            | Self::RevokedByUser
+            | Self::RevokedByAdmin
+            | Self::AccountDeleted
+            | Self::Replaced
+            | Self::SessionLimit => Refusal::SessionRevoked,
             Self::PasswordChanged => Refusal::PasswordChanged,
             Self::AccountDeactivated => Refusal::AccountInactive,
             Self::RefreshReuse => Refusal::RefreshTokenReused,
@@ -439,23 +450,28 @@ impl Conn {
         )
     }
 
-    /// Moves the idle end of a live session without a new generation; never back.
+    /// Moves the idle end of a live session without a new generation, while `generation` is the current one; never back.
     pub async fn extend_session(
         &mut self,
         id: SessionId,
+        generation: i64,
         idle_expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
             "update sessions set last_seen_at = case when last_seen_at < $3 then $3 else last_seen_at end,
                 idle_expires_at = case when idle_expires_at < $2 then $2 else idle_expires_at end
-             where id = $1 and revoked_at is null and idle_expires_at > $3
+             where id = $1 and revoked_at is null and idle_expires_at > $3 and generation = $4
              returning ",
             columns!()
         );
         on!(
             self,
-            sqlx::query_as(SQL).bind(id.0).bind(idle_expires_at).bind(now),
+            sqlx::query_as(SQL)
+                .bind(id.0)
+                .bind(idle_expires_at)
+                .bind(now)
+                .bind(generation),
             fetch_optional
         )
     }
@@ -494,6 +510,85 @@ impl Conn {
             sqlx::query_as(SQL).bind(id.0).bind(now).bind(reason.as_str()),
             fetch_optional
         )
+    }
+
+    /// Ends a session by a token of it, if it is live and the token's generation is not retired.
+    pub async fn revoke_session_by_token(
+        &mut self,
+        id: SessionId,
+        generation: i64,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set revoked_at = $2, revoke_reason = $3
+             where id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2 and retired_generation < $4
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(id.0)
+                .bind(now)
+                .bind(reason.as_str())
+                .bind(generation),
+            fetch_optional
+        )
+    }
+
+    /// How many live sessions a user has; counted up to `at_most`.
+    pub async fn count_live_sessions_of(
+        &mut self,
+        user: UserId,
+        now: Timestamp,
+        at_most: i64,
+    ) -> Result<i64> {
+        const SQL: &str = "select count(*) from (select 1 from sessions
+             where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2 limit $3) as live";
+        on!(
+            self,
+            sqlx::query_scalar(SQL).bind(user.0).bind(now).bind(at_most),
+            fetch_one
+        )
+    }
+
+    /// The live sessions of a user that may be ended for a new one, up to `limit`: those that were never used first, then those
+    /// that were unused for longest; none that was used on a known device since `recent`.
+    pub async fn dispensable_sessions(
+        &mut self,
+        user: UserId,
+        now: Timestamp,
+        recent: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<SessionId>> {
+        const SQL: &str = "select id from sessions
+             where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+               and not (on_known_device and last_seen_at > $3 and (used_generation > 0 or generation > 1))
+             order by case when used_generation = 0 and generation = 1 then 0 else 1 end, last_seen_at, created_at, id
+             limit $4";
+        let ids: Vec<Uuid> = on!(
+            self,
+            sqlx::query_scalar(SQL)
+                .bind(user.0)
+                .bind(now)
+                .bind(recent)
+                .bind(limit),
+            fetch_all
+        )?;
+        Ok(ids.into_iter().map(SessionId).collect())
+    }
+
+    /// Notes that the owner of an account is told of too many sessions. Whether it has not been noted since `before`.
+    pub async fn claim_session_limit_mail(
+        &mut self,
+        user: UserId,
+        now: Timestamp,
+        before: Timestamp,
+    ) -> Result<bool> {
+        const SQL: &str = "update users set session_limit_mailed_at = $2
+             where id = $1 and (session_limit_mailed_at is null or session_limit_mailed_at <= $3)";
+        Ok(execute!(self, sqlx::query(SQL).bind(user.0).bind(now).bind(before))? == 1)
     }
 
     /// Ends all live sessions of a user but, if given, one.

@@ -17,7 +17,11 @@ fn set_cookie(answer: &Answer, name: &str) -> Option<String> {
         .get_all("set-cookie")
         .iter()
         .map(|value| value.to_str().expect("ASCII"))
-        .filter(|value| value.split('=').next() == Some(name));
+        .filter(|value| value.split('=').next() == Some(name))
+        // What the release before has set at the root is removed beside it.
+        .filter(|value| {
+            name.starts_with("__") || !value.contains("Path=/; ") || !value.contains("Max-Age=0")
+        });
     let found = all.next().map(str::to_owned);
     assert!(all.next().is_none(), "{name} is set twice");
     found
@@ -63,9 +67,14 @@ async fn send(server: &Server, path: &str, cookies: &[&str], origin: Option<&str
 on_both!(
     the_refresh_token_goes_into_a_cookie_that_scripts_cannot_read,
     async |mut stage: Stage| {
-        for (public_url, name, secure) in [
-            (OWN, COOKIE, false),
-            ("https://auth.example.com", "__Host-josoor_refresh", true),
+        for (public_url, name, known, secure) in [
+            (OWN, COOKIE, "josoor_device", false),
+            (
+                "https://auth.example.com",
+                "__Host-josoor_refresh",
+                "__Host-josoor_device",
+                true,
+            ),
         ] {
             stage.set("PUBLIC_URL", public_url);
             let server = stage.start().await;
@@ -76,13 +85,14 @@ on_both!(
                 assert!(answer.json["access_token"].is_string());
                 assert_eq!(answer.headers["cache-control"], "no-store");
                 let cookie = set_cookie(&answer, name).unwrap();
-                let mut expected = vec!["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=604800"];
+                let path = if secure { "Path=/" } else { "Path=/auth" };
+                let mut expected = vec![path, "HttpOnly", "SameSite=Strict", "Max-Age=604800"];
                 if secure {
                     expected.push("Secure");
                 }
                 assert_eq!(attributes(&cookie), expected);
                 assert!(!answer.text.contains(&value(&answer, name)));
-                let device = set_cookie(&answer, "josoor_device").unwrap();
+                let device = set_cookie(&answer, known).unwrap();
                 expected[3] = "Max-Age=34560000";
                 assert_eq!(attributes(&device), expected);
             }
@@ -91,7 +101,7 @@ on_both!(
             let answer = server.post("/auth/login", &body).await.is(200);
             assert!(answer.json["refresh_token"].is_string());
             assert!(set_cookie(&answer, name).is_none());
-            assert!(set_cookie(&answer, "josoor_device").is_some());
+            assert!(set_cookie(&answer, known).is_some());
             for transport in [json!("Cookie"), json!(""), json!(1)] {
                 let body = json!({ "email": email, "password": PASSWORD, "transport": transport });
                 server

@@ -184,6 +184,7 @@ on_both!(
     b1_no_more_than_twenty_devices_are_known,
     async |mut stage: Stage| {
         stage.set("TRUSTED_PROXIES", "127.0.0.0/8");
+        stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "1000");
         let clock = Clock::manual(Clock::System.now());
         let server = stage.start_with(clock.clone()).await;
         let email = "twenty@example.com";

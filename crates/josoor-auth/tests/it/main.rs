@@ -31,3 +31,4 @@ mod search;
 mod startup;
 mod store;
 mod timing;
+mod tokens;

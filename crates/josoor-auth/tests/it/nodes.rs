@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use josoor_auth::types::UserId;
 use serde_json::{Value, json};
 
 use crate::refresh::{all_dead, audited};
@@ -207,7 +206,7 @@ async fn what_stands_in_redis_is_what_others_may_read() {
     assert_eq!((&now["version"], &now["full_name"]), (&json!(2), &json!("Layla")));
     let kv = one.app.hot.kv();
     let life_of = Duration::from_mins(1);
-    let written = kv.set_versioned(&user, 1, &before.to_string(), life_of).await;
+    let written = kv.set_versioned(&user, 1, 0, &before.to_string(), life_of).await;
     assert_eq!(written, Ok(false));
     assert_eq!(stored_json(&stage, &user), now);
     // A stale copy put there by force does not pass at a node that knows better, and goes with the next change.
@@ -234,7 +233,7 @@ async fn what_stands_in_redis_is_what_others_may_read() {
     let month = 30 * 86_400_000;
     assert!((month - 60_000..=month).contains(&life(&stage, &session)));
     let late = kv
-        .set_versioned(&session, i64::MAX, &copy.to_string(), life_of)
+        .set_versioned(&session, i64::MAX, i64::MAX, &copy.to_string(), life_of)
         .await;
     assert_eq!(late, Ok(false));
     for server in [&one, &other] {
@@ -318,11 +317,7 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
         server
             .app
             .hot
-            .resolve(
-                crate::refresh::session_id(&tokens),
-                UserId(tokens.user_id),
-                server.app.clock.now()
-            )
+            .resolve(&crate::tokens::claims(&tokens.access), server.app.clock.now())
             .await
             .is_ok()
     );

@@ -8,8 +8,9 @@ use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::sessions::{self, Client};
 use josoor_auth::store::{RevokeReason, UserPatch};
-use josoor_auth::types::{Role, SessionId, UserId};
+use josoor_auth::types::{Role, UserId};
 use josoor_auth::users;
+use josoor_auth_verify::Claims;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -195,11 +196,16 @@ on_both!(
         // Two locks of one kind, chosen by the two ids: all combinations, in a thread that may be given up.
         let server = stage.start().await;
         let (app, runtime) = (server.app.clone(), tokio::runtime::Handle::current());
+        let claims = crate::tokens::claims(&server.register("both@example.com").await.access);
         let (done, finished) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for low in 0..256 {
-                let session = SessionId(Uuid::from_u64_pair(7, low));
-                let found = runtime.block_on(app.hot.resolve(session, UserId(9), app.clock.now()));
+                let claims = Claims {
+                    sid: Uuid::from_u64_pair(7, low),
+                    sub: 9,
+                    ..claims.clone()
+                };
+                let found = runtime.block_on(app.hot.resolve(&claims, app.clock.now()));
                 assert!(found.is_err());
             }
             let _ = done.send(());

@@ -423,19 +423,19 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
 
     // The idle end moves on, never back, and not after it has passed.
     let row = conn
-        .extend_session(id, later(60), later(50))
+        .extend_session(id, 3, later(60), later(50))
         .await
         .unwrap()
         .unwrap();
     assert_eq!(row.idle_expires_at, later(130));
     let row = conn
-        .extend_session(id, later(500), later(129))
+        .extend_session(id, 3, later(500), later(129))
         .await
         .unwrap()
         .unwrap();
     assert_eq!(row.idle_expires_at, later(500));
     assert!(
-        conn.extend_session(id, later(900), later(500))
+        conn.extend_session(id, 3, later(900), later(500))
             .await
             .unwrap()
             .is_none()
@@ -470,7 +470,12 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
             .is_none()
     );
     assert!(conn.rotate_session(&step(3, false, NOW)).await.unwrap().is_none());
-    assert!(conn.extend_session(id, later(900), NOW).await.unwrap().is_none());
+    assert!(
+        conn.extend_session(id, 3, later(900), NOW)
+            .await
+            .unwrap()
+            .is_none()
+    );
     conn.touch_session(&touch(3, later(900))).await.unwrap();
     let row = conn.session_by_id(id).await.unwrap().unwrap();
     assert_eq!(

@@ -30,6 +30,8 @@ fn every_error() -> Vec<Error> {
             max_age: Some(600),
         },
         Error::LastAdmin,
+        Error::RefreshTokenRequired,
+        Error::SessionLimit,
         Error::NotFound,
         Error::LinkInvalid,
         Error::LinkExpired,
