@@ -117,6 +117,7 @@ export const en = {
   "error.email_taken": "There is an account with this email address already. Sign in, or reset its password.",
   "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
+  "error.email_not_verified": "This needs a verified email address. Open the link in the mail that we sent you.",
   "error.last_admin":
     "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
   "error.session_limit":

@@ -373,3 +373,21 @@ async fn a_lost_master_key_is_missed_and_not_replaced() {
     );
     assert!(!key.exists());
 }
+
+on_both!(
+    c6_pages_allow_no_policy_that_makes_scripts_of_texts,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        for path in ["/login", "/register", "/account", "/console", "/no/such/page"] {
+            let request = server.request(Method::GET, path).header("accept", "text/html");
+            let page = server.send(request).await;
+            let policy = page.headers["content-security-policy"].to_str().unwrap();
+            assert!(
+                policy.contains("require-trusted-types-for 'script'")
+                    && policy.contains("trusted-types 'none'"),
+                "{path}: {policy}"
+            );
+        }
+        server.stop().await;
+    }
+);
