@@ -10,7 +10,7 @@ const LEVELS: [&[&str]; 6] = [
     &["hasher", "keys", "kv", "limits", "mail", "store"],
     &["hot", "rotation"],
     &[
-        "accounts", "app", "audit", "devices", "jobs", "moving", "outbox", "recovery", "sessions", "stats",
+        "accounts", "app", "audit", "devices", "jobs", "links", "moving", "outbox", "recovery", "sessions", "stats",
         "users",
     ],
     &["http"],

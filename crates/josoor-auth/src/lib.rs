@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod keys;
 pub mod kv;
 pub mod limits;
+pub mod links;
 pub mod mail;
 pub mod moving;
 pub mod outbox;

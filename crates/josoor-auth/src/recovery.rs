@@ -12,6 +12,7 @@ use crate::crypto;
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::hasher::{PasswordHash, Verdict};
 use crate::hot::{self, Effects};
+use crate::links::{self, Act};
 use crate::mail;
 use crate::sessions::{self, Caller, Client, Issued};
 use crate::store::{
@@ -29,6 +30,9 @@ const PROVED: &str = "proved";
 /// The guard that is passed before it is decided what becomes of an address without an account. Locks are always taken in the
 /// order guard, account, tokens and sessions, so that no two units of work wait for each other.
 const REGISTRATIONS: &str = "registrations";
+
+/// How many registrations of one address may wait beside each other.
+const PENDING_REGISTRATIONS: usize = 5;
 
 // Asking
 
@@ -265,7 +269,13 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
                     tx.delete_registrations_of(email.key()).await?;
                     None
                 }
-                None => Some(MailKind::FinishRegistration),
+                None if keep_registration(&mut tx, &email, request, now).await? => {
+                    Some(MailKind::FinishRegistration)
+                }
+                None => {
+                    offer_password_for_registration(&mut tx, &email, &client, now).await?;
+                    None
+                }
             };
             if let Some(kind) = kind {
                 tx.queue_mail(&to_stranger(&email, kind, request, now)).await?;
@@ -298,9 +308,19 @@ async fn resolve_reset(
         }
         return record_request(tx, Some(owner.id), client, now).await;
     }
-    // Somebody registered this address with a password that its owner may not know. Proving the address by this link makes
-    // the account without it.
-    if let Some(registration) = tx.live_registration_of(email.key(), now).await? {
+    offer_password_for_registration(tx, email, client, now).await?;
+    record_request(tx, None, client, now).await
+}
+
+/// Sends the link that makes the account of a registration with another password than the registered one, which the owner of
+/// the address may not know. Nothing happens where no registration waits.
+async fn offer_password_for_registration(
+    tx: &mut Conn,
+    email: &Email,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    if let Some(registration) = tx.live_registrations_of(email.key(), now).await?.pop() {
         let email = parse_address(&registration.email)?;
         tx.expire_one_time_tokens_for(Purpose::ResetPassword, email.key(), now)
             .await?;
@@ -321,7 +341,21 @@ async fn resolve_reset(
         })
         .await?;
     }
-    record_request(tx, None, client, now).await
+    Ok(())
+}
+
+/// Whether a registration may wait beside the earlier ones of its address. Each has its own link and its own password, so a
+/// stranger who registers the address again ends none. One too many is removed: then the mail offers to set a password,
+/// which works for the owner of the address whatever the others have registered.
+async fn keep_registration(tx: &mut Conn, email: &Email, request: &MailRow, now: Timestamp) -> Result<bool> {
+    if tx.live_registrations_of(email.key(), now).await?.len() <= PENDING_REGISTRATIONS {
+        return Ok(true);
+    }
+    if let Some(token) = request.token {
+        tx.expire_one_time_token(token).await?;
+        tx.delete_registration(token).await?;
+    }
+    Ok(false)
 }
 
 async fn resolve_resend(
@@ -337,18 +371,19 @@ async fn resolve_resend(
         Some(owner) if owner.password_hash.is_some() => send_verification(tx, &owner, client, now).await,
         // Nobody can sign in to it yet, so nobody could finish the proof: the invitation proves the address, too.
         Some(owner) => send_reset(tx, &owner, client, now).await.map(drop),
-        None => match tx.live_registration_of(email.key(), now).await? {
-            Some(registration) => {
+        // Which of them its owner has made is not known here.
+        None => {
+            for registration in tx.live_registrations_of(email.key(), now).await? {
                 let email = parse_address(&registration.email)?;
                 let again = NewMail {
                     token: Some(registration.token),
                     locale: registration.locale,
                     ..to_stranger(&email, MailKind::FinishRegistration, request, now)
                 };
-                tx.queue_mail(&again).await
+                tx.queue_mail(&again).await?;
             }
-            None => Ok(()),
-        },
+            Ok(())
+        }
     }
 }
 
@@ -429,18 +464,8 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
         .await?
         .ok_or(Error::LinkExpired)?;
     tx.forget_devices(id, now).await?;
-    for purpose in [
-        Purpose::ResetPassword,
-        Purpose::Invitation,
-        Purpose::VerifyEmail,
-        Purpose::ChangeEmail,
-    ] {
-        tx.expire_one_time_tokens(purpose, Some(id), now).await?;
-    }
-    if forget {
-        tx.expire_one_time_tokens(Purpose::UndoEmailChange, Some(id), now)
-            .await?;
-    }
+    let act = if forget { Act::Claimed } else { Act::PasswordReset };
+    links::end(&mut tx, id, act, now).await?;
     let client = acting(client, id);
     let reason = RevokeReason::PasswordChanged;
     let mut effects = Effects::default();
@@ -482,8 +507,9 @@ async fn reset_registration(
 ) -> Result<()> {
     let email = parse_address(token.email.as_deref().unwrap_or_default())?;
     let locale = tx
-        .live_registration_of(email.key(), now)
+        .live_registrations_of(email.key(), now)
         .await?
+        .pop()
         .map_or(app.config.mail.locale, |registration| registration.locale);
     let new = NewUser {
         email: &email,
@@ -539,9 +565,7 @@ pub async fn change_password(
     }
     let user = tx.user_by_id(before.id).await?.ok_or(Refusal::SessionRevoked)?;
     tx.forget_devices(user.id, now).await?;
-    for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::ChangeEmail] {
-        tx.expire_one_time_tokens(purpose, Some(user.id), now).await?;
-    }
+    links::end(&mut tx, user.id, Act::PasswordChanged, now).await?;
     let reason = RevokeReason::PasswordChanged;
     let mut effects = Effects::default();
     let ended = tx
@@ -855,9 +879,7 @@ async fn change_email(
         .await?
         .ok_or(Error::LinkExpired)?;
     tx.forget_devices(user.id, now).await?;
-    for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::VerifyEmail] {
-        tx.expire_one_time_tokens(purpose, Some(user.id), now).await?;
-    }
+    links::end(&mut tx, user.id, Act::AddressChanged, now).await?;
     // Earlier ones stay: who changes the address twice must not take the first owner's way back.
     let undo = NewOneTimeToken {
         email: Some(&old),
@@ -912,11 +934,7 @@ async fn undo_email_change(app: &App, token: &OneTimeToken, client: &Client) -> 
         .await?
         .ok_or(Error::LinkExpired)?;
     tx.forget_devices(id, now).await?;
-    for purpose in Purpose::ALL {
-        if purpose != Purpose::UndoEmailChange {
-            tx.expire_one_time_tokens(purpose, Some(id), now).await?;
-        }
-    }
+    links::end(&mut tx, id, Act::AddressRestored, now).await?;
     tx.expire_later_one_time_tokens(token, now).await?;
     let client = acting(client, id);
     tx.queue_mail(&mail_to(&user, &old, MailKind::EmailRestored, None, &client, now))
@@ -1113,11 +1131,7 @@ pub(crate) async fn request_registration(
 ) -> Result<()> {
     let hash = app.hasher.hash(new.password, client.asker()).await?;
     let mut tx = app.db.begin().await?;
-    // Two at once would not see each other's, and both links would be good.
-    tx.pass_guard(REGISTRATIONS).await?;
     let now = app.clock.now();
-    tx.expire_one_time_tokens_for(Purpose::Registration, new.email.key(), now)
-        .await?;
     let token = NewOneTimeToken {
         email: Some(&new.email),
         ..token_for(Purpose::Registration, None, now)

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::hot::{self, Effects};
+use crate::links::{self, Act};
 use crate::recovery;
 use crate::sessions::{self, Client};
 use crate::store::{
@@ -119,6 +120,8 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
         let reason = RevokeReason::AccountDeactivated;
         let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
         sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
+        // For good: a reactivation must not revive what somebody else may have asked for.
+        links::end(&mut tx, id, Act::Deactivated, now).await?;
     }
     tx.record_user_change(id, now, hot::user_copies_until(now))
         .await?;

@@ -85,22 +85,28 @@ impl Conn {
         Ok(on!(self, sqlx::query_as::<_, Stored>(SQL).bind(token), fetch_optional)?.map(Registration::from))
     }
 
-    /// The latest registration of an address whose token is still good.
-    pub async fn live_registration_of(
+    /// The registrations of an address whose tokens are still good, the latest last.
+    pub async fn live_registrations_of(
         &mut self,
         email_key: &str,
         now: Timestamp,
-    ) -> Result<Option<Registration>> {
+    ) -> Result<Vec<Registration>> {
         const SQL: &str = "select r.token_id, r.email, r.password_hash, r.full_name, r.locale
              from registrations r join one_time_tokens t on t.id = r.token_id
              where r.email_key = $1 and t.used_at is null and t.expires_at > $2
-             order by r.created_at desc limit 1";
-        Ok(on!(
+             order by r.created_at, r.token_id";
+        let rows = on!(
             self,
             sqlx::query_as::<_, Stored>(SQL).bind(email_key).bind(now),
-            fetch_optional
-        )?
-        .map(Registration::from))
+            fetch_all
+        )?;
+        Ok(rows.into_iter().map(Registration::from).collect())
+    }
+
+    /// Removes the registration that a token belongs to.
+    pub async fn delete_registration(&mut self, token: Uuid) -> Result<u64> {
+        const SQL: &str = "delete from registrations where token_id = $1";
+        execute!(self, sqlx::query(SQL).bind(token))
     }
 
     /// Removes every registration of an address: what they hold is worth nothing once somebody has proved it.

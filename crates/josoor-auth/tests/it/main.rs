@@ -32,3 +32,4 @@ mod startup;
 mod store;
 mod timing;
 mod tokens;
+mod undo;
