@@ -28,6 +28,8 @@ BODIES = [
     ("POST", "/auth/refresh", {"refresh_token": "a"}, ["refresh_token"]),
     ("POST", "/auth/logout", {"refresh_token": "a"}, ["refresh_token"]),
     ("PATCH", "/auth/me", {}, ["full_name", "locale"]),
+    ("POST", "/auth/account/undo", {"token": "not-a-token"}, ["token"]),
+    ("POST", "/auth/account/secure", {"token": "not-a-token", "email": "e@x.example"}, ["token", "email"]),
     ("DELETE", "/auth/me", {"password": "not-it-" + PASSWORD}, ["password"]),
     ("PATCH", "/admin/users/{user}", {}, ["full_name", "role", "is_active"]),
 ]  # fmt: skip

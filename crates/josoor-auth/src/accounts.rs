@@ -185,14 +185,15 @@ fn as_own_account(error: Error) -> Error {
     }
 }
 
-/// Deletes one's own account, with everything that belongs to it.
+/// Deletes one's own account. For `account.deletion_grace` a mail's link restores it.
 ///
 /// # Errors
 /// `InvalidCredentials` for a wrong password; `RateLimited`; `LastAdmin`.
 pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
     let user = recovery::verify_own_password(app, caller, password, Audit::UserDelete, client).await?;
     let (session, password_changed_at) = (caller.session, user.password_changed_at);
-    users::delete_if(app, caller.id(), client, async |tx, user| {
+    let grace = app.config.account.deletion_grace;
+    users::delete_if(app, caller.id(), grace, client, async |tx, user| {
         // A password change or a sign-out during the hash wins.
         if user.password_changed_at != password_changed_at {
             return Err(Error::InvalidCredentials);

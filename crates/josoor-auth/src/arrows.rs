@@ -10,8 +10,8 @@ const LEVELS: [&[&str]; 6] = [
     &["hasher", "keys", "kv", "limits", "mail", "store"],
     &["hot", "rotation"],
     &[
-        "accounts", "app", "audit", "devices", "jobs", "links", "moving", "outbox", "recovery", "sessions", "stats",
-        "users",
+        "accounts", "app", "audit", "devices", "jobs", "links", "moving", "outbox", "recovery", "securing",
+        "sessions", "stats", "undo", "users",
     ],
     &["http"],
     &["cli"],

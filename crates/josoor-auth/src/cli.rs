@@ -21,12 +21,12 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
-use crate::http::representation::{SessionResponse, UserResponse};
+use crate::http::representation::{AdminUserResponse, SessionResponse};
 use crate::sessions::{self, Client};
 use crate::store::{Db, RevokeReason, User, UserFilter, UserPatch, UserSort};
 use crate::telemetry;
 use crate::types::{Email, FullName, Password, Role, SessionId, UserId};
-use crate::{http, keys, recovery, users};
+use crate::{http, keys, recovery, undo, users};
 
 /// Authentication and user management in one binary.
 #[derive(Parser)]
@@ -111,6 +111,9 @@ enum UserCommand {
         /// Only this role
         #[arg(long, value_parser = parse_role)]
         role: Option<Role>,
+        /// Only users who were deleted and can still be restored
+        #[arg(long)]
+        deleted: bool,
         #[command(flatten)]
         json: Json,
     },
@@ -144,10 +147,20 @@ enum UserCommand {
         /// An id or an e-mail address
         user: String,
     },
-    /// Deletes a user with everything that belongs to it
+    /// Restores a deleted user, or lets the owner of a frozen account set a password with a link alone
+    Restore {
+        /// An id or an e-mail address
+        user: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Deletes a user, who can be restored for account.deletion_grace
     Delete {
         /// An id or an e-mail address
         user: String,
+        /// For good, with everything that belongs to it; also one who was deleted before
+        #[arg(long)]
+        now: bool,
         /// Does not ask
         #[arg(long)]
         yes: bool,
@@ -382,9 +395,20 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             });
             finish(&app, user, |user| show_user(&user, json.json)).await
         }
-        UserCommand::List { search, role, json } => {
+        UserCommand::List {
+            search,
+            role,
+            deleted,
+            json,
+        } => {
+            let filter = UserFilter {
+                text: search.map(|text| text.to_lowercase()),
+                role,
+                is_active: None,
+                deleted,
+            };
             let app = open(config).await?;
-            let listed = list_users(&app, search, role, json.json).await;
+            let listed = list_users(&app, &filter, json.json).await;
             finish(&app, listed, |()| Ok(())).await
         }
         UserCommand::Show { user, json } => {
@@ -434,9 +458,18 @@ async fn manage_users(config: Config, command: UserCommand) -> Outcome {
             let link = link.await;
             finish(&app, link, |link| print(&link)).await
         }
-        UserCommand::Delete { user, yes } => {
+        UserCommand::Restore { user, json } => {
             let app = open(config).await?;
-            let deleted = delete_user(&app, &user, yes, &client).await;
+            let restored = async {
+                let user = find_user(&app, &user).await?;
+                Ok(undo::restore(&app, user.id, &client).await?)
+            };
+            let restored = restored.await;
+            finish(&app, restored, |user| show_user(&user, json.json)).await
+        }
+        UserCommand::Delete { user, now, yes } => {
+            let app = open(config).await?;
+            let deleted = delete_user(&app, &user, now, yes, &client).await;
             finish(&app, deleted, |text| print(&text)).await
         }
         UserCommand::Import(arguments) => moving::import_users(config, arguments).await,
@@ -451,12 +484,7 @@ async fn finish<T>(app: &App, result: Outcome<T>, show: impl FnOnce(T) -> Outcom
     shown
 }
 
-async fn list_users(app: &App, search: Option<String>, role: Option<Role>, json: bool) -> Outcome {
-    let filter = UserFilter {
-        text: search.map(|text| text.to_lowercase()),
-        role,
-        is_active: None,
-    };
+async fn list_users(app: &App, filter: &UserFilter, json: bool) -> Outcome {
     let sort = UserSort {
         column: "id",
         descending: false,
@@ -464,14 +492,14 @@ async fn list_users(app: &App, search: Option<String>, role: Option<Role>, json:
     // Page by page, so that a list of any length needs the memory of one page.
     let mut before = "[\n";
     for page in 1.. {
-        let (users, _) = users::list(app, &filter, sort, page, 100).await?;
+        let (users, _) = users::list(app, filter, sort, page, 100).await?;
         for user in &users {
             if json {
-                let user = serde_json::to_string(&UserResponse::from(user)).unwrap_or_default();
+                let user = serde_json::to_string(&AdminUserResponse::from(user)).unwrap_or_default();
                 print_raw(&format!("{before}  {user}"))?;
                 before = ",\n";
             } else {
-                let state = if user.is_active { "active" } else { "inactive" };
+                let state = state_of(user);
                 print(&format!(
                     "{}\t{}\t{}\t{state}\t{}",
                     user.id,
@@ -492,9 +520,19 @@ async fn list_users(app: &App, search: Option<String>, role: Option<Role>, json:
     }
 }
 
+/// In one word, what may be done with an account.
+const fn state_of(user: &User) -> &'static str {
+    match user {
+        user if user.deleted_at.is_some() => "deleted",
+        user if user.frozen_at.is_some() => "frozen",
+        user if user.is_active => "active",
+        _ => "inactive",
+    }
+}
+
 fn show_user(user: &User, json: bool) -> Outcome {
     if json {
-        return print(&pretty(&UserResponse::from(user)));
+        return print(&pretty(&AdminUserResponse::from(user)));
     }
     print(&format!(
         "id          {}\nemail       {}\nname        {}\nrole        {}\nactive      {}\nverified    {}\nlocale      {}\ncreated_at  {}",
@@ -506,7 +544,20 @@ fn show_user(user: &User, json: bool) -> Outcome {
         yes_or_no(user.email_verified_at.is_some()),
         user.locale,
         user.created_at,
-    ))
+    ))?;
+    if let Some(purge_at) = user.purge_at {
+        print(&format!(
+            "deleted     until {purge_at}, then for good (josoor-auth user restore {} brings it back)",
+            user.id
+        ))?;
+    }
+    if let Some(since) = user.frozen_at {
+        print(&format!(
+            "frozen      since {since}: its owner has to recover it (josoor-auth user restore {} releases it)",
+            user.id
+        ))?;
+    }
+    Ok(())
 }
 
 const fn yes_or_no(value: bool) -> &'static str {
@@ -523,15 +574,28 @@ async fn change_user(config: Config, user: &str, patch: UserPatch) -> Outcome {
     finish(&app, changed, |user| show_user(&user, false)).await
 }
 
-async fn delete_user(app: &App, user: &str, yes: bool, client: &Client) -> Outcome<String> {
+async fn delete_user(app: &App, user: &str, now: bool, yes: bool, client: &Client) -> Outcome<String> {
     let user = find_user(app, user).await?;
+    let for_good = now || app.config.account.deletion_grace.is_zero();
+    if user.deleted_at.is_some() && !for_good {
+        return Err(told(format!(
+            "user {} is deleted already; --now removes it for good",
+            user.id
+        )));
+    }
     if !yes {
         if !std::io::stdin().is_terminal() {
             return Err(told("nobody is there to confirm; add --yes"));
         }
         eprint!(
-            "Delete {} ({}) with everything that belongs to it? Type the address to confirm: ",
-            user.email, user.id
+            "Delete {} ({}){}? Type the address to confirm: ",
+            user.email,
+            user.id,
+            if for_good {
+                " for good, with everything that belongs to it"
+            } else {
+                ""
+            }
         );
         let mut line = String::new();
         std::io::stdin().read_line(&mut line)?;
@@ -539,8 +603,18 @@ async fn delete_user(app: &App, user: &str, yes: bool, client: &Client) -> Outco
             return Err(told("that is not the address; nothing was deleted"));
         }
     }
+    if for_good {
+        users::delete_now(app, user.id, client).await?;
+        return Ok(format!("deleted {} ({}) for good", user.email, user.id));
+    }
     users::delete(app, user.id, client).await?;
-    Ok(format!("deleted {} ({})", user.email, user.id))
+    Ok(format!(
+        "deleted {} ({}); josoor-auth user restore {} brings it back within {} hours",
+        user.email,
+        user.id,
+        user.id,
+        app.config.account.deletion_grace.as_secs().div_ceil(3600)
+    ))
 }
 
 async fn manage_sessions(config: Config, command: SessionCommand) -> Outcome {

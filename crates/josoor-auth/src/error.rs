@@ -64,6 +64,9 @@ pub enum Error {
     /// The password was right, but the account is deactivated.
     #[error("the account is not active")]
     AccountInactive,
+    /// The account is frozen after a change of its address was undone, and the request shows nothing that was good before it.
+    #[error("the account can be recovered only with what was good before the change of its address")]
+    RecoveryBlocked,
     /// `registration.mode` is `closed`.
     #[error("registration is closed")]
     RegistrationClosed,

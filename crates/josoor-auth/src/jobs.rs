@@ -7,6 +7,7 @@ use crate::audit;
 use crate::devices;
 use crate::error::Result;
 use crate::types::Timestamp;
+use crate::undo;
 
 /// Between two rounds of purging.
 const EVERY: Duration = Duration::from_mins(10);
@@ -36,8 +37,9 @@ pub async fn purge_regularly(app: App) {
     }
 }
 
-/// Removes, in small steps, sessions and one-time tokens whose last possible moment was a day ago, changes that no copy can contradict
-/// any more, and audit rows past their retention.
+/// Removes, in small steps, sessions and one-time tokens whose last possible moment was a day ago, deleted accounts after their
+/// grace, what accounts had before changes that cannot be undone any more, changes that no copy can contradict any more, and
+/// audit rows past their retention.
 pub async fn purge(app: &App) -> Result<()> {
     let now = app.clock.now();
     let ended = now.minus(KEEP_ENDED);
@@ -47,6 +49,22 @@ pub async fn purge(app: &App) -> Result<()> {
     .await?;
     in_steps(app, ended, async |app, before| {
         app.db.write().await?.purge_one_time_tokens(before, STEP).await
+    })
+    .await?;
+    in_steps(app, now, async |app, before| {
+        let due = app.db.read().await?.users_to_purge(before, STEP).await?;
+        let mut purged = 0;
+        for id in due {
+            purged += u64::from(undo::purge(app, id).await?);
+        }
+        Ok(purged)
+    })
+    .await?;
+    let past = now
+        .minus(undo::WINDOW * 2)
+        .minus(app.config.account.deletion_grace);
+    in_steps(app, past, async |app, before| {
+        app.db.write().await?.purge_past_credentials(before, STEP).await
     })
     .await?;
     let told = now.minus(KEEP_MAILS);

@@ -21,11 +21,13 @@ pub enum Act {
     Deactivated,
     /// The account was deleted.
     Deleted,
+    /// The owner's mail ended all that could sign in to the account.
+    Secured,
 }
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PasswordChanged,
         Self::PasswordReset,
         Self::Claimed,
@@ -33,6 +35,7 @@ impl Act {
         Self::AddressRestored,
         Self::Deactivated,
         Self::Deleted,
+        Self::Secured,
     ];
 
     /// Whether the open links of a purpose end with this act.
@@ -49,6 +52,10 @@ impl Act {
             // The way back of an earlier owner. An account that is claimed had no verified owner before. After a
             // restoration the later ones end apart, by their time.
             Purpose::UndoEmailChange => matches!(self, Self::Claimed),
+            // Whoever restores a deleted account with a later address takes nothing from the owner of an earlier one.
+            Purpose::UndoDeletion => matches!(self, Self::Claimed | Self::AddressRestored),
+            // An intruder who changes the password or the address must not end the owner's way to secure the account.
+            Purpose::SecureAccount => !matches!(self, Self::PasswordChanged | Self::AddressChanged),
         }
     }
 }

@@ -20,12 +20,13 @@ use crate::store::{
     OneTimeToken, Origin, Purpose, RequestOrigin, RevokeReason, User,
 };
 use crate::types::{Email, Locale, Password, Role, SessionId, Timestamp, UserId};
+use crate::undo;
 
 /// What [`OneTimeToken::bound_to`] says of a reset whose account is still a registration.
 const REGISTRATION: &str = "registration";
 
 /// What [`OneTimeToken::bound_to`] says of the way back to an address that was proved.
-const PROVED: &str = "proved";
+pub(crate) const PROVED: &str = "proved";
 
 /// The guard that is passed before it is decided what becomes of an address without an account. Locks are always taken in the
 /// order guard, account, tokens and sessions, so that no two units of work wait for each other.
@@ -112,11 +113,18 @@ pub(crate) async fn send_verification(
 }
 
 /// Queues the link that sets a password, in the caller's unit of work, in which the user is locked: an invitation where
-/// there is no password yet.
-async fn send_reset(tx: &mut Conn, user: &User, client: &Client, now: Timestamp) -> Result<uuid::Uuid> {
-    let (kind, purpose) = match user.password_hash {
-        Some(_) => (MailKind::ResetPassword, Purpose::ResetPassword),
-        None => (MailKind::Invitation, Purpose::Invitation),
+/// there has been no password yet.
+pub(crate) async fn send_reset(
+    tx: &mut Conn,
+    user: &User,
+    client: &Client,
+    now: Timestamp,
+) -> Result<uuid::Uuid> {
+    // Where a password was taken away, there has been one.
+    let (kind, purpose) = if user.password_hash.is_some() || user.password_changed_at.is_some() {
+        (MailKind::ResetPassword, Purpose::ResetPassword)
+    } else {
+        (MailKind::Invitation, Purpose::Invitation)
     };
     let email = address_of(user)?;
     let state = state_of(user, &email);
@@ -174,7 +182,7 @@ pub async fn invite(
 pub async fn send_reset_to(app: &App, id: UserId, client: &Client) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let user = tx.lock_user(id).await?.ok_or(Error::NotFound)?;
+    let user = lock_present(&mut tx, id).await?;
     send_reset(&mut tx, &user, client, now).await?;
     record_request(&mut tx, Some(id), client, now).await?;
     tx.commit().await?;
@@ -186,7 +194,7 @@ pub async fn send_reset_to(app: &App, id: UserId, client: &Client) -> Result<()>
 pub async fn make_reset_link(app: &App, id: UserId, client: &Client) -> Result<String> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let user = tx.lock_user(id).await?.ok_or(Error::NotFound)?;
+    let user = lock_present(&mut tx, id).await?;
     let email = address_of(&user)?;
     let state = state_of(&user, &email);
     let token = NewOneTimeToken {
@@ -199,6 +207,14 @@ pub async fn make_reset_link(app: &App, id: UserId, client: &Client) -> Result<S
     tx.commit().await?;
     let base = app.config.server.public_url.as_str();
     Ok(mail::link_of(base, &app.keys, Purpose::ResetPassword, token.id))
+}
+
+/// The user with this id, locked, unless it was deleted.
+async fn lock_present(tx: &mut Conn, id: UserId) -> Result<User> {
+    tx.lock_user(id)
+        .await?
+        .filter(|user| user.deleted_at.is_none())
+        .ok_or(Error::NotFound)
 }
 
 async fn record_request(
@@ -249,6 +265,12 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
             .filter(|locked| locked.email == user.email),
         None => None,
     };
+    if let Some(owner) = owner.as_ref().filter(|owner| owner.deleted_at.is_some()) {
+        resolve_deleted(&mut tx, owner, request, &client, now).await?;
+        tx.commit().await?;
+        app.mail_queued.notify_one();
+        return Ok(());
+    }
     match request.kind {
         MailKind::ResetRequest => resolve_reset(&mut tx, &email, owner, &client, now).await?,
         MailKind::VerifyRequest => resolve_resend(&mut tx, &email, owner, request, &client, now).await?,
@@ -273,7 +295,7 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
                     Some(MailKind::FinishRegistration)
                 }
                 None => {
-                    offer_password_for_registration(&mut tx, &email, &client, now).await?;
+                    offer_password_for_registration(&mut tx, &email, now).await?;
                     None
                 }
             };
@@ -294,6 +316,32 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
     Ok(())
 }
 
+/// What a request about the address of a deleted account leads to: its owner is sent the link that restores it.
+async fn resolve_deleted(
+    tx: &mut Conn,
+    owner: &User,
+    request: &MailRow,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let email = address_of(owner)?;
+    match request.kind {
+        MailKind::ResetRequest => record_request(tx, Some(owner.id), client, now).await?,
+        MailKind::RegistrationRequest => {
+            tx.delete_registrations_of(email.key()).await?;
+        }
+        // The address is reserved, and its owner has nothing to decide.
+        MailKind::EmailChangeRequest => {
+            return match request.token {
+                Some(token) => tx.expire_one_time_token(token).await,
+                None => Ok(()),
+            };
+        }
+        _ => {}
+    }
+    undo::send_restoration(tx, owner, &email, client, now).await
+}
+
 async fn resolve_reset(
     tx: &mut Conn,
     email: &Email,
@@ -302,24 +350,19 @@ async fn resolve_reset(
     now: Timestamp,
 ) -> Result<()> {
     if let Some(owner) = owner {
-        // Who may not sign in needs no password.
-        if owner.is_active {
+        // Who may not sign in needs no password; but the owner of a frozen account recovers it with one.
+        if owner.is_active || owner.frozen_at.is_some() {
             send_reset(tx, &owner, client, now).await?;
         }
         return record_request(tx, Some(owner.id), client, now).await;
     }
-    offer_password_for_registration(tx, email, client, now).await?;
+    offer_password_for_registration(tx, email, now).await?;
     record_request(tx, None, client, now).await
 }
 
 /// Sends the link that makes the account of a registration with another password than the registered one, which the owner of
 /// the address may not know. Nothing happens where no registration waits.
-async fn offer_password_for_registration(
-    tx: &mut Conn,
-    email: &Email,
-    client: &Client,
-    now: Timestamp,
-) -> Result<()> {
+async fn offer_password_for_registration(tx: &mut Conn, email: &Email, now: Timestamp) -> Result<()> {
     if let Some(registration) = tx.live_registrations_of(email.key(), now).await?.pop() {
         let email = parse_address(&registration.email)?;
         tx.expire_one_time_tokens_for(Purpose::ResetPassword, email.key(), now)
@@ -435,12 +478,29 @@ async fn resolve_change(
 
 // Passwords
 
-/// Sets a password with a link from a mail. All sessions end; nobody is signed in.
+/// Sets a password with a link from a mail. All sessions end; no new one begins. A frozen account also wants what
+/// [`undo::verify_recovery`] says, and is released by it.
 ///
 /// # Errors
-/// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `AccountInactive`; `Overloaded`. The link is used up only by success.
-pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Result<()> {
+/// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `AccountInactive`; `RecoveryBlocked`, `InvalidCredentials`, `RateLimited` and
+/// `Invalid` for a frozen account; `Overloaded`. The link is used up only by success.
+pub async fn reset(
+    app: &App,
+    token: &str,
+    new: Password,
+    shown: undo::Shown<'_>,
+    client: &Client,
+) -> Result<()> {
     let token = usable(app, &[Purpose::ResetPassword, Purpose::Invitation], token).await?;
+    let owner = match token.user_id() {
+        Some(id) => app.db.write().await?.user_by_id(id).await?,
+        None => None,
+    };
+    let frozen_at = owner.as_ref().and_then(|owner| owner.frozen_at);
+    if let Some(owner) = owner.filter(|owner| owner.frozen_at.is_some()) {
+        undo::require_another(&new, &shown)?;
+        undo::verify_recovery(app, &owner, shown, client).await?;
+    }
     // The slow part, with nothing held. Only who has a link gets here.
     let hash = app.hasher.hash(new, client.asker()).await?;
     let mut tx = app.db.begin().await?;
@@ -453,16 +513,23 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
     if token.bound_to.as_deref() != Some(&state_of(&before, &email)) {
         return Err(Error::LinkExpired);
     }
-    if !before.is_active {
+    if before.frozen_at != frozen_at {
+        // Frozen or released meanwhile.
+        return Err(Error::LinkExpired);
+    }
+    if !before.is_active && frozen_at.is_none() {
         return Err(Error::AccountInactive);
     }
     // What stands there before the proof was written by whoever registered the address, who need not be its owner. An
     // account without a password was made by an administrator.
     let forget = before.email_verified_at.is_none() && before.password_hash.is_some();
-    let user = tx
-        .reset_password_hash(id, &hash, forget, now)
-        .await?
-        .ok_or(Error::LinkExpired)?;
+    let user = if frozen_at.is_some() {
+        tx.delete_past_credentials(id).await?;
+        tx.recover_user(id, &hash, now).await?
+    } else {
+        tx.reset_password_hash(id, &hash, forget, now).await?
+    };
+    let user = user.ok_or(Error::LinkExpired)?;
     tx.forget_devices(id, now).await?;
     let act = if forget { Act::Claimed } else { Act::PasswordReset };
     links::end(&mut tx, id, act, now).await?;
@@ -473,7 +540,9 @@ pub async fn reset(app: &App, token: &str, new: Password, client: &Client) -> Re
     sessions::record_revocations(&mut tx, &ended, reason, &client, now, &mut effects).await?;
     tx.insert_audit(&NewAudit {
         subject: Some(id),
-        reason: Some(if before.password_hash.is_some() {
+        reason: Some(if frozen_at.is_some() {
+            "recovery"
+        } else if before.password_changed_at.is_some() {
             "reset"
         } else {
             "invitation"
@@ -557,6 +626,11 @@ pub async fn change_password(
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let before = still_so(&mut tx, caller, &verified, now).await?;
+    let own = tx
+        .session_by_id(caller.session)
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
+    undo::remember_before_password(app, &mut tx, &before, &own, now).await?;
     if !tx
         .change_password_hash(before.id, before.password_hash.as_ref(), &hash, now)
         .await?
@@ -619,7 +693,10 @@ pub(crate) async fn verify_own_password(
         .password_in_session(caller.id(), caller.session)
         .await?;
     let user = app.db.write().await?.user_by_id(caller.id()).await?;
-    let user = user.ok_or(Refusal::SessionRevoked)?;
+    // Deleted or taken back since the request was let in, and all its sessions ended with that.
+    let user = user
+        .filter(|user| user.deleted_at.is_none() && user.frozen_at.is_none())
+        .ok_or(Refusal::SessionRevoked)?;
     let verdict = app
         .hasher
         .verify(password, user.password_hash.clone(), client.asker())
@@ -738,10 +815,14 @@ pub async fn verify_email(
         Purpose::Registration,
         Purpose::ChangeEmail,
         Purpose::UndoEmailChange,
+        Purpose::UndoDeletion,
     ];
     let token = usable(app, &purposes, token).await?;
-    if token.purpose == Purpose::UndoEmailChange.as_str() {
-        return undo_email_change(app, &token, client).await;
+    if [Purpose::UndoEmailChange, Purpose::UndoDeletion]
+        .iter()
+        .any(|purpose| token.purpose == purpose.as_str())
+    {
+        return undo::undo_by(app, &token, client).await.map(drop);
     }
     if token.purpose == Purpose::Registration.as_str() {
         return finish_registration(app, &token, password, client).await;
@@ -873,6 +954,7 @@ async fn change_email(
         return Err(Error::LinkExpired);
     }
     let new = parse_address(token.email.as_deref().unwrap_or_default())?;
+    undo::remember_before_change(app, &mut tx, before, now).await?;
     // Taken since the link was sent: there is nothing left that it could do.
     let user = tx
         .change_email(before, &new, Some(now), now)
@@ -915,34 +997,7 @@ async fn change_email(
     .await
 }
 
-/// Gives an account the address back that a change took. All sessions end, and the account's links with them.
-///
-/// An address that was not proved then is not proved now: the account may be one that somebody else has made in its owner's
-/// name, and the click says only "that was not me". Ways back to still earlier addresses stay good, for those who held them
-/// before whoever made this change.
-async fn undo_email_change(app: &App, token: &OneTimeToken, client: &Client) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    let before = lock_and_claim(&mut tx, token, now)
-        .await?
-        .ok_or(Error::LinkInvalid)?;
-    let id = before.id;
-    let old = parse_address(token.email.as_deref().unwrap_or_default())?;
-    let verified_at = (token.bound_to.as_deref() == Some(PROVED)).then_some(now);
-    let user = tx
-        .change_email(&before, &old, verified_at, now)
-        .await?
-        .ok_or(Error::LinkExpired)?;
-    tx.forget_devices(id, now).await?;
-    links::end(&mut tx, id, Act::AddressRestored, now).await?;
-    tx.expire_later_one_time_tokens(token, now).await?;
-    let client = acting(client, id);
-    tx.queue_mail(&mail_to(&user, &old, MailKind::EmailRestored, None, &client, now))
-        .await?;
-    end_sessions(app, tx, &user, None, Audit::EmailChangeUndo, &client, now).await
-}
-
-async fn end_sessions(
+pub(crate) async fn end_sessions(
     app: &App,
     mut tx: Conn,
     user: &User,
@@ -969,7 +1024,13 @@ async fn end_sessions(
 // What they share
 
 /// Commits a change of a user and makes it known.
-async fn finish(app: &App, mut tx: Conn, user: &User, mut effects: Effects, now: Timestamp) -> Result<()> {
+pub(crate) async fn finish(
+    app: &App,
+    mut tx: Conn,
+    user: &User,
+    mut effects: Effects,
+    now: Timestamp,
+) -> Result<()> {
     tx.record_user_change(user.id, now, hot::user_copies_until(now))
         .await?;
     effects.change(user);
@@ -1008,15 +1069,22 @@ async fn replace_token_that_sets_a_password(tx: &mut Conn, token: &NewOneTimeTok
     tx.insert_one_time_token(token).await
 }
 
-/// Whether an address, which a change has just taken from an account, is still kept so that its owner can take it back.
-/// Otherwise who takes an account over would only have to register its old address to keep it.
+/// Whether an address, which a change or a deletion has just taken from an account, is still kept so that its owner can take
+/// it back. Otherwise who takes an account over would only have to register its old address to keep it.
 pub(crate) async fn is_kept_for_its_owner(tx: &mut Conn, email: &Email, now: Timestamp) -> Result<bool> {
-    tx.has_one_time_token_for(Purpose::UndoEmailChange, email.key(), PROVED, now)
-        .await
+    for purpose in [Purpose::UndoEmailChange, Purpose::UndoDeletion] {
+        if tx
+            .has_one_time_token_for(purpose, email.key(), PROVED, now)
+            .await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The row of a token that is ours, for one of these purposes, unused and within its time. Says nothing about later.
-async fn usable(app: &App, purposes: &[Purpose], token: &str) -> Result<OneTimeToken> {
+pub(crate) async fn usable(app: &App, purposes: &[Purpose], token: &str) -> Result<OneTimeToken> {
     let id = purposes
         .iter()
         .find_map(|purpose| app.keys.read_one_time_token(*purpose, token))
@@ -1038,7 +1106,11 @@ fn state_of_token(token: &OneTimeToken, now: Timestamp) -> Option<Error> {
 
 /// Uses a token up, in the unit of work that does what it is for. Of any number one goes on. Gives the account that the
 /// token belongs to, locked; or else the guard of registrations is passed.
-async fn lock_and_claim(tx: &mut Conn, token: &OneTimeToken, now: Timestamp) -> Result<Option<User>> {
+pub(crate) async fn lock_and_claim(
+    tx: &mut Conn,
+    token: &OneTimeToken,
+    now: Timestamp,
+) -> Result<Option<User>> {
     let user = if let Some(id) = token.user_id() {
         Some(tx.lock_user(id).await?.ok_or(Error::LinkExpired)?)
     } else {
@@ -1060,17 +1132,17 @@ fn state_of(user: &User, email: &Email) -> String {
     format!("{} {changed}", email.key())
 }
 
-fn address_of(user: &User) -> Result<Email> {
+pub(crate) fn address_of(user: &User) -> Result<Email> {
     parse_address(&user.email)
 }
 
-fn parse_address(text: &str) -> Result<Email> {
+pub(crate) fn parse_address(text: &str) -> Result<Email> {
     Email::parse(text)
         .map_err(|reason| Error::Internal(anyhow::anyhow!("a stored address is none: {}", reason.code)))
 }
 
 /// The client, with the holder of a link or password as the one who acts.
-fn acting(client: &Client, user: UserId) -> Client {
+pub(crate) fn acting(client: &Client, user: UserId) -> Client {
     Client {
         actor: Some(client.actor.unwrap_or(user)),
         ..client.clone()

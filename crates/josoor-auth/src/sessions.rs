@@ -15,6 +15,7 @@ use crate::keys::{DeviceMark, KnownDevice, RefreshClaims};
 use crate::limits;
 use crate::recovery;
 use crate::rotation::{self, Decision};
+use crate::securing;
 use crate::store::{
     Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, Transport, User,
 };
@@ -286,7 +287,15 @@ async fn open_session_for(
         ..client.audit(Audit::SignIn, now)
     };
     tx.insert_audit(&row).await?;
-    opened.commit(app, tx, user, now).await.map(Some)
+    let is_new = opened.device.familiarity == Familiarity::New;
+    if is_new {
+        securing::tell_of_new_device(&mut tx, user, client, now).await?;
+    }
+    let issued = opened.commit(app, tx, user, now).await?;
+    if is_new {
+        app.mail_queued.notify_one();
+    }
+    Ok(Some(issued))
 }
 
 /// A session that a unit of work has opened.

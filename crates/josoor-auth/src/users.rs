@@ -1,5 +1,7 @@
 //! What administrators and operators do with users.
 
+use std::time::Duration;
+
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::hot::{self, Effects};
@@ -10,6 +12,7 @@ use crate::store::{
     Audit, Conn, MailKind, NewAudit, NewUser, RevokeReason, User, UserFilter, UserPatch, UserSort,
 };
 use crate::types::{Email, FullName, Locale, Password, Role, Timestamp, UserId};
+use crate::undo;
 
 /// One page of users, and how many there are in all.
 pub async fn list(
@@ -123,6 +126,13 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
         // For good: a reactivation must not revive what somebody else may have asked for.
         links::end(&mut tx, id, Act::Deactivated, now).await?;
     }
+    if before.frozen_at.is_some() && user.frozen_at.is_none() {
+        // Released, or deactivated for good: nothing from before recovers it any more.
+        tx.delete_past_credentials(id).await?;
+        if !user.is_active {
+            links::end(&mut tx, id, Act::Deactivated, now).await?;
+        }
+    }
     tx.record_user_change(id, now, hot::user_copies_until(now))
         .await?;
     for row in audit_rows(&before, &user, client, now) {
@@ -145,7 +155,7 @@ fn audit_rows<'a>(before: &User, after: &'a User, client: &'a Client, now: Times
     if before.role != after.role {
         add(Audit::RoleChange, Some(after.role.as_str()));
     }
-    if before.is_active != after.is_active {
+    if before.is_active != after.is_active || before.frozen_at != after.frozen_at {
         add(
             Audit::ActivationChange,
             Some(if after.is_active {
@@ -161,18 +171,28 @@ fn audit_rows<'a>(before: &User, after: &'a User, client: &'a Client, now: Times
     rows
 }
 
-/// Deletes a user with everything that belongs to it.
+/// Deletes a user. For `account.deletion_grace` the account can be restored; to everything else it is gone at once.
 ///
 /// # Errors
 /// `NotFound`; `LastAdmin`.
 pub async fn delete(app: &App, id: UserId, client: &Client) -> Result<()> {
-    delete_if(app, id, client, async |_, _| Ok(())).await
+    let grace = app.config.account.deletion_grace;
+    delete_if(app, id, grace, client, async |_, _| Ok(())).await
 }
 
-/// [`delete`], if `allows` still says so inside the unit of work that deletes.
+/// Removes a user for good, with everything that belongs to it; also one that was deleted before and can be restored.
+///
+/// # Errors
+/// `NotFound`; `LastAdmin`.
+pub async fn delete_now(app: &App, id: UserId, client: &Client) -> Result<()> {
+    delete_if(app, id, Duration::ZERO, client, async |_, _| Ok(())).await
+}
+
+/// Deletes a user, who can be restored for `grace`, if `allows` still says so inside the unit of work that deletes.
 pub(crate) async fn delete_if(
     app: &App,
     id: UserId,
+    grace: Duration,
     client: &Client,
     allows: impl AsyncFnOnce(&mut Conn, &User) -> Result<()>,
 ) -> Result<()> {
@@ -186,33 +206,47 @@ pub(crate) async fn delete_if(
     allows(&mut tx, &before).await?;
     let ended = tx.revoke_sessions_of(id, None, reason, now).await?;
     sessions::record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
-    if !tx.delete_user(id).await? {
-        return Err(Error::NotFound);
+    if grace.is_zero() {
+        remove(&mut tx, &before, client, now).await?;
+        effects.delete(id, now);
+    } else {
+        if before.deleted_at.is_some() {
+            return Err(Error::NotFound);
+        }
+        let after = undo::mark_deleted(&mut tx, &before, grace, client, now).await?;
+        effects.change(&after);
     }
     keep_an_admin(&mut tx, &before).await?;
     tx.record_user_change(id, now, hot::user_copies_until(now))
         .await?;
     tx.insert_audit(&NewAudit {
         subject: Some(id),
+        reason: grace.is_zero().then_some("for_good"),
         ..client.audit(Audit::UserDelete, now)
     })
     .await?;
-    let email = Email::parse(&before.email)
-        .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address is none")))?;
+    app.commit(tx, effects).await?;
+    app.mail_queued.notify_one();
+    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
+    Ok(())
+}
+
+/// Removes a user, who is locked, and tells its owner.
+async fn remove(tx: &mut Conn, before: &User, client: &Client, now: Timestamp) -> Result<()> {
+    if !tx.delete_user(before.id).await? {
+        return Err(Error::NotFound);
+    }
+    tx.delete_mails_of(before.id).await?;
+    let email = recovery::address_of(before)?;
     tx.queue_mail(&recovery::mail_to(
-        &before,
+        before,
         &email,
         MailKind::AccountDeleted,
         None,
         client,
         now,
     ))
-    .await?;
-    effects.delete(id, now);
-    app.commit(tx, effects).await?;
-    app.mail_queued.notify_one();
-    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
-    Ok(())
+    .await
 }
 
 /// Refuses what has just been done in this unit of work if it took the last active administrator away, or the last one who

@@ -54,6 +54,7 @@ export const en = {
   "field.password_too_short": "This password is too short.",
   "field.password_too_long": "This password is too long.",
   "field.password_too_common": "This password is one of the first that are tried. Choose another one.",
+  "field.password_unchanged": "Choose another password than the one from before: somebody else may know it.",
   "field.name_too_long": "A name has at most 200 characters.",
   "field.mismatch": "This is not what was asked for. Type it once more.",
 
@@ -114,6 +115,8 @@ export const en = {
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "That email address and password do not match. Try again or reset your password.",
   "error.account_inactive": "This account is deactivated. Ask an administrator.",
+  "error.recovery_blocked":
+    "The link alone is not enough. Also give a password from before the address was changed, or use a device that you signed in on before. Otherwise ask an administrator.",
   "error.email_taken": "There is an account with this email address already. Sign in, or reset its password.",
   "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",

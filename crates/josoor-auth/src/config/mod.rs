@@ -26,6 +26,7 @@ const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 const TEN_MINUTES: Duration = Duration::from_mins(10);
+const DELETION_GRACE_AT_MOST: Duration = Duration::from_hours(90 * 24);
 /// Ten years: beyond this a duration is a typing error.
 const TEN_YEARS: Duration = Duration::from_hours(3650 * 24);
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub password: PasswordConfig,
     /// `[session]`
     pub session: SessionConfig,
+    /// `[account]`
+    pub account: AccountConfig,
     /// `[database]`
     pub database: DatabaseConfig,
     /// `[redis]`
@@ -256,6 +259,13 @@ pub struct RedisConfig {
     pub prefix: String,
     /// For one command.
     pub timeout: Duration,
+}
+
+/// `[account]`
+#[derive(Clone, Copy, Debug)]
+pub struct AccountConfig {
+    /// How long a deleted account can be restored; zero: not at all.
+    pub deletion_grace: Duration,
 }
 
 /// `[cache]`: this process's own copies of sessions and users.
@@ -540,6 +550,9 @@ impl<'a> Reader<'a> {
         let registration = self.registration();
         let password = self.password();
         let session = self.session();
+        let account = self
+            .duration("account.deletion_grace", Duration::ZERO, DELETION_GRACE_AT_MOST)
+            .map(|deletion_grace| AccountConfig { deletion_grace });
         let database = self.database();
         let redis = self.redis();
         let cache = self.cache();
@@ -567,6 +580,7 @@ impl<'a> Reader<'a> {
             registration: registration?,
             password: password?,
             session: session?,
+            account: account?,
             database: database?,
             redis: redis?,
             cache: cache?,

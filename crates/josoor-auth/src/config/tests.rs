@@ -92,6 +92,7 @@ fn defaults_are_the_contract() {
     assert_eq!(config.session.max_per_user, 100);
     assert!(config.auth.bearer_renewal);
     assert_eq!(config.auth.bearer_renewal_max, seconds(7 * 86400));
+    assert_eq!(config.account.deletion_grace, seconds(72 * 3600));
     assert_eq!(config.cache.near_ttl, seconds(5));
     assert_eq!(config.cache.near_bytes, 64 * 1024 * 1024);
     assert!(config.limits.enabled);

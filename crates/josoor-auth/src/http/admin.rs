@@ -14,8 +14,8 @@ use super::export::{ExportForm, Format, json_line};
 use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
 use super::problem::ProblemDocument;
 use super::representation::{
-    BaseResponse, LocaleName, RevokedResponse, RoleName, SessionList, UserList, UserResponse, email_schema,
-    full_name_schema,
+    AdminUserResponse, BaseResponse, LocaleName, RevokedResponse, RoleName, SessionList, UserList,
+    UserResponse, email_schema, full_name_schema,
 };
 use crate::app::App;
 use crate::audit::{self, csv_line, csv_text};
@@ -24,6 +24,7 @@ use crate::recovery;
 use crate::sessions;
 use crate::store::{RevokeReason, UserFilter, UserPatch, UserSort};
 use crate::types::{Email, FullName, Locale, Role};
+use crate::undo;
 use crate::users;
 
 /// The routes of this file.
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(export_users))
         .routes(routes!(show_user, update_user, delete_user))
         .routes(routes!(send_password_reset))
+        .routes(routes!(restore_user))
         .routes(routes!(list_user_sessions, revoke_user_sessions))
 }
 
@@ -130,6 +132,7 @@ fn read_filter(fields: &mut Fields) -> (UserFilter, UserSort) {
         text: fields.optional("q", parse_search).filter(|text| !text.is_empty()),
         role: fields.optional_text("role", parse_role),
         is_active: fields.bool("is_active"),
+        deleted: fields.bool("deleted").unwrap_or(false),
     };
     let by_id = UserSort {
         column: "id",
@@ -145,6 +148,7 @@ fn read_filter(fields: &mut Fields) -> (UserFilter, UserSort) {
         ("q" = Option<String>, Query, max_length = 254, pattern = r"^[^\x00]*$", description = "Only users whose address or name contains this, in any letter case"),
         ("role" = Option<RoleName>, Query, description = "Only users with this role"),
         ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
+        ("deleted" = Option<bool>, Query, description = "Only users who were deleted and can still be restored; they are in no other list"),
         ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),
         ("page" = Option<i64>, Query, minimum = 1, maximum = 1_000_000_000, description = "From 1"),
         ("page_size" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 20"),
@@ -165,7 +169,7 @@ async fn list_users(
         .unwrap_or(20);
     fields.finish()?;
     let (users, total) = users::list(&app, &filter, sort, page, page_size).await?;
-    let items = users.iter().map(UserResponse::from).collect();
+    let items = users.iter().map(AdminUserResponse::from).collect();
     Ok(Json(UserList {
         items,
         total,
@@ -214,6 +218,7 @@ fn to_csv(user: &UserResponse) -> Vec<u8> {
         ("q" = Option<String>, Query, max_length = 254, pattern = r"^[^\x00]*$", description = "Only users whose address or name contains this, in any letter case"),
         ("role" = Option<RoleName>, Query, description = "Only users with this role"),
         ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
+        ("deleted" = Option<bool>, Query, description = "Only users who were deleted and can still be restored; they are in no other list"),
         ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),
     ),
     responses((status = 200, description = "The users", content((String = "text/csv"), (String = "application/x-ndjson"))))
@@ -303,7 +308,7 @@ async fn send_password_reset(
     get, path = "/admin/users/{id}", tag = "admin", operation_id = "show_user", security(("bearer" = [])),
     params(("id" = i64, Path, minimum = 1, description = "The user")),
     responses(
-        (status = 200, description = "The user", body = UserResponse),
+        (status = 200, description = "The user; also one who was deleted and can be restored", body = AdminUserResponse),
         (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -311,20 +316,21 @@ async fn show_user(
     _: Administrator,
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
-) -> Result<Json<UserResponse>> {
+) -> Result<Json<AdminUserResponse>> {
     let user = users::get(&app, id).await?;
-    Ok(Json(UserResponse::from(&user)))
+    Ok(Json(AdminUserResponse::from(&user)))
 }
 
 /// Changes a user
 ///
-/// A change of role and a deactivation hold from the next request on.
+/// A change of role and a deactivation hold from the next request on. A deactivation also ends the account's open links. Setting
+/// `is_active` of a frozen account releases it (true) or ends its recovery (false).
 #[utoipa::path(
     patch, path = "/admin/users/{id}", tag = "admin", operation_id = "update_user", security(("bearer" = [])),
     params(("id" = i64, Path, minimum = 1, description = "The user")),
     request_body = UpdateUserRequest,
     responses(
-        (status = 200, description = "The user as it is now", body = UserResponse),
+        (status = 200, description = "The user as it is now", body = AdminUserResponse),
         (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "`last_admin`: no active administrator would be left", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -334,11 +340,11 @@ async fn update_user(
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
     JsonBody(mut fields): JsonBody,
-) -> Result<Json<UserResponse>> {
+) -> Result<Json<AdminUserResponse>> {
     let patch = read_patch(&mut fields);
     fields.finish()?;
     let user = users::update(&app, id, patch, &admin.client).await?;
-    Ok(Json(UserResponse::from(&user)))
+    Ok(Json(AdminUserResponse::from(&user)))
 }
 
 fn read_patch(fields: &mut Fields) -> UserPatch {
@@ -350,12 +356,15 @@ fn read_patch(fields: &mut Fields) -> UserPatch {
     }
 }
 
-/// Deletes a user and everything that belongs to it
+/// Deletes a user
+///
+/// The account can be restored for `account.deletion_grace`, by its owner with the link of a mail or by an administrator; then it is
+/// removed for good. Until then its address stays reserved.
 #[utoipa::path(
     delete, path = "/admin/users/{id}", tag = "admin", operation_id = "delete_user", security(("bearer" = [])),
     params(("id" = i64, Path, minimum = 1, description = "The user")),
     responses(
-        (status = 204, description = "The user is gone; the id is never given again"),
+        (status = 204, description = "The user is deleted; the id is never given again"),
         (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "`last_admin`: no active administrator would be left", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -367,6 +376,27 @@ async fn delete_user(
 ) -> Result<StatusCode> {
     users::delete(&app, id, &admin.client).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Restores a deleted user, or releases a frozen one
+///
+/// A deleted account is as it was before, without its sessions. A frozen one is active again, and its owner sets a password with a
+/// link alone ("forgot password"): make sure first who asks. What is neither stays as it is.
+#[utoipa::path(
+    post, path = "/admin/users/{id}/restore", tag = "admin", operation_id = "restore_user", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 200, description = "The user as it is now", body = AdminUserResponse),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn restore_user(
+    Administrator(admin): Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<Json<AdminUserResponse>> {
+    let user = undo::restore(&app, id, &admin.client).await?;
+    Ok(Json(AdminUserResponse::from(&user)))
 }
 
 /// Lists a user's live sessions, the latest first

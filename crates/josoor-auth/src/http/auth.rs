@@ -373,12 +373,15 @@ async fn update_me(
     Ok(Json(UserResponse::from(&user)).into_response())
 }
 
-/// Deletes one's own account and everything that belongs to it
+/// Deletes one's own account
+///
+/// All sessions end, and nothing signs in to it any more. For `account.deletion_grace` (72 hours) the link of a mail restores it,
+/// which goes to every address that was verified for the account in that time; then it is removed for good.
 #[utoipa::path(
     delete, path = "/auth/me", tag = "account", operation_id = "delete_me", security(("bearer" = [])),
     request_body = DeleteMeRequest,
     responses(
-        (status = 204, description = "The account is gone"),
+        (status = 204, description = "The account is deleted"),
         (status = 409, description = "`last_admin`: somebody has to manage the users", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

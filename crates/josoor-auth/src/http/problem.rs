@@ -154,6 +154,11 @@ codes! {
         "The account has been deactivated. Only an administrator can activate it again."
         "الحساب غير نشط"
         "تم تعطيل هذا الحساب. لا يمكن إعادة تفعيله إلا من قِبل مدير النظام.";
+    RECOVERY_BLOCKED "recovery_blocked" FORBIDDEN
+        "Recovery needs more than the link"
+        "The address of this account was changed and the change was taken back, so a mailbox alone does not recover the account. Besides the link, send a password that was good before the change as `previous_password`, or use a device on which you signed in before it. With neither, ask an administrator to release the account."
+        "استعادة الحساب تتطلب أكثر من الرابط"
+        "تغيّر البريد الإلكتروني لهذا الحساب ثم أُلغي التغيير، لذلك لا يكفي الوصول إلى صندوق البريد لاستعادته. أدخل مع الرابط كلمة مرور كانت صالحة قبل التغيير، أو استخدم جهازًا سجّلت الدخول منه قبل ذلك. وإن تعذّر الأمران فاطلب من مدير النظام تحرير الحساب.";
     INSUFFICIENT_ROLE "insufficient_role" FORBIDDEN
         "Role too low"
         "You are signed in, but your role does not allow this. Ask an administrator if you need it."
@@ -377,6 +382,10 @@ impl From<Error> for Problem {
                 Self::new(&INVALID_CREDENTIALS, "Incorrect e-mail address or password.")
             }
             Error::AccountInactive => Self::new(&ACCOUNT_INACTIVE, "The account is not active."),
+            Error::RecoveryBlocked => Self::new(
+                &RECOVERY_BLOCKED,
+                "The link alone is not enough: also give a password from before the address was changed, or use a device that you signed in on before. Otherwise ask an administrator.",
+            ),
             Error::RegistrationClosed => Self::new(
                 &REGISTRATION_CLOSED,
                 "Registration is closed. Ask for an invitation.",

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use josoor_auth_verify::bearer_token;
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,7 +24,9 @@ use super::representation::{
 use crate::app::App;
 use crate::error::{Error, Invalid, Result};
 use crate::recovery;
-use crate::types::{Email, Locale, Password};
+use crate::securing;
+use crate::types::{Email, Locale, Password, Timestamp};
+use crate::undo::{self, Shown};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -34,6 +37,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(verify_email))
         .routes(routes!(resend_verification))
         .routes(routes!(change_email))
+        .routes(routes!(undo_change))
+        .routes(routes!(secure_account))
 }
 
 /// The JSON body that names an address.
@@ -56,6 +61,45 @@ pub struct ResetPasswordRequest {
     /// The password to set.
     #[schema(schema_with = new_password_schema)]
     new_password: String,
+    /// A password from before the account's address was changed. Only to recover an account after such a change was taken back
+    /// (`recovery_blocked`); ignored otherwise.
+    #[schema(schema_with = optional_password_schema)]
+    previous_password: Option<String>,
+}
+
+/// The JSON body that takes a change of address, or a deletion, back.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct UndoRequest {
+    /// What stands after `token=` in the link.
+    token: String,
+}
+
+/// The JSON body that ends all that can sign in to an account.
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "documents what `Fields` reads")]
+pub struct SecureAccountRequest {
+    /// What stands after `token=` in the link.
+    token: String,
+    /// The address that the mail with the link went to, typed in by its owner.
+    #[schema(schema_with = email_schema)]
+    email: String,
+}
+
+/// What was taken back.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndoneResponse {
+    /// Always true.
+    pub success: bool,
+    /// One English sentence.
+    pub message: &'static str,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// Whether a password has to be set next, with the link of a second mail and with something from before the change.
+    pub recovery_required: bool,
 }
 
 /// The JSON body of a change of one's own password.
@@ -155,25 +199,34 @@ async fn forgot_password(
 
 /// Sets a password with the link of a mail
 ///
-/// For "forgot password" and for invitations. All sessions of the account end; sign in with the new password.
+/// For "forgot password" and for invitations. All sessions of the account end; sign in with the new password. An account whose
+/// change of address was taken back also wants a password from before that change.
 #[utoipa::path(
     post, path = "/auth/password/reset", tag = "account", operation_id = "reset_password",
     request_body = ResetPasswordRequest,
     responses(
         (status = 200, description = "The password is set", body = BaseResponse),
         (status = 400, description = "`link_invalid`, `link_expired` (also: replaced by a newer one) or `link_used`", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "`account_inactive`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "`invalid_credentials`: `previous_password` was not good before the change of address", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive`; `recovery_blocked`: the account's change of address was taken back, and the link alone is not enough", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 async fn reset_password(
     State(app): State<App>,
     From(client): From,
+    headers: HeaderMap,
     JsonBody(mut fields): JsonBody,
 ) -> Result<Response> {
     let token = fields.required("token", any_text);
     let new = fields.required("new_password", new_password(&app));
+    let previous_password = fields.optional("previous_password", Password::parse);
     let (token, new) = fields.finish_with(|| Some((token?, new?)))?;
-    recovery::reset(&app, token.expose(), new, &client).await?;
+    let mark_for = |email_key: &str| cookies::device_mark(&app, email_key, &headers);
+    let shown = Shown {
+        previous_password,
+        mark_for: &mark_for,
+    };
+    recovery::reset(&app, token.expose(), new, shown, &client).await?;
     Ok(done(
         &app,
         StatusCode::OK,
@@ -318,6 +371,71 @@ async fn change_email(
         &app,
         StatusCode::ACCEPTED,
         "A link to confirm the new address is on its way to it.",
+    ))
+}
+
+/// Takes back what a mail told of: a change of address, or a deletion
+///
+/// With the link's token alone. All sessions of the account stay ended. An account that comes back to an earlier verified
+/// address has no password until its owner recovers it: a second mail has the link, and `/auth/password/reset` then also
+/// wants a password from before the change (`recovery_blocked`).
+#[utoipa::path(
+    post, path = "/auth/account/undo", tag = "account", operation_id = "undo_change",
+    request_body = UndoRequest,
+    responses(
+        (status = 200, description = "Taken back", body = UndoneResponse),
+        (status = 400, description = "`link_invalid`, `link_expired` or `link_used`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive`: an administrator has deactivated the account; the link stays good", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn undo_change(
+    State(app): State<App>,
+    From(client): From,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let token = fields.required("token", any_text);
+    let token = fields.finish_with(|| token)?;
+    let undone = undo::undo(&app, token.expose(), &client).await?;
+    let message = if undone.frozen {
+        "Taken back. A second mail has a link to set a new password."
+    } else {
+        "Taken back. Sign in as before."
+    };
+    let body = UndoneResponse {
+        success: true,
+        message,
+        timestamp: app.clock.now(),
+        recovery_required: undone.frozen,
+    };
+    Ok(Json(body).into_response())
+}
+
+/// Secures an account after a sign-in that was not its owner's
+///
+/// With the link of the mail about a new device, and the address that the mail went to. All sessions end, the devices are
+/// forgotten, other open links and the password end, and a mail has the link that sets another password. No session begins.
+#[utoipa::path(
+    post, path = "/auth/account/secure", tag = "account", operation_id = "secure_account",
+    request_body = SecureAccountRequest,
+    responses(
+        (status = 200, description = "The account is secured, and a mail is on its way", body = BaseResponse),
+        (status = 400, description = "`link_invalid` (also: not the address that the mail went to), `link_expired` or `link_used`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn secure_account(
+    State(app): State<App>,
+    From(client): From,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Response> {
+    let token = fields.required("token", any_text);
+    let email = fields.required("email", Email::parse);
+    let (token, email) = fields.finish_with(|| Some((token?, email?)))?;
+    securing::secure(&app, token.expose(), &email, &client).await?;
+    Ok(done(
+        &app,
+        StatusCode::OK,
+        "The account is secured. A mail has a link to set a new password.",
     ))
 }
 

@@ -143,6 +143,35 @@ impl From<&UserCopy> for UserResponse {
     }
 }
 
+/// A user, as administrators see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AdminUserResponse {
+    /// What the user sees, too.
+    #[serde(flatten)]
+    pub user: UserResponse,
+    /// Since when the account waits for its owner to recover it, after a change of its address was taken back. Then it is not
+    /// active.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub frozen_at: Option<Timestamp>,
+    /// When the account was deleted, if it still can be restored. Then it is not active.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub deleted_at: Option<Timestamp>,
+    /// When a deleted account is removed for good.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub purge_at: Option<Timestamp>,
+}
+
+impl From<&User> for AdminUserResponse {
+    fn from(user: &User) -> Self {
+        Self {
+            user: user.into(),
+            frozen_at: user.frozen_at,
+            deleted_at: user.deleted_at,
+            purge_at: user.purge_at,
+        }
+    }
+}
+
 /// How answers show a user: made once for each copy of the user.
 #[derive(Clone, Debug)]
 pub struct Shown {
@@ -385,7 +414,7 @@ pub struct ForgottenResponse {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UserList {
     /// The users of this page.
-    pub items: Vec<UserResponse>,
+    pub items: Vec<AdminUserResponse>,
     /// How many there are on all pages.
     #[schema(minimum = 0)]
     pub total: i64,

@@ -35,7 +35,7 @@ struct File {
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 
 /// Where pages are, and what they are called until their program has drawn them.
-const PAGES: [(&str, &str, &str); 12] = [
+const PAGES: [(&str, &str, &str); 14] = [
     ("/login", "Sign in", "تسجيل الدخول"),
     ("/register", "Create an account", "إنشاء حساب"),
     (
@@ -53,6 +53,8 @@ const PAGES: [(&str, &str, &str); 12] = [
         "Confirm your email address",
         "تأكيد بريدك الإلكتروني",
     ),
+    ("/undo", "Take a change back", "التراجع عن تغيير"),
+    ("/secure-account", "Secure your account", "تأمين حسابك"),
     ("/setup", "The first administrator", "المسؤول الأول"),
     ("/signed-out", "You are signed out", "تم تسجيل خروجك"),
     (
@@ -137,6 +139,7 @@ fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers:
             RegistrationMode::Closed => "closed",
         },
         "passwordMinLength": config.password.min_length,
+        "deletionGrace": config.account.deletion_grace.as_secs(),
         "devMail": matches!(app.mailer, Mailer::Mailbox),
     });
     let document = template

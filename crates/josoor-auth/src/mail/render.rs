@@ -77,6 +77,10 @@ templates! {
     RefreshReuse "refresh_reuse";
     SessionLimit "session_limit";
     AccountDeleted "account_deleted";
+    AccountDeletion "account_deletion";
+    AccountFrozen "account_frozen";
+    AccountRestored "account_restored";
+    NewDevice "new_device";
 }
 
 /// The purpose of the token in the link of a message, if its link has one.
@@ -88,6 +92,8 @@ pub const fn purpose_of(kind: MailKind) -> Option<Purpose> {
         MailKind::FinishRegistration => Some(Purpose::Registration),
         MailKind::ConfirmEmail => Some(Purpose::ChangeEmail),
         MailKind::EmailChanged => Some(Purpose::UndoEmailChange),
+        MailKind::AccountDeletion => Some(Purpose::UndoDeletion),
+        MailKind::NewDevice => Some(Purpose::SecureAccount),
         _ => None,
     }
 }
@@ -100,6 +106,8 @@ pub fn link_of(public_url: &str, keys: &Keys, purpose: Purpose, id: uuid::Uuid) 
         Purpose::VerifyEmail | Purpose::Registration | Purpose::ChangeEmail | Purpose::UndoEmailChange => {
             "verify-email"
         }
+        Purpose::UndoDeletion => "undo",
+        Purpose::SecureAccount => "secure-account",
     };
     format!(
         "{public_url}/{page}#token={}",

@@ -27,6 +27,14 @@ pub enum Audit {
     ActivationChange,
     /// A user was deleted.
     UserDelete,
+    /// A deleted user was restored, or a frozen account released.
+    UserRestore,
+    /// A deleted user was removed for good.
+    UserPurge,
+    /// The owner's mail ended all that could sign in to an account.
+    AccountSecure,
+    /// The owner was told of a sign-in from a new device.
+    NewDevice,
     /// An administrator made an account and invited its owner.
     UserInvite,
     /// A user was brought in from elsewhere.
@@ -57,7 +65,7 @@ pub enum Audit {
 
 impl Audit {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Register,
         Self::SignIn,
         Self::SessionRevoke,
@@ -66,6 +74,10 @@ impl Audit {
         Self::RoleChange,
         Self::ActivationChange,
         Self::UserDelete,
+        Self::UserRestore,
+        Self::UserPurge,
+        Self::AccountSecure,
+        Self::NewDevice,
         Self::UserInvite,
         Self::UserImport,
         Self::Export,
@@ -92,6 +104,10 @@ impl Audit {
             Self::RoleChange => "role_change",
             Self::ActivationChange => "activation_change",
             Self::UserDelete => "user_delete",
+            Self::UserRestore => "user_restore",
+            Self::UserPurge => "user_purge",
+            Self::AccountSecure => "account_secure",
+            Self::NewDevice => "new_device",
             Self::UserInvite => "user_invite",
             Self::UserImport => "user_import",
             Self::Export => "export",

@@ -267,7 +267,7 @@ impl Conn {
     pub async fn users_after(&mut self, after: UserId, limit: i64) -> Result<Vec<StoredUser>> {
         const SQL: &str = "select id, email, email_key, password_hash, full_name, role, is_active, email_verified_at, locale,
                 created_at, updated_at, password_changed_at, last_login_at
-             from users where id > $1 order by id limit $2";
+             from users where id > $1 and deleted_at is null order by id limit $2";
         on!(self, sqlx::query_as(SQL).bind(after.0).bind(limit), fetch_all)
     }
 }

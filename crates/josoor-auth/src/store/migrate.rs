@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "search", include_str!("../../migrations/0004_search.sql")),
     (6, "sessions", include_str!("../../migrations/0006_sessions.sql")),
     (7, "mail", include_str!("../../migrations/0007_mail.sql")),
+    (8, "recovery", include_str!("../../migrations/0008_recovery.sql")),
     (10, "http", include_str!("../../migrations/0010_http.sql")),
     (
         11,

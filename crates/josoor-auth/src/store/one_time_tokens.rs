@@ -27,11 +27,15 @@ pub enum Purpose {
     ChangeEmail,
     /// Gives an account its old address back.
     UndoEmailChange,
+    /// Restores a deleted account, with the address that the token names.
+    UndoDeletion,
+    /// Ends all that can sign in to an account.
+    SecureAccount,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Setup,
         Self::ResetPassword,
         Self::Invitation,
@@ -39,6 +43,8 @@ impl Purpose {
         Self::Registration,
         Self::ChangeEmail,
         Self::UndoEmailChange,
+        Self::UndoDeletion,
+        Self::SecureAccount,
     ];
 
     /// How long a token of this purpose is good for.
@@ -47,7 +53,8 @@ impl Purpose {
             Self::ResetPassword => Duration::from_mins(30),
             Self::Setup => Duration::from_hours(1),
             Self::VerifyEmail | Self::Registration | Self::ChangeEmail => Duration::from_hours(24),
-            Self::UndoEmailChange => Duration::from_hours(72),
+            // A restoration of a deleted account ends with the account's grace, which is a setting.
+            Self::UndoEmailChange | Self::UndoDeletion | Self::SecureAccount => Duration::from_hours(72),
             Self::Invitation => Duration::from_hours(7 * 24),
         }
     }
@@ -62,6 +69,8 @@ impl Purpose {
             Self::Registration => "registration",
             Self::ChangeEmail => "change_email",
             Self::UndoEmailChange => "undo_email_change",
+            Self::UndoDeletion => "undo_deletion",
+            Self::SecureAccount => "secure_account",
         }
     }
 }
@@ -193,10 +202,12 @@ impl Conn {
         execute!(self, sqlx::query(SQL).bind(purpose.as_str()).bind(user).bind(now))
     }
 
-    /// Ends every unused token of the same purpose and user that was made after this one.
-    pub async fn expire_later_one_time_tokens(
+    /// Ends every unused token of a purpose and user that was made at a moment or after it.
+    pub async fn expire_one_time_tokens_since(
         &mut self,
-        token: &OneTimeToken,
+        purpose: Purpose,
+        user: UserId,
+        since: Timestamp,
         now: Timestamp,
     ) -> Result<u64> {
         const SQL: &str = "update one_time_tokens set expires_at = created_at
@@ -204,10 +215,32 @@ impl Conn {
         execute!(
             self,
             sqlx::query(SQL)
-                .bind(token.purpose.as_str())
-                .bind(token.user_id)
-                .bind(token.created_at)
+                .bind(purpose.as_str())
+                .bind(user.0)
+                .bind(since)
                 .bind(now)
+        )
+    }
+
+    /// A good token of a purpose that belongs to this user and is about this address, if there is one.
+    pub async fn open_one_time_token(
+        &mut self,
+        purpose: Purpose,
+        user: UserId,
+        email_key: &str,
+        now: Timestamp,
+    ) -> Result<Option<Uuid>> {
+        const SQL: &str = "select id from one_time_tokens
+             where purpose = $1 and user_id = $2 and email_key = $3 and used_at is null and expires_at > $4
+             order by created_at desc limit 1";
+        on!(
+            self,
+            sqlx::query_scalar(SQL)
+                .bind(purpose.as_str())
+                .bind(user.0)
+                .bind(email_key)
+                .bind(now),
+            fetch_optional
         )
     }
 

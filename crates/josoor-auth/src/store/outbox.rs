@@ -49,13 +49,21 @@ pub enum MailKind {
     RefreshReuse,
     /// Notice: sessions were ended, or a sign-in was refused, because there were too many.
     SessionLimit,
-    /// Notice: the account was deleted.
+    /// Notice: the account was deleted for good.
     AccountDeleted,
+    /// Notice: the account was deleted. With the link that restores it.
+    AccountDeletion,
+    /// Notice: the change of a verified address was undone, and the account waits for its owner to recover it.
+    AccountFrozen,
+    /// Notice: a deleted account was restored.
+    AccountRestored,
+    /// Notice: a sign-in from a new device. With the link that secures the account.
+    NewDevice,
 }
 
 impl MailKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::ResetRequest,
         Self::VerifyRequest,
         Self::RegistrationRequest,
@@ -74,6 +82,10 @@ impl MailKind {
         Self::RefreshReuse,
         Self::SessionLimit,
         Self::AccountDeleted,
+        Self::AccountDeletion,
+        Self::AccountFrozen,
+        Self::AccountRestored,
+        Self::NewDevice,
     ];
 
     /// As stored.
@@ -97,6 +109,10 @@ impl MailKind {
             Self::RefreshReuse => "refresh_reuse",
             Self::SessionLimit => "session_limit",
             Self::AccountDeleted => "account_deleted",
+            Self::AccountDeletion => "account_deletion",
+            Self::AccountFrozen => "account_frozen",
+            Self::AccountRestored => "account_restored",
+            Self::NewDevice => "new_device",
         }
     }
 
@@ -547,6 +563,12 @@ impl Conn {
     pub async fn count_waiting_mails(&mut self) -> Result<i64> {
         const SQL: &str = "select count(*) from outbox where sent_at is null and dropped_at is null";
         on!(self, sqlx::query_scalar(SQL), fetch_one)
+    }
+
+    /// Removes every row about a user's account.
+    pub async fn delete_mails_of(&mut self, user: UserId) -> Result<u64> {
+        const SQL: &str = "delete from outbox where user_id = $1";
+        execute!(self, sqlx::query(SQL).bind(user.0))
     }
 
     /// Removes up to `limit` rows that are done and were queued before `before`. How many went.

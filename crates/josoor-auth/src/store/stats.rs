@@ -58,7 +58,7 @@ impl Conn {
                 count(*) filter (where password_hash is null) as invited,
                 count(*) filter (where is_active and role = 'analyst') as analysts,
                 count(*) filter (where is_active and role = 'admin') as admins
-             from users";
+             from users where deleted_at is null";
         on!(self, sqlx::query_as(SQL), fetch_one)
     }
 
@@ -74,7 +74,7 @@ impl Conn {
         const SQL: &str = "select count(*) filter (where outcome = 'success') as sign_ins,
                 count(*) filter (where outcome = 'failure') as failures,
                 count(distinct case when outcome = 'success' then subject_id end) as active_users,
-                (select count(*) from users where created_at >= $1 and created_at < $2) as new_users
+                (select count(*) from users where created_at >= $1 and created_at < $2 and deleted_at is null) as new_users
              from audit where action = 'sign_in' and at >= $1 and at < $2";
         on!(self, sqlx::query_as(SQL).bind(from).bind(to), fetch_one)
     }

@@ -41,6 +41,12 @@ pub struct User {
     pub updated_at: Timestamp,
     /// When another password was last set. An upgraded hash is of the same password.
     pub password_changed_at: Option<Timestamp>,
+    /// When the account was deleted, if it was and can still be restored. Then it has no password and is not active.
+    pub deleted_at: Option<Timestamp>,
+    /// When a deleted account is removed for good.
+    pub purge_at: Option<Timestamp>,
+    /// Since when the account waits for its owner to recover it. Then it has no password and is not active.
+    pub frozen_at: Option<Timestamp>,
 }
 
 struct UserRow {
@@ -57,6 +63,9 @@ struct UserRow {
     created_at: Timestamp,
     updated_at: Timestamp,
     password_changed_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
+    purge_at: Option<Timestamp>,
+    frozen_at: Option<Timestamp>,
 }
 
 from_row!(UserRow {
@@ -72,25 +81,38 @@ from_row!(UserRow {
     version,
     created_at,
     updated_at,
-    password_changed_at
+    password_changed_at,
+    deleted_at,
+    purge_at,
+    frozen_at
 });
 
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
+        // A node of the release before knows neither state, and an administrator there may have set one of these. A deletion
+        // stands whatever it has set; an activation releases a frozen account, as it does here.
+        let is_deleted = row.deleted_at.is_some();
+        let is_active = row.is_active && !is_deleted;
         Self {
             id: UserId(row.id),
             uid: row.uid,
             email: row.email,
-            password_hash: row.password_hash.map(PasswordHash::from_stored),
+            password_hash: row
+                .password_hash
+                .filter(|_| !is_deleted)
+                .map(PasswordHash::from_stored),
             full_name: row.full_name,
             role: row.role.0,
-            is_active: row.is_active,
+            is_active,
             email_verified_at: row.email_verified_at,
             locale: row.locale,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
             password_changed_at: row.password_changed_at,
+            deleted_at: row.deleted_at,
+            purge_at: row.purge_at,
+            frozen_at: row.frozen_at.filter(|_| !row.is_active),
         }
     }
 }
@@ -99,7 +121,7 @@ impl From<UserRow> for User {
 macro_rules! columns {
     () => {
         "id, uid, email, password_hash, full_name, role, is_active, email_verified_at, locale, version, created_at, updated_at, \
-         password_changed_at"
+         password_changed_at, deleted_at, purge_at, frozen_at"
     };
 }
 
@@ -144,12 +166,14 @@ pub struct UserFilter {
     pub role: Option<Role>,
     /// Only active, or only inactive, users.
     pub is_active: Option<bool>,
+    /// Those that were deleted and can still be restored, instead of all others.
+    pub deleted: bool,
 }
 
 impl UserFilter {
     /// Whether it asks for anything.
     const fn is_some(&self) -> bool {
-        self.text.is_some() || self.role.is_some() || self.is_active.is_some()
+        self.text.is_some() || self.role.is_some() || self.is_active.is_some() || self.deleted
     }
 }
 
@@ -252,7 +276,8 @@ impl Conn {
     /// Notes a sign-in, if the user is still what the password was checked against: same version, active. Holds the
     /// row until the transaction ends, so that a concurrent change comes before or after the whole sign-in.
     pub async fn claim_sign_in(&mut self, id: UserId, version: i64, now: Timestamp) -> Result<bool> {
-        const SQL: &str = "update users set last_login_at = $3 where id = $1 and version = $2 and is_active";
+        const SQL: &str = "update users set last_login_at = $3
+             where id = $1 and version = $2 and is_active and deleted_at is null";
         Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(version).bind(now))? == 1)
     }
 
@@ -384,8 +409,9 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(at_most))? == 1)
     }
 
-    /// Applies a patch and gives the user as it was before and as it is now; `None` when there is no such user. The
-    /// version grows only when something really changes.
+    /// Applies a patch and gives the user as it was before and as it is now; `None` when there is no such user, or when it was
+    /// deleted. The version grows only when something really changes. Whether a frozen account is active is the
+    /// administrator's word from then on: an activation releases it, a deactivation ends its recovery.
     pub async fn update_user(
         &mut self,
         id: UserId,
@@ -394,17 +420,23 @@ impl Conn {
     ) -> Result<Option<(User, User)>> {
         const SQL: &str = concat!(
             "update users set full_name = $2, search_text = $3, locale = $4, role = $5, is_active = $6,
-                updated_at = $7, version = version + 1
-             where id = $1 and version = $8
+                updated_at = $7, version = version + 1,
+                frozen_at = case when $9 then frozen_at else null end
+             where id = $1 and version = $8 and deleted_at is null
              returning ",
             columns!()
         );
         const KEY: &str = "select email_key from users where id = $1";
         // Another act may change the user between the read and the update; then this one looks again.
         for _ in 0..16 {
-            let Some(before) = self.user_by_id(id).await? else {
+            let Some(before) = self
+                .user_by_id(id)
+                .await?
+                .filter(|user| user.deleted_at.is_none())
+            else {
                 return Ok(None);
             };
+            let stays_frozen = before.frozen_at.is_some() && patch.is_active.is_none();
             let full_name = match &patch.full_name {
                 Change::Keep => before.full_name.clone(),
                 Change::Clear => None,
@@ -416,7 +448,8 @@ impl Conn {
             let unchanged = full_name == before.full_name
                 && locale == before.locale
                 && role == before.role
-                && is_active == before.is_active;
+                && is_active == before.is_active
+                && stays_frozen == before.frozen_at.is_some();
             if unchanged {
                 return Ok(Some((before.clone(), before)));
             }
@@ -432,7 +465,8 @@ impl Conn {
                     .bind(role.as_str())
                     .bind(is_active)
                     .bind(now)
-                    .bind(before.version),
+                    .bind(before.version)
+                    .bind(stays_frozen),
                 fetch_optional
             )?;
             if let Some(row) = row {
@@ -442,6 +476,144 @@ impl Conn {
         Err(Error::StoreUnavailable(anyhow::anyhow!(
             "user {id} is being changed by many others"
         )))
+    }
+
+    /// Marks a user, who is locked, as deleted until `purge_at`: without a password and inactive. `None` when it is already.
+    pub async fn mark_deleted(
+        &mut self,
+        id: UserId,
+        purge_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set deleted_at = $2, purge_at = $3, kept_password_hash = password_hash,
+                kept_is_active = is_active, password_hash = null, is_active = false, updated_at = $2,
+                version = version + 1
+             where id = $1 and deleted_at is null returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(id.0)
+                .bind(now)
+                .bind(purge_at),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Restores a deleted user, who is locked, as it was. `None` when it is not deleted.
+    pub async fn restore_deleted(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set deleted_at = null, purge_at = null, password_hash = kept_password_hash,
+                is_active = kept_is_active, kept_password_hash = null, kept_is_active = false, updated_at = $2,
+                version = version + 1
+             where id = $1 and deleted_at is not null returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Freezes a user, who is locked: without a password and inactive until the owner recovers the account.
+    pub async fn freeze_user(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set frozen_at = $2, password_hash = null, password_changed_at = $2, is_active = false,
+                updated_at = $2, version = version + 1
+             where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Sets the password with which its owner recovers a frozen account, which is locked, and which is active from then on.
+    /// `None` when it is not frozen.
+    pub async fn recover_user(
+        &mut self,
+        id: UserId,
+        new: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set frozen_at = null, password_hash = $3, password_changed_at = $2, is_active = true,
+                updated_at = $2, version = version + 1
+             where id = $1 and frozen_at is not null and not is_active and deleted_at is null returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(id.0)
+                .bind(now)
+                .bind(new.as_str()),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Lets the owner of a frozen account, which is locked, set a password with a link alone. `None` when it is not frozen.
+    pub async fn release_user(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set frozen_at = null, is_active = true, updated_at = $2, version = version + 1
+             where id = $1 and frozen_at is not null and not is_active and deleted_at is null returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Takes the password of a user, who is locked, away: nothing signs in until a link has set another one.
+    pub async fn remove_password(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set password_hash = null, password_changed_at = $2, updated_at = $2, version = version + 1
+             where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Up to `limit` deleted users whose time to be restored has passed.
+    pub async fn users_to_purge(&mut self, now: Timestamp, limit: i64) -> Result<Vec<UserId>> {
+        const SQL: &str = "select id from users where purge_at <= $1 order by purge_at limit $2";
+        let ids: Vec<i64> = on!(self, sqlx::query_scalar(SQL).bind(now).bind(limit), fetch_all)?;
+        Ok(ids.into_iter().map(UserId).collect())
+    }
+
+    /// Removes a deleted user for good, if its time has passed. Of any number of nodes one removes it.
+    pub async fn purge_user(&mut self, id: UserId, now: Timestamp) -> Result<bool> {
+        const SQL: &str = "delete from users where id = $1 and purge_at <= $2";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(now))? == 1)
+    }
+
+    /// Claims the mail that tells a user, who is locked, of a sign-in from a new device: one in any `every`.
+    pub async fn claim_new_device_mail(
+        &mut self,
+        id: UserId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
+        const SQL: &str = "update users set new_device_mailed_at = $3
+             where id = $1 and (new_device_mailed_at is null or new_device_mailed_at <= $2)";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(since).bind(now))? == 1)
     }
 
     /// Removes a user and, with it, its sessions and tokens. Whether there was one.
@@ -653,8 +825,18 @@ where
     String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
     bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
 {
-    let mut query = QueryBuilder::new(format!("{prefix}select count(*) from users where true"));
-    push_filter(&mut query, filter, Some(grams));
+    let mut query = QueryBuilder::new(prefix);
+    if filter.deleted {
+        query.push("select count(*) from users where true");
+        push_filter(&mut query, filter, Some(grams));
+        return query;
+    }
+    // The deleted ones, which are few and have an index, are subtracted: so counting all the others reads the smallest index.
+    query.push("select (select count(*) from users where true");
+    push_conditions(&mut query, filter, Some(grams));
+    query.push(") - (select count(*) from users where deleted_at is not null");
+    push_conditions(&mut query, filter, Some(grams));
+    query.push(")");
     query
 }
 
@@ -692,6 +874,20 @@ where
 
 /// With `grams` the filter's own indexes are to be used, and without them none of them.
 fn push_filter<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, grams: Option<Grams>)
+where
+    String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
+    bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
+{
+    query.push(if filter.deleted {
+        " and deleted_at is not null"
+    } else {
+        " and deleted_at is null"
+    });
+    push_conditions(query, filter, grams);
+}
+
+/// [`push_filter`], whether a user was deleted or not.
+fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, grams: Option<Grams>)
 where
     String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
     bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,

@@ -133,7 +133,8 @@ on_both!(
 
 on_both!(
     t33_t36_a_deleted_account_is_gone_everywhere_and_its_id_never_comes_back,
-    async |stage: Stage| {
+    async |mut stage: Stage| {
+        stage.set("JOSOOR_AUTH__ACCOUNT__DELETION_GRACE", "0s");
         let server = stage.start().await;
         server.register_admin("admin@example.com").await;
         let tokens = server.register("leaving@example.com").await;

@@ -146,7 +146,7 @@ on_both!(
         run(&stage, &["user", "activate", &id]).with(0);
         run(&stage, &["user", "delete", &id]).with(1).says(&["--yes"]);
         run(&stage, &["user", "show", &id]).with(0);
-        run(&stage, &["user", "delete", &id, "--yes"]).with(0);
+        run(&stage, &["user", "delete", &id, "--yes", "--now"]).with(0);
         run(&stage, &["user", "show", &id]).with(1);
         // And what was made here signs in.
         let server = stage.start().await;

@@ -327,7 +327,7 @@ on_both!(
     async |stage: Stage| {
         let one = file(&stage, "one.csv", "id,email\n5,a@example.com\n");
         import(&stage, &[&one], 0);
-        run(&stage, &["user", "delete", "5", "--yes"]).with(0);
+        run(&stage, &["user", "delete", "5", "--yes", "--now"]).with(0);
         let (_, refused) = import(&stage, &[&one], 1);
         assert_eq!(codes(&refused), [(2, "id_recently_deleted")]);
         counts(
@@ -892,7 +892,8 @@ on_both!(keycloaks_realm_comes_from_its_export, async |stage: Stage| {
     assert_eq!(
         khalid,
         json!({ "id": khalid["id"], "email": "khalid@example.com", "full_name": "خالد العتيبي", "role": "analyst", "is_active": true,
-            "email_verified": true, "locale": "ar", "created_at": "2023-11-14T22:13:20.123000Z", "updated_at": "2023-11-14T22:13:20.123000Z" })
+            "email_verified": true, "locale": "ar", "created_at": "2023-11-14T22:13:20.123000Z", "updated_at": "2023-11-14T22:13:20.123000Z",
+            "frozen_at": null, "deleted_at": null, "purge_at": null })
     );
     let sha512 = run(&stage, &["user", "show", "sha512@example.com", "--json"])
         .with(0)
@@ -964,7 +965,7 @@ on_both!(firebases_users_come_from_its_export, async |stage: Stage| {
             server.stop().await;
         }
         for email in ["layla@example.com", "adam@example.com", "google@example.com"] {
-            run(&stage, &["user", "delete", email, "--yes"]);
+            run(&stage, &["user", "delete", email, "--yes", "--now"]);
         }
         let (summary, refused) = import(
             &stage,

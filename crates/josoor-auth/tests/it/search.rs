@@ -50,6 +50,7 @@ on_both!(
         let admin = server.register_admin("boss@example.com").await;
         add_users(&server, stage.footprint, 50_000).await;
         let filter = |text: Option<&str>, role| UserFilter {
+            deleted: false,
             text: text.map(str::to_owned),
             role,
             is_active: None,

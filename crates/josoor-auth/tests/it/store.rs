@@ -296,6 +296,7 @@ on_both!(
         let sort = UserSort::parse("id").unwrap();
         let mut found = async |text: &str| {
             let filter = UserFilter {
+                deleted: false,
                 text: Some(text.to_owned()),
                 ..UserFilter::default()
             };
@@ -321,6 +322,7 @@ on_both!(
             assert_eq!(found(text).await, expected, "{text:?}");
         }
         let filter = UserFilter {
+            deleted: false,
             text: Some("example".to_owned()),
             role: Some(Role::Admin),
             is_active: Some(false),

@@ -24,6 +24,7 @@ fn every_error() -> Vec<Error> {
         Error::EmailTaken,
         Error::InvalidCredentials,
         Error::AccountInactive,
+        Error::RecoveryBlocked,
         Error::RegistrationClosed,
         Error::StepUpRequired {
             acr: Some(Acr::Two),
