@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use crate::refresh::{audited, row_of, session_id};
 use crate::revocation::{another_program, until_refused};
 use crate::support::acceptance::{record, seed, size};
+use crate::support::command::Serving;
 use crate::support::database;
 use crate::support::mailbox::mails;
 use crate::support::server::{
-    Answer, Footprint, PASSWORD, Server, Stage as TheStage, Tokens, eventually, on_both,
+    Answer, Footprint, PASSWORD, Server, Stage as TheStage, Tokens, eventually, http_client, on_both,
 };
 use crate::support::services;
 
@@ -186,6 +187,49 @@ async fn a4_a_copy_that_does_not_say_what_is_retired_is_not_enough() {
     assert!(stored.contains("\"retired_generation\":1"), "{stored}");
     one.stop().await;
     other.stop().await;
+}
+
+/// During an upgrade: a node of the version before takes no retirement for the end of the session, and what it writes to Redis brings
+/// no retired token back at a new node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a4_a_node_of_the_version_before_ends_nothing_and_brings_nothing_back() {
+    let stage = TheStage::new(Footprint::Production);
+    let previous = Serving::start_previous(&stage);
+    let server = stage.start().await;
+    let http = http_client();
+    let old = server.register("upgrade@example.com").await;
+    let at_previous =
+        async |path: &str, token: &str| server.send(http.get(previous.url(path)).bearer_auth(token)).await;
+    at_previous("/auth/me", &old.access).await.is(200);
+    let mine = change(&server, &old.access, PASSWORD, OTHER).await;
+    let body = json!({ "email": "upgrade@example.com", "password": OTHER });
+    let bystander = Tokens::of(&server.post("/auth/login", &body).await.is(200));
+    at_previous("/auth/me", &bystander.access).await.is(200);
+    // A later row of the table that only its tail tells it of: by then it has read the one of the retirement.
+    let end = format!(
+        "insert into changes (at, user_id, session_id, reason, until)
+         select now(), user_id, id, 'logout', expires_at from sessions where id = '{}'",
+        sid(&bystander)
+    );
+    database::execute(&server.app.db, &end).await;
+    eventually("its tail has read the table", || async {
+        at_previous("/auth/me", &bystander.access).await.status == 401
+    })
+    .await;
+    // Its refresh writes a copy that says nothing of retired generations.
+    at_previous("/auth/me", &mine.access).await.is(200);
+    let body = json!({ "refresh_token": mine.refresh });
+    let answer = server
+        .send(http.post(previous.url("/auth/refresh")).json(&body))
+        .await;
+    let mine = Tokens::of(&answer.is(200));
+    let another = stage.start().await;
+    for node in [&server, &another] {
+        retired(node, &old).await;
+        node.get("/auth/me", &mine.access).await.is(200);
+    }
+    server.stop().await;
+    another.stop().await;
 }
 
 /// No token from before a change of the password is accepted for a request that starts 250 ms after the answer.
