@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::app::App;
 use crate::config::RegistrationMode;
 use crate::crypto;
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Error, Invalid, Refusal, Result};
+use crate::passwords::Person;
 use crate::recovery;
 use crate::sessions::{self, Caller, Client, Issued, SignInWith};
 use crate::store::{Audit, NewAudit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
@@ -26,7 +27,8 @@ pub struct Registration {
     pub locale: Locale,
 }
 
-/// Makes an account and signs it in; or, under `verify_first`, sends a mail that says how to go on, and gives nothing.
+/// Makes an account and signs it in; under `require_verified` it is not signed in; under `verify_first` a mail says how to go
+/// on, and there is no account yet.
 ///
 /// # Errors
 /// `RegistrationClosed`; `RateLimited`; `Invalid` for a password against the policy; `EmailTaken`, never under
@@ -42,18 +44,37 @@ pub async fn register(
         return Err(Error::RegistrationClosed);
     }
     app.limits.register(&client.ip).await?;
+    require_domain(app, "email", &new.email)?;
     if mode == RegistrationMode::VerifyFirst {
-        check_policy(app, &new.password)?;
         recovery::request_registration(app, new, client).await?;
         return Ok(None);
     }
-    create(app, new, Role::User, with, client, None).await.map(Some)
+    create(app, new, Role::User, with, client, None).await
 }
 
-fn check_policy(app: &App, password: &Password) -> Result<()> {
-    password
-        .check_policy(app.config.password.min_length)
-        .map_err(|reason| Error::invalid("password", reason))
+/// Refuses an address whose mail domain may not be registered.
+///
+/// # Errors
+/// `Invalid` with `email_domain_not_allowed` for `field`.
+pub(crate) fn require_domain(app: &App, field: &'static str, email: &Email) -> Result<()> {
+    if app.config.registration.domains.admit(email) {
+        return Ok(());
+    }
+    let reason = Invalid::new(
+        "email_domain_not_allowed",
+        "Addresses of this mail domain are not accepted here; use another one.",
+    );
+    Err(Error::invalid(field, reason))
+}
+
+impl Registration {
+    /// Whose password it is.
+    pub(crate) fn person(&self) -> Person<'_> {
+        Person {
+            email: self.email.address(),
+            full_name: self.full_name.as_ref().map(FullName::as_str),
+        }
+    }
 }
 
 /// Makes a one-time token for the first administrator, if there is no administrator yet. Earlier ones end.
@@ -109,9 +130,12 @@ pub async fn set_up(
     if app.clock.now() >= row.expires_at {
         return Err(Error::LinkExpired);
     }
-    create(app, new, Role::Admin, with, client, Some(id)).await
+    let issued = create(app, new, Role::Admin, with, client, Some(id)).await?;
+    issued.ok_or_else(|| Error::internal(anyhow::anyhow!("the first administrator was not signed in")))
 }
 
+/// Makes an account and signs it in; under `registration.require_verified` only the first administrator, who holds a link
+/// of the operator's.
 async fn create(
     app: &App,
     new: Registration,
@@ -119,15 +143,18 @@ async fn create(
     with: SignInWith,
     client: &Client,
     setup: Option<uuid::Uuid>,
-) -> Result<Issued> {
-    check_policy(app, &new.password)?;
+) -> Result<Option<Issued>> {
+    let password = app
+        .passwords
+        .accept("password", new.password.clone(), new.person())
+        .await?;
     // One at a time per address: of many that ask for one address at once, one hashes and the others are refused.
     let turn = app.registrations.turn(new.email.key());
     let _turn = turn.lock().await;
     if app.db.read().await?.user_by_email(&new.email).await?.is_some() {
         return Err(Error::EmailTaken);
     }
-    let hash = app.hasher.hash(new.password, client.asker()).await?;
+    let hash = app.hasher.hash(password, client.asker()).await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     if let Some(id) = setup {
@@ -152,16 +179,26 @@ async fn create(
     if recovery::is_kept_for_its_owner(&mut tx, &new.email, now).await? {
         return Err(Error::EmailTaken);
     }
-    let opened = sessions::open_session(app, &mut tx, &user, with, client, now).await?;
+    let opened = if setup.is_some() || !app.config.registration.require_verified {
+        Some(sessions::open_session(app, &mut tx, &user, with, client, now).await?)
+    } else {
+        None
+    };
     let row = NewAudit {
         actor: Some(user.id),
         subject: Some(user.id),
-        session: Some(opened.session.id()),
+        session: opened.as_ref().map(|opened| opened.session.id()),
         ..client.audit(Audit::Register, now)
     };
     tx.insert_audit(&row).await?;
     recovery::send_verification(&mut tx, &user, client, now).await?;
-    let issued = opened.commit(app, tx, &user, now).await?;
+    let issued = match opened {
+        Some(opened) => Some(opened.commit(app, tx, &user, now).await?),
+        None => {
+            tx.commit().await?;
+            None
+        }
+    };
     app.mail_queued.notify_one();
     Ok(issued)
 }

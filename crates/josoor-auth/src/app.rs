@@ -23,6 +23,7 @@ use crate::kv::{Kv, KvConfig, KvEvent};
 use crate::limits::Limiter;
 use crate::mail::Mailer;
 use crate::outbox;
+use crate::passwords::Policy;
 use crate::stats;
 use crate::store::{Conn, Db};
 use crate::telemetry::{self, Metrics};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub db: Db,
     /// The hot copies of sessions and users.
     pub hot: Hot,
+    /// Which passwords may be set.
+    pub passwords: Policy,
     /// The password hasher.
     pub hasher: Hasher,
     /// Keys, and the tokens made with them.
@@ -75,6 +78,7 @@ impl Deref for App {
 impl App {
     /// Opens the stores, brings the tables up to date and loads the keys. No task of the service's own runs yet.
     pub async fn open(config: Config, clock: Clock) -> Result<Self> {
+        let passwords = Policy::open(&config).map_err(Error::Internal)?;
         let db = Db::open(&config.database).await?;
         let clock = db.clock(clock).await?;
         db.migrate(&config.database.schema).await?;
@@ -124,6 +128,7 @@ impl App {
             clock,
             db,
             hot,
+            passwords,
             hasher,
             keys,
             metrics,

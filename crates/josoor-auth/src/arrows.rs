@@ -7,7 +7,7 @@ use std::path::Path;
 /// The rooms by level, from the bottom.
 const LEVELS: [&[&str]; 6] = [
     &["clock", "config", "crypto", "error", "telemetry", "types"],
-    &["hasher", "keys", "kv", "limits", "mail", "store"],
+    &["hasher", "keys", "kv", "limits", "mail", "passwords", "store"],
     &["hot", "rotation"],
     &[
         "accounts", "app", "audit", "devices", "jobs", "links", "moving", "outbox", "recovery", "securing",
@@ -85,6 +85,14 @@ fn check(folder: &Path, room: Option<&str>, faults: &mut Vec<String>, seen: &mut
             if level(&named).is_some_and(|other| other > own) {
                 faults.push(format!(
                     "{}: {room} names {named}, which is above it",
+                    path.display()
+                ));
+            }
+        }
+        for (maker, owner) in [("not_counted(", "limits"), ("not_checked(", "passwords")] {
+            if room != owner && source.contains(maker) {
+                faults.push(format!(
+                    "{}: {maker}…) is for tests and measurements",
                     path.display()
                 ));
             }

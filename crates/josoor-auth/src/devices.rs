@@ -18,10 +18,9 @@ use crate::app::App;
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
 use crate::keys::{DeviceMark, KnownDevice};
-use crate::limits;
 use crate::sessions::{Caller, Client};
 use crate::store::{Audit, Conn, Device, DeviceSeen, NewAudit, User};
-use crate::types::{Email, Timestamp, UserId, device_label};
+use crate::types::{Email, Network, Timestamp, UserId, device_label};
 
 /// How many devices of one account are known at the same time.
 pub const DEVICES_AT_MOST: usize = 20;
@@ -161,7 +160,7 @@ struct Place {
 impl Place {
     fn of(client: &Client) -> Self {
         Self {
-            network: limits::network(&client.ip).unwrap_or_default(),
+            network: Network::of(&client.ip).map_or_else(String::new, |network| network.to_string()),
             label: device_label(&client.user_agent),
         }
     }

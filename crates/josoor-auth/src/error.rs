@@ -67,6 +67,9 @@ pub enum Error {
     /// The account is frozen after a change of its address was undone, and the request shows nothing that was good before it.
     #[error("the account can be recovered only with what was good before the change of its address")]
     RecoveryBlocked,
+    /// The password was right, but sign-ins take a verified address (`registration.require_verified`).
+    #[error("the e-mail address is not verified")]
+    EmailNotVerified,
     /// `registration.mode` is `closed`.
     #[error("registration is closed")]
     RegistrationClosed,

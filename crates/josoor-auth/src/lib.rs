@@ -2,7 +2,7 @@
 //!
 //! The map of this crate is `docs/ARCHITECTURE.md`. In short, arrows point down only:
 //! `cli` and `http` call the use cases (`accounts`, `sessions`, `users`, `recovery`, `outbox`, `audit`, `moving`, `jobs`);
-//! these know neither HTTP nor SQL and stand on `store`, `kv`, `hot`, `hasher`, `keys`, `limits` and `mail`, each of which
+//! these know neither HTTP nor SQL and stand on `store`, `kv`, `hot`, `hasher`, `keys`, `limits`, `passwords` and `mail`, each of which
 //! hides one technology; everything stands on `types`, `error` and `config`.
 
 pub mod accounts;
@@ -27,6 +27,7 @@ pub mod links;
 pub mod mail;
 pub mod moving;
 pub mod outbox;
+pub mod passwords;
 pub mod recovery;
 pub mod rotation;
 pub mod securing;

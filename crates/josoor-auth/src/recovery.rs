@@ -14,6 +14,7 @@ use crate::hasher::{PasswordHash, Verdict};
 use crate::hot::{self, Effects};
 use crate::links::{self, Act};
 use crate::mail;
+use crate::passwords::Person;
 use crate::sessions::{self, Caller, Client, Issued};
 use crate::store::{
     Audit, Conn, Content, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken, NewUser,
@@ -483,7 +484,7 @@ async fn resolve_change(
 ///
 /// # Errors
 /// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `AccountInactive`; `RecoveryBlocked`, `InvalidCredentials`, `RateLimited` and
-/// `Invalid` for a frozen account; `Overloaded`. The link is used up only by success.
+/// `Invalid` for a frozen account; `Invalid` for a password against the policy; `Overloaded`. The link is used up only by success.
 pub async fn reset(
     app: &App,
     token: &str,
@@ -497,10 +498,18 @@ pub async fn reset(
         None => None,
     };
     let frozen_at = owner.as_ref().and_then(|owner| owner.frozen_at);
-    if let Some(owner) = owner.filter(|owner| owner.frozen_at.is_some()) {
+    if let Some(owner) = owner.as_ref().filter(|owner| owner.frozen_at.is_some()) {
         undo::require_another(&new, &shown)?;
-        undo::verify_recovery(app, &owner, shown, client).await?;
+        undo::verify_recovery(app, owner, shown, client).await?;
     }
+    let person = match (&owner, &token.email) {
+        (Some(owner), _) => person(owner),
+        (None, email) => Person {
+            email: email.as_deref().unwrap_or_default(),
+            full_name: None,
+        },
+    };
+    let new = app.passwords.accept("new_password", new, person).await?;
     // The slow part, with nothing held. Only who has a link gets here.
     let hash = app.hasher.hash(new, client.asker()).await?;
     let mut tx = app.db.begin().await?;
@@ -622,6 +631,10 @@ pub async fn change_password(
     client: &Client,
 ) -> Result<Issued> {
     let verified = verify_own_password(app, caller, current, Audit::PasswordChange, client).await?;
+    let new = app
+        .passwords
+        .accept("new_password", new, person(&verified))
+        .await?;
     let hash = app.hasher.hash(new, client.asker()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
@@ -678,6 +691,14 @@ pub async fn change_password(
     sessions::issue(app, &session, &user, now).await
 }
 
+/// Whose password an account's is.
+fn person(user: &User) -> Person<'_> {
+    Person {
+        email: &user.email,
+        full_name: user.full_name.as_deref(),
+    }
+}
+
 /// Checks the caller's password, as what goes beyond reading asks for.
 ///
 /// # Errors
@@ -689,8 +710,9 @@ pub(crate) async fn verify_own_password(
     action: Audit,
     client: &Client,
 ) -> Result<User> {
-    app.limits
-        .password_in_session(caller.id(), caller.session)
+    let counted = app
+        .limits
+        .password_in_session(&client.ip, caller.id(), caller.session)
         .await?;
     let user = app.db.write().await?.user_by_id(caller.id()).await?;
     // Deleted or taken back since the request was let in, and all its sessions ended with that.
@@ -699,7 +721,7 @@ pub(crate) async fn verify_own_password(
         .ok_or(Refusal::SessionRevoked)?;
     let verdict = app
         .hasher
-        .verify(password, user.password_hash.clone(), client.asker())
+        .verify(password, user.password_hash.clone(), counted)
         .await?;
     if verdict == Verdict::NoMatch {
         let row = NewAudit {
@@ -754,6 +776,7 @@ pub async fn request_email_change(
     password: Password,
     client: &Client,
 ) -> Result<()> {
+    accounts::require_domain(app, "new_email", new)?;
     app.limits.email_change(&client.ip, caller.id()).await?;
     let verified = verify_own_password(app, caller, password, Audit::EmailChangeRequest, client).await?;
     let mut tx = app.db.begin().await?;
@@ -838,12 +861,13 @@ pub async fn verify_email(
     let own_session = caller.filter(|caller| caller.id() == id);
     if own_session.is_none() {
         let password = password.ok_or_else(password_wanted)?;
-        app.limits
+        let counted = app
+            .limits
             .sign_in(&client.ip, address_of(&user)?.key(), None)
             .await?;
         let verdict = app
             .hasher
-            .verify(password, user.password_hash.clone(), client.asker())
+            .verify(password, user.password_hash.clone(), counted)
             .await?;
         if verdict == Verdict::NoMatch {
             return refuse_proof(app, Some(id), client).await;
@@ -911,12 +935,9 @@ async fn finish_registration(
     let registration = app.db.write().await?.registration(token.id).await?;
     let registration = registration.ok_or(Error::LinkExpired)?;
     let email = parse_address(&registration.email)?;
-    app.limits.sign_in(&client.ip, email.key(), None).await?;
+    let counted = app.limits.sign_in(&client.ip, email.key(), None).await?;
     let hash = registration.password_hash;
-    let verdict = app
-        .hasher
-        .verify(password, Some(hash.clone()), client.asker())
-        .await?;
+    let verdict = app.hasher.verify(password, Some(hash.clone()), counted).await?;
     if verdict == Verdict::NoMatch {
         return refuse_proof(app, None, client).await;
     }
@@ -1201,7 +1222,11 @@ pub(crate) async fn request_registration(
     new: accounts::Registration,
     client: &Client,
 ) -> Result<()> {
-    let hash = app.hasher.hash(new.password, client.asker()).await?;
+    let password = app
+        .passwords
+        .accept("password", new.password.clone(), new.person())
+        .await?;
+    let hash = app.hasher.hash(password, client.asker()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let token = NewOneTimeToken {

@@ -12,7 +12,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::hasher::{Asker, PasswordHash, Verdict};
 use crate::hot::{Effects, UserCopy};
 use crate::keys::{DeviceMark, KnownDevice, RefreshClaims};
-use crate::limits;
+use crate::limits::PasswordCheck;
 use crate::recovery;
 use crate::rotation::{self, Decision};
 use crate::securing;
@@ -20,7 +20,7 @@ use crate::store::{
     Audit, Conn, MailKind, NewAudit, NewSession, RevokeReason, Rotation, SessionRow, Transport, User,
 };
 use crate::telemetry::{RefreshOutcome, SignIn};
-use crate::types::{Email, Password, Secret, SessionId, Timestamp, UserId};
+use crate::types::{Email, Network, Password, Secret, SessionId, Timestamp, UserId};
 
 /// Who is calling: recorded with sessions and in the audit trail, never a reason to trust anything.
 #[derive(Clone, Debug, Default)]
@@ -54,11 +54,10 @@ impl Client {
 
     /// On whose behalf passwords are computed for this client.
     pub fn asker(&self) -> Asker {
-        match (self.actor, limits::network(&self.ip)) {
+        match (self.actor, Network::of(&self.ip)) {
             (Some(user), _) => Asker::Known(user),
             (None, Some(network)) => Asker::Network(network),
-            // The command line, with a queue of its own.
-            (None, None) => Asker::Network(String::new()),
+            (None, None) => Asker::Operator,
         }
     }
 }
@@ -136,8 +135,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
 ///
 /// # Errors
 /// `RateLimited`, before the account is looked up and without a trace in the audit trail, which a flood must not fill;
-/// `InvalidCredentials` for an unknown address and for a wrong password, after the same work; `AccountInactive` only
-/// after the right password; `Overloaded` when too many wait for the hasher.
+/// `InvalidCredentials` for an unknown address and for a wrong password, after the same work; `AccountInactive` and
+/// `EmailNotVerified` only after the right password; `Overloaded` when too many wait for the hasher.
 pub async fn log_in(
     app: &App,
     email: &Email,
@@ -146,16 +145,14 @@ pub async fn log_in(
     client: &Client,
 ) -> Result<Issued> {
     let result = match take_limits(app, email, with.mark.as_ref(), client).await {
-        Ok(device) => {
-            let asker = device.map_or_else(|| client.asker(), |device| Asker::Known(device.user));
-            try_log_in(app, email, password, asker, with, client).await
-        }
+        Ok(counted) => try_log_in(app, email, password, counted, with, client).await,
         Err(error) => Err(error),
     };
     let outcome = match &result {
         Ok(_) => Some(SignIn::Success),
         Err(Error::InvalidCredentials) => Some(SignIn::InvalidCredentials),
         Err(Error::AccountInactive) => Some(SignIn::AccountInactive),
+        Err(Error::EmailNotVerified) => Some(SignIn::EmailNotVerified),
         Err(Error::Overloaded { .. }) => Some(SignIn::Overloaded),
         Err(Error::RateLimited { .. }) => Some(SignIn::RateLimited),
         // Counted as a failed request, not as a sign-in.
@@ -164,49 +161,49 @@ pub async fn log_in(
     if let Some(outcome) = outcome {
         app.metrics.sign_in(outcome);
     }
+    if outcome == Some(SignIn::InvalidCredentials) {
+        app.limits.note_failed_sign_in().await;
+    }
     result
 }
 
-/// Counts a sign-in, and gives the known device that it comes from. The network comes first, so that a client over that limit
+/// Counts a sign-in, as one on a known device where the mark is one. The network comes first, so that a client over that limit
 /// costs the database nothing; the row of a mark is read only when its signature is right, which no stranger's is.
 async fn take_limits(
     app: &App,
     email: &Email,
     mark: Option<&DeviceMark>,
     client: &Client,
-) -> Result<Option<KnownDevice>> {
-    app.limits.sign_in_from(&client.ip).await?;
+) -> Result<PasswordCheck> {
+    let from = app.limits.sign_in_from(&client.ip).await?;
     let device = devices::verify_mark(app, mark).await?;
-    app.limits
-        .sign_in_to(&client.ip, email.key(), device.as_ref())
-        .await?;
-    Ok(device)
+    app.limits.sign_in_to(from, email.key(), device.as_ref()).await
 }
 
 async fn try_log_in(
     app: &App,
     email: &Email,
     password: Password,
-    asker: Asker,
+    counted: PasswordCheck,
     with: SignInWith,
     client: &Client,
 ) -> Result<Issued> {
     // Most of a flood ends here, before the database has any work with it.
-    app.hasher.admit(&asker)?;
+    app.hasher.admit(counted.asker())?;
     let user = app.db.read().await?.user_by_email(email).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-    let verdict = app.hasher.verify(password.clone(), stored, asker.clone()).await?;
+    let verdict = app.hasher.verify(password.clone(), stored, counted).await?;
     let subject = user.as_ref().map(|user| user.id);
     let (Some(user), Verdict::Match { outdated }) = (user, verdict) else {
         // Known or not, one row: also the work after the hash is the same.
         return refuse_log_in(app, subject, Error::InvalidCredentials, client).await;
     };
-    if !user.is_active {
-        return refuse_log_in(app, Some(user.id), Error::AccountInactive, client).await;
+    if let Some(error) = why_not(app, &user) {
+        return refuse_log_in(app, Some(user.id), error, client).await;
     }
     // The sign-in does not fail because its hash could not be modernised.
     let upgrade = if outdated {
-        app.hasher.hash(password.clone(), asker.clone()).await.ok()
+        app.hasher.hash_again(password.clone(), counted).await.ok()
     } else {
         None
     };
@@ -225,14 +222,14 @@ async fn try_log_in(
         if !same_hash(&again, &user) {
             let verdict = app
                 .hasher
-                .verify(password.clone(), again.password_hash.clone(), asker.clone())
+                .verify(password.clone(), again.password_hash.clone(), counted)
                 .await?;
             if verdict == Verdict::NoMatch {
                 return refuse_log_in(app, Some(again.id), Error::InvalidCredentials, client).await;
             }
         }
-        if !again.is_active {
-            return refuse_log_in(app, Some(again.id), Error::AccountInactive, client).await;
+        if let Some(error) = why_not(app, &again) {
+            return refuse_log_in(app, Some(again.id), error, client).await;
         }
         user = again;
     }
@@ -240,6 +237,15 @@ async fn try_log_in(
         "user {} is being changed by many others",
         user.id
     )))
+}
+
+/// Why an account cannot be signed in to, although the password was right.
+fn why_not(app: &App, user: &User) -> Option<Error> {
+    if !user.is_active {
+        return Some(Error::AccountInactive);
+    }
+    let is_verified = user.email_verified_at.is_some() || !app.config.registration.require_verified;
+    (!is_verified).then_some(Error::EmailNotVerified)
 }
 
 fn same_hash(left: &User, right: &User) -> bool {
@@ -250,6 +256,7 @@ fn same_hash(left: &User, right: &User) -> bool {
 async fn refuse_log_in(app: &App, subject: Option<UserId>, error: Error, client: &Client) -> Result<Issued> {
     let reason = match error {
         Error::AccountInactive => "account_inactive",
+        Error::EmailNotVerified => "email_not_verified",
         _ => "invalid_credentials",
     };
     let row = NewAudit {

@@ -281,6 +281,8 @@ pub enum SignIn {
     InvalidCredentials,
     /// Right password, deactivated account.
     AccountInactive,
+    /// Right password, but `registration.require_verified` and the address is not verified.
+    EmailNotVerified,
     /// Shed because the hasher's queue was full.
     Overloaded,
     /// Over a limit.
@@ -336,6 +338,7 @@ struct Inner {
     mails: Family<TwoLabels, Counter>,
     limited: Family<OneLabel, Counter>,
     limits_without_redis: Counter,
+    failed_sign_ins_alert: Gauge,
     cache: Family<CacheLabels, Counter>,
     hash_duration: Histogram,
     sampled: SampledGauges,
@@ -447,6 +450,7 @@ impl Metrics {
             mails: Family::default(),
             limited: Family::default(),
             limits_without_redis: Counter::default(),
+            failed_sign_ins_alert: Gauge::default(),
             cache: Family::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
@@ -476,6 +480,11 @@ impl Metrics {
             "limits_without_redis",
             "Checks of a limit that Redis did not answer",
             inner.limits_without_redis.clone(),
+        );
+        registry.register(
+            "failed_sign_ins_alert",
+            "Whether more sign-ins fail over the whole service than limits.failed_sign_ins_alert says",
+            inner.failed_sign_ins_alert.clone(),
         );
         registry.register(
             "mails",
@@ -563,6 +572,7 @@ impl Metrics {
             SignIn::Success => "success",
             SignIn::InvalidCredentials => "invalid_credentials",
             SignIn::AccountInactive => "account_inactive",
+            SignIn::EmailNotVerified => "email_not_verified",
             SignIn::Overloaded => "overloaded",
             SignIn::RateLimited => "rate_limited",
         };
@@ -602,6 +612,11 @@ impl Metrics {
     /// Counts a check of a limit that this node made alone, because Redis did not answer.
     pub fn limit_without_redis(&self) {
         self.0.limits_without_redis.inc();
+    }
+
+    /// Notes whether more sign-ins fail than the operator wants to be told of.
+    pub fn failed_sign_ins_alert(&self, is_so: bool) {
+        self.0.failed_sign_ins_alert.set(i64::from(is_so));
     }
 
     /// Counts the time that one hash took, waiting included.

@@ -271,14 +271,11 @@ pub(crate) async fn verify_recovery(app: &App, user: &User, shown: Shown<'_>, cl
     let Some(password) = shown.previous_password else {
         return Err(Error::RecoveryBlocked);
     };
-    app.limits.sign_in(&client.ip, email.key(), None).await?;
+    let counted = app.limits.sign_in(&client.ip, email.key(), None).await?;
     let hashes: Vec<&PastCredential> = good.iter().filter(|row| row.is(PastKind::Password)).collect();
     for row in &hashes {
         let hash = PasswordHash::from_stored(row.value.clone());
-        let verdict = app
-            .hasher
-            .verify(password.clone(), Some(hash), client.asker())
-            .await?;
+        let verdict = app.hasher.verify(password.clone(), Some(hash), counted).await?;
         if verdict != Verdict::NoMatch {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::hot::{self, Effects};
 use crate::links::{self, Act};
+use crate::passwords::Person;
 use crate::recovery;
 use crate::sessions::{self, Client};
 use crate::store::{
@@ -13,6 +14,9 @@ use crate::store::{
 };
 use crate::types::{Email, FullName, Locale, Password, Role, Timestamp, UserId};
 use crate::undo;
+
+/// Within this time of the last one, another change of one's own profile adds no audit row.
+const REPEATED_WITHIN: Duration = Duration::from_mins(1);
 
 /// One page of users, and how many there are in all.
 pub async fn list(
@@ -70,9 +74,11 @@ pub async fn create(
 ) -> Result<User> {
     let hash = match password {
         Some(password) => {
-            password
-                .check_policy(app.config.password.min_length)
-                .map_err(|reason| Error::invalid("password", reason))?;
+            let person = Person {
+                email: email.address(),
+                full_name: full_name.as_ref().map(FullName::as_str),
+            };
+            let password = app.passwords.accept("password", password, person).await?;
             Some(app.hasher.hash(password, client.asker()).await?)
         }
         None => None,
@@ -136,7 +142,11 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
     tx.record_user_change(id, now, hot::user_copies_until(now))
         .await?;
     for row in audit_rows(&before, &user, client, now) {
-        tx.insert_audit(&row).await?;
+        // Whoever changes their own name again and again must not fill the audit trail: a row says that it was changed.
+        let is_own = row.action == Audit::UserUpdate && client.actor == Some(id);
+        if !is_own || !tx.has_done_since(&row, now.minus(REPEATED_WITHIN)).await? {
+            tx.insert_audit(&row).await?;
+        }
     }
     effects.change(&user);
     app.commit(tx, effects).await?;

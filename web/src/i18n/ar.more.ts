@@ -240,6 +240,7 @@ export const more: typeof english = {
   "audit_reason.audit": "سجل التدقيق",
   "audit_reason.invalid_credentials": "كلمة مرور خاطئة",
   "audit_reason.account_inactive": "الحساب معطّل",
+  "audit_reason.email_not_verified": "البريد غير مؤكَّد",
   "audit_reason.rate_limited": "محاولات كثيرة",
   "audit_reason.logout": "تسجيل خروج",
   "audit_reason.revoked_by_user": "أنهاها المستخدم",

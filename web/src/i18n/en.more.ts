@@ -233,6 +233,7 @@ export const more = {
   "audit_reason.audit": "audit trail",
   "audit_reason.invalid_credentials": "wrong password",
   "audit_reason.account_inactive": "account deactivated",
+  "audit_reason.email_not_verified": "address not verified",
   "audit_reason.rate_limited": "too many attempts",
   "audit_reason.logout": "signed out",
   "audit_reason.revoked_by_user": "ended by the user",

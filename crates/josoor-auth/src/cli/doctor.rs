@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError, Database};
 use crate::keys;
 use crate::kv::{Kv, KvConfig};
 use crate::mail::Mailer;
+use crate::passwords::Policy;
 use crate::store::Db;
 use crate::telemetry;
 
@@ -73,6 +74,7 @@ pub(super) async fn examine(config: Result<Config, ConfigError>, json: bool) -> 
     match config {
         Ok(config) => {
             check_settings(&config, &mut report);
+            check_passwords(&config, &mut report);
             check_files(&config, &mut report);
             check_database(&config, &mut report).await;
             check_redis(&config, &mut report).await;
@@ -118,6 +120,20 @@ fn show(report: &Report, json: bool) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn check_passwords(config: &Config, report: &mut Report) {
+    let Some(file) = &config.password.breached_file else {
+        return;
+    };
+    match Policy::open(config) {
+        Ok(_) => report.ok("passwords", format!("{} is in use", file.display())),
+        Err(error) => report.problem(
+            "passwords",
+            format!("{error:#}"),
+            "correct password.breached_file or empty it; the service does not start with it",
+        ),
+    }
 }
 
 fn check_settings(config: &Config, report: &mut Report) {

@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -18,7 +18,7 @@ pub use self::source::{ConfigError, ConfigProblem, Source};
 use self::source::{Layers, Raw};
 pub use self::values::{Database, MasterKey, Origin, PublicUrl, Quota, RedisKind, RedisTarget};
 use self::values::{Parsed, optional};
-use crate::types::{Locale, Secret};
+use crate::types::{Email, Locale, Secret};
 
 pub use josoor_auth_verify::Algorithm;
 
@@ -192,10 +192,31 @@ pub enum RegistrationMode {
 }
 
 /// `[registration]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RegistrationConfig {
     /// Who may register.
     pub mode: RegistrationMode,
+    /// Whether an account can be signed in to only once its address is verified.
+    pub require_verified: bool,
+    /// Whose addresses may be registered.
+    pub domains: MailDomains,
+}
+
+/// Which mail domains may be registered and changed to.
+#[derive(Clone, Debug, Default)]
+pub struct MailDomains {
+    /// In ASCII form; where there are any, only these and what is below them.
+    pub allowed: Vec<String>,
+    /// In ASCII form; not these, nor what is below them.
+    pub denied: Vec<String>,
+}
+
+impl MailDomains {
+    /// Whether the address may be registered. A denied domain counts before an allowed one.
+    pub fn admit(&self, email: &Email) -> bool {
+        let is_in = |domains: &[String]| domains.iter().any(|domain| email.is_at_or_below(domain));
+        !is_in(&self.denied) && (self.allowed.is_empty() || is_in(&self.allowed))
+    }
 }
 
 /// How new passwords are hashed.
@@ -208,7 +229,7 @@ pub enum PasswordScheme {
 }
 
 /// `[password]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PasswordConfig {
     /// How new passwords are hashed.
     pub scheme: PasswordScheme,
@@ -222,6 +243,8 @@ pub struct PasswordConfig {
     pub argon2_iterations: u32,
     /// Lanes.
     pub argon2_parallelism: u32,
+    /// A file of breached passwords that may not be set.
+    pub breached_file: Option<PathBuf>,
 }
 
 /// `[session]`
@@ -282,7 +305,7 @@ pub struct CacheConfig {
 pub struct LimitsConfig {
     /// Whether any of them holds.
     pub enabled: bool,
-    /// Sign-ins from one network address.
+    /// Sign-ins, and checks of the password within a session, from one network address.
     pub login_address: Quota,
     /// Sign-ins to one account from one network address, on devices that the account does not know; unless it is set,
     /// that of `login_account`.
@@ -291,6 +314,8 @@ pub struct LimitsConfig {
     pub login_account: Quota,
     /// Sign-ins to one account from one device that it knows.
     pub login_device: Quota,
+    /// Checks of one account's password within all of its sessions.
+    pub password_account: Quota,
     /// Registrations from one network address.
     pub register_address: Quota,
     /// Requests for mail with a link from one network address.
@@ -305,10 +330,18 @@ pub struct LimitsConfig {
     pub email_change_account: Quota,
     /// Refreshes of one session.
     pub refresh_session: Quota,
+    /// Requests that change something, of signed-in users from one network address.
+    pub write_address: Quota,
+    /// Requests of one user that change something.
+    pub write_account: Quota,
+    /// Requests below `/admin` of one administrator that change something.
+    pub admin_account: Quota,
     /// Mails to one recipient.
     pub mail_recipient: Quota,
     /// Mails in all.
     pub mail_total: Quota,
+    /// Above how many failed sign-ins over the whole service the operator is told; `None`: never.
+    pub failed_sign_ins_alert: Option<Quota>,
 }
 
 /// `[hash]`: the pool that computes password hashes.
@@ -720,8 +753,19 @@ impl<'a> Reader<'a> {
                     ("verify_first", RegistrationMode::VerifyFirst),
                 ],
             )
-        })?;
-        Some(RegistrationConfig { mode })
+        });
+        let require_verified = self.read("registration.require_verified", values::truth);
+        let domains = |raw: &Raw| values::list(raw, values::mail_domain);
+        let allowed = self.read("registration.allowed_domains", domains);
+        let denied = self.read("registration.denied_domains", domains);
+        Some(RegistrationConfig {
+            mode: mode?,
+            require_verified: require_verified?,
+            domains: MailDomains {
+                allowed: allowed?,
+                denied: denied?,
+            },
+        })
     }
 
     fn password(&mut self) -> Option<PasswordConfig> {
@@ -759,7 +803,9 @@ impl<'a> Reader<'a> {
                 "passwords below 8 characters are easily guessed; use 8 or more",
             );
         }
+        let breached_file = self.read("password.breached_file", |raw| optional(raw, values::path));
         Some(PasswordConfig {
+            breached_file: breached_file?,
             scheme: scheme?,
             bcrypt_cost: bcrypt_cost?,
             min_length: min_length?,
@@ -852,6 +898,7 @@ impl<'a> Reader<'a> {
         let login_pair = self.read("limits.login_pair", |raw| optional(raw, values::quota));
         let login_account = self.read("limits.login_account", values::quota);
         let login_device = self.read("limits.login_device", values::quota);
+        let password_account = self.read("limits.password_account", values::quota);
         let register_address = self.read("limits.register_address", values::quota);
         let forgot_address = self.read("limits.forgot_address", values::quota);
         let forgot_account = self.read("limits.forgot_account", values::quota);
@@ -859,8 +906,12 @@ impl<'a> Reader<'a> {
         let email_change_address = self.read("limits.email_change_address", values::quota);
         let email_change_account = self.read("limits.email_change_account", values::quota);
         let refresh_session = self.read("limits.refresh_session", values::quota);
+        let write_address = self.read("limits.write_address", values::quota);
+        let write_account = self.read("limits.write_account", values::quota);
+        let admin_account = self.read("limits.admin_account", values::quota);
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
+        let failed_sign_ins_alert = self.read("limits.failed_sign_ins_alert", values::quota_or_none);
         if enabled == Some(false) {
             self.warn(
                 "limits.enabled",
@@ -873,6 +924,7 @@ impl<'a> Reader<'a> {
             login_pair: login_pair?.or(login_account)?,
             login_account: login_account?,
             login_device: login_device?,
+            password_account: password_account?,
             register_address: register_address?,
             forgot_address: forgot_address?,
             forgot_account: forgot_account?,
@@ -880,8 +932,12 @@ impl<'a> Reader<'a> {
             email_change_address: email_change_address?,
             email_change_account: email_change_account?,
             refresh_session: refresh_session?,
+            write_address: write_address?,
+            write_account: write_account?,
+            admin_account: admin_account?,
             mail_recipient: mail_recipient?,
             mail_total: mail_total?,
+            failed_sign_ins_alert: failed_sign_ins_alert?,
         })
     }
 
@@ -1015,12 +1071,16 @@ fn entries(layers: &Layers) -> Vec<Entry> {
 /// A text as the type that the setting has in `config.default.toml`.
 fn typed(key: &str, text: &str) -> serde_json::Value {
     match key {
-        "server.cors_origins" | "server.trusted_proxies" | "server.connection_exempt" => text
+        "server.cors_origins"
+        | "server.trusted_proxies"
+        | "server.connection_exempt"
+        | "registration.allowed_domains"
+        | "registration.denied_domains" => text
             .split(|char: char| char == ',' || char.is_whitespace())
             .filter(|item| !item.is_empty())
             .map(values::shown)
             .collect(),
-        "limits.enabled" | "auth.bearer_renewal" => (text == "true").into(),
+        "limits.enabled" | "auth.bearer_renewal" | "registration.require_verified" => (text == "true").into(),
         "server.port"
         | "server.max_connections"
         | "auth.missing_token_status"

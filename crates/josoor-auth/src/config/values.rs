@@ -16,7 +16,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::source::Raw;
-use crate::types::Secret;
+use crate::types::{Email, Secret};
 
 /// What is wrong with a value, and what would be right.
 pub(super) struct Refused {
@@ -91,6 +91,23 @@ pub(super) fn list<T>(raw: &Raw, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Ve
             .collect(),
         _ => refused("this takes a list of texts", "write [\"one\", \"two\"]"),
     }
+}
+
+/// A mail domain with its subdomains, in ASCII form.
+pub(super) fn mail_domain(item: &str) -> Parsed<String> {
+    let email = Email::parse(&format!("a@{item}")).ok();
+    match email.filter(|_| !item.contains('@')) {
+        Some(email) => Ok(email.domain().to_owned()),
+        None => refused(
+            format!("{:?} is not a mail domain", shown(item)),
+            "write domains such as example.org; their subdomains are included",
+        ),
+    }
+}
+
+/// A path of a file.
+pub(super) fn path(raw: &Raw) -> Parsed<PathBuf> {
+    Ok(PathBuf::from(text(raw)?))
 }
 
 pub(super) fn truth(raw: &Raw) -> Parsed<bool> {
@@ -261,6 +278,15 @@ pub struct Quota {
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.count, spoken(self.window))
+    }
+}
+
+/// A quota, or 0 for none.
+pub(super) fn quota_or_none(raw: &Raw) -> Parsed<Option<Quota>> {
+    match raw {
+        Raw::Number(digits) if digits == "0" => Ok(None),
+        Raw::Text(text) if text.trim() == "0" => Ok(None),
+        _ => quota(raw).map(Some),
     }
 }
 

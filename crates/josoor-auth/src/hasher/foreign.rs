@@ -18,15 +18,10 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use password_hash::phc;
 use zeroize::Zeroizing;
 
-use super::{PasswordHash, Stored, argon2_params};
+use super::bounds::Cost;
+use super::{PasswordHash, Stored, argon2_params, check_argon2_cost};
 use crate::crypto;
 
-/// Rounds of PBKDF2 times the blocks of its output: about ten seconds.
-const PBKDF2_MAX_WORK: u64 = 20_000_000;
-/// Blocks of scrypt's memory times its lanes: about ten seconds, and 1 GiB with the usual block.
-const SCRYPT_MAX_WORK: u64 = 1 << 23;
-/// 1 GiB.
-const SCRYPT_MAX_MEMORY: u64 = 1 << 30;
 /// More than any program writes.
 const MAX_PART: usize = 256;
 
@@ -122,6 +117,14 @@ impl Foreign {
         Ok(None)
     }
 
+    /// Whether it is within the bounds of what is computed here; those of scrypt and PBKDF2 are checked in reading.
+    pub(super) fn check_cost(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Argon2 { params, .. } => check_argon2_cost(params),
+            Self::Scrypt { .. } | Self::Pbkdf2 { .. } | Self::Firebase { .. } => Ok(()),
+        }
+    }
+
     /// Computes and compares, in time that does not depend on where they differ.
     pub(super) fn matches(&self, password: &[u8]) -> anyhow::Result<bool> {
         match self {
@@ -182,7 +185,7 @@ impl PasswordHash {
     /// Forms: bcrypt (`$2a$ $2b$ $2y$`), passlib's `bcrypt_sha256`, Argon2, scrypt, PBKDF2. `Err` says why not, in words
     /// that do not repeat the hash.
     pub fn import(text: &str) -> Result<Self, &'static str> {
-        Stored::parse(text)?;
+        Stored::parse(text, None)?;
         Ok(Self(text.to_owned()))
     }
 
@@ -212,7 +215,7 @@ impl PasswordHash {
             STANDARD_NO_PAD.encode([salt, salt_separator].concat()),
             STANDARD_NO_PAD.encode(keystream)
         );
-        Stored::parse(&text)?;
+        Stored::parse(&text, None)?;
         Ok(Self(text))
     }
 }
@@ -250,8 +253,7 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("a parameter of it is no number");
     }
-    text.parse()
-        .map_err(|_| "its cost is above what is computed here")
+    text.parse().map_err(|_| "a parameter of it is too large")
 }
 
 /// `ln=14,r=8,p=1`
@@ -270,13 +272,11 @@ fn scrypt_params(text: &str) -> Result<scrypt::Params, &'static str> {
         return Err("its parameters are not scrypt's");
     }
     if log_n == 0 || log_n > 24 {
-        return Err("its cost is above what is computed here");
+        return Err(Cost::Scrypt.reason());
     }
     let blocks = (1_u64 << log_n).saturating_mul(u64::from(r));
-    if blocks.saturating_mul(128) > SCRYPT_MAX_MEMORY || blocks.saturating_mul(u64::from(p)) > SCRYPT_MAX_WORK
-    {
-        return Err("its cost is above what is computed here");
-    }
+    // Its memory is 128 bytes for each.
+    Cost::Scrypt.check(blocks.saturating_mul(u64::from(p.max(1))))?;
     scrypt::Params::new(log_n, r, p).map_err(|_| "its parameters are not scrypt's")
 }
 
@@ -310,10 +310,15 @@ fn pbkdf2(
 ) -> Result<Foreign, &'static str> {
     let rounds: u32 = number(rounds)?;
     let rounds = NonZeroU32::new(rounds).ok_or("its rounds are none")?;
-    let blocks = u64::try_from(output.len().div_ceil(20)).unwrap_or(u64::MAX);
-    if u64::from(rounds.get()).saturating_mul(blocks) > PBKDF2_MAX_WORK {
-        return Err("its cost is above what is computed here");
-    }
+    let block = if algorithm == pbkdf2::PBKDF2_HMAC_SHA512 {
+        64
+    } else if algorithm == pbkdf2::PBKDF2_HMAC_SHA256 {
+        32
+    } else {
+        20
+    };
+    let blocks = u64::try_from(output.len().div_ceil(block)).unwrap_or(u64::MAX);
+    Cost::Pbkdf2.check(u64::from(rounds.get()).saturating_mul(blocks))?;
     Ok(Foreign::Pbkdf2 {
         algorithm,
         rounds,
@@ -330,7 +335,7 @@ mod tests {
     use super::*;
 
     fn verifies(hash: &PasswordHash, password: &str) -> bool {
-        let stored = Stored::parse(hash.as_str()).unwrap_or_else(|reason| panic!("{reason}"));
+        let stored = Stored::parse(hash.as_str(), None).unwrap_or_else(|reason| panic!("{reason}"));
         assert!(
             !stored
                 .matches(b"another password", &mut Ready::default())
@@ -442,6 +447,43 @@ mod tests {
         assert!(!stored.as_str().contains("jxspr8Ki0RYycVU8"));
         assert!(PasswordHash::firebase(14, 8, b"salt", b"", &signer, &hash[1..]).is_err());
         assert!(PasswordHash::firebase(25, 8, b"salt", b"", &signer, &hash).is_err());
+    }
+
+    #[test]
+    fn c11_costs_of_more_than_about_a_second_are_refused_with_parameter_and_bound() {
+        let salt = "c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
+        let bcrypt = "abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
+        for (text, bound) in [
+            (format!("$2b$14${bcrypt}"), None),
+            (format!("$2b$15${bcrypt}"), Some("bcrypt cost is above 14")),
+            (format!("$2b$16${bcrypt}"), Some("bcrypt cost is above 14")),
+            (format!("$pbkdf2-sha512$2000000${salt}"), None),
+            (format!("$pbkdf2-sha512$9900000${salt}"), Some("above 2000000")),
+            (format!("$pbkdf2-sha256$i=2000001${salt}"), Some("above 2000000")),
+            (format!("pbkdf2_sha256$2000001${salt}"), Some("above 2000000")),
+            (format!("$scrypt$ln=17,r=8,p=1${salt}"), None),
+            (format!("$scrypt$ln=17,r=8,p=2${salt}"), Some("above 1048576")),
+            (format!("$scrypt$ln=20,r=8,p=1${salt}"), Some("above 1048576")),
+            (format!("$argon2id$v=19$m=262144,t=4,p=1${salt}"), None),
+            (
+                format!("$argon2id$v=19$m=262145,t=1,p=1${salt}"),
+                Some("above 262144 KiB"),
+            ),
+            (
+                format!("$argon2i$v=19$m=262144,t=5,p=1${salt}"),
+                Some("above 1048576 KiB"),
+            ),
+            (
+                format!("$argon2d$v=16$m=65536,t=17,p=1${salt}"),
+                Some("above 1048576 KiB"),
+            ),
+        ] {
+            match (PasswordHash::import(&text), bound) {
+                (Ok(_), None) => {}
+                (Err(reason), Some(bound)) => assert!(reason.contains(bound), "{text}: {reason}"),
+                (other, bound) => panic!("{text}: {:?}, {bound:?}", other.map(drop)),
+            }
+        }
     }
 
     #[test]

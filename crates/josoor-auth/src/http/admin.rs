@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::read_full_name;
-use super::caller::Administrator;
+use super::caller::{Administrator, Exporter};
 use super::export::{ExportForm, Format, json_line};
 use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
 use super::problem::ProblemDocument;
@@ -224,7 +224,7 @@ fn to_csv(user: &UserResponse) -> Vec<u8> {
     responses((status = 200, description = "The users", content((String = "text/csv"), (String = "application/x-ndjson"))))
 )]
 async fn export_users(
-    Administrator(admin): Administrator,
+    Exporter(admin): Exporter,
     State(app): State<App>,
     QueryFields(mut fields): QueryFields,
 ) -> Result<Response> {

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::admin::parse_number;
-use super::caller::{Administrator, SignedIn};
+use super::caller::{Administrator, Exporter, SignedIn};
 use super::export::{ExportForm, Format, json_line};
 use super::extract::{Fields, QueryFields, parse_session_id};
 use crate::app::App;
@@ -269,7 +269,7 @@ const EXPORT_PAGE: i64 = 500;
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/x-ndjson"))))
 )]
 async fn export_audit(
-    Administrator(admin): Administrator,
+    Exporter(admin): Exporter,
     State(app): State<App>,
     QueryFields(mut fields): QueryFields,
 ) -> Result<Response> {

@@ -156,7 +156,7 @@ pub(super) fn read_registration(
     let email = fields.required("email", Email::parse);
     let password = fields.required("password", |text| {
         let password = Password::parse(text)?;
-        password.check_policy(app.config.password.min_length)?;
+        app.passwords.check_alone(&password)?;
         Ok(password)
     });
     let full_name = fields.optional("full_name", FullName::parse).flatten();
@@ -183,7 +183,7 @@ pub(super) fn read_registration(
     request_body = inline(RegisterRequest),
     responses(
         (status = 201, description = "The account was made and is signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
-        (status = 202, description = "Under `verify_first`: a mail is on its way, whoever has the address", body = BaseResponse),
+        (status = 202, description = "Under `verify_first`: a mail is on its way, whoever has the address. Under `require_verified`: the account was made, and can be signed in to once its address is verified", body = BaseResponse),
         (status = 400, description = "`email_taken` or `malformed_json`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`registration_closed` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -218,7 +218,7 @@ async fn register(
     responses(
         (status = 200, description = "Signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 401, description = "`invalid_credentials`: unknown address or wrong password", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "`account_inactive` after the right password, or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "`account_inactive` or `email_not_verified` after the right password, or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "`session_limit`: as many sessions as there may be, all in use on known devices", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

@@ -1,14 +1,15 @@
 //! Who is calling.
 
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use josoor_auth_verify::bearer_token;
 
 use super::extract::{ClientAddress, UserAgent};
 use super::passage::Passage;
 use crate::app::App;
 use crate::error::{Error, Refusal};
+use crate::limits::Writer;
 use crate::sessions::{self, Caller, Client};
 use crate::types::Role;
 
@@ -39,11 +40,32 @@ pub(super) async fn authenticate(app: &App, headers: &HeaderMap, passage: &Passa
     Ok(caller)
 }
 
+async fn caller_of(parts: &Parts, app: &App) -> Result<Caller, Error> {
+    authenticate(app, &parts.headers, &Passage::of(&parts.extensions)).await
+}
+
+/// Counts a write of somebody who is signed in, before the body is read and whatever becomes of the request.
+async fn count_write(parts: &mut Parts, app: &App, caller: &Caller, writer: Writer) -> Result<(), Error> {
+    let Ok(ClientAddress(ip)) = ClientAddress::from_request_parts(parts, app).await;
+    app.limits.write(&ip.to_string(), caller.id(), writer).await
+}
+
+/// GET and HEAD change nothing (RFC 9110, 9.2.1), but for exports: see [`Exporter`].
+fn is_write(parts: &Parts) -> bool {
+    !matches!(parts.method, Method::GET | Method::HEAD)
+}
+
+/// Every way for a handler to learn who calls leads through here, [`Administrator`] aside, so that none can forget to count a
+/// write.
 impl FromRequestParts<App> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        authenticate(app, &parts.headers, &Passage::of(&parts.extensions)).await
+        let caller = caller_of(parts, app).await?;
+        if is_write(parts) {
+            count_write(parts, app, &caller, Writer::Own).await?;
+        }
+        Ok(caller)
     }
 }
 
@@ -62,12 +84,18 @@ impl FromRequestParts<App> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let caller = Caller::from_request_parts(parts, app).await?;
+        Ok(Self::new(caller, parts, app).await)
+    }
+}
+
+impl SignedIn {
+    async fn new(caller: Caller, parts: &mut Parts, app: &App) -> Self {
         let Ok(From(client)) = From::from_request_parts(parts, app).await;
         let client = Client {
             actor: Some(caller.id()),
             ..client
         };
-        Ok(Self { caller, client })
+        Self { caller, client }
     }
 }
 
@@ -79,10 +107,32 @@ impl FromRequestParts<App> for Administrator {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let signed_in = SignedIn::from_request_parts(parts, app).await?;
-        if signed_in.caller.user.role < Role::Admin {
-            return Err(Refusal::InsufficientRole.into());
+        let caller = administrator_of(parts, app).await?;
+        if is_write(parts) {
+            count_write(parts, app, &caller, Writer::Administrator).await?;
         }
-        Ok(Self(signed_in))
+        Ok(Self(SignedIn::new(caller, parts, app).await))
     }
+}
+
+/// An [`Administrator`] who writes users or audit rows to a file: a GET, which is recorded and so is a write.
+#[derive(Clone, Debug)]
+pub struct Exporter(pub SignedIn);
+
+impl FromRequestParts<App> for Exporter {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let caller = administrator_of(parts, app).await?;
+        count_write(parts, app, &caller, Writer::Administrator).await?;
+        Ok(Self(SignedIn::new(caller, parts, app).await))
+    }
+}
+
+async fn administrator_of(parts: &Parts, app: &App) -> Result<Caller, Error> {
+    let caller = caller_of(parts, app).await?;
+    if caller.user.role < Role::Admin {
+        return Err(Refusal::InsufficientRole.into());
+    }
+    Ok(caller)
 }

@@ -18,6 +18,7 @@ pub mod front;
 pub mod headers;
 pub mod health;
 pub mod language;
+pub mod limited;
 pub mod openapi;
 pub mod pages;
 pub mod passage;

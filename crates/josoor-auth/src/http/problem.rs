@@ -386,6 +386,10 @@ impl From<Error> for Problem {
                 &RECOVERY_BLOCKED,
                 "The link alone is not enough: also give a password from before the address was changed, or use a device that you signed in on before. Otherwise ask an administrator.",
             ),
+            Error::EmailNotVerified => Self::new(
+                &EMAIL_NOT_VERIFIED,
+                "Verify your e-mail address first: follow the link in the mail, or ask for another one.",
+            ),
             Error::RegistrationClosed => Self::new(
                 &REGISTRATION_CLOSED,
                 "Registration is closed. Ask for an invitation.",

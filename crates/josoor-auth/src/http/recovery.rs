@@ -164,11 +164,10 @@ fn locale_for(app: &App, headers: &HeaderMap) -> Locale {
 }
 
 /// A password that is to be set.
-fn new_password(app: &App) -> impl FnOnce(&str) -> Result<Password, Invalid> {
-    let min_length = app.config.password.min_length;
-    move |text| {
+fn new_password(app: &App) -> impl FnOnce(&str) -> Result<Password, Invalid> + '_ {
+    |text| {
         let password = Password::parse(text)?;
-        password.check_policy(min_length)?;
+        app.passwords.check_alone(&password)?;
         Ok(password)
     }
 }

@@ -6,12 +6,12 @@
 //!
 //! A use case asks at its top, before it looks anything up, so that the answer cannot depend on what exists.
 
+mod alarm;
 mod gcra;
 mod memory;
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -23,17 +23,19 @@ use crate::clock::Clock;
 use crate::config::{LimitsConfig, Quota};
 use crate::crypto;
 use crate::error::{Error, RateLimitPolicy, Result};
+use crate::hasher::Asker;
 use crate::keys::KnownDevice;
 use crate::kv::{Kv, KvError};
 use crate::telemetry::Metrics;
-use crate::types::{SessionId, UserId};
+use crate::types::{Network, SessionId, UserId};
+use alarm::Alarm;
 use gcra::Rate;
 use memory::Buckets;
 
 /// The limits, each with a quota of its own in `[limits]`; [`TABLE`] describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// Sign-ins from one network address.
+    /// Sign-ins, and checks of the password within a session, from one network address.
     LoginAddress,
     /// Sign-ins to one account from one network address, on devices that the account does not know.
     LoginPair,
@@ -41,6 +43,8 @@ pub enum Limit {
     LoginAccount,
     /// Sign-ins to one account from all devices that it knows; also what is asked of the password within one session.
     LoginDevice,
+    /// Checks of one account's password within all of its sessions.
+    PasswordAccount,
     /// Registrations from one network address.
     RegisterAddress,
     /// Requests for mail with a link from one network address.
@@ -55,6 +59,12 @@ pub enum Limit {
     EmailChangeAccount,
     /// Refreshes of one session.
     RefreshSession,
+    /// Requests that change something, of signed-in users from one network address.
+    WriteAddress,
+    /// Requests of one user that change something.
+    WriteAccount,
+    /// Requests below `/admin` of one administrator that change something.
+    AdminAccount,
     /// Mails to one recipient.
     MailRecipient,
     /// Mails in all.
@@ -77,12 +87,12 @@ pub struct Entry {
 }
 
 /// All limits, in the order of [`Limit`].
-pub static TABLE: [Entry; 13] = [
+pub static TABLE: [Entry; 17] = [
     Entry {
         limit: Limit::LoginAddress,
         name: "login_address",
         default: "100/1m",
-        counts: "sign-ins from one network address",
+        counts: "sign-ins, and checks of the password within a session, from one network address",
         message: "Too many sign-ins from your network. Wait a little, then try again.",
     },
     Entry {
@@ -104,6 +114,13 @@ pub static TABLE: [Entry; 13] = [
         name: "login_device",
         default: "10/1m",
         counts: "sign-ins to one account on all devices that it knows; and, counted apart, checks of the password within one session",
+        message: "The password was tried too often. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::PasswordAccount,
+        name: "password_account",
+        default: "30/1m",
+        counts: "checks of one account's password within all of its sessions together",
         message: "The password was tried too often. Wait a little, then try again.",
     },
     Entry {
@@ -156,6 +173,27 @@ pub static TABLE: [Entry; 13] = [
         message: "This session was refreshed too often. Wait a little, then try again.",
     },
     Entry {
+        limit: Limit::WriteAddress,
+        name: "write_address",
+        default: "600/1m",
+        counts: "requests that change something, of signed-in users from one network address",
+        message: "Too many changes from your network. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::WriteAccount,
+        name: "write_account",
+        default: "60/1m",
+        counts: "requests of one user that change something, those below `/admin` aside",
+        message: "Too many changes in a short time. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::AdminAccount,
+        name: "admin_account",
+        default: "300/1m",
+        counts: "requests of one administrator below `/admin` that change something or export",
+        message: "Too many changes in a short time. Wait a little, then try again.",
+    },
+    Entry {
         limit: Limit::MailRecipient,
         name: "mail_recipient",
         default: "10/1h",
@@ -197,10 +235,34 @@ pub fn table() -> String {
     text
 }
 
+/// In which role a signed-in user changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Of what is their own.
+    Own,
+    /// As an administrator.
+    Administrator,
+}
+
 /// A refusal: after what time the next try succeeds, and the quota that was counted against.
 struct Refused {
     wait: Duration,
     quota: Quota,
+}
+
+impl Refused {
+    fn into_error(self, limit: Limit) -> Error {
+        let entry = limit.entry();
+        Error::RateLimited {
+            retry_after: self.wait,
+            policy: RateLimitPolicy {
+                name: entry.name,
+                quota: self.quota.count,
+                window: self.quota.window,
+                message: entry.message,
+            },
+        }
+    }
 }
 
 /// Counts what happens, for all nodes together.
@@ -213,6 +275,9 @@ pub struct Limiter {
     key: Zeroizing<[u8; 32]>,
     /// One for each limit, in the order of [`TABLE`].
     memory: [Buckets; TABLE.len()],
+    /// The one bucket of failed sign-ins.
+    failed_sign_ins: Buckets,
+    alarm: Alarm,
     alone: Alone,
 }
 
@@ -237,9 +302,11 @@ impl Limiter {
             config,
             kv,
             clock,
+            alarm: Alarm::new(metrics.clone()),
             metrics,
             key,
             memory: Default::default(),
+            failed_sign_ins: Buckets::default(),
             alone: Alone::default(),
         }
     }
@@ -252,6 +319,7 @@ impl Limiter {
             Limit::LoginPair => config.login_pair,
             Limit::LoginAccount => config.login_account,
             Limit::LoginDevice => config.login_device,
+            Limit::PasswordAccount => config.password_account,
             Limit::RegisterAddress => config.register_address,
             Limit::ForgotAddress => config.forgot_address,
             Limit::ForgotAccount => config.forgot_account,
@@ -259,6 +327,9 @@ impl Limiter {
             Limit::EmailChangeAddress => config.email_change_address,
             Limit::EmailChangeAccount => config.email_change_account,
             Limit::RefreshSession => config.refresh_session,
+            Limit::WriteAddress => config.write_address,
+            Limit::WriteAccount => config.write_account,
+            Limit::AdminAccount => config.admin_account,
             Limit::MailRecipient => config.mail_recipient,
             Limit::MailTotal => config.mail_total,
         }
@@ -269,47 +340,59 @@ impl Limiter {
     /// # Errors
     /// `RateLimited`, with the time after which the next try succeeds.
     pub async fn take(&self, limit: Limit, key: &[&str]) -> Result<()> {
-        let Some(Refused { wait, quota }) = self.count(limit, key).await else {
-            return Ok(());
-        };
-        Err(Error::RateLimited {
-            retry_after: wait,
-            policy: RateLimitPolicy {
-                name: limit.entry().name,
-                quota: quota.count,
-                window: quota.window,
-                message: limit.entry().message,
-            },
-        })
+        let refused = self.count(limit, key, 1).await;
+        refused.map_or(Ok(()), |refused| Err(refused.into_error(limit)))
     }
 
     /// Like [`take`](Self::take), for work that can wait: `None` when one was taken, else the time after which the
     /// next try succeeds.
     pub async fn wait(&self, limit: Limit, key: &[&str]) -> Option<Duration> {
-        self.count(limit, key).await.map(|refused| refused.wait)
+        self.count(limit, key, 1).await.map(|refused| refused.wait)
     }
 
-    /// Before a password is checked that somebody without a session gives for an account: at a sign-in, or beside a
+    /// Takes one from the buckets of a network, at every width that is counted (see [`Network::levels`]), for what the parts
+    /// of `key` name within it. Narrowest first: whoever is over the limit of a narrow network takes nothing from its
+    /// neighbours.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn take_by_network(&self, limit: Limit, network: Network, key: &[&str]) -> Result<()> {
+        for (name, factor) in network.levels() {
+            let mut parts = vec![name.as_str()];
+            parts.extend(key);
+            let refused = self.count(limit, &parts, factor).await;
+            refused.map_or(Ok(()), |refused| Err(refused.into_error(limit)))?;
+        }
+        Ok(())
+    }
+
+    /// Before a password is verified that somebody without a session gives for an account: at a sign-in, or beside a
     /// token of a mail. `ip` is the client's address and `email_key` the canonical form of the account's.
     ///
-    /// The address comes first: who is over that limit cannot use up an account's.
+    /// The network comes first: whoever is over that limit cannot use up an account's.
     ///
     /// # Errors
     /// `RateLimited`.
-    pub async fn sign_in(&self, ip: &str, email_key: &str, device: Option<&KnownDevice>) -> Result<()> {
-        self.sign_in_from(ip).await?;
-        self.sign_in_to(ip, email_key, device).await
+    pub async fn sign_in(
+        &self,
+        ip: &str,
+        email_key: &str,
+        device: Option<&KnownDevice>,
+    ) -> Result<PasswordCheck> {
+        let from = self.sign_in_from(ip).await?;
+        self.sign_in_to(from, email_key, device).await
     }
 
-    /// The first half of [`sign_in`](Self::sign_in): by network.
+    /// The first half of [`sign_in`](Self::sign_in): by network. What it gives is needed for the second half.
     ///
     /// # Errors
     /// `RateLimited`.
-    pub async fn sign_in_from(&self, ip: &str) -> Result<()> {
-        match network(ip) {
-            Some(network) => self.take(Limit::LoginAddress, &[&network]).await,
-            None => Ok(()),
+    pub async fn sign_in_from(&self, ip: &str) -> Result<CountedNetwork> {
+        let network = Network::of(ip);
+        if let Some(network) = network {
+            self.take_by_network(Limit::LoginAddress, network, &[]).await?;
         }
+        Ok(CountedNetwork(network))
     }
 
     /// The second half of [`sign_in`](Self::sign_in): by account. The devices that the account knows are counted together,
@@ -318,27 +401,48 @@ impl Limiter {
     ///
     /// # Errors
     /// `RateLimited`.
-    pub async fn sign_in_to(&self, ip: &str, email_key: &str, device: Option<&KnownDevice>) -> Result<()> {
-        let Some(network) = network(ip) else {
-            return Ok(());
+    pub async fn sign_in_to(
+        &self,
+        from: CountedNetwork,
+        email_key: &str,
+        device: Option<&KnownDevice>,
+    ) -> Result<PasswordCheck> {
+        let CountedNetwork(Some(network)) = from else {
+            return Ok(PasswordCheck(Asker::Operator));
         };
         if let Some(KnownDevice { user, .. }) = device {
-            return self
-                .take(Limit::LoginDevice, &["device", &user.to_string()])
-                .await;
+            let key = ["device", &user.to_string()];
+            self.take(Limit::LoginDevice, &key).await?;
+            return Ok(PasswordCheck(Asker::Known(*user)));
         }
-        self.take(Limit::LoginPair, &[&network, email_key]).await?;
-        self.take(Limit::LoginAccount, &[email_key]).await
+        self.take_by_network(Limit::LoginPair, network, &[email_key])
+            .await?;
+        self.take(Limit::LoginAccount, &[email_key]).await?;
+        Ok(PasswordCheck(Asker::Network(network)))
     }
 
-    /// Before the password is checked within a session: to leave, to change the password or the address. In a bucket
-    /// of the session's own, so that neither a thief of one session nor guessing from outside locks the owner out.
+    /// Before a password is verified within a session: to delete the account, to change the password or the address.
+    ///
+    /// Counted by network together with sign-ins, by session, and by account: sessions and networks can be multiplied by
+    /// whoever attacks one account. The account's bucket is apart from those of sign-ins and larger than a session's, so
+    /// that neither a thief of one session nor guessing from outside locks the owner out.
     ///
     /// # Errors
     /// `RateLimited`.
-    pub async fn password_in_session(&self, user: UserId, session: SessionId) -> Result<()> {
-        let key = ["session", &user.to_string(), &session.to_string()];
-        self.take(Limit::LoginDevice, &key).await
+    pub async fn password_in_session(
+        &self,
+        ip: &str,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<PasswordCheck> {
+        if let Some(network) = Network::of(ip) {
+            self.take_by_network(Limit::LoginAddress, network, &[]).await?;
+        }
+        let user_text = user.to_string();
+        let key = ["session", &user_text, &session.to_string()];
+        self.take(Limit::LoginDevice, &key).await?;
+        self.take(Limit::PasswordAccount, &[&user_text]).await?;
+        Ok(PasswordCheck(Asker::Known(user)))
     }
 
     /// Before a registration.
@@ -346,8 +450,8 @@ impl Limiter {
     /// # Errors
     /// `RateLimited`.
     pub async fn register(&self, ip: &str) -> Result<()> {
-        match network(ip) {
-            Some(network) => self.take(Limit::RegisterAddress, &[&network]).await,
+        match Network::of(ip) {
+            Some(network) => self.take_by_network(Limit::RegisterAddress, network, &[]).await,
             None => Ok(()),
         }
     }
@@ -373,18 +477,19 @@ impl Limiter {
     /// # Errors
     /// `RateLimited`.
     pub async fn email_change(&self, ip: &str, user: UserId) -> Result<()> {
-        let Some(network) = network(ip) else {
+        let Some(network) = Network::of(ip) else {
             return Ok(());
         };
-        self.take(Limit::EmailChangeAddress, &[&network]).await?;
+        self.take_by_network(Limit::EmailChangeAddress, network, &[])
+            .await?;
         self.take(Limit::EmailChangeAccount, &[&user.to_string()]).await
     }
 
     async fn mail_asked_for(&self, ip: &str, limit: Limit, email_key: &str) -> Result<()> {
-        let Some(network) = network(ip) else {
+        let Some(network) = Network::of(ip) else {
             return Ok(());
         };
-        self.take(Limit::ForgotAddress, &[&network]).await?;
+        self.take_by_network(Limit::ForgotAddress, network, &[]).await?;
         self.take(limit, &[email_key]).await
     }
 
@@ -404,15 +509,61 @@ impl Limiter {
         }
     }
 
-    async fn count(&self, limit: Limit, key: &[&str]) -> Option<Refused> {
+    /// Before a signed-in user changes something: every such request, whatever becomes of it.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn write(&self, ip: &str, user: UserId, writer: Writer) -> Result<()> {
+        if let Some(network) = Network::of(ip) {
+            self.take_by_network(Limit::WriteAddress, network, &[]).await?;
+        }
+        let limit = match writer {
+            Writer::Own => Limit::WriteAccount,
+            Writer::Administrator => Limit::AdminAccount,
+        };
+        self.take(limit, &[&user.to_string()]).await
+    }
+
+    /// Counts a failed sign-in for the alarm, which stops no one: a lock for all would be an attack of its own. Counted for
+    /// all nodes together, as limits are.
+    pub async fn note_failed_sign_in(&self) {
+        let Some(quota) = self.config.failed_sign_ins_alert else {
+            return;
+        };
+        let over = self
+            .take_one("failed_sign_ins", &self.failed_sign_ins, &[], quota)
+            .await;
+        if over.is_some() {
+            self.alarm.raise(quota);
+        }
+    }
+
+    /// Takes one from a bucket that has `factor` times the limit's quota.
+    async fn count(&self, limit: Limit, key: &[&str], factor: u32) -> Option<Refused> {
         if !self.config.enabled {
             return None;
         }
-        let id = self.bucket(limit, key);
-        let quota = self.quota(limit);
-        let refused = match self.kv {
-            Kv::InProcess => self.count_here(limit, id, quota),
-            Kv::Redis(_) => match self.count_shared(limit, id, quota).await {
+        let mut quota = self.quota(limit);
+        quota.count = quota.count.saturating_mul(factor);
+        let (name, memory) = (limit.entry().name, &self.memory[limit as usize]);
+        let refused = self.take_one(name, memory, key, quota).await;
+        if refused.is_some() {
+            self.metrics.limited(name);
+        }
+        refused
+    }
+
+    async fn take_one(
+        &self,
+        name: &'static str,
+        memory: &Buckets,
+        key: &[&str],
+        quota: Quota,
+    ) -> Option<Refused> {
+        let id = self.bucket(name, key);
+        match self.kv {
+            Kv::InProcess => self.take_here(memory, id, quota),
+            Kv::Redis(_) => match self.take_shared(name, id, quota).await {
                 Ok(refused) => {
                     self.alone.ends(self.clock.now().as_micros());
                     refused
@@ -420,37 +571,29 @@ impl Limiter {
                 Err(error) => {
                     self.alone.begins(self.clock.now().as_micros(), &error);
                     self.metrics.limit_without_redis();
-                    self.count_here(limit, id, stricter(quota))
+                    self.take_here(memory, id, stricter(quota))
                 }
             },
-        };
-        if refused.is_some() {
-            self.metrics.limited(limit.entry().name);
         }
-        refused
     }
 
-    fn count_here(&self, limit: Limit, id: [u8; 16], quota: Quota) -> Option<Refused> {
+    fn take_here(&self, memory: &Buckets, id: [u8; 16], quota: Quota) -> Option<Refused> {
         let now = self.clock.now().as_micros();
         let key = id.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        let wait = self.memory[limit as usize].take(key, now, Rate::of(quota))?;
+        let wait = memory.take(key, now, Rate::of(quota))?;
         Some(Refused {
             wait: micros(wait),
             quota,
         })
     }
 
-    async fn count_shared(
+    async fn take_shared(
         &self,
-        limit: Limit,
+        name: &'static str,
         id: [u8; 16],
         quota: Quota,
     ) -> Result<Option<Refused>, KvError> {
-        let key = format!(
-            "josoor-auth:limit:{}:{}",
-            limit.entry().name,
-            URL_SAFE_NO_PAD.encode(id)
-        );
+        let key = format!("josoor-auth:limit:{name}:{}", URL_SAFE_NO_PAD.encode(id));
         let rate = Rate::of(quota);
         let wait = self
             .kv
@@ -460,8 +603,8 @@ impl Limiter {
     }
 
     /// The name of a bucket: 128 bits that tell nobody what is counted in it.
-    fn bucket(&self, limit: Limit, key: &[&str]) -> [u8; 16] {
-        let mut parts = vec![limit.entry().name.as_bytes()];
+    fn bucket(&self, name: &'static str, key: &[&str]) -> [u8; 16] {
+        let mut parts = vec![name.as_bytes()];
         parts.extend(key.iter().map(|part| part.as_bytes()));
         let mut id = [0; 16];
         id.copy_from_slice(&crypto::mac(&*self.key, &parts)[..16]);
@@ -481,22 +624,28 @@ fn stricter(quota: Quota) -> Quota {
     }
 }
 
-/// What is one network to the limits: an IPv4 address, or the /64 of an IPv6 address, which is what one customer gets
-/// at least. All ways to write an address are one, IPv4 in IPv6 form included; what is no address is one network
-/// together. `None` for the empty text: the command line is not limited.
-pub fn network(ip: &str) -> Option<String> {
-    if ip.is_empty() {
-        return None;
+/// The network of a sign-in that has been counted by it; `None` inside is the command line, which is not counted.
+#[derive(Clone, Copy, Debug)]
+pub struct CountedNetwork(Option<Network>);
+
+/// A check of a password that has been counted on every axis that applies to it, and on whose behalf it is computed.
+///
+/// [`Limiter::sign_in`] and [`Limiter::password_in_session`] make it, and [`Hasher::verify`](crate::hasher::Hasher::verify)
+/// takes nothing else, so that no use case can verify a password without counting, or count only half.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordCheck(Asker);
+
+impl PasswordCheck {
+    /// On whose behalf the password is verified.
+    pub const fn asker(self) -> Asker {
+        self.0
     }
-    let without_zone = ip.split_once('%').map_or(ip, |(address, _)| address);
-    Some(match without_zone.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(address)) => address.to_string(),
-        Ok(IpAddr::V6(address)) => {
-            let upper = u128::from(address) & !u128::from(u64::MAX);
-            format!("{}/64", Ipv6Addr::from(upper))
-        }
-        Err(_) => "unknown".to_owned(),
-    })
+
+    /// For measurements and tests of the hasher alone.
+    #[doc(hidden)]
+    pub const fn not_counted(asker: Asker) -> Self {
+        Self(asker)
+    }
 }
 
 /// Whether this node counts alone, with one line in the log for each change.
@@ -574,30 +723,6 @@ mod tests {
         );
     }
 
-    #[test]
-    fn t59_one_network_has_one_name() {
-        for alias in [
-            "192.0.2.7",
-            "::ffff:192.0.2.7",
-            "::FFFF:c000:207",
-            "0:0:0:0:0:ffff:192.0.2.7",
-        ] {
-            assert_eq!(network(alias).unwrap(), "192.0.2.7", "{alias}");
-        }
-        for alias in [
-            "2001:db8:1:2::",
-            "2001:DB8:1:2::1",
-            "2001:0db8:0001:0002:ffff:ffff:ffff:ffff",
-            "2001:db8:1:2:0:0:0:7%eth0",
-        ] {
-            assert_eq!(network(alias).unwrap(), "2001:db8:1:2::/64", "{alias}");
-        }
-        assert_ne!(network("2001:db8:1:3::1"), network("2001:db8:1:2::1"));
-        assert_ne!(network("192.0.2.8"), network("192.0.2.7"));
-        assert_eq!(network("nonsense"), network("a, b"));
-        assert_eq!(network(""), None);
-    }
-
     #[tokio::test]
     async fn who_is_refused_takes_nothing_and_is_told_when_to_come_back() {
         let (limiter, clock) = limiter(&[("LOGIN_ACCOUNT", "3/1m")]);
@@ -669,10 +794,6 @@ mod tests {
             ("FORGOT_ACCOUNT", "2/1h"),
             ("VERIFY_ACCOUNT", "1/1h"),
         ]);
-        let refused_by = |result: Result<()>| match result {
-            Err(Error::RateLimited { policy, .. }) => policy.name,
-            other => panic!("{other:?}"),
-        };
         // One address may ask for so many, whatever for.
         limiter.forgot("192.0.2.1", "a@example.com").await.unwrap();
         limiter.verify("192.0.2.1", "a@example.com").await.unwrap();
@@ -690,6 +811,13 @@ mod tests {
         limiter.forgot("", "a@example.com").await.unwrap();
     }
 
+    fn refused_by<T: fmt::Debug>(result: Result<T>) -> &'static str {
+        match result {
+            Err(Error::RateLimited { policy, .. }) => policy.name,
+            other => panic!("not over a limit: {other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn a_session_and_a_device_of_one_user_are_counted_apart() {
         let (limiter, _) = limiter(&[("LOGIN_DEVICE", "1/1h")]);
@@ -699,23 +827,93 @@ mod tests {
             user,
             id: SessionId::random().0,
         };
-        limiter.password_in_session(user, session).await.unwrap();
+        let within = |user, session| limiter.password_in_session("192.0.2.1", user, session);
+        let on_device = |ip, device| limiter.sign_in(ip, "a@example.com", Some(device));
+        within(user, session).await.unwrap();
+        on_device("192.0.2.1", &device).await.unwrap();
+        within(user, SessionId::random()).await.unwrap();
+        within(UserId(8), session).await.unwrap();
+        assert_eq!(refused_by(within(user, session).await), "login_device");
+        assert_eq!(refused_by(on_device("192.0.2.9", &other).await), "login_device");
+    }
+
+    #[tokio::test]
+    async fn a1_a_check_within_a_session_counts_by_network_session_and_account() {
+        let (limiter, _) = limiter(&[
+            ("LOGIN_ADDRESS", "6/1h"),
+            ("LOGIN_DEVICE", "2/1h"),
+            ("PASSWORD_ACCOUNT", "4/1h"),
+        ]);
+        let session = SessionId::random();
+        let check = |ip, user: i64, session| limiter.password_in_session(ip, UserId(user), session);
+        let asker = check("192.0.2.1", 7, session).await.unwrap().asker();
+        assert_eq!(asker, Asker::Known(UserId(7)));
+        check("192.0.2.1", 7, session).await.unwrap();
+        for _ in 0..3 {
+            // One session, also from elsewhere; it takes nothing of the account's.
+            assert_eq!(refused_by(check("192.0.2.2", 7, session).await), "login_device");
+        }
+        for _ in 0..2 {
+            check("192.0.2.1", 7, SessionId::random()).await.unwrap();
+        }
+        // New sessions and new addresses make no new account.
+        let elsewhere = check("192.0.2.3", 7, SessionId::random()).await;
+        assert_eq!(refused_by(elsewhere), "password_account");
+        // Guessing from outside neither uses this bucket up nor is stopped by it.
         limiter
-            .sign_in_to("192.0.2.1", "a@example.com", Some(&device))
+            .sign_in("192.0.2.4", "owner@example.com", None)
             .await
             .unwrap();
-        limiter
-            .password_in_session(user, SessionId::random())
-            .await
-            .unwrap();
-        limiter.password_in_session(UserId(8), session).await.unwrap();
-        assert!(limiter.password_in_session(user, session).await.is_err());
-        assert!(
-            limiter
-                .sign_in_to("192.0.2.9", "a@example.com", Some(&other))
-                .await
-                .is_err()
-        );
+        // New accounts make no new network; and it is the one that sign-ins are counted in.
+        check("192.0.2.1", 8, SessionId::random()).await.unwrap();
+        check("192.0.2.1", 9, SessionId::random()).await.unwrap();
+        let seventh = check("192.0.2.1", 10, SessionId::random()).await;
+        assert_eq!(refused_by(seventh), "login_address");
+        let seventh = limiter.sign_in("192.0.2.1", "other@example.com", None).await;
+        assert_eq!(refused_by(seventh), "login_address");
+    }
+
+    #[tokio::test]
+    async fn c8_every_limit_by_network_counts_wider_v6_networks_too() {
+        let (limiter, _) = limiter(&[
+            ("LOGIN_ADDRESS", "2/1h"),
+            ("LOGIN_PAIR", "2/1h"),
+            ("LOGIN_ACCOUNT", "1000/1h"),
+            ("REGISTER_ADDRESS", "2/1h"),
+            ("FORGOT_ADDRESS", "2/1h"),
+            ("EMAIL_CHANGE_ADDRESS", "2/1h"),
+            ("WRITE_ADDRESS", "2/1h"),
+        ]);
+        for limit in [
+            Limit::LoginAddress,
+            Limit::EmailChangeAddress,
+            Limit::WriteAddress,
+            Limit::LoginPair,
+            Limit::RegisterAddress,
+            Limit::ForgotAddress,
+        ] {
+            let take = async |ip: &str| {
+                let network = Network::of(ip).unwrap();
+                limiter.take_by_network(limit, network, &["a@example.com"]).await
+            };
+            let (mut admitted, mut quotas) = (0, Vec::new());
+            for number in 0..2000_u32 {
+                let ip = format!("2001:db8:1:{number:x}::1");
+                match take(&ip).await {
+                    Ok(()) => admitted += 1,
+                    Err(Error::RateLimited { policy, .. }) => quotas.push(policy.quota),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            // Of each /56 eight: with four of them the /48 is used up.
+            assert_eq!(admitted, 32, "{limit:?}");
+            assert!(quotas.contains(&8) && quotas.contains(&32), "{limit:?}");
+            take("2001:db8:2:1::1").await.unwrap();
+            // An IPv4 address is one customer or a whole ministry; its neighbours are others.
+            for number in 0..200 {
+                take(&format!("192.0.2.{number}")).await.unwrap();
+            }
+        }
     }
 
     #[tokio::test]

@@ -92,8 +92,8 @@ pub(super) fn firebase(
     salt: &str,
     config: &super::formats::FirebaseConfig,
 ) -> Result<PasswordHash, Invalid> {
-    let cost =
-        u8::try_from(config.memory_cost).map_err(|_| refused("its cost is above what is computed here"))?;
+    let cost = u8::try_from(config.memory_cost)
+        .map_err(|_| refused("its memory cost is above 24, the most that is computed here"))?;
     let signer = zeroize::Zeroizing::new(bytes(config.signer_key.expose())?);
     PasswordHash::firebase(
         cost,

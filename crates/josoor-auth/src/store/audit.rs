@@ -268,6 +268,25 @@ impl Conn {
         .map(drop)
     }
 
+    /// Whether the row's actor has done the same to the same account since a time, in the same session or any other. Asked in
+    /// the unit of work that has changed the account, so that two at once see each other.
+    pub async fn has_done_since(&mut self, new: &NewAudit<'_>, since: Timestamp) -> Result<bool> {
+        const SQL: &str = "select id from audit
+             where subject_id = $1 and actor_id = $2 and action = $3 and outcome = $4 and at > $5 limit 1";
+        let outcome = if new.succeeded { "success" } else { "failure" };
+        let row: Option<i64> = on!(
+            self,
+            sqlx::query_scalar(SQL)
+                .bind(new.subject.map(|id| id.0))
+                .bind(new.actor.map(|id| id.0))
+                .bind(new.action.as_str())
+                .bind(outcome)
+                .bind(since),
+            fetch_optional
+        )?;
+        Ok(row.is_some())
+    }
+
     /// Adds a row like `new` for each session of `user` that was ended at its time for its reason, in one statement.
     pub async fn insert_audit_of_ended(&mut self, user: UserId, new: &NewAudit<'_>) -> Result<()> {
         const SQL: &str =

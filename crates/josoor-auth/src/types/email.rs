@@ -91,6 +91,17 @@ impl Email {
     pub fn key(&self) -> &str {
         &self.key
     }
+
+    /// The domain in lower-case ASCII (A-labels).
+    pub fn domain(&self) -> &str {
+        self.key.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
+    /// Whether the address is at a domain, given in lower-case ASCII, or at one below it.
+    pub fn is_at_or_below(&self, domain: &str) -> bool {
+        let rest = self.domain().strip_suffix(domain);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
 }
 
 fn is_forbidden(c: char) -> bool {

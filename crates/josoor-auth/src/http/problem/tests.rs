@@ -25,6 +25,7 @@ fn every_error() -> Vec<Error> {
         Error::InvalidCredentials,
         Error::AccountInactive,
         Error::RecoveryBlocked,
+        Error::EmailNotVerified,
         Error::RegistrationClosed,
         Error::StepUpRequired {
             acr: Some(Acr::Two),

@@ -1,0 +1,247 @@
+//! Which limits hold for which request that writes: the table of `docs/SECURITY-MODEL.md`, held against the routes.
+
+use std::fmt::Write as _;
+
+use crate::limits::Limit::{
+    self, AdminAccount, EmailChangeAccount, EmailChangeAddress, ForgotAccount, ForgotAddress, LoginAccount,
+    LoginAddress, LoginDevice, LoginPair, MailRecipient, MailTotal, PasswordAccount, RefreshSession,
+    RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
+};
+
+/// A request that writes something: rows, mails, or work for the hasher.
+#[derive(Debug)]
+pub struct Act {
+    /// `POST /auth/login`, as the OpenAPI document has it.
+    pub request: &'static str,
+    /// Everything that is counted, in the order in which it is.
+    pub limits: &'static [Limit],
+    /// What bounds it besides, or instead.
+    pub besides: &'static str,
+}
+
+const fn act(request: &'static str, limits: &'static [Limit]) -> Act {
+    Act {
+        request,
+        limits,
+        besides: "",
+    }
+}
+
+const fn bounded(request: &'static str, limits: &'static [Limit], besides: &'static str) -> Act {
+    Act {
+        request,
+        limits,
+        besides,
+    }
+}
+
+/// All of them. A test finds a route that is missing.
+pub static ACTS: &[Act] = &[
+    act(
+        "POST /auth/register",
+        &[RegisterAddress, MailRecipient, MailTotal],
+    ),
+    act(
+        "POST /auth/login",
+        &[LoginAddress, LoginPair, LoginAccount, LoginDevice],
+    ),
+    act("POST /auth/refresh", &[RefreshSession]),
+    bounded("POST /auth/logout", &[], "once for each session"),
+    act(
+        "POST /auth/password/forgot",
+        &[ForgotAddress, ForgotAccount, MailRecipient, MailTotal],
+    ),
+    bounded(
+        "POST /auth/password/reset",
+        &[LoginAddress, LoginPair, LoginAccount, MailRecipient, MailTotal],
+        "once for each link",
+    ),
+    act(
+        "POST /auth/password/change",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    bounded(
+        "POST /auth/email/verify",
+        &[WriteAddress, WriteAccount, LoginAddress, LoginPair, LoginAccount],
+        "once for each link",
+    ),
+    act(
+        "POST /auth/email/verify/resend",
+        &[
+            WriteAddress,
+            WriteAccount,
+            ForgotAddress,
+            VerifyAccount,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    act(
+        "POST /auth/email/change",
+        &[
+            WriteAddress,
+            WriteAccount,
+            EmailChangeAddress,
+            EmailChangeAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    bounded(
+        "POST /auth/account/undo",
+        &[MailRecipient, MailTotal],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/account/secure",
+        &[MailRecipient, MailTotal],
+        "once for each link",
+    ),
+    act("PATCH /auth/me", &[WriteAddress, WriteAccount]),
+    act(
+        "DELETE /auth/me",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    act("DELETE /auth/devices", &[WriteAddress, WriteAccount]),
+    act("DELETE /auth/devices/{id}", &[WriteAddress, WriteAccount]),
+    act("DELETE /auth/sessions", &[WriteAddress, WriteAccount]),
+    act("DELETE /auth/sessions/{id}", &[WriteAddress, WriteAccount]),
+    act(
+        "POST /admin/users",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
+    ),
+    act("GET /admin/users/export", &[WriteAddress, AdminAccount]),
+    act("PATCH /admin/users/{id}", &[WriteAddress, AdminAccount]),
+    act(
+        "DELETE /admin/users/{id}",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
+    ),
+    act("DELETE /admin/users/{id}/sessions", &[WriteAddress, AdminAccount]),
+    act(
+        "POST /admin/users/{id}/password-reset",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
+    ),
+    act(
+        "POST /admin/users/{id}/restore",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
+    ),
+    act("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
+];
+
+/// What one bucket of a limit is for, which the limit's name tells.
+fn axis(limit: Limit) -> &'static str {
+    let name = limit.entry().name;
+    match name.rsplit_once('_').map_or(name, |(_, axis)| axis) {
+        "address" => "network",
+        "pair" => "network and account",
+        "account" => "account",
+        "device" => "device or session",
+        "session" => "session",
+        "recipient" => "recipient",
+        _ => "whole service",
+    }
+}
+
+/// The table in Markdown, as `docs/SECURITY-MODEL.md` has it.
+pub fn table() -> String {
+    let mut text = "| Request | Counted by (setting, default) |\n|---|---|\n".to_owned();
+    for act in ACTS {
+        let mut counted: Vec<String> = act
+            .limits
+            .iter()
+            .map(|limit| {
+                let entry = limit.entry();
+                let default = entry.default.replace('`', "");
+                format!("{} (`{}`, {default})", axis(*limit), entry.name)
+            })
+            .collect();
+        if !act.besides.is_empty() {
+            counted.push(act.besides.to_owned());
+        }
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "| `{}` | {} |", act.request, counted.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::openapi_document;
+
+    /// Answers questions of gateways, with any method, and writes nothing.
+    const QUESTIONS: [&str; 2] = ["/auth/check", "/auth/check/{path}"];
+
+    #[test]
+    fn b13_every_writing_route_has_its_limits_in_the_table() {
+        let document = serde_json::to_value(openapi_document()).unwrap();
+        let mut writing = BTreeSet::new();
+        let mut all = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                let request = format!("{} {path}", method.to_uppercase());
+                all.insert(request.clone());
+                let is_read = matches!(method.as_str(), "get" | "head" | "options" | "trace");
+                if path.ends_with("/export") || (!is_read && !QUESTIONS.contains(&path.as_str())) {
+                    writing.insert(request);
+                }
+            }
+        }
+        let listed: BTreeSet<String> = ACTS.iter().map(|act| act.request.to_owned()).collect();
+        assert_eq!(listed.len(), ACTS.len(), "a request stands twice in ACTS");
+        let missing: Vec<_> = writing.difference(&listed).collect();
+        assert!(
+            missing.is_empty(),
+            "add these to ACTS in http/limited.rs: {missing:?}"
+        );
+        let stale: Vec<_> = listed.difference(&all).collect();
+        assert!(stale.is_empty(), "there are no such routes: {stale:?}");
+        for act in ACTS {
+            assert!(
+                !act.limits.is_empty() || !act.besides.is_empty(),
+                "{}",
+                act.request
+            );
+        }
+    }
+
+    #[test]
+    fn b13_every_limit_is_in_the_table() {
+        for entry in &crate::limits::TABLE {
+            let is_used = ACTS.iter().any(|act| act.limits.contains(&entry.limit));
+            assert!(is_used, "{} is in no row of ACTS in http/limited.rs", entry.name);
+        }
+    }
+
+    #[test]
+    fn b13_the_documentation_has_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/SECURITY-MODEL.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let table = table();
+        assert!(
+            text.contains(&table),
+            "docs/SECURITY-MODEL.md is stale; it should have:\n{table}"
+        );
+    }
+}
