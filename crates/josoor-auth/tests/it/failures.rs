@@ -333,6 +333,7 @@ async fn a_failover_that_loses_writes_revives_nobody() {
     let mut stage = Stage::new(Footprint::Production);
     stage.set("REDIS_URL", &format!("redis+sentinel://{}/main", hosts.join(",")));
     stage.set("JOSOOR_AUTH__HASH__QUEUE", "1000");
+    stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "2000");
     let (one, other) = (stage.start().await, stage.start().await);
     let keeper = one.register("failover@example.com").await;
     let mut doomed = Vec::new();
