@@ -37,6 +37,9 @@ alter table sessions add column amr text not null default 'pwd';
 alter table sessions add column acr text not null default '1';
 alter table sessions add column client text;
 
+-- Each sign-in counts the live sessions of its user, beside any number that have ended.
+create index sessions_live on sessions (user_id) where revoked_at is null;
+
 -- A session whose generations up to this one are retired. In a row without session_id, because nodes of the release before
 -- take every row with one for the end of that session.
 alter table changes add column retired_session {uuid};
