@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hasher::{Hasher, HasherConfig, Scheme};
 use crate::hot::{Effects, Hot, TailMemory};
 use crate::jobs;
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
 use crate::kv::{Kv, KvConfig, KvEvent};
 use crate::limits::Limiter;
 use crate::mail::Mailer;
@@ -57,6 +57,8 @@ pub struct Parts {
     pub limits: Limiter,
     /// Wakes the job that sends mails, after a commit that queued one. It looks by itself each second, too.
     pub mail_queued: Notify,
+    /// What this node remembers of the audit trail.
+    pub audit: audit::Watch,
     /// What the console counted lately.
     pub stats: stats::Memory,
     /// Turns at registering one address.
@@ -82,7 +84,10 @@ impl App {
         let db = Db::open(&config.database).await?;
         let clock = db.clock(clock).await?;
         db.migrate(&config.database.schema).await?;
-        let keys = Keys::load(&config, &db, clock.now()).await?;
+        let unlocked = keys::unlock(&config, &db).await?;
+        db.sign_audit_with(unlocked.audit_key());
+        let format = audit::begin(&db, &unlocked, clock.now()).await?;
+        let keys = Keys::load(&config, &db, unlocked, format, clock.now()).await?;
         let kv = match &config.redis.url {
             None => Kv::InProcess,
             Some(target) => {
@@ -135,6 +140,7 @@ impl App {
             mailer,
             limits,
             mail_queued: Notify::new(),
+            audit: audit::Watch::default(),
             stats: stats::Memory::default(),
             registrations: Turns::default(),
             ready: Arc::new(AtomicBool::new(false)),
@@ -221,6 +227,7 @@ impl App {
         if let Err(error) = self.hot.flush_touches().await {
             tracing::warn!(error = ?error, "the last notes of use were not written");
         }
+        audit::log_head(self).await;
         self.db.close().await;
     }
 }

@@ -24,7 +24,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::config::{Config, Database};
 use crate::crypto;
 use crate::error::{Error, Refusal, Result};
-use crate::store::{Audit, Db, KeyRow, NewAudit, Purpose, SessionRow};
+use crate::store::{Audit, AuditKey, Db, KeyRow, NewAudit, Purpose, SessionRow};
 use crate::types::{Secret, SessionId, Timestamp, UserId};
 
 /// The longest token that is looked at.
@@ -45,7 +45,6 @@ pub struct Keys {
     server: Zeroizing<[u8; 32]>,
     /// Signs refresh tokens; made from `server`.
     refresh: aws_lc_rs::hmac::Key,
-    audit: Zeroizing<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -112,12 +111,16 @@ impl RefreshClaims {
 impl Keys {
     /// Loads the keys, making those that are missing. Of several nodes that start together all end up with the same.
     ///
-    /// Fails when a stored key cannot be decrypted: the master key is not the one it was sealed with.
-    pub async fn load(config: &Config, db: &Db, now: Timestamp) -> Result<Self> {
-        // A new master key opens none of the keys that are there: it is made for a new database only.
-        let is_new = db.write().await?.all_keys().await?.is_empty();
-        let master = master_key(config, is_new)?;
-        let server = stored_key(db, &master, SERVER_PURPOSE, now, || {
+    /// Fails when a stored key cannot be decrypted: the master key is not the one it was encrypted with.
+    pub async fn load(
+        config: &Config,
+        db: &Db,
+        unlocked: Unlocked,
+        format: SealedFormat,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let master = unlocked.master;
+        let server = stored_key(db, &master, format, SERVER_PURPOSE, now, || {
             Ok(Zeroizing::new(crypto::random_bytes::<32>().to_vec()))
         })
         .await?;
@@ -137,7 +140,10 @@ impl Keys {
             (kid, secret)
         } else {
             let purpose = format!("access:{}", algorithm.as_str());
-            stored_key(db, &master, &purpose, now, || generate_access_key(algorithm)).await?
+            stored_key(db, &master, format, &purpose, now, || {
+                generate_access_key(algorithm)
+            })
+            .await?
         };
         let (signer, verification, public) = access_key(algorithm, &kid, &secret)?;
         let mut header = jsonwebtoken::Header::new(algorithm.into());
@@ -153,7 +159,6 @@ impl Keys {
             public,
             refresh: refresh_key(&server),
             server,
-            audit: master.audit,
         })
     }
 
@@ -294,12 +299,6 @@ impl Keys {
         crypto::mac(&*self.server, &all)
     }
 
-    /// The key of the audit trail's chain. It comes from the master key, so it is not in the database, not even sealed: who
-    /// can write there cannot forge the chain.
-    pub fn audit_key(&self) -> &[u8; 32] {
-        &self.audit
-    }
-
     /// What names the buckets of the limits.
     pub fn limits_key(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(crypto::mac(&*self.server, &[b"limits"]))
@@ -391,6 +390,7 @@ fn access_key(algorithm: Algorithm, kid: &str, secret: &[u8]) -> Result<AccessKe
 async fn stored_key(
     db: &Db,
     master: &MasterKey,
+    format: SealedFormat,
     purpose: &str,
     now: Timestamp,
     generate: impl FnOnce() -> Result<Zeroizing<Vec<u8>>>,
@@ -398,7 +398,7 @@ async fn stored_key(
     let mut rows = db.read().await?.keys_for(purpose).await?;
     if !rows.iter().any(|row| row.is_current) {
         let kid = URL_SAFE_NO_PAD.encode(crypto::random_bytes::<9>());
-        let sealed = master.seal(&format!("{purpose} {kid}"), &generate()?)?;
+        let sealed = master.seal(&format!("{purpose} {kid}"), &generate()?, format)?;
         let row = KeyRow {
             kid,
             purpose: purpose.to_owned(),
@@ -408,16 +408,8 @@ async fn stored_key(
         };
         if db.write().await?.insert_first_key(&row).await? {
             let made = NewAudit {
-                at: now,
-                action: Audit::KeyChange,
-                succeeded: true,
                 reason: Some(purpose),
-                actor: None,
-                subject: None,
-                session: None,
-                ip: None,
-                user_agent: None,
-                request_id: None,
+                ..NewAudit::by_operator(Audit::KeyChange, now)
             };
             db.write().await?.insert_audit(&made).await?;
         }
@@ -428,8 +420,63 @@ async fn stored_key(
         .into_iter()
         .find(|row| row.is_current)
         .ok_or_else(|| Error::Internal(anyhow::anyhow!("the key {purpose} was not kept")))?;
-    let opened = master.open(&format!("{purpose} {}", row.kid), &row.sealed)?;
+    let (opened, _) = master.open(&format!("{purpose} {}", row.kid), &row.sealed)?;
     Ok((row.kid, opened))
+}
+
+/// How a value is encrypted at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealedFormat {
+    /// Nonce, ciphertext, tag: what nodes of the version before read, too.
+    Unversioned,
+    /// The same after a byte that names the format.
+    Versioned,
+}
+
+/// The byte in front of [`SealedFormat::Versioned`].
+const SEALED_VERSION: u8 = 1;
+
+/// The master key, after it opened the keys that are stored.
+pub struct Unlocked {
+    master: MasterKey,
+    /// Whether no key is stored yet.
+    pub is_new: bool,
+    /// Whether the server-only key is stored as [`SealedFormat::Versioned`].
+    pub is_versioned: bool,
+}
+
+impl std::fmt::Debug for Unlocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unlocked")
+            .field("is_new", &self.is_new)
+            .field("is_versioned", &self.is_versioned)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Unlocked {
+    /// The key of the audit trail.
+    pub fn audit_key(&self) -> AuditKey {
+        AuditKey::new(self.master.audit.clone())
+    }
+}
+
+/// Finds the master key, and makes it where it may be made: for a database without keys. Fails when it does not open the stored
+/// server-only key, before anything is written with it.
+pub async fn unlock(config: &Config, db: &Db) -> Result<Unlocked> {
+    // From the writer, which sees every commit.
+    let rows = db.write().await?.all_keys().await?;
+    let master = master_key(config, rows.is_empty())?;
+    let mut is_versioned = false;
+    for row in rows.iter().filter(|row| row.purpose == SERVER_PURPOSE) {
+        let (_, format) = master.open(&format!("{} {}", row.purpose, row.kid), &row.sealed)?;
+        is_versioned |= row.is_current && format == SealedFormat::Versioned;
+    }
+    Ok(Unlocked {
+        master,
+        is_new: rows.is_empty(),
+        is_versioned,
+    })
 }
 
 /// Opens every stored key and tells which ones the configured master key does not open.
@@ -455,7 +502,7 @@ pub fn generate_master_key() -> Secret {
 /// The key that the others are sealed with (AES-256-GCM).
 struct MasterKey {
     key: LessSafeKey,
-    /// See [`Keys::audit_key`].
+    /// The bytes of the [`AuditKey`].
     audit: Zeroizing<[u8; 32]>,
     /// Where it came from, for error messages.
     origin: String,
@@ -472,39 +519,54 @@ impl MasterKey {
         })
     }
 
-    /// Nonce, ciphertext, tag. `name` is authenticated with it, so that keys cannot be swapped.
-    fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>> {
+    /// Encrypts a value. `name` is authenticated with it, so that values cannot be swapped.
+    fn seal(&self, name: &str, plain: &[u8], format: SealedFormat) -> Result<Vec<u8>> {
         let nonce: [u8; 12] = crypto::random_bytes();
         let mut text = plain.to_vec();
+        let (version, data): (&[u8], _) = match format {
+            SealedFormat::Unversioned => (&[], name.as_bytes().to_vec()),
+            SealedFormat::Versioned => (&[SEALED_VERSION], versioned_name(name)),
+        };
         self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(name.as_bytes()),
-                &mut text,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(data), &mut text)
             .map_err(|_| Error::Internal(anyhow::anyhow!("a key could not be encrypted")))?;
-        Ok([nonce.as_slice(), &text].concat())
+        Ok([version, nonce.as_slice(), &text].concat())
     }
 
-    fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let wrong = || {
+    /// Decrypts a value of either format. One without a version may begin with any byte, so both are tried; the tag decides.
+    fn open(&self, name: &str, sealed: &[u8]) -> Result<(Zeroizing<Vec<u8>>, SealedFormat)> {
+        if let Some((&SEALED_VERSION, rest)) = sealed.split_first()
+            && let Some(plain) = self.decrypt(versioned_name(name), rest)
+        {
+            return Ok((plain, SealedFormat::Versioned));
+        }
+        let plain = self.decrypt(name.as_bytes().to_vec(), sealed).ok_or_else(|| {
             Error::Internal(anyhow::anyhow!(
                 "the stored key `{name}` cannot be decrypted with {}: it was sealed with another MASTER_KEY. \
                  Give the one that this database was made with",
                 self.origin
             ))
-        };
-        let (nonce, text) = sealed.split_at_checked(12).ok_or_else(wrong)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
+        })?;
+        Ok((plain, SealedFormat::Unversioned))
+    }
+
+    fn decrypt(&self, data: Vec<u8>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, text) = sealed.split_at_checked(12)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = Zeroizing::new(text.to_vec());
         let length = self
             .key
-            .open_in_place(nonce, Aad::from(name.as_bytes()), &mut text)
-            .map_err(|_| wrong())?
+            .open_in_place(nonce, Aad::from(data), &mut text)
+            .ok()?
             .len();
         text.truncate(length);
-        Ok(text)
+        Some(text)
     }
+}
+
+/// What a versioned value is authenticated with.
+fn versioned_name(name: &str) -> Vec<u8> {
+    [&[SEALED_VERSION], name.as_bytes()].concat()
 }
 
 /// Finds the master key: given; or, beside a SQLite file, generated once (only with `may_create`); or derived from
@@ -574,4 +636,38 @@ fn read_or_create_master_key(file: &Path, may_create: bool) -> anyhow::Result<Ze
     let key =
         <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| anyhow::anyhow!("does not hold 32 bytes"))?;
     Ok(Zeroizing::new(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_either_format_is_decrypted_and_says_which_it_is() {
+        let master = MasterKey::new(&[7; 32], "a test").expect("a key");
+        for format in [SealedFormat::Unversioned, SealedFormat::Versioned] {
+            // Every first byte of a value without a version comes up, also that of a version.
+            for _ in 0..2000 {
+                let sealed = master.seal("server k", b"plain", format).expect("encrypted");
+                let (plain, found) = master.open("server k", &sealed).expect("decrypted");
+                assert_eq!((plain.as_slice(), found), (&b"plain"[..], format));
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_bound_to_its_name_its_format_and_its_key() {
+        let master = MasterKey::new(&[7; 32], "a test").expect("a key");
+        let other = MasterKey::new(&[8; 32], "a test").expect("a key");
+        let sealed = master
+            .seal("server k", b"plain", SealedFormat::Versioned)
+            .expect("encrypted");
+        assert_eq!(sealed[0], SEALED_VERSION);
+        assert!(master.open("server l", &sealed).is_err());
+        assert!(other.open("server k", &sealed).is_err());
+        // Without its version byte it is not one of the other format.
+        assert!(master.open("server k", &sealed[1..]).is_err());
+        assert!(master.open("server k", &[]).is_err());
+        assert!(master.open("server k", &[SEALED_VERSION; 9]).is_err());
+    }
 }

@@ -39,16 +39,11 @@ impl Client {
     /// An audit row of this client's, to be completed.
     pub fn audit(&self, action: Audit, at: Timestamp) -> NewAudit<'_> {
         NewAudit {
-            at,
-            action,
-            succeeded: true,
-            reason: None,
             actor: self.actor,
-            subject: None,
-            session: None,
             ip: non_empty(&self.ip),
             user_agent: non_empty(&self.user_agent),
             request_id: non_empty(&self.request_id),
+            ..NewAudit::by_operator(action, at)
         }
     }
 
@@ -885,7 +880,15 @@ pub(crate) async fn record_revocations(
         // Ten thousand in as many statements would hold SQLite's writer, and the user's row, for seconds.
         [first, ..] => {
             tx.record_revocations_of(first.user_id(), reason, now).await?;
-            tx.insert_audit_of_ended(first.user_id(), &row).await?;
+            let rows: Vec<_> = ended
+                .iter()
+                .map(|session| NewAudit {
+                    subject: Some(session.user_id()),
+                    session: Some(session.id()),
+                    ..row
+                })
+                .collect();
+            tx.insert_audits(&rows).await?;
         }
     }
     for session in ended {

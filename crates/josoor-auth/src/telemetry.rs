@@ -340,6 +340,8 @@ struct Inner {
     limits_without_redis: Counter,
     failed_sign_ins_alert: Gauge,
     cache: Family<CacheLabels, Counter>,
+    audit_refused: Counter,
+    audit_sound: Gauge,
     hash_duration: Histogram,
     sampled: SampledGauges,
 }
@@ -452,6 +454,8 @@ impl Metrics {
             limits_without_redis: Counter::default(),
             failed_sign_ins_alert: Gauge::default(),
             cache: Family::default(),
+            audit_refused: Counter::default(),
+            audit_sound: Gauge::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
             registry: Registry::default(),
@@ -495,6 +499,16 @@ impl Metrics {
             "cache_lookups",
             "Lookups by tier, kind and result",
             inner.cache.clone(),
+        );
+        registry.register(
+            "audit_refused",
+            "Rows of the audit trail that were refused because this service did not write them",
+            inner.audit_refused.clone(),
+        );
+        registry.register(
+            "audit_sound",
+            "1 while the audit trail is sealed and no row of it is refused",
+            inner.audit_sound.clone(),
         );
         registry.register_with_unit(
             "password_hash_duration",
@@ -617,6 +631,16 @@ impl Metrics {
     /// Notes whether more sign-ins fail than the operator wants to be told of.
     pub fn failed_sign_ins_alert(&self, is_so: bool) {
         self.0.failed_sign_ins_alert.set(i64::from(is_so));
+    }
+
+    /// Counts rows of the audit trail that were refused.
+    pub fn audit_refused(&self, rows: u64) {
+        self.0.audit_refused.inc_by(rows);
+    }
+
+    /// Shows whether the audit trail is as it should be.
+    pub fn audit_sound(&self, is_sound: bool) {
+        self.0.audit_sound.set(i64::from(is_sound));
     }
 
     /// Counts the time that one hash took, waiting included.

@@ -40,6 +40,9 @@ export const ACTIONS = [
   "export",
   "key_change",
   "configuration_change",
+  "audit_boundary",
+  "audit_rebase",
+  "audit_erase",
 ] as const;
 
 const RANGES = { hour: 3600, day: 86_400, week: 7 * 86_400, month: 30 * 86_400 } as const;

@@ -226,6 +226,9 @@ export const more: typeof english = {
   "action.email_change_undo": "التراجع عن تغيير البريد",
   "action.key_change": "تغيير المفاتيح",
   "action.configuration_change": "تغيير الإعدادات",
+  "action.audit_boundary": "قاعدة جديدة لسجل التدقيق",
+  "action.audit_rebase": "بدء سجل التدقيق من جديد",
+  "action.audit_erase": "محو بيانات شخصية من سجل التدقيق",
 
   "audit_reason.unknown_address": "لا يوجد عنوان كهذا",
   "audit_reason.reset": "كلمة منسية",

@@ -219,6 +219,9 @@ export const more = {
   "action.email_change_undo": "Email change taken back",
   "action.key_change": "Keys changed",
   "action.configuration_change": "Configuration changed",
+  "action.audit_boundary": "Audit trail: a new rule",
+  "action.audit_rebase": "Audit trail begun again",
+  "action.audit_erase": "Personal data erased from the audit trail",
 
   "audit_reason.unknown_address": "no such address",
   "audit_reason.reset": "forgotten",

@@ -1,6 +1,7 @@
 //! `josoor-auth audit`.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
@@ -11,7 +12,7 @@ use crate::audit;
 use crate::config::Config;
 use crate::sessions::Client;
 use crate::store::AuditFilter;
-use crate::types::Timestamp;
+use crate::types::{Timestamp, UserId};
 
 /// What can be done with the audit trail.
 #[derive(Subcommand)]
@@ -23,6 +24,25 @@ pub(super) enum AuditCommand {
         head: Option<String>,
         #[command(flatten)]
         json: Json,
+    },
+    /// Erases network addresses and user agents from the rows about a person, who may be deleted already
+    Erase {
+        /// An id or an e-mail address; of a deleted person the id
+        user: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Refuses rows without a code from now on, for good: the last node of the version before is gone
+    RequireMac,
+    /// Begins the chain again after a break that you know of; what is there is no longer checked
+    Rebase {
+        /// Why; it stands in the trail
+        #[arg(long, value_parser = parse_reason)]
+        reason: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Writes the rows to standard output, the latest first
     Export {
@@ -55,6 +75,62 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "a time is written as in RFC 3339, such as 2026-11-24T08:00:00Z".to_owned())
 }
 
+fn parse_reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
+        return Err("a reason has 1 to 200 characters, on one line".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Asks before what cannot be undone.
+fn confirm(question: &str, yes: bool) -> Outcome {
+    if yes {
+        return Ok(());
+    }
+    eprint!("{question} Type yes to confirm: ");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if line.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(told("nothing was done"))
+    }
+}
+
+/// Between two tries to erase what is not sealed yet, and how many there are.
+const WAIT: (Duration, u32) = (Duration::from_millis(200), 50);
+
+async fn erase(app: &App, user: &str, yes: bool) -> Outcome<String> {
+    // A person who was deleted is known by id only.
+    let id = match user.trim().parse::<i64>() {
+        Ok(id) if id > 0 => UserId(id),
+        _ => find_user(app, user).await?.id,
+    };
+    confirm(
+        &format!(
+            "Network addresses and user agents of user {id} will be erased from the audit trail for good."
+        ),
+        yes,
+    )?;
+    let client = Client::default();
+    let mut rows = 0;
+    for _ in 0..WAIT.1 {
+        // Where no service runs, nothing else seals.
+        audit::seal(app).await?;
+        let erased = audit::erase(app, id, &client).await?;
+        rows += erased.rows;
+        if erased.waiting == 0 {
+            audit::seal(app).await?;
+            return Ok(format!("erased from {rows} rows about user {id}"));
+        }
+        tokio::time::sleep(WAIT.0).await;
+    }
+    Err(told(format!(
+        "erased from {rows} rows about user {id}; others are not sealed, so they cannot be erased: `josoor-auth audit verify` says why"
+    )))
+}
+
 /// Runs a command.
 pub(super) async fn run(config: Config, command: AuditCommand) -> Outcome {
     match command {
@@ -69,6 +145,35 @@ pub(super) async fn run(config: Config, command: AuditCommand) -> Outcome {
             let report = audit::verify(&app, kept.as_ref()).await;
             finish(&app, report.map_err(Into::into), |report| {
                 show(&report, json.json)
+            })
+            .await
+        }
+        AuditCommand::Erase { user, yes } => {
+            let app = open(config).await?;
+            let erased = erase(&app, &user, yes).await;
+            finish(&app, erased, |text| print(&text)).await
+        }
+        AuditCommand::RequireMac => {
+            let app = open(config).await?;
+            let required = audit::require_mac(&app, &Client::default()).await;
+            finish(&app, required.map_err(Into::into), |is_new| {
+                print(if is_new {
+                    "rows without a code are refused from now on"
+                } else {
+                    "rows without a code were refused already"
+                })
+            })
+            .await
+        }
+        AuditCommand::Rebase { reason, yes } => {
+            confirm(
+                "What the audit trail holds now will no longer be checked; the chain begins again.",
+                yes,
+            )?;
+            let app = open(config).await?;
+            let head = audit::rebase(&app, &reason, &Client::default()).await;
+            finish(&app, head.map_err(Into::into), |head| {
+                print(&format!("the chain begins again\nhead {head}"))
             })
             .await
         }
@@ -106,6 +211,11 @@ fn show(report: &audit::Report, json: bool) -> Outcome {
             "head": report.head,
             "findings": report.findings,
             "unsealed": report.unsealed,
+            "refused": report.refused,
+            "adopted": report.adopted,
+            "erased": report.erased,
+            "mac_required": report.mac_required,
+            "rebased": report.rebased,
         })))?;
     } else {
         for finding in &report.findings {
@@ -114,6 +224,26 @@ fn show(report: &audit::Report, json: bool) -> Outcome {
         if !report.unsealed.is_empty() {
             let ids: Vec<_> = report.unsealed.iter().map(ToString::to_string).collect();
             print(&format!("not sealed yet: {}", ids.join(" ")))?;
+        }
+        if let Some(rebased) = &report.rebased {
+            print(&format!(
+                "the chain begins again at {rebased}; rows before that were not checked"
+            ))?;
+        }
+        if report.adopted > 0 {
+            print(&format!(
+                "{} rows came from the version before, without a code until they were sealed",
+                report.adopted
+            ))?;
+        }
+        if report.erased > 0 {
+            print(&format!(
+                "{} rows lost what was personal in them, as later rows say",
+                report.erased
+            ))?;
+        }
+        if !report.mac_required {
+            print("rows without a code are still accepted; `josoor-auth audit require-mac` ends that")?;
         }
         let verdict = if report.findings.is_empty() {
             "whole"

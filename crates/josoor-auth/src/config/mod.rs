@@ -369,6 +369,9 @@ pub struct MailConfig {
 pub struct AuditConfig {
     /// How long audit rows are kept.
     pub retention: Duration,
+    /// How long nothing may have been seen of nodes that write audit rows without a code, before such rows are refused;
+    /// `None`: they are accepted until an operator says otherwise.
+    pub mac_required_after: Option<Duration>,
 }
 
 /// `[metrics]`
@@ -592,9 +595,16 @@ impl<'a> Reader<'a> {
         let limits = self.limits();
         let hash = self.hash();
         let mail = self.mail(server.as_ref().map(|server| &server.public_url));
-        let audit = self
-            .duration("audit.retention", DAY, TEN_YEARS)
-            .map(|retention| AuditConfig { retention });
+        let retention = self.duration("audit.retention", DAY, TEN_YEARS);
+        let mac_required_after = self.read("audit.mac_required_after", |raw| {
+            values::duration_or_never(raw, SECOND..=DAY)
+        });
+        let audit = retention
+            .zip(mac_required_after)
+            .map(|(retention, mac_required_after)| AuditConfig {
+                retention,
+                mac_required_after,
+            });
         let metrics = self
             .read("metrics.bind", |raw| optional(raw, values::socket_address))
             .map(|bind| MetricsConfig { bind });

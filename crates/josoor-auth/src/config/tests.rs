@@ -105,6 +105,7 @@ fn defaults_are_the_contract() {
     assert!(config.mail.smtp_url.is_none());
     assert!(config.mail.from.is_none());
     assert_eq!(config.audit.retention, seconds(400 * 86400));
+    assert_eq!(config.audit.mac_required_after, Some(seconds(600)));
     assert!(config.metrics.bind.is_none());
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.log.level, "info");

@@ -192,6 +192,14 @@ pub(super) fn duration(raw: &Raw, range: RangeInclusive<Duration>) -> Parsed<Dur
     )
 }
 
+/// A duration within `range`, or `never`.
+pub(super) fn duration_or_never(raw: &Raw, range: RangeInclusive<Duration>) -> Parsed<Option<Duration>> {
+    match raw {
+        Raw::Text(text) if text.trim() == "never" => Ok(None),
+        _ => duration(raw, range).map(Some),
+    }
+}
+
 fn duration_of(given: &str) -> Parsed<Duration> {
     let digits_end = given
         .find(|char: char| !char.is_ascii_digit())

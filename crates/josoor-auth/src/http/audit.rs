@@ -217,7 +217,7 @@ fn parse_word(text: &str) -> Result<String, Invalid> {
     params(
         ("user_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what concerns this user"),
         ("actor_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what this user did"),
-        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_restore|user_purge|account_secure|new_device|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|device_forget|key_change|configuration_change)$", description = "Only this action"),
+        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_restore|user_purge|account_secure|new_device|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|device_forget|key_change|configuration_change|audit_boundary|audit_rebase|audit_erase)$", description = "Only this action"),
         ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
@@ -258,7 +258,7 @@ const EXPORT_PAGE: i64 = 500;
         ("bom" = Option<bool>, Query, description = "CSV with a byte order mark, for spreadsheets"),
         ("user_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what concerns this user"),
         ("actor_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what this user did"),
-        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_restore|user_purge|account_secure|new_device|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|device_forget|key_change|configuration_change)$", description = "Only this action"),
+        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_restore|user_purge|account_secure|new_device|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|device_forget|key_change|configuration_change|audit_boundary|audit_rebase|audit_erase)$", description = "Only this action"),
         ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
         ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
         ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
@@ -321,7 +321,7 @@ async fn list_activity(
             // A failed sign-in has no actor: it was a stranger, or the owner with a typing error. Both may see from where.
             let by_other = match row.actor_id {
                 Some(actor) => actor != user.0,
-                None => row.ip.is_none(),
+                None => row.ip.is_none() && row.ip_commitment.is_none(),
             };
             ActivityResponse {
                 id: row.id,

@@ -8,7 +8,7 @@ use sqlx::{
 };
 
 use super::codec::RoleColumn;
-use super::{Audit, Conn, Db, Raw, from_row, on, store_error};
+use super::{Audit, Conn, Db, NewAudit, Raw, from_row, on, store_error};
 use crate::error::{Error, Result};
 use crate::hasher::PasswordHash;
 use crate::types::{Email, FullName, Locale, Role, Secret, Timestamp, UserId};
@@ -240,27 +240,15 @@ impl Conn {
         source: &str,
         now: Timestamp,
     ) -> Result<()> {
-        if users.is_empty() {
-            return Ok(());
-        }
-        let done: Vec<(i64,)> = built!(
-            self,
-            "insert into audit (at, action, outcome, reason, subject_id) ",
-            |query| {
-                query.push_values(users, |mut row, id| {
-                    row.push_bind(now)
-                        .push_bind(Audit::UserImport.as_str())
-                        .push_bind("success")
-                        .push_bind(source.to_owned())
-                        .push_bind(id.0);
-                });
-                query.push(" returning id");
-            },
-            build_query_as,
-            fetch_all
-        )?;
-        debug_assert_eq!(done.len(), users.len());
-        Ok(())
+        let rows: Vec<_> = users
+            .iter()
+            .map(|user| NewAudit {
+                reason: Some(source),
+                subject: Some(*user),
+                ..NewAudit::by_operator(Audit::UserImport, now)
+            })
+            .collect();
+        self.insert_audits(&rows).await
     }
 
     /// Up to `limit` users with ids above `after`, by id.
@@ -284,7 +272,7 @@ impl Db {
         };
         let last = format!("select coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 0)");
         let given: i64 = sqlx::query_scalar(AssertSqlSafe(last.clone()))
-            .fetch_one(pool)
+            .fetch_one(&**pool)
             .await
             .map_err(store_error)?;
         if given >= up_to.0 {

@@ -26,6 +26,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0003_statistics.sql"),
     ),
     (4, "search", include_str!("../../migrations/0004_search.sql")),
+    (
+        5,
+        "codes of audit rows",
+        include_str!("../../migrations/0005_audit_codes.sql"),
+    ),
     (6, "sessions", include_str!("../../migrations/0006_sessions.sql")),
     (7, "mail", include_str!("../../migrations/0007_mail.sql")),
     (8, "recovery", include_str!("../../migrations/0008_recovery.sql")),
@@ -124,6 +129,11 @@ pub(super) fn migrator(engine: &Engine) -> Migrator {
             STAMP_CHANGES_SQLITE,
         ),
     };
+    // A holder that no node has, and a time that does not come.
+    let (no_uuid, no_end) = match engine {
+        Engine::Postgres => ("'00000000-0000-0000-0000-000000000000'", "'9999-12-31T00:00:00Z'"),
+        Engine::Sqlite => ("x'00000000000000000000000000000000'", "253402214400000000"),
+    };
     let migrations = MIGRATIONS
         .iter()
         .map(|(version, description, text)| {
@@ -134,7 +144,9 @@ pub(super) fn migrator(engine: &Engine) -> Migrator {
                 .replace("{bytes}", bytes)
                 .replace("{search}", search)
                 .replace("{uid}", uid)
-                .replace("{stamp_changes}", stamp_changes);
+                .replace("{stamp_changes}", stamp_changes)
+                .replace("{no_uuid}", no_uuid)
+                .replace("{no_end}", no_end);
             let sql = AssertSqlSafe(sql).into_sql_str();
             Migration::new(
                 *version,
@@ -200,7 +212,7 @@ impl Db {
     pub async fn pending_migrations(&self) -> Result<usize> {
         const SQL: &str = "select version from josoor_auth_migrations";
         let applied: sqlx::Result<Vec<i64>> = match self {
-            Self::Postgres(pool) => sqlx::query_scalar(SQL).fetch_all(pool).await,
+            Self::Postgres(pool) => sqlx::query_scalar(SQL).fetch_all(&**pool).await,
             Self::Sqlite { readers, .. } => sqlx::query_scalar(SQL).fetch_all(readers).await,
         };
         match applied {

@@ -15,6 +15,7 @@
 
 mod adopt;
 mod audit;
+mod audit_codes;
 mod changes;
 mod codec;
 mod devices;
@@ -29,7 +30,9 @@ mod sessions;
 mod stats;
 mod users;
 
+use std::ops::Deref;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
@@ -44,7 +47,8 @@ use crate::error::{Error, Result};
 use crate::types::Timestamp;
 
 pub use adopt::Adopted;
-pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit};
+pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit, Seal};
+pub use audit_codes::{AuditKey, Blanked, MacOrigin, RowCode};
 pub use changes::Change;
 pub use devices::{Device, DeviceSeen};
 pub use import::{ImportedUser, Seen, SourceTable, StoredUser};
@@ -57,23 +61,47 @@ pub use sessions::{NewSession, RevokeReason, Rotation, SessionRow, Touch, Transp
 pub use stats::{SpanCounts, UserCounts};
 pub use users::{NewUser, User, UserFilter, UserPatch, UserSort};
 
+/// The key that audit rows are authenticated with, once it is known: every connection carries it, so that no row can be
+/// written without its code.
+type SharedAuditKey = Arc<OnceLock<AuditKey>>;
+
+/// A pool of connections to PostgreSQL. It is a [`PgPool`] where one is asked for by reference.
+#[derive(Clone, Debug)]
+pub struct PgStore {
+    pool: PgPool,
+    audit: SharedAuditKey,
+}
+
+impl Deref for PgStore {
+    type Target = PgPool;
+
+    fn deref(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
 /// The pools of one database.
 #[derive(Clone, Debug)]
 pub enum Db {
     /// PostgreSQL, or what speaks its protocol.
-    Postgres(PgPool),
+    Postgres(PgStore),
     /// One SQLite file. Writers queue for the one connection of their pool instead of failing with "busy".
     Sqlite {
         /// Read-only work.
         readers: SqlitePool,
         /// One connection.
         writer: SqlitePool,
+        /// See [`Db::sign_audit_with`].
+        audit: Arc<OnceLock<AuditKey>>,
     },
 }
 
 /// A connection: pooled, or inside a transaction.
 #[derive(Debug)]
-pub struct Conn(Inner);
+pub struct Conn {
+    inner: Inner,
+    audit: SharedAuditKey,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -133,6 +161,10 @@ use from_row;
 /// How long a connection may have been idle without being asked whether it still serves.
 const UNASKED: Duration = Duration::from_secs(1);
 
+/// What PostgreSQL shows connections as. The version that writes no codes into audit rows shows `josoor-auth`
+/// ([`Db::count_previous_connections`]).
+const APPLICATION: &str = "josoor-auth/2";
+
 /// No statement of ours takes this long in health; a stuck one must not hold its caller or its locks.
 const STATEMENT_TIMEOUT: &str = "5s";
 
@@ -142,7 +174,7 @@ impl Db {
         match &config.url {
             Database::Postgres { url } => {
                 let options: PgConnectOptions = url.expose().parse().map_err(store_error)?;
-                let options = options.application_name("josoor-auth").options([
+                let options = options.application_name(APPLICATION).options([
                     ("search_path", config.schema.as_str()),
                     ("statement_timeout", STATEMENT_TIMEOUT),
                     ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
@@ -159,7 +191,10 @@ impl Db {
                         })
                     })
                     .connect_lazy_with(options);
-                Ok(Self::Postgres(pool))
+                Ok(Self::Postgres(PgStore {
+                    pool,
+                    audit: SharedAuditKey::default(),
+                }))
             }
             Database::Sqlite { path } => Self::open_sqlite(path, config).await,
         }
@@ -197,12 +232,31 @@ impl Db {
             .acquire_timeout(config.acquire_timeout)
             // Pages that a reader does not keep are in the system's cache, which all of them share.
             .connect_lazy_with(options.read_only(true).pragma("cache_size", "-512"));
-        Ok(Self::Sqlite { readers, writer })
+        Ok(Self::Sqlite {
+            readers,
+            writer,
+            audit: SharedAuditKey::default(),
+        })
+    }
+
+    /// Gives the key of the audit trail; until then no audit row can be written. The first one that is given stays.
+    pub fn sign_audit_with(&self, key: AuditKey) {
+        let (Self::Postgres(PgStore { audit, .. }) | Self::Sqlite { audit, .. }) = self;
+        // An error means that there is one already.
+        let _ = audit.set(key);
+    }
+
+    fn conn(&self, inner: Inner) -> Conn {
+        let (Self::Postgres(PgStore { audit, .. }) | Self::Sqlite { audit, .. }) = self;
+        Conn {
+            inner,
+            audit: Arc::clone(audit),
+        }
     }
 
     /// A connection for single statements that only read.
     pub async fn read(&self) -> Result<Conn> {
-        Ok(Conn(match self {
+        Ok(self.conn(match self {
             Self::Postgres(pool) => Inner::Postgres(pool.acquire().await.map_err(store_error)?),
             Self::Sqlite { readers, .. } => Inner::Sqlite(readers.acquire().await.map_err(store_error)?),
         }))
@@ -211,7 +265,7 @@ impl Db {
     /// A connection for statements outside of a unit of work, on the pool that sees every commit at once: for writing, and
     /// for reading what was just written.
     pub async fn write(&self) -> Result<Conn> {
-        Ok(Conn(match self {
+        Ok(self.conn(match self {
             Self::Postgres(pool) => Inner::Postgres(pool.acquire().await.map_err(store_error)?),
             Self::Sqlite { writer, .. } => Inner::Sqlite(writer.acquire().await.map_err(store_error)?),
         }))
@@ -219,7 +273,7 @@ impl Db {
 
     /// Begins a unit of work that writes.
     pub async fn begin(&self) -> Result<Conn> {
-        Ok(Conn(match self {
+        Ok(self.conn(match self {
             Self::Postgres(pool) => Inner::PostgresTx(pool.begin().await.map_err(store_error)?),
             // A deferred transaction that reads before it writes fails at once when another has written meanwhile.
             Self::Sqlite { writer, .. } => {
@@ -280,7 +334,7 @@ impl Db {
     pub fn pool_size(&self) -> (u32, usize) {
         match self {
             Self::Postgres(pool) => (pool.size(), pool.num_idle()),
-            Self::Sqlite { readers, writer } => (
+            Self::Sqlite { readers, writer, .. } => (
                 readers.size() + writer.size(),
                 readers.num_idle() + writer.num_idle(),
             ),
@@ -291,7 +345,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Postgres(pool) => pool.close().await,
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -301,7 +355,7 @@ impl Db {
 
 impl Conn {
     fn raw(&mut self) -> Raw<'_> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Postgres(conn) => Raw::Postgres(conn),
             Inner::PostgresTx(tx) => Raw::Postgres(tx),
             Inner::Sqlite(conn) => Raw::Sqlite(conn),
@@ -311,7 +365,7 @@ impl Conn {
 
     /// Makes the unit of work permanent. Without it everything is undone.
     pub async fn commit(self) -> Result<()> {
-        match self.0 {
+        match self.inner {
             Inner::PostgresTx(tx) => tx.commit().await.map_err(store_error),
             Inner::SqliteTx(tx) => tx.commit().await.map_err(store_error),
             Inner::Postgres(_) | Inner::Sqlite(_) => Ok(()),

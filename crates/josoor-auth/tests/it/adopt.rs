@@ -137,7 +137,7 @@ async fn takes_over(stage: Stage, role: &str) {
     );
     let orphan = match db {
         Db::Postgres(pool) => sqlx::query("insert into dashboards (id, owner_id) values (9, 999)")
-            .execute(pool)
+            .execute(&**pool)
             .await
             .is_err(),
         Db::Sqlite { writer, .. } => sqlx::query("insert into dashboards (id, owner_id) values (9, 999)")

@@ -509,7 +509,7 @@ async fn connections_of_postgres_end_under_load() {
         for _ in 0..15 {
             sqlx::query(
                 "select pg_terminate_backend(pid) from pg_stat_activity
-                 where datname = current_database() and application_name = 'josoor-auth'",
+                 where datname = current_database() and application_name like 'josoor-auth%'",
             )
             .execute(&pool)
             .await

@@ -6,6 +6,7 @@ mod account;
 mod admin;
 mod adopt;
 mod audit;
+mod audit_codes;
 mod auth;
 mod axes;
 mod check;

@@ -44,7 +44,7 @@ pub(crate) async fn audited(server: &Server, action: &str, tokens: &Tokens) -> i
         Db::Postgres(pool) => sqlx::query_scalar(SQL)
             .bind(action)
             .bind(session)
-            .fetch_one(pool)
+            .fetch_one(&**pool)
             .await
             .expect("a count"),
         Db::Sqlite { writer, .. } => sqlx::query_scalar(SQL)

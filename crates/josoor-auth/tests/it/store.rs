@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use josoor_auth::hasher::PasswordHash;
 use josoor_auth::store::{
-    Audit, AuditFilter, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose,
+    Audit, AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose,
     RevokeReason, Rotation, SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,
 };
 use josoor_auth::types::{Change, Email, FullName, Locale, Role, SessionId, Timestamp, UserId};
@@ -786,6 +786,10 @@ on_both!(
 
 on_both!(audit_rows_take_nulls_and_text, async |stage: Stage| {
     let db = open(&stage).await;
+    // No row without a code.
+    let unsigned = NewAudit::by_operator(Audit::SignIn, NOW);
+    assert!(db.write().await.unwrap().insert_audit(&unsigned).await.is_err());
+    db.sign_audit_with(AuditKey::new([7; 32].into()));
     let mut conn = db.write().await.unwrap();
     let bare = NewAudit {
         at: NOW,

@@ -8,7 +8,7 @@ pub(crate) async fn execute(db: &Db, sql: &str) -> u64 {
     let query = AssertSqlSafe(sql.to_owned());
     let done = match db {
         Db::Postgres(pool) => sqlx::query(query)
-            .execute(pool)
+            .execute(&**pool)
             .await
             .map(|done| done.rows_affected()),
         Db::Sqlite { writer, .. } => sqlx::query(query)
@@ -23,7 +23,7 @@ pub(crate) async fn execute(db: &Db, sql: &str) -> u64 {
 pub(crate) async fn number(db: &Db, sql: &str) -> i64 {
     let query = AssertSqlSafe(sql.to_owned());
     let number = match db {
-        Db::Postgres(pool) => sqlx::query_scalar(query).fetch_one(pool).await,
+        Db::Postgres(pool) => sqlx::query_scalar(query).fetch_one(&**pool).await,
         Db::Sqlite { writer, .. } => sqlx::query_scalar(query).fetch_one(writer).await,
     };
     number.unwrap_or_else(|error| panic!("{sql}: {error}"))
@@ -33,7 +33,7 @@ pub(crate) async fn number(db: &Db, sql: &str) -> i64 {
 pub(crate) async fn texts(db: &Db, sql: &str) -> Vec<String> {
     let query = AssertSqlSafe(sql.to_owned());
     let texts = match db {
-        Db::Postgres(pool) => sqlx::query_scalar(query).fetch_all(pool).await,
+        Db::Postgres(pool) => sqlx::query_scalar(query).fetch_all(&**pool).await,
         Db::Sqlite { writer, .. } => sqlx::query_scalar(query).fetch_all(writer).await,
     };
     texts.unwrap_or_else(|error| panic!("{sql}: {error}"))
