@@ -9,7 +9,7 @@
 //!
 //! Rows past their retention go from the beginning of the chain, after they were checked. An anchor, authenticated under the
 //! same key, remembers the position and code of the last one that went. [ADR 6](../docs/adr/0006-audit-chain.md),
-//! [ADR 13](../docs/adr/0013-audit-row-codes.md).
+//! [ADR 14](../docs/adr/0014-audit-row-codes.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

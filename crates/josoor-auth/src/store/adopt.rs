@@ -284,6 +284,8 @@ async fn adopt_postgres(
         "alter table sessions drop constraint sessions_user_id_fkey".to_owned(),
         "alter table one_time_tokens drop constraint one_time_tokens_user_id_fkey".to_owned(),
         "alter table email_corrections drop constraint email_corrections_user_id_fkey".to_owned(),
+        "alter table devices drop constraint devices_user_id_fkey".to_owned(),
+        "alter table past_credentials drop constraint past_credentials_user_id_fkey".to_owned(),
         "drop table users".to_owned(),
         "alter table users_adopted rename to users".to_owned(),
     ];
@@ -324,7 +326,11 @@ async fn adopt_postgres(
              add column locale text not null default '{locale}' check (locale in ('en', 'ar')),
              add column version bigint not null default 1, add column password_changed_at timestamptz,
              add column last_login_at timestamptz,
-             add column uid uuid not null default gen_random_uuid()"
+             add column uid uuid not null default gen_random_uuid(),
+             add column session_limit_mailed_at timestamptz, add column deleted_at timestamptz,
+             add column purge_at timestamptz, add column kept_password_hash text,
+             add column kept_is_active boolean not null default false, add column frozen_at timestamptz,
+             add column new_device_mailed_at timestamptz"
         ),
         "alter table users alter column locale drop default, alter column version drop default".to_owned(),
     ]);
@@ -371,9 +377,15 @@ async fn adopt_postgres(
         "create index users_role on users (role, is_active)",
         "create index users_created_at on users (created_at)",
         "create unique index users_uid on users (uid)",
+        "create index users_purge_at on users (purge_at) where purge_at is not null",
+        "create index users_deleted_at on users (deleted_at) where deleted_at is not null",
         "alter table sessions add constraint sessions_user_id_fkey
          foreign key (user_id) references users (id) on delete cascade",
         "alter table email_corrections add constraint email_corrections_user_id_fkey
+         foreign key (user_id) references users (id) on delete cascade",
+        "alter table devices add constraint devices_user_id_fkey
+         foreign key (user_id) references users (id) on delete cascade",
+        "alter table past_credentials add constraint past_credentials_user_id_fkey
          foreign key (user_id) references users (id) on delete cascade",
         "alter table one_time_tokens add constraint one_time_tokens_user_id_fkey
          foreign key (user_id) references users (id) on delete cascade",
