@@ -1304,7 +1304,7 @@ pub async fn record_configuration(app: &App) -> Result<()> {
 }
 
 /// The header of an export as CSV.
-pub const CSV_HEADER: [&str; 13] = [
+pub const CSV_HEADER: [&str; 14] = [
     "id",
     "at",
     "action",
@@ -1316,6 +1316,7 @@ pub const CSV_HEADER: [&str; 13] = [
     "ip",
     "user_agent",
     "request_id",
+    "client_request_id",
     "seq",
     "mac",
 ];
@@ -1334,6 +1335,7 @@ pub fn to_json(row: &AuditRow) -> serde_json::Value {
         "ip": row.ip,
         "user_agent": row.user_agent,
         "request_id": row.request_id,
+        "client_request_id": row.client_request_id,
         "seq": row.seq,
         "sealed": row.seq.is_some(),
     })
@@ -1368,6 +1370,7 @@ pub fn to_csv(row: &AuditRow) -> Vec<u8> {
         text(&row.ip),
         text(&row.user_agent),
         text(&row.request_id),
+        text(&row.client_request_id),
         number(row.seq),
         mac,
     ])

@@ -246,6 +246,7 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
         ip: origin.ip,
         user_agent: origin.user_agent,
         request_id: origin.request_id,
+        client_request_id: origin.client_request_id,
         actor: None,
     };
     let mut tx = app.db.begin().await?;
@@ -1176,6 +1177,7 @@ fn asked_by(client: &Client) -> Content {
         ip: client.ip.clone(),
         user_agent: client.user_agent.clone(),
         request_id: client.request_id.clone(),
+        client_request_id: client.client_request_id.clone(),
     })
 }
 

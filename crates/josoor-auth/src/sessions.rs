@@ -31,6 +31,8 @@ pub struct Client {
     pub user_agent: String,
     /// The request's id.
     pub request_id: String,
+    /// The id that the client gave the request; empty where it gave none.
+    pub client_request_id: String,
     /// The user behind the request, where one is known.
     pub actor: Option<UserId>,
 }
@@ -43,6 +45,7 @@ impl Client {
             ip: non_empty(&self.ip),
             user_agent: non_empty(&self.user_agent),
             request_id: non_empty(&self.request_id),
+            client_request_id: non_empty(&self.client_request_id),
             ..NewAudit::by_operator(action, at)
         }
     }

@@ -53,8 +53,9 @@ export interface paths {
         put?: never;
         /**
          * Exchanges a refresh token for new tokens
-         * @description The token comes from the body, else from the cookie. With neither, a valid bearer token gets a new access token of
-         *     the same session, without rotation.
+         * @description The token comes from the body, else from the cookie; a bearer token beside them is ignored. With neither, a valid bearer token
+         *     gets a new access token of the same session, without rotation: only where the session's refresh token was never used and lies in
+         *     no cookie, only for the current token, and for `auth.bearer_renewal_max` after the sign-in.
          */
         post: operations["refresh"];
         delete?: never;
@@ -75,7 +76,7 @@ export interface paths {
         /**
          * Ends the session of a token
          * @description By the refresh token in the body, else by the cookie, else by the bearer token. A session that is over already is
-         *     no failure.
+         *     no failure. A token from before a change of the password ends nothing.
          */
         post: operations["log_out"];
         delete?: never;
@@ -95,7 +96,11 @@ export interface paths {
         get: operations["show_me"];
         put?: never;
         post?: never;
-        /** Deletes one's own account and everything that belongs to it */
+        /**
+         * Deletes one's own account
+         * @description All sessions end, and nothing signs in to it any more. For `account.deletion_grace` (72 hours) the link of a mail restores it,
+         *     which goes to every address that was verified for the account in that time; then it is removed for good.
+         */
         delete: operations["delete_me"];
         options?: never;
         head?: never;
@@ -134,7 +139,8 @@ export interface paths {
         put?: never;
         /**
          * Sets a password with the link of a mail
-         * @description For "forgot password" and for invitations. All sessions of the account end; sign in with the new password.
+         * @description For "forgot password" and for invitations. All sessions of the account end; sign in with the new password. An account whose
+         *     change of address was taken back also wants a password from before that change.
          */
         post: operations["reset_password"];
         delete?: never;
@@ -218,6 +224,49 @@ export interface paths {
          * @description It takes effect when the new address is proved. The old one is told, and can take the change back for 72 hours.
          */
         post: operations["change_email"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/account/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes back what a mail told of: a change of address, or a deletion
+         * @description With the link's token alone. All sessions of the account stay ended. An account that comes back to an earlier verified
+         *     address has no password until its owner recovers it: a second mail has the link, and `/auth/password/reset` then also
+         *     wants a password from before the change (`recovery_blocked`).
+         */
+        post: operations["undo_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/account/secure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Secures an account after a sign-in that was not its owner's
+         * @description With the link of the mail about a new device, and the address that the mail went to. All sessions end, the devices are
+         *     forgotten, other open links and the password end, and a mail has the link that sets another password. No session begins.
+         */
+        post: operations["secure_account"];
         delete?: never;
         options?: never;
         head?: never;
@@ -353,13 +402,18 @@ export interface paths {
         get: operations["show_user"];
         put?: never;
         post?: never;
-        /** Deletes a user and everything that belongs to it */
+        /**
+         * Deletes a user
+         * @description The account can be restored for `account.deletion_grace`, by its owner with the link of a mail or by an administrator; then it is
+         *     removed for good. Until then its address stays reserved.
+         */
         delete: operations["delete_user"];
         options?: never;
         head?: never;
         /**
          * Changes a user
-         * @description A change of role and a deactivation hold from the next request on.
+         * @description A change of role and a deactivation hold from the next request on. A deactivation also ends the account's open links. Setting
+         *     `is_active` of a frozen account releases it (true) or ends its recovery (false).
          */
         patch: operations["update_user"];
         trace?: never;
@@ -378,6 +432,27 @@ export interface paths {
          * @description An invitation, where there is no password yet.
          */
         post: operations["send_password_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restores a deleted user, or releases a frozen one
+         * @description A deleted account is as it was before, without its sessions. A frozen one is active again, and its owner sets a password with a
+         *     link alone ("forgot password"): make sure first who asks. What is neither stays as it is.
+         */
+        post: operations["restore_user"];
         delete?: never;
         options?: never;
         head?: never;
@@ -671,6 +746,25 @@ export interface components {
             /** @description What the client called itself, unless it was somebody else's. */
             user_agent: string | null;
         };
+        /** @description A user, as administrators see it. */
+        AdminUserResponse: components["schemas"]["UserResponse"] & {
+            /**
+             * Format: date-time
+             * @description Since when the account waits for its owner to recover it, after a change of its address was taken back. Then it is not
+             *     active.
+             */
+            frozen_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the account was deleted, if it still can be restored. Then it is not active.
+             */
+            deleted_at: string | null;
+            /**
+             * Format: date-time
+             * @description When a deleted account is removed for good.
+             */
+            purge_at: string | null;
+        };
         /** @description A page of the audit trail, the latest first. */
         AuditPage: {
             /** @description The rows. */
@@ -720,6 +814,8 @@ export interface components {
             user_agent: string | null;
             /** @description The request's id, as in the log. */
             request_id: string | null;
+            /** @description The id that the client gave the request as `X-Request-Id`. */
+            client_request_id: string | null;
             /**
              * Format: int64
              * @description The position in the chain, once it is sealed.
@@ -921,7 +1017,7 @@ export interface components {
              * @description Stable; what programs go by.
              * @enum {string}
              */
-            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "missing_token" | "account_inactive" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
+            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
             /** @description What is wrong with which field; 422 only. */
             errors?: components["schemas"]["FieldProblem"][];
             /** @description Also in the header `X-Request-Id`; leads to the request in the service's log. */
@@ -974,6 +1070,12 @@ export interface components {
              * @example correct horse battery staple
              */
             new_password: string;
+            /**
+             * Format: password
+             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @example correct horse battery staple
+             */
+            previous_password?: string | null;
         };
         /** @description How many sessions were ended. */
         RevokedResponse: {
@@ -985,6 +1087,13 @@ export interface components {
          * @enum {string}
          */
         RoleName: "user" | "analyst" | "admin";
+        /** @description The JSON body that ends all that can sign in to an account. */
+        SecureAccountRequest: {
+            /** @description What stands after `token=` in the link. */
+            token: string;
+            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            email: string;
+        };
         /** @description Live sessions, the latest first. */
         SessionList: {
             /** @description The sessions. */
@@ -1070,6 +1179,25 @@ export interface components {
          * @enum {string}
          */
         Transport: "body" | "cookie";
+        /** @description The JSON body that takes a change of address, or a deletion, back. */
+        UndoRequest: {
+            /** @description What stands after `token=` in the link. */
+            token: string;
+        };
+        /** @description What was taken back. */
+        UndoneResponse: {
+            /** @description Always true. */
+            success: boolean;
+            /** @description One English sentence. */
+            message: string;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            timestamp: string;
+            /** @description Whether a password has to be set next, with the link of a second mail and with something from before the change. */
+            recovery_required: boolean;
+        };
         /** @description The JSON body of a change of one's own profile. What is left out stays. */
         UpdateMeRequest: {
             /**
@@ -1094,7 +1222,7 @@ export interface components {
         /** @description One page of users. */
         UserList: {
             /** @description The users of this page. */
-            items: components["schemas"]["UserResponse"][];
+            items: components["schemas"]["AdminUserResponse"][];
             /**
              * Format: int64
              * @description How many there are on all pages.
@@ -1457,6 +1585,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `session_limit`: as many sessions as there may be, all in use on known devices */
+            409: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
@@ -1573,7 +1712,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused` */
+            /** @description Why there are none: `token_invalid`, `token_expired`, `session_expired`, `session_revoked`, `password_changed`, `account_inactive`, `refresh_token_reused`, `refresh_token_required` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -1926,7 +2065,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The account is gone */
+            /** @description The account is deleted */
             204: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -2400,7 +2539,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `account_inactive` */
+            /** @description `invalid_credentials`: `previous_password` was not good before the change of address */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_inactive`; `recovery_blocked`: the account's change of address was taken back, and the link alone is not enough */
             403: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3025,6 +3177,250 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UndoRequest"];
+            };
+        };
+        responses: {
+            /** @description Taken back */
+            200: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UndoneResponse"];
+                };
+            };
+            /** @description `link_invalid`, `link_expired` or `link_used` */
+            400: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_inactive`: an administrator has deactivated the account; the link stays good */
+            403: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    secure_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecureAccountRequest"];
+            };
+        };
+        responses: {
+            /** @description The account is secured, and a mail is on its way */
+            200: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseResponse"];
+                };
+            };
+            /** @description `link_invalid` (also: not the address that the mail went to), `link_expired` or `link_used` */
+            400: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_inactive` */
+            403: {
+                headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;
                     /** @description The request's id in the service's log */
@@ -3588,6 +3984,8 @@ export interface operations {
                 role?: components["schemas"]["RoleName"];
                 /** @description Only active, or only inactive, users */
                 is_active?: boolean;
+                /** @description Only users who were deleted and can still be restored; they are in no other list */
+                deleted?: boolean;
                 /** @description The order, with `-` before it for descending. Default: `id` */
                 sort?: string;
                 /** @description From 1 */
@@ -3853,6 +4251,8 @@ export interface operations {
                 role?: components["schemas"]["RoleName"];
                 /** @description Only active, or only inactive, users */
                 is_active?: boolean;
+                /** @description Only users who were deleted and can still be restored; they are in no other list */
+                deleted?: boolean;
                 /** @description The order, with `-` before it for descending. Default: `id` */
                 sort?: string;
             };
@@ -3959,7 +4359,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The user */
+            /** @description The user; also one who was deleted and can be restored */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3969,7 +4369,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserResponse"];
+                    "application/json": components["schemas"]["AdminUserResponse"];
                 };
             };
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
@@ -4055,7 +4455,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The user is gone; the id is never given again */
+            /** @description The user is deleted; the id is never given again */
             204: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -4176,7 +4576,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserResponse"];
+                    "application/json": components["schemas"]["AdminUserResponse"];
                 };
             };
             /** @description `malformed_json` or `bad_request` */
@@ -4421,6 +4821,90 @@ export interface operations {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;
                     /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restore_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user as it is now */
+            200: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserResponse"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };

@@ -59,6 +59,9 @@ pub struct AuditResponse {
     /// The request's id, as in the log.
     #[schema(required)]
     pub request_id: Option<String>,
+    /// The id that the client gave the request as `X-Request-Id`.
+    #[schema(required)]
+    pub client_request_id: Option<String>,
     /// The position in the chain, once it is sealed.
     #[schema(required)]
     pub seq: Option<i64>,
@@ -80,6 +83,7 @@ impl From<AuditRow> for AuditResponse {
             ip: row.ip,
             user_agent: row.user_agent,
             request_id: row.request_id,
+            client_request_id: row.client_request_id,
             sealed: row.seq.is_some(),
             seq: row.seq,
         }

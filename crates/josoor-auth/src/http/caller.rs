@@ -23,10 +23,15 @@ impl<S: Send + Sync> FromRequestParts<S> for From {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let ClientAddress(ip) = ClientAddress::from_request_parts(parts, state).await?;
         let UserAgent(user_agent) = UserAgent::from_request_parts(parts, state).await?;
+        let passage = Passage::of(&parts.extensions);
         Ok(Self(Client {
             ip: ip.to_string(),
             user_agent: user_agent.unwrap_or_default(),
-            request_id: Passage::of(&parts.extensions).id.as_str().to_owned(),
+            request_id: passage.id.as_str().to_owned(),
+            client_request_id: passage
+                .client_id
+                .as_ref()
+                .map_or_else(String::new, |id| id.as_str().to_owned()),
             actor: None,
         }))
     }

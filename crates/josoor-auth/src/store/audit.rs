@@ -161,6 +161,8 @@ pub struct NewAudit<'a> {
     pub user_agent: Option<&'a str>,
     /// The request's id.
     pub request_id: Option<&'a str>,
+    /// The id that the client gave the request.
+    pub client_request_id: Option<&'a str>,
 }
 
 impl NewAudit<'_> {
@@ -177,6 +179,7 @@ impl NewAudit<'_> {
             ip: None,
             user_agent: None,
             request_id: None,
+            client_request_id: None,
         }
     }
 
@@ -211,6 +214,8 @@ pub struct AuditRow {
     pub user_agent: Option<String>,
     /// The request's id.
     pub request_id: Option<String>,
+    /// The id that the client gave the request.
+    pub client_request_id: Option<String>,
     /// The position in the chain, once it is sealed.
     pub seq: Option<i64>,
     /// The code that seals it.
@@ -245,6 +250,7 @@ from_row!(AuditRow {
     ip,
     user_agent,
     request_id,
+    client_request_id,
     seq,
     mac,
     nonce,
@@ -259,7 +265,7 @@ from_row!(AuditRow {
 
 macro_rules! columns {
     () => {
-        "id, at, action, outcome, reason, actor_id, subject_id, session_id, ip, user_agent, request_id, seq, mac, nonce,
+        "id, at, action, outcome, reason, actor_id, subject_id, session_id, ip, user_agent, request_id, client_request_id, seq, mac, nonce,
          row_mac, mac_origin, ip_salt, ip_commitment, user_agent_salt, user_agent_commitment, refused_at"
     };
 }
@@ -302,7 +308,7 @@ pub struct Seal {
     pub mac: [u8; 32],
 }
 
-/// Rows that are written in one statement: 14 values each, far below what both engines take.
+/// Rows that are written in one statement: 15 values each, far below what both engines take.
 const ROWS_AT_ONCE: usize = 500;
 
 /// Builds and runs a statement on either engine.
@@ -359,8 +365,8 @@ impl Conn {
     async fn add_audit(&mut self, new: &NewAudit<'_>) -> Result<Uuid> {
         const SQL: &str =
             "insert into audit (at, action, outcome, reason, actor_id, subject_id, session_id, ip,
-                user_agent, request_id, nonce, row_mac, ip_salt, user_agent_salt)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+                user_agent, request_id, nonce, row_mac, ip_salt, user_agent_salt, client_request_id)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
         let signed = self.audit_key()?.sign(new);
         execute!(
             self,
@@ -379,6 +385,7 @@ impl Conn {
                 .bind(signed.row_mac.as_slice())
                 .bind(signed.ip_salt.as_deref())
                 .bind(signed.user_agent_salt.as_deref())
+                .bind(new.client_request_id)
         )
         .map(|_| signed.nonce)
     }
@@ -406,7 +413,7 @@ impl Conn {
     pub async fn insert_audits(&mut self, rows: &[NewAudit<'_>]) -> Result<()> {
         const INTO: &str =
             "insert into audit (at, action, outcome, reason, actor_id, subject_id, session_id, ip,
-                user_agent, request_id, nonce, row_mac, ip_salt, user_agent_salt) ";
+                user_agent, request_id, nonce, row_mac, ip_salt, user_agent_salt, client_request_id) ";
         let key = self.audit_key()?;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let signed: Vec<_> = rows.iter().map(|new| (new, key.sign(new))).collect();
@@ -425,7 +432,8 @@ impl Conn {
                         .push_bind(signed.nonce)
                         .push_bind(signed.row_mac.as_slice())
                         .push_bind(signed.ip_salt.as_deref())
-                        .push_bind(signed.user_agent_salt.as_deref());
+                        .push_bind(signed.user_agent_salt.as_deref())
+                        .push_bind(new.client_request_id);
                 });
             })?;
         }

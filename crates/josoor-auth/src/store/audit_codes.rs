@@ -198,6 +198,7 @@ impl AuditKey {
             new.session.as_ref().map(|id| id.0.as_bytes().as_slice()),
         );
         columns.text("request_id", new.request_id);
+        columns.text("client_request_id", new.client_request_id);
         for (name, value, salt) in [
             ("ip", new.ip, &ip_salt),
             ("user_agent", new.user_agent, &user_agent_salt),
@@ -254,6 +255,7 @@ impl AuditKey {
             row.session_id.as_ref().map(|id| id.as_bytes().as_slice()),
         );
         columns.text("request_id", row.request_id.as_deref());
+        columns.text("client_request_id", row.client_request_id.as_deref());
         let mut is_blank = false;
         for personal in personal(row) {
             match personal.covered()? {

@@ -250,6 +250,8 @@ pub struct RequestOrigin {
     pub user_agent: String,
     /// The request's id.
     pub request_id: String,
+    /// The id that the client gave the request; empty where it gave none.
+    pub client_request_id: String,
 }
 
 /// What a row holds besides the columns.
@@ -273,6 +275,8 @@ struct StoredContent {
     #[serde(skip_serializing_if = "String::is_empty")]
     request_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    client_request_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     device: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified_name: Option<String>,
@@ -287,6 +291,7 @@ impl Content {
                 ip: origin.ip,
                 user_agent: origin.user_agent,
                 request_id: origin.request_id,
+                client_request_id: origin.client_request_id,
                 ..StoredContent::default()
             },
             Self::Mail(details) => StoredContent {
@@ -310,6 +315,7 @@ impl Content {
                 ip: stored.ip,
                 user_agent: stored.user_agent,
                 request_id: stored.request_id,
+                client_request_id: stored.client_request_id,
             })
         } else {
             Self::Mail(MailDetails {

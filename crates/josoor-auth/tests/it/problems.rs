@@ -160,6 +160,33 @@ on_both!(
             );
         }
         assert_ne!(id_for(&[]).await, id_for(&[]).await);
+        // The audit trail has both, also of what is done behind the answer.
+        let admin = server.register_admin("auditor@example.com").await;
+        for (path, body) in [
+            (
+                "/auth/login",
+                json!({ "email": "auditor@example.com", "password": "WrongPassword" }),
+            ),
+            ("/auth/password/forgot", json!({ "email": "auditor@example.com" })),
+        ] {
+            let request = server
+                .request(Method::POST, path)
+                .header("x-request-id", "chosen-by-a-client")
+                .json(&body);
+            server.send(request).await;
+        }
+        let rows = async || {
+            let answer = server.get("/admin/audit?limit=100", &admin.access).await.is(200);
+            let items = answer.json["items"].as_array().unwrap().clone();
+            items
+                .into_iter()
+                .filter(|row| row["client_request_id"] == "chosen-by-a-client")
+                .collect::<Vec<Value>>()
+        };
+        crate::support::server::eventually("both are recorded", || async { rows().await.len() >= 2 }).await;
+        for row in rows().await {
+            assert_eq!(row["request_id"].as_str().map(str::len), Some(32), "{row}");
+        }
         server.stop().await;
     }
 );

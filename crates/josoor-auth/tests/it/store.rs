@@ -802,6 +802,7 @@ on_both!(audit_rows_take_nulls_and_text, async |stage: Stage| {
         ip: None,
         user_agent: None,
         request_id: None,
+        client_request_id: None,
     };
     conn.insert_audit(&bare).await.unwrap();
     conn.insert_audit(&NewAudit {
@@ -814,6 +815,7 @@ on_both!(audit_rows_take_nulls_and_text, async |stage: Stage| {
         ip: Some("::1"),
         user_agent: Some("agent"),
         request_id: Some("id"),
+        client_request_id: Some("theirs"),
         ..bare
     })
     .await
