@@ -142,7 +142,7 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
     tx.record_user_change(id, now, hot::user_copies_until(now))
         .await?;
     for row in audit_rows(&before, &user, client, now) {
-        // Whoever changes their own name again and again must not fill the audit trail: a row says that it was changed.
+        // Changing one's own name again and again must not fill the audit trail: one row says that it was changed.
         let is_own = row.action == Audit::UserUpdate && client.actor == Some(id);
         if !is_own || !tx.has_done_since(&row, now.minus(REPEATED_WITHIN)).await? {
             tx.insert_audit(&row).await?;

@@ -183,7 +183,7 @@ pub(super) fn read_registration(
     request_body = inline(RegisterRequest),
     responses(
         (status = 201, description = "The account was made and is signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
-        (status = 202, description = "Under `verify_first`: a mail is on its way, whoever has the address. Under `require_verified`: the account was made, and can be signed in to once its address is verified", body = BaseResponse),
+        (status = 202, description = "Under `verify_first`: a mail is on its way, for any address alike. Under `require_verified`: the account was made, and can be signed in to once its address is verified", body = BaseResponse),
         (status = 400, description = "`email_taken` or `malformed_json`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`registration_closed` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
     )

@@ -351,7 +351,7 @@ impl Limiter {
     }
 
     /// Takes one from the buckets of a network, at every width that is counted (see [`Network::levels`]), for what the parts
-    /// of `key` name within it. Narrowest first: whoever is over the limit of a narrow network takes nothing from its
+    /// of `key` name within it. Narrowest first: a client over the limit of a narrow network takes nothing from its
     /// neighbours.
     ///
     /// # Errors
@@ -369,7 +369,7 @@ impl Limiter {
     /// Before a password is verified that somebody without a session gives for an account: at a sign-in, or beside a
     /// token of a mail. `ip` is the client's address and `email_key` the canonical form of the account's.
     ///
-    /// The network comes first: whoever is over that limit cannot use up an account's.
+    /// The network comes first: a client over that limit cannot use up an account's.
     ///
     /// # Errors
     /// `RateLimited`.
@@ -424,7 +424,7 @@ impl Limiter {
     /// Before a password is verified within a session: to delete the account, to change the password or the address.
     ///
     /// Counted by network together with sign-ins, by session, and by account: sessions and networks can be multiplied by
-    /// whoever attacks one account. The account's bucket is apart from those of sign-ins and larger than a session's, so
+    /// an attacker of one account. The account's bucket is apart from those of sign-ins and larger than a session's, so
     /// that neither a thief of one session nor guessing from outside locks the owner out.
     ///
     /// # Errors

@@ -419,7 +419,7 @@ on_both!(
             alarm(&server).as_deref() == Some("1")
         })
         .await;
-        // Nobody is locked out.
+        // No one is locked out.
         sign_in_from(&server, "192.0.2.1", "right@example.com", PASSWORD)
             .await
             .is(200);
