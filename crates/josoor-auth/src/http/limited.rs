@@ -105,7 +105,7 @@ pub static ACTS: &[Act] = &[
     ),
     bounded(
         "POST /auth/account/secure",
-        &[MailRecipient, MailTotal],
+        &[ForgotAddress, ForgotAccount, MailRecipient, MailTotal],
         "once for each link",
     ),
     act("PATCH /auth/me", &[WriteAddress, WriteAccount]),
