@@ -144,6 +144,8 @@ test("many at once: a preview, and a result for each; the last administrator sta
     await page.getByRole("dialog").getByRole("button", { name: "Delete the user" }).click();
     await expect(page).toHaveURL(/\/console\/users$/);
     await page.goto(`${server.url}/console/users/2`);
+    await expect(page.getByText("then it is removed for good")).toBeVisible();
+    await page.goto(`${server.url}/console/users/1000`);
     await expect(page.getByRole("alert")).toContainText("There is nothing here any more");
   });
 });

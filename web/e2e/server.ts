@@ -166,6 +166,21 @@ export class Server {
     return email;
   }
 
+  /** A user whose address is verified. */
+  async newOwner() {
+    const email = this.newEmail("owner");
+    const post = async (path: string, body: object, token = "") => {
+      const headers = { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+      const answer = await fetch(this.url + path, { method: "POST", headers, body: JSON.stringify(body) });
+      if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
+      return (await answer.json()) as { access_token: string };
+    };
+    const { access_token } = await post("/auth/register", { email, password: PASSWORD });
+    const { link } = await this.mail(email, "verify_email");
+    await post("/auth/email/verify", { token: link?.split("token=")[1] }, access_token);
+    return email;
+  }
+
   /** The newest mail to an address, once it is there. */
   async mail(to: string, kind?: string): Promise<Mail> {
     for (let tries = 0; tries < 100; tries += 1) {

@@ -1376,7 +1376,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenResponse"];
                 };
             };
-            /** @description Under `verify_first`: a mail is on its way, whoever has the address */
+            /** @description Under `verify_first`: a mail is on its way, for any address alike. Under `require_verified`: the account was made, and can be signed in to once its address is verified */
             202: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -1559,7 +1559,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `account_inactive` after the right password, or `origin_not_allowed` */
+            /** @description `account_inactive` or `email_not_verified` after the right password, or `origin_not_allowed` */
             403: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -1588,7 +1588,9 @@ export interface operations {
             /** @description `session_limit`: as many sessions as there may be, all in use on known devices */
             409: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2544,7 +2546,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3177,7 +3181,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3188,7 +3194,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3199,7 +3207,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3210,7 +3220,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3221,7 +3233,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3238,7 +3252,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3251,7 +3267,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3277,7 +3295,9 @@ export interface operations {
             /** @description Taken back */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3288,7 +3308,9 @@ export interface operations {
             /** @description `link_invalid`, `link_expired` or `link_used` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3299,7 +3321,9 @@ export interface operations {
             /** @description `account_inactive`: an administrator has deactivated the account; the link stays good */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3310,7 +3334,9 @@ export interface operations {
             /** @description `request_timeout`: the body did not arrive in time */
             408: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3321,7 +3347,9 @@ export interface operations {
             /** @description `body_too_large`: more than 64 KiB */
             413: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3332,7 +3360,9 @@ export interface operations {
             /** @description `unsupported_media_type`: not `application/json` */
             415: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3343,7 +3373,9 @@ export interface operations {
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3360,7 +3392,9 @@ export interface operations {
                     "RateLimit-Policy"?: string;
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3373,7 +3407,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3399,7 +3435,9 @@ export interface operations {
             /** @description The account is secured, and a mail is on its way */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3410,7 +3448,9 @@ export interface operations {
             /** @description `link_invalid` (also: not the address that the mail went to), `link_expired` or `link_used` */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4845,7 +4885,9 @@ export interface operations {
             /** @description The user as it is now */
             200: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4856,7 +4898,9 @@ export interface operations {
             /** @description `bad_request`: the address is not percent-encoded UTF-8 */
             400: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4869,7 +4913,9 @@ export interface operations {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
                     "WWW-Authenticate"?: string;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4880,7 +4926,9 @@ export interface operations {
             /** @description `missing_token` or `insufficient_role` */
             403: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4891,7 +4939,9 @@ export interface operations {
             /** @description `not_found` */
             404: {
                 headers: {
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4904,7 +4954,9 @@ export interface operations {
                 headers: {
                     /** @description Seconds until it makes sense to try again */
                     "Retry-After"?: number;
-                    /** @description The request's id in the service's log; a well-formed one of the client is kept */
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };

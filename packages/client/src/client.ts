@@ -2,16 +2,7 @@ import type { components } from "./api";
 import { createDestinations, isRedirect, redirectRefused } from "./destination";
 import { AuthError, codeOf, errorOf, isAuthError, meaningOf, noAnswer, signedOut } from "./errors";
 import { localStore, reliable } from "./storage";
-import type {
-  AuthClient,
-  AuthClientOptions,
-  AuthEvent,
-  AuthState,
-  Device,
-  RequestOptions,
-  SignOutReason,
-  User,
-} from "./types";
+import type { AuthClient, AuthClientOptions, AuthEvent, AuthState, RequestOptions, SignOutReason, User } from "./types";
 
 type TokenResponse = components["schemas"]["TokenResponse"];
 
@@ -53,7 +44,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   /** Counts sign-ins and sign-outs: an answer that belongs to an earlier count is thrown away. */
   let epoch = 0;
   let flight: Promise<string> | null = null;
-  let started: Promise<AuthState> | null = null;
+  let started: Promise<void> | null = null;
   let retryTimer: ReturnType<typeof setTimeout> | undefined;
   let retries = 0;
   let disposed = false;
@@ -426,9 +417,9 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
         } else {
           await refresh().catch(() => {});
         }
-        return state;
       })();
-      return started;
+      // The state of now, also for a caller that comes later.
+      return started.then(() => state);
     },
 
     async register(input) {
@@ -476,9 +467,10 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     },
 
     devices: {
-      list: async () => (await request<{ items: Device[] }>("GET", "/auth/devices")).items,
+      list: async () => (await request<components["schemas"]["DeviceList"]>("GET", "/auth/devices")).items,
       forget: (id) => request<void>("DELETE", `/auth/devices/${encodeURIComponent(id)}`),
-      forgetAll: async () => (await request<{ forgotten: number }>("DELETE", "/auth/devices")).forgotten,
+      forgetAll: async () =>
+        (await request<components["schemas"]["ForgottenResponse"]>("DELETE", "/auth/devices")).forgotten,
     },
 
     activity: (query) => request("GET", "/auth/activity", query ? { query } : {}),
@@ -501,7 +493,8 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     },
 
     account: {
-      undo: (input) => call<{ recovery_required: boolean }>("POST", "/auth/account/undo", null, { body: input }),
+      undo: (input) =>
+        call<components["schemas"]["UndoneResponse"]>("POST", "/auth/account/undo", null, { body: input }),
       secure: (input) => call<void>("POST", "/auth/account/secure", null, { body: input }),
     },
 

@@ -9,18 +9,7 @@ export type User = components["schemas"]["UserResponse"];
 /** A place where somebody is signed in. */
 export type Session = components["schemas"]["SessionResponse"];
 /** A device that the account knows: one that the user signed in on since the password and the address last changed. */
-export interface Device {
-  id: string;
-  kind: string;
-  created_at: string;
-  /** When the user last signed in on it. */
-  last_seen_at: string;
-  ip: string;
-  /** A short name for it, such as "Firefox on Windows". */
-  device: string;
-  /** Whether this session was opened on it. */
-  current: boolean;
-}
+export type Device = components["schemas"]["DeviceResponse"];
 /** A page of what happened to one's account. */
 export type ActivityList = components["schemas"]["ActivityList"];
 export type { Role };
@@ -128,7 +117,7 @@ export interface AuthClient {
      * Takes back a change of the address, or a deletion, with the token of the link that told of it. Ends all sessions. With
      * `recovery_required` a password has to be set next, by the link of a second mail.
      */
-    undo(input: { token: string }): Promise<{ recovery_required: boolean }>;
+    undo(input: { token: string }): Promise<Schemas["UndoneResponse"]>;
     /** Ends all sessions, forgets all devices and starts a reset, with the token of the mail about a new device. */
     secure(input: { token: string; email: string }): Promise<void>;
   };

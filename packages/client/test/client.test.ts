@@ -341,6 +341,14 @@ describe("storage", () => {
   });
 });
 
+it("ready gives the state of now, also later", async () => {
+  const client = tab();
+  expect((await client.ready()).status).toBe("signed-out");
+  await client.login(credentials);
+  expect((await client.ready()).status).toBe("signed-in");
+  expect(service.count("/auth/refresh")).toBe(0);
+});
+
 describe("errors", () => {
   it("of a wrong password sign nobody out", async () => {
     const client = await signedIn();

@@ -15,9 +15,8 @@ import { useAddress } from "./address";
 import { type BulkChange, BulkDialog } from "./bulk";
 import { download } from "./download";
 
-/** A user, with what only administrators see. */
-export type AdminUser = User & { frozen_at?: string | null; deleted_at?: string | null; purge_at?: string | null };
-type UserList = Omit<Schemas["UserList"], "items"> & { items: AdminUser[] };
+export type AdminUser = Schemas["AdminUserResponse"];
+type UserList = Schemas["UserList"];
 
 const COLUMNS: [sort: string, title: TextKey][] = [
   ["email", "field.email"],

@@ -2,6 +2,38 @@ import { counted } from "./plural";
 
 /** English: the pages that are loaded later. `action.<action>` and `audit_reason.<reason>` answer to the service's own names. */
 export const more = {
+  "field.new_email": "New email address",
+  "field.create_password": "Create a password",
+  "field.new_password": "New password",
+  "field.full_name": "Full name",
+  "field.language": "Language",
+  "field.role": "Role",
+  "field.id": "User id",
+  "field.ip": "Network address",
+  "field.optional": "Optional",
+  "field.email_suggestion": "Did you mean",
+  "field.password_too_short": "This password is too short.",
+  "field.password_too_long": "This password is too long.",
+  "field.password_too_common": "This password is one of the first that are tried. Choose another one.",
+  "field.password_too_personal":
+    "This password is little more than your name, your address or the name of this service. Choose another one.",
+  "field.password_breached": "This password is known from a data breach. Choose one that you use nowhere else.",
+  "field.password_unchanged": "Choose another password than the one from before: somebody else may know it.",
+  "field.email_domain_not_allowed": "Addresses of this mail domain are not accepted here. Use another one.",
+  "field.name_too_long": "A name has at most 200 characters.",
+  "field.mismatch": "This is not what was asked for. Type it once more.",
+  "error.recovery_blocked":
+    "The link alone is not enough. Also give a password from before the address was changed, or use a device that you signed in on before. Otherwise ask an administrator.",
+  "error.last_admin":
+    "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
+  "error.email_taken": "There is an account with this email address already. Sign in, or reset its password.",
+  "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
+  "password.at_least": counted({ one: "At least {count} character", other: "At least {count} characters" }),
+  "password.long_enough": "Long enough.",
+  "password.not_common": "Not one that many people use",
+  "password.anything": "Anything goes: spaces, Arabic letters, a whole sentence",
+  "error.step_up_required": "Your sign-in is not recent enough for this. Sign out, sign in again, and repeat it.",
+
   "list.previous": "Previous",
   "list.next": "Next",
   "list.pages": "Pages",

@@ -35,31 +35,12 @@ export const en = {
   "time.hours": counted({ one: "{count} hour", other: "{count} hours" }),
 
   "field.email": "Email address",
-  "field.new_email": "New email address",
   "field.password": "Password",
-  "field.create_password": "Create a password",
   "field.current_password": "Current password",
-  "field.new_password": "New password",
-  "field.full_name": "Full name",
-  "field.language": "Language",
-  "field.role": "Role",
-  "field.id": "User id",
-  "field.ip": "Network address",
-  "field.optional": "Optional",
-  "field.email_suggestion": "Did you mean",
   "field.required": "Fill this in.",
   "field.invalid_email": "Write an email address like name@example.com.",
   "field.email_too_long": "This address is too long.",
-  "field.email_domain_not_allowed": "Addresses of this mail domain are not accepted here. Use another one.",
   "field.forbidden_character": "There is a character in it that cannot be used, such as a space or an invisible one.",
-  "field.password_too_short": "This password is too short.",
-  "field.password_too_long": "This password is too long.",
-  "field.password_too_common": "This password is one of the first that are tried. Choose another one.",
-  "field.password_unchanged": "Choose another password than the one from before: somebody else may know it.",
-  "field.password_too_personal": "This password is little more than your name, your address or the name of this service. Choose another one.",
-  "field.password_breached": "This password is known from a data breach. Choose one that you use nowhere else.",
-  "field.name_too_long": "A name has at most 200 characters.",
-  "field.mismatch": "This is not what was asked for. Type it once more.",
 
   "password.show": "Show",
   "password.hide": "Hide",
@@ -67,10 +48,6 @@ export const en = {
   "password.caps_lock": "Caps Lock is on.",
   "password.arabic_letters": "You are typing Arabic letters.",
   "password.latin_letters": "You are typing Latin letters.",
-  "password.at_least": counted({ one: "At least {count} character", other: "At least {count} characters" }),
-  "password.long_enough": "Long enough.",
-  "password.not_common": "Not one that many people use",
-  "password.anything": "Anything goes: spaces, Arabic letters, a whole sentence",
 
   "login.title": "Sign in",
   "login.submit": "Sign in",
@@ -105,7 +82,6 @@ export const en = {
   "reason.account_inactive": "This account was deactivated. Ask an administrator.",
   "reason.refresh_token_reused":
     "An old key of this session was used again, which a thief would do, so it was ended. Sign in again.",
-  "reason.refresh_token_required": "This session cannot be continued here. Sign in again.",
   "reason.token_invalid": "This session cannot be continued. Sign in again.",
 
   "error.unknown": "Something went wrong. Try again.",
@@ -118,14 +94,8 @@ export const en = {
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "That email address and password do not match. Try again or reset your password.",
   "error.account_inactive": "This account is deactivated. Ask an administrator.",
-  "error.recovery_blocked":
-    "The link alone is not enough. Also give a password from before the address was changed, or use a device that you signed in on before. Otherwise ask an administrator.",
-  "error.email_taken": "There is an account with this email address already. Sign in, or reset its password.",
-  "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
   "error.email_not_verified": "This needs a verified email address. Open the link in the mail that we sent you.",
-  "error.last_admin":
-    "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
   "error.session_limit":
     "Your account is signed in on too many devices, all in use. Sign out somewhere, then try again.",
   "error.not_found": "There is nothing here any more.",
@@ -133,7 +103,6 @@ export const en = {
     "This page is open under another address than the service expects. Open it under its own address.",
   "error.signed_out": "You are signed out. Sign in again.",
   "error.validation_failed": "Some of it is not acceptable. Correct it and try again.",
-  "error.step_up_required": "Your sign-in is not recent enough for this. Sign out, sign in again, and repeat it.",
   "error.forbidden": "This is not allowed.",
 
   "role.user": "User",

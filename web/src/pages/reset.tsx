@@ -10,7 +10,7 @@ import { useI18n } from "../i18n";
 
 export function Reset() {
   const { t } = useI18n();
-  const { client, logout, status } = useAuth();
+  const { client, logout } = useAuth();
   const token = useLinkToken();
   const [bad, setBad] = useState<BadLink | null>(token ? null : "link_invalid");
   const [isBlocked, setBlocked] = useState(false);
@@ -63,7 +63,7 @@ export function Reset() {
               return;
             }
             // The session of this browser ended with all others.
-            if (status === "signed-in") await logout().catch(() => {});
+            if ((await client.ready()).status === "signed-in") await logout().catch(() => {});
             setDone(true);
           }}
         >

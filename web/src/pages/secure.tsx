@@ -12,7 +12,7 @@ import { useI18n } from "../i18n";
 /** The link of the message about a sign-in from a new device. Opening it changes nothing; the form does. */
 export function Secure() {
   const { t } = useI18n();
-  const { client, status } = useAuth();
+  const { client } = useAuth();
   const token = useLinkToken();
   const [bad, setBad] = useState<BadLink | null>(token ? null : "link_invalid");
   const [sentTo, setSentTo] = useState<string | null>(null);
@@ -63,7 +63,7 @@ export function Secure() {
               return;
             }
             // This browser's session has ended if it was the account's; the service says so.
-            if (status === "signed-in") await client.me().catch(() => {});
+            if ((await client.ready()).status === "signed-in") await client.me().catch(() => {});
             setSentTo(email.trim());
           }}
         >

@@ -10,7 +10,7 @@ import { useI18n } from "../i18n";
 /** The link of a message about a change of the address or a deletion. Opening it changes nothing; the button does. */
 export function Undo() {
   const { t } = useI18n();
-  const { client, status } = useAuth();
+  const { client } = useAuth();
   const token = useLinkToken();
   const [bad, setBad] = useState<BadLink | null>(token ? null : "link_invalid");
   const [done, setDone] = useState<{ recovery_required: boolean } | null>(null);
@@ -63,7 +63,7 @@ export function Undo() {
               return;
             }
             // This browser's session has ended if it was the account's; the service says so.
-            if (status === "signed-in") await client.me().catch(() => {});
+            if ((await client.ready()).status === "signed-in") await client.me().catch(() => {});
             setDone(undone);
           }}
         />

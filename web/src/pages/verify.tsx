@@ -54,7 +54,7 @@ export function Verify() {
           onSubmit={async ({ password = "" }) => {
             try {
               await client.email.verify({ token: token ?? "", ...(password ? { password } : {}) });
-              if (status === "signed-in") await client.me().catch(() => {});
+              if ((await client.ready()).status === "signed-in") await client.me().catch(() => {});
               setDone(true);
             } catch (error) {
               const code = badLink(error);

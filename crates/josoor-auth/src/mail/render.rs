@@ -103,10 +103,8 @@ pub fn link_of(public_url: &str, keys: &Keys, purpose: Purpose, id: uuid::Uuid) 
     let page = match purpose {
         Purpose::Setup => "setup",
         Purpose::ResetPassword | Purpose::Invitation => "reset-password",
-        Purpose::VerifyEmail | Purpose::Registration | Purpose::ChangeEmail | Purpose::UndoEmailChange => {
-            "verify-email"
-        }
-        Purpose::UndoDeletion => "undo",
+        Purpose::VerifyEmail | Purpose::Registration | Purpose::ChangeEmail => "verify-email",
+        Purpose::UndoEmailChange | Purpose::UndoDeletion => "undo",
         Purpose::SecureAccount => "secure-account",
     };
     format!(
