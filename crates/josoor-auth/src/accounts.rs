@@ -96,6 +96,7 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
         bound_to: None,
         created_at: now,
         expires_at: now.plus(Purpose::Setup.lifetime()),
+        is_pending: false,
     })
     .await?;
     tx.commit().await?;
@@ -191,6 +192,10 @@ async fn create(
         ..client.audit(Audit::Register, now)
     };
     tx.insert_audit(&row).await?;
+    if role == Role::Admin {
+        let admins = recovery::admins_to_tell(&mut tx).await?;
+        recovery::tell_of_new_admin(&mut tx, &admins, user.id, Audit::Register, client, now).await?;
+    }
     recovery::send_verification(&mut tx, &user, client, now).await?;
     let issued = match opened {
         Some(opened) => Some(opened.commit(app, tx, &user, now).await?),

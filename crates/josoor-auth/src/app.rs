@@ -59,6 +59,8 @@ pub struct Parts {
     pub mail_queued: Notify,
     /// What this node remembers of the audit trail.
     pub audit: audit::Watch,
+    /// What is known of the mails that wait.
+    pub outbox: outbox::State,
     /// What the console counted lately.
     pub stats: stats::Memory,
     /// Turns at registering one address.
@@ -141,6 +143,7 @@ impl App {
             limits,
             mail_queued: Notify::new(),
             audit: audit::Watch::default(),
+            outbox: outbox::State::default(),
             stats: stats::Memory::default(),
             registrations: Turns::default(),
             ready: Arc::new(AtomicBool::new(false)),
@@ -157,6 +160,7 @@ impl App {
         self.spawn(write_refreshed);
         self.spawn(jobs::purge_regularly);
         self.spawn(outbox::deliver);
+        self.spawn(outbox::watch);
         self.spawn(audit::seal_regularly);
     }
 

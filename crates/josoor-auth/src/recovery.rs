@@ -3,7 +3,7 @@
 //! Everything that a stranger can ask for is queued without a look at the accounts (`store::MailKind::is_request`), and
 //! [`resolve`] looks afterwards: so neither the answer nor its time tells whether somebody has an account.
 //!
-//! A token is good once, is replaced by the next one of its purpose, and is bound to the state that it was made for. It does
+//! A token is good once, is replaced by the next one of its purpose once that one's mail is sent, and is bound to the state that it was made for. It does
 //! its work in the transaction that uses it up.
 
 use crate::accounts;
@@ -17,10 +17,10 @@ use crate::mail;
 use crate::passwords::Person;
 use crate::sessions::{self, Caller, Client, Issued};
 use crate::store::{
-    Audit, Conn, Content, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken, NewUser,
-    OneTimeToken, Origin, Purpose, RequestOrigin, RevokeReason, User,
+    Audit, Conn, Content, MailClass, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken,
+    NewUser, OneTimeToken, Origin, Purpose, RequestOrigin, RevokeReason, User,
 };
-use crate::types::{Email, Locale, Password, Role, SessionId, Timestamp, UserId};
+use crate::types::{Email, Locale, Network, Password, Role, SessionId, Timestamp, UserId};
 use crate::undo;
 
 /// What [`OneTimeToken::bound_to`] says of a reset whose account is still a registration.
@@ -31,7 +31,7 @@ pub(crate) const PROVED: &str = "proved";
 
 /// The guard that is passed before it is decided what becomes of an address without an account. Locks are always taken in the
 /// order guard, account, tokens and sessions, so that no two units of work wait for each other.
-const REGISTRATIONS: &str = "registrations";
+pub(crate) const REGISTRATIONS: &str = "registrations";
 
 /// How many registrations of one address may wait beside each other.
 const PENDING_REGISTRATIONS: usize = 5;
@@ -65,6 +65,7 @@ async fn ask(app: &App, kind: MailKind, email: &Email, locale: Locale, client: &
         user: None,
         token: None,
         content: asked_by(client),
+        network: network_of(client),
         at: app.clock.now(),
     })
     .await?;
@@ -101,15 +102,12 @@ pub(crate) async fn send_verification(
         bound_to: Some(email.key()),
         ..token_for(Purpose::VerifyEmail, Some(user.id), now)
     };
-    replace_token(tx, &token).await?;
-    tx.queue_mail(&mail_to(
-        user,
-        &email,
-        MailKind::VerifyEmail,
-        Some(token.id),
-        client,
-        now,
-    ))
+    tx.insert_one_time_token(&token).await?;
+    tx.queue_mail(&NewMail {
+        // To an address that nobody has verified, also where somebody is signed in.
+        network: network_of(client),
+        ..mail_to(user, &email, MailKind::VerifyEmail, Some(token.id), client, now)
+    })
     .await
 }
 
@@ -134,7 +132,7 @@ pub(crate) async fn send_reset(
         bound_to: Some(&state),
         ..token_for(purpose, Some(user.id), now)
     };
-    replace_token_that_sets_a_password(tx, &token).await?;
+    tx.insert_one_time_token(&token).await?;
     tx.queue_mail(&mail_to(user, &email, kind, Some(token.id), client, now))
         .await?;
     Ok(token.id)
@@ -171,6 +169,10 @@ pub async fn invite(
         ..client.audit(Audit::UserInvite, now)
     })
     .await?;
+    if role == Role::Admin {
+        let admins = admins_to_tell(&mut tx).await?;
+        tell_of_new_admin(&mut tx, &admins, user.id, Audit::UserInvite, client, now).await?;
+    }
     tx.commit().await?;
     app.mail_queued.notify_one();
     Ok(user)
@@ -201,9 +203,14 @@ pub async fn make_reset_link(app: &App, id: UserId, client: &Client) -> Result<S
     let token = NewOneTimeToken {
         email: Some(&email),
         bound_to: Some(&state),
+        is_pending: false,
         ..token_for(Purpose::ResetPassword, Some(id), now)
     };
-    replace_token_that_sets_a_password(&mut tx, &token).await?;
+    // It is handed over at once, so the earlier ones end at once.
+    for purpose in Purpose::ResetPassword.replaces() {
+        tx.expire_one_time_tokens(*purpose, Some(id), now).await?;
+    }
+    tx.insert_one_time_token(&token).await?;
     record_request(&mut tx, Some(id), client, now).await?;
     tx.commit().await?;
     let base = app.config.server.public_url.as_str();
@@ -297,7 +304,7 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
                     Some(MailKind::FinishRegistration)
                 }
                 None => {
-                    offer_password_for_registration(&mut tx, &email, now).await?;
+                    offer_password_for_registration(&mut tx, &email, &client, now).await?;
                     None
                 }
             };
@@ -358,17 +365,20 @@ async fn resolve_reset(
         }
         return record_request(tx, Some(owner.id), client, now).await;
     }
-    offer_password_for_registration(tx, email, now).await?;
+    offer_password_for_registration(tx, email, client, now).await?;
     record_request(tx, None, client, now).await
 }
 
 /// Sends the link that makes the account of a registration with another password than the registered one, which the owner of
 /// the address may not know. Nothing happens where no registration waits.
-async fn offer_password_for_registration(tx: &mut Conn, email: &Email, now: Timestamp) -> Result<()> {
+async fn offer_password_for_registration(
+    tx: &mut Conn,
+    email: &Email,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
     if let Some(registration) = tx.live_registrations_of(email.key(), now).await?.pop() {
         let email = parse_address(&registration.email)?;
-        tx.expire_one_time_tokens_for(Purpose::ResetPassword, email.key(), now)
-            .await?;
         let token = NewOneTimeToken {
             email: Some(&email),
             bound_to: Some(REGISTRATION),
@@ -382,6 +392,7 @@ async fn offer_password_for_registration(tx: &mut Conn, email: &Email, now: Time
             user: None,
             token: Some(token.id),
             content: Content::Mail(MailDetails::bare()),
+            network: network_of(client),
             at: now,
         })
         .await?;
@@ -455,14 +466,10 @@ async fn resolve_change(
         }
         let stored = address_of(&other)?;
         return tx
-            .queue_mail(&mail_to(
-                &other,
-                &stored,
-                MailKind::EmailWanted,
-                None,
-                client,
-                now,
-            ))
+            .queue_mail(&NewMail {
+                network: request.network.clone(),
+                ..mail_to(&other, &stored, MailKind::EmailWanted, None, client, now)
+            })
             .await;
     }
     // To an address that may be a stranger's: it names neither the account nor its owner.
@@ -473,6 +480,7 @@ async fn resolve_change(
         user: Some(id),
         token: request.token,
         content: Content::Mail(MailDetails::bare()),
+        network: request.network.clone(),
         at: now,
     })
     .await
@@ -793,7 +801,7 @@ pub async fn request_email_change(
             bound_to: Some(&state),
             ..token_for(Purpose::ChangeEmail, Some(user.id), now)
         };
-        replace_token(&mut tx, &token).await?;
+        tx.insert_one_time_token(&token).await?;
         tx.queue_mail(&NewMail {
             kind: MailKind::EmailChangeRequest,
             recipient: new,
@@ -801,6 +809,10 @@ pub async fn request_email_change(
             user: Some(user.id),
             token: Some(token.id),
             content: asked_by(client),
+            network: match user.email_verified_at {
+                Some(_) => None,
+                None => network_of(client),
+            },
             at: now,
         })
         .await?;
@@ -1061,7 +1073,8 @@ pub(crate) async fn finish(
     Ok(())
 }
 
-/// A token of this purpose with a fresh id and its usual lifetime, to be completed.
+/// A token of this purpose with a fresh id, to be completed. It goes out by mail: its life begins, and the links that it
+/// replaces end, when that mail is sent ([`outbox`](crate::outbox)).
 pub(crate) fn token_for(purpose: Purpose, user: Option<UserId>, now: Timestamp) -> NewOneTimeToken<'static> {
     NewOneTimeToken {
         id: uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid(),
@@ -1072,23 +1085,8 @@ pub(crate) fn token_for(purpose: Purpose, user: Option<UserId>, now: Timestamp) 
         bound_to: None,
         created_at: now,
         expires_at: now.plus(purpose.lifetime()),
+        is_pending: true,
     }
-}
-
-/// Adds a user's token and ends the earlier ones of its purpose. The user is locked, or new.
-async fn replace_token(tx: &mut Conn, token: &NewOneTimeToken<'_>) -> Result<()> {
-    tx.expire_one_time_tokens(token.purpose, token.user, token.created_at)
-        .await?;
-    tx.insert_one_time_token(token).await
-}
-
-/// Like [`replace_token`], for the two purposes that do the same: only one link at a time sets an account's password.
-async fn replace_token_that_sets_a_password(tx: &mut Conn, token: &NewOneTimeToken<'_>) -> Result<()> {
-    for purpose in [Purpose::ResetPassword, Purpose::Invitation] {
-        tx.expire_one_time_tokens(purpose, token.user, token.created_at)
-            .await?;
-    }
-    tx.insert_one_time_token(token).await
 }
 
 /// Whether an address, which a change or a deletion has just taken from an account, is still kept so that its owner can take
@@ -1181,6 +1179,11 @@ fn asked_by(client: &Client) -> Content {
     })
 }
 
+/// The network that the mails of a client without a session are counted by.
+fn network_of(client: &Client) -> Option<String> {
+    Network::of(&client.ip).map(|network| network.to_string())
+}
+
 fn origin_of(client: &Client) -> Origin {
     Origin::new(&client.ip, &client.user_agent)
 }
@@ -1201,8 +1204,45 @@ pub(crate) fn mail_to<'a>(
         user: Some(user.id),
         token,
         content: Content::Mail(MailDetails::for_owner(user, origin_of(client))),
+        // Notices tell an owner what has happened; no stranger's network must be able to stop them.
+        network: match (client.actor, kind.class()) {
+            (Some(_), _) | (None, MailClass::Notice) => None,
+            (None, MailClass::Reset | MailClass::Other) => network_of(client),
+        },
         at: now,
     }
+}
+
+/// How many administrators are told of a new one, at most.
+const TOLD_AT_MOST: i64 = 200;
+
+/// Who is told when there is a new administrator: the active ones whose address is verified.
+pub(crate) async fn admins_to_tell(tx: &mut Conn) -> Result<Vec<User>> {
+    tx.verified_admins(TOLD_AT_MOST).await
+}
+
+/// Tells administrators that a user is one now, in the unit of work of the act, after its row in the audit trail.
+pub(crate) async fn tell_of_new_admin(
+    tx: &mut Conn,
+    admins: &[User],
+    new: UserId,
+    action: Audit,
+    client: &Client,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(row) = tx.latest_audit_of(new, action).await? else {
+        return Ok(());
+    };
+    for admin in admins.iter().filter(|admin| admin.id != new) {
+        let email = address_of(admin)?;
+        let details = MailDetails::for_owner(admin, origin_of(client)).with_subject(new, row);
+        tx.queue_mail(&NewMail {
+            content: Content::Mail(details),
+            ..mail_to(admin, &email, MailKind::NewAdmin, None, client, now)
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// A mail to an address without an account. It names nobody: whoever typed the address in could write to its owner that way.
@@ -1214,6 +1254,7 @@ fn to_stranger<'a>(recipient: &'a Email, kind: MailKind, request: &MailRow, now:
         user: None,
         token: request.token,
         content: Content::Mail(MailDetails::bare()),
+        network: request.network.clone(),
         at: now,
     }
 }
@@ -1252,6 +1293,7 @@ pub(crate) async fn request_registration(
         user: None,
         token: Some(token.id),
         content: asked_by(client),
+        network: network_of(client),
         at: now,
     })
     .await?;

@@ -336,6 +336,7 @@ struct Inner {
     revoked: Family<OneLabel, Counter>,
     refreshes: Family<OneLabel, Counter>,
     mails: Family<TwoLabels, Counter>,
+    mail_budget_refused: Family<OneLabel, Counter>,
     limited: Family<OneLabel, Counter>,
     limits_without_redis: Counter,
     failed_sign_ins_alert: Gauge,
@@ -367,6 +368,8 @@ pub struct Sample {
     pub redis_up: Option<bool>,
     /// By how much this machine's clock is ahead of the database's, in microseconds.
     pub clock_skew_micros: i64,
+    /// Rows of the outbox that wait, by class, and the age of the oldest.
+    pub mails_waiting: [(&'static str, u64, Duration); 3],
 }
 
 #[derive(Debug, Default)]
@@ -380,6 +383,8 @@ struct SampledGauges {
     database_idle: Gauge,
     redis_up: Gauge,
     clock_skew: Gauge<f64, AtomicU64>,
+    mails_waiting: Family<OneLabel, Gauge>,
+    mail_oldest_age: Family<OneLabel, Gauge>,
 }
 
 /// The figures of one route.
@@ -450,6 +455,7 @@ impl Metrics {
             revoked: Family::default(),
             refreshes: Family::default(),
             mails: Family::default(),
+            mail_budget_refused: Family::default(),
             limited: Family::default(),
             limits_without_redis: Counter::default(),
             failed_sign_ins_alert: Gauge::default(),
@@ -494,6 +500,11 @@ impl Metrics {
             "mails",
             "Rows of the outbox that were taken up, by kind and outcome",
             inner.mails.clone(),
+        );
+        registry.register(
+            "mail_budget_refused",
+            "Mails that met a spent budget, by class",
+            inner.mail_budget_refused.clone(),
         );
         registry.register(
             "cache_lookups",
@@ -556,6 +567,17 @@ impl Metrics {
             Unit::Seconds,
             sampled.clock_skew.clone(),
         );
+        registry.register(
+            "mails_waiting",
+            "Rows of the outbox that wait, by class",
+            sampled.mails_waiting.clone(),
+        );
+        registry.register_with_unit(
+            "mail_oldest_age",
+            "Age of the oldest row of the outbox that waits, by class",
+            Unit::Seconds,
+            sampled.mail_oldest_age.clone(),
+        );
         inner.registry = registry;
         Self(Arc::new(inner))
     }
@@ -603,6 +625,14 @@ impl Metrics {
         self.0
             .mails
             .get_or_create(&[("kind", kind), ("outcome", outcome)])
+            .inc();
+    }
+
+    /// Counts a mail that met a spent budget.
+    pub fn mail_budget_refused(&self, class: &'static str) {
+        self.0
+            .mail_budget_refused
+            .get_or_create(&[("class", class)])
             .inc();
     }
 
@@ -675,6 +705,16 @@ impl Metrics {
         // Within 2^53 microseconds, which is 285 years, nothing is lost.
         #[expect(clippy::cast_precision_loss, reason = "clocks are not centuries apart")]
         gauges.clock_skew.set(sample.clock_skew_micros as f64 / 1e6);
+        for (class, waiting, oldest) in sample.mails_waiting {
+            if class.is_empty() {
+                continue;
+            }
+            set(&gauges.mails_waiting.get_or_create(&[("class", class)]), waiting);
+            set(
+                &gauges.mail_oldest_age.get_or_create(&[("class", class)]),
+                oldest.as_secs(),
+            );
+        }
         // Counters only rise, also when two readers bring their samples in the wrong order.
         let raise = |counter: &Counter, value: u64| counter.inner().fetch_max(value, Ordering::Relaxed);
         raise(&gauges.hash_shed, sample.hash_shed_total);

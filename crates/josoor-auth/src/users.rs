@@ -101,7 +101,12 @@ pub async fn create(
         ..client.audit(Audit::Register, now)
     };
     tx.insert_audit(&row).await?;
+    if role == Role::Admin {
+        let admins = recovery::admins_to_tell(&mut tx).await?;
+        recovery::tell_of_new_admin(&mut tx, &admins, user.id, Audit::Register, client, now).await?;
+    }
     tx.commit().await?;
+    app.mail_queued.notify_one();
     Ok(user)
 }
 
@@ -148,8 +153,22 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
             tx.insert_audit(&row).await?;
         }
     }
+    let is_admin = |user: &User| user.role == Role::Admin && user.is_active;
+    let is_new_admin = is_admin(&user) && !is_admin(&before);
+    if is_new_admin {
+        let action = if before.role == Role::Admin {
+            Audit::ActivationChange
+        } else {
+            Audit::RoleChange
+        };
+        let admins = recovery::admins_to_tell(&mut tx).await?;
+        recovery::tell_of_new_admin(&mut tx, &admins, id, action, client, now).await?;
+    }
     effects.change(&user);
     app.commit(tx, effects).await?;
+    if is_new_admin {
+        app.mail_queued.notify_one();
+    }
     Ok(user)
 }
 

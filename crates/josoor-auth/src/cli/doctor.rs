@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError, Database};
 use crate::keys;
 use crate::kv::{Kv, KvConfig};
 use crate::mail::Mailer;
+use crate::outbox;
 use crate::passwords::Policy;
 use crate::store::Db;
 use crate::telemetry;
@@ -293,6 +294,7 @@ async fn check_database(config: &Config, report: &mut Report) {
                 "see MASTER_KEY in `josoor-auth config show`",
             ),
         }
+        check_outbox(&db, report).await;
         let admins = async { db.read().await?.count_active_admins().await };
         if let Ok(0) = admins.await {
             report.warn(
@@ -303,6 +305,44 @@ async fn check_database(config: &Config, report: &mut Report) {
         }
     }
     db.close().await;
+}
+
+/// Whether mails are late, and why.
+async fn check_outbox(db: &Db, report: &mut Report) {
+    let backlog = async { db.read().await?.mail_backlog().await };
+    let backlog = match backlog.await {
+        Ok(backlog) => backlog,
+        Err(error) => return report.problem("outbox", describe(error), "check the database user's rights"),
+    };
+    let now = db.clock(Clock::System).await.unwrap_or(Clock::System).now();
+    let waiting: i64 = backlog.iter().map(|class| class.waiting).sum();
+    let oldest = backlog.iter().map(|class| now.since(class.oldest)).max();
+    let spent: Vec<_> = backlog
+        .iter()
+        .filter(|class| class.over_budget > 0)
+        .map(|class| class.class().as_str())
+        .collect();
+    let minutes = oldest.unwrap_or_default().as_secs() / 60;
+    let found = match waiting {
+        0 => "no mail waits".to_owned(),
+        1 => format!("1 mail waits, for {minutes} min"),
+        _ => format!("{waiting} mails wait, the oldest for {minutes} min"),
+    };
+    if !spent.is_empty() {
+        report.warn(
+            "outbox",
+            format!("{found}; the budget of mails is spent for: {}", spent.join(", ")),
+            "see who causes them (metrics: josoor_auth_limited_total, josoor_auth_mails_total), then raise limits.mail_total if they are wanted",
+        );
+    } else if oldest.is_some_and(|oldest| oldest > outbox::LATE) {
+        report.warn(
+            "outbox",
+            found,
+            "check that the service runs and the mail server takes mail; column last_error of table outbox has the reason",
+        );
+    } else {
+        report.ok("outbox", found);
+    }
 }
 
 async fn check_clock(db: &Db, report: &mut Report) {

@@ -336,8 +336,10 @@ pub struct LimitsConfig {
     pub write_account: Quota,
     /// Requests below `/admin` of one administrator that change something.
     pub admin_account: Quota,
-    /// Mails to one recipient.
+    /// Mails of one kind to one recipient.
     pub mail_recipient: Quota,
+    /// Mails caused by requests without a session from one network.
+    pub mail_network: Quota,
     /// Mails in all.
     pub mail_total: Quota,
     /// Above how many failed sign-ins over the whole service the operator is told; `None`: never.
@@ -920,6 +922,7 @@ impl<'a> Reader<'a> {
         let write_account = self.read("limits.write_account", values::quota);
         let admin_account = self.read("limits.admin_account", values::quota);
         let mail_recipient = self.read("limits.mail_recipient", values::quota);
+        let mail_network = self.read("limits.mail_network", values::quota);
         let mail_total = self.read("limits.mail_total", values::quota);
         let failed_sign_ins_alert = self.read("limits.failed_sign_ins_alert", values::quota_or_none);
         if enabled == Some(false) {
@@ -946,6 +949,7 @@ impl<'a> Reader<'a> {
             write_account: write_account?,
             admin_account: admin_account?,
             mail_recipient: mail_recipient?,
+            mail_network: mail_network?,
             mail_total: mail_total?,
             failed_sign_ins_alert: failed_sign_ins_alert?,
         })

@@ -262,6 +262,7 @@ fn every_setting_of_the_contract_is_heard_by_name() {
         ("JOSOOR_AUTH__LIMITS__EMAIL_CHANGE_ACCOUNT", "12/1m"),
         ("JOSOOR_AUTH__LIMITS__REFRESH_SESSION", "8/1m"),
         ("JOSOOR_AUTH__LIMITS__MAIL_RECIPIENT", "9/1m"),
+        ("JOSOOR_AUTH__LIMITS__MAIL_NETWORK", "13/1m"),
         ("JOSOOR_AUTH__LIMITS__MAIL_TOTAL", "10/1m"),
         ("JOSOOR_AUTH__HASH__THREADS", "3"),
         ("JOSOOR_AUTH__HASH__QUEUE", "4"),
@@ -303,6 +304,7 @@ fn every_setting_of_the_contract_is_heard_by_name() {
     assert_eq!(limits.email_change_account, quota(12, 60));
     assert_eq!(limits.refresh_session, quota(8, 60));
     assert_eq!(limits.mail_recipient, quota(9, 60));
+    assert_eq!(limits.mail_network, quota(13, 60));
     assert_eq!(limits.mail_total, quota(10, 60));
     assert_eq!((config.hash.threads, config.hash.queue), (3, 4));
     assert_eq!(config.mail.locale, Locale::Ar);

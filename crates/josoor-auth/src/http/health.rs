@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::kv::Kv;
 use crate::mail::Mailer;
+use crate::store::MailClass;
 use crate::telemetry::{METRICS_MEDIA_TYPE, Sample};
 
 /// The routes of this file.
@@ -42,7 +43,7 @@ pub fn dev_routes() -> Router<App> {
 pub enum Condition {
     /// Works.
     Ok,
-    /// Does not answer, and the service works without it.
+    /// Works in part, or does not answer and the service works without it.
     Degraded,
     /// Does not answer.
     Down,
@@ -61,7 +62,7 @@ pub struct Health {
 /// Whether the service can do its work.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
-    /// `ok` or why not.
+    /// `ok`; `degraded` while mails are late; or why not.
     status: Condition,
     /// Each part's own state.
     parts: BTreeMap<&'static str, Condition>,
@@ -109,7 +110,18 @@ async fn show_readiness(State(app): State<App>) -> Response {
     } else {
         Condition::Degraded
     };
-    let mut parts = BTreeMap::from([("database", database), ("changes", changes), ("audit", audit)]);
+    // Late mails stop nothing else.
+    let mail = if app.outbox.is_degraded(app.clock.now()) {
+        Condition::Degraded
+    } else {
+        Condition::Ok
+    };
+    let mut parts = BTreeMap::from([
+        ("database", database),
+        ("changes", changes),
+        ("audit", audit),
+        ("mail", mail),
+    ]);
     if !matches!(app.hot.kv(), Kv::InProcess) {
         // Losing Redis costs speed, nothing else.
         parts.insert(
@@ -139,10 +151,10 @@ async fn show_readiness(State(app): State<App>) -> Response {
     }
     let status = match (app.is_ready(), database) {
         (false, _) => Condition::Draining,
-        (true, Condition::Ok) => Condition::Ok,
+        (true, Condition::Ok) => mail,
         _ => Condition::Down,
     };
-    let code = if status == Condition::Ok {
+    let code = if matches!(status, Condition::Ok | Condition::Degraded) {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -187,6 +199,11 @@ fn metrics(app: &App) -> Response {
     let hasher = app.hasher.stats();
     app.metrics.audit_sound(app.audit.is_sound());
     let (connections, idle) = app.db.pool_size();
+    let counts = app.outbox.waiting(app.clock.now());
+    let waiting = std::array::from_fn(|number| {
+        let class = MailClass::ALL[number].as_str();
+        (class, counts[number].count, counts[number].oldest)
+    });
     let sample = Sample {
         hash_queued: hasher.queued as u64,
         hash_running: hasher.running as u64,
@@ -196,6 +213,7 @@ fn metrics(app: &App) -> Response {
         database_connections: connections.into(),
         database_idle: idle as u64,
         clock_skew_micros: app.clock.skew(),
+        mails_waiting: waiting,
         redis_up: (!matches!(app.hot.kv(), Kv::InProcess)).then(|| app.hot.kv().state().connected),
     };
     (

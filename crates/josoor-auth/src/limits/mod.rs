@@ -67,8 +67,22 @@ pub enum Limit {
     AdminAccount,
     /// Mails to one recipient.
     MailRecipient,
+    /// Mails caused by requests without a session from one network.
+    MailNetwork,
     /// Mails in all.
     MailTotal,
+}
+
+/// Which shares of `mail_total` a mail may be taken from. A fifth is reserved for resets and a fifth for notices; what is left
+/// is common to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailShare {
+    /// The reserve of resets, then what is common.
+    Reset,
+    /// The reserve of notices, then what is common.
+    Notice,
+    /// Only what is common.
+    Common,
 }
 
 /// What there is to say about one limit.
@@ -87,7 +101,7 @@ pub struct Entry {
 }
 
 /// All limits, in the order of [`Limit`].
-pub static TABLE: [Entry; 17] = [
+pub static TABLE: [Entry; 18] = [
     Entry {
         limit: Limit::LoginAddress,
         name: "login_address",
@@ -197,14 +211,21 @@ pub static TABLE: [Entry; 17] = [
         limit: Limit::MailRecipient,
         name: "mail_recipient",
         default: "10/1h",
-        counts: "mails to one recipient",
+        counts: "mails of one kind to one recipient",
         message: "Too many mails to this recipient. Try again later.",
+    },
+    Entry {
+        limit: Limit::MailNetwork,
+        name: "mail_network",
+        default: "60/1h",
+        counts: "mails caused by requests without a session from one network address",
+        message: "Too many mails were caused from your network. Try again later.",
     },
     Entry {
         limit: Limit::MailTotal,
         name: "mail_total",
         default: "1000/1h",
-        counts: "mails to all recipients together",
+        counts: "mails to all recipients together; a fifth is reserved for resets and a fifth for notices",
         message: "Too many mails. Try again later.",
     },
 ];
@@ -331,6 +352,7 @@ impl Limiter {
             Limit::WriteAccount => config.write_account,
             Limit::AdminAccount => config.admin_account,
             Limit::MailRecipient => config.mail_recipient,
+            Limit::MailNetwork => config.mail_network,
             Limit::MailTotal => config.mail_total,
         }
     }
@@ -507,6 +529,41 @@ impl Limiter {
                 self.take(Limit::RefreshSession, &key).await
             }
         }
+    }
+
+    /// Takes one mail from the budget of all mails: `None` when one was taken, else the time after which the next try
+    /// succeeds.
+    pub async fn wait_for_mail(&self, share: MailShare) -> Option<Duration> {
+        if !self.config.enabled {
+            return None;
+        }
+        let total = self.quota(Limit::MailTotal);
+        let (name, memory) = (
+            Limit::MailTotal.entry().name,
+            &self.memory[Limit::MailTotal as usize],
+        );
+        // Of fewer than five nothing is reserved.
+        let reserve = Quota {
+            count: total.count / 5,
+            ..total
+        };
+        let common = Quota {
+            count: total.count - 2 * reserve.count,
+            ..total
+        };
+        let reserved = match share {
+            MailShare::Reset => Some("reset"),
+            MailShare::Notice => Some("notice"),
+            MailShare::Common => None,
+        };
+        if let Some(share) = reserved.filter(|_| reserve.count > 0)
+            && self.take_one(name, memory, &[share], reserve).await.is_none()
+        {
+            return None;
+        }
+        let refused = self.take_one(name, memory, &["common"], common).await?;
+        self.metrics.limited(name);
+        Some(refused.wait)
     }
 
     /// Before a signed-in user changes something: every such request, whatever becomes of it.
@@ -963,10 +1020,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a2_resets_and_notices_have_shares_of_the_mails_that_others_cannot_take() {
+        let (limiter, clock) = limiter(&[("MAIL_TOTAL", "100/1h")]);
+        let take_all = async |share| {
+            let mut taken = 0;
+            while limiter.wait_for_mail(share).await.is_none() {
+                taken += 1;
+            }
+            taken
+        };
+        assert_eq!(take_all(MailShare::Common).await, 60);
+        assert_eq!(take_all(MailShare::Reset).await, 20);
+        assert_eq!(take_all(MailShare::Notice).await, 20);
+        assert_eq!(
+            limiter.wait_for_mail(MailShare::Common).await,
+            Some(Duration::from_mins(1))
+        );
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(take_all(MailShare::Reset).await, 80);
+        assert_eq!(take_all(MailShare::Notice).await, 20);
+        assert_eq!(take_all(MailShare::Common).await, 0);
+        for (total, whole) in [("1/1h", 1), ("4/1h", 4), ("7/1h", 6)] {
+            let (limiter, _) = self::limiter(&[("MAIL_TOTAL", total)]);
+            let mut taken = 0;
+            while limiter.wait_for_mail(MailShare::Reset).await.is_none() {
+                taken += 1;
+            }
+            assert_eq!(taken, whole, "{total}");
+        }
+    }
+
+    #[tokio::test]
     async fn switched_off_nothing_is_counted() {
         let (limiter, _) = limiter(&[("ENABLED", "false"), ("MAIL_TOTAL", "1/30d")]);
         for _ in 0..100 {
             limiter.take(Limit::MailTotal, &[]).await.unwrap();
+            assert_eq!(limiter.wait_for_mail(MailShare::Common).await, None);
         }
     }
 }

@@ -81,6 +81,7 @@ templates! {
     AccountFrozen "account_frozen";
     AccountRestored "account_restored";
     NewDevice "new_device";
+    NewAdmin "new_admin";
 }
 
 /// The purpose of the token in the link of a message, if its link has one.
@@ -121,6 +122,9 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
         .strip_prefix("Subject: ")
         .and_then(|rest| rest.split_once("\n\n"))
         .ok_or_else(|| fault("its template has no subject"))?;
+    let Content::Mail(details) = &row.content else {
+        return Err(fault("it is a request"));
+    };
     let link = match purpose_of(row.kind) {
         Some(purpose) => {
             let token = row.token.ok_or_else(|| fault("it has no token"))?;
@@ -129,7 +133,10 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
         None => body
             .lines()
             .any(|line| line.starts_with('['))
-            .then(|| format!("{public_url}/forgot-password")),
+            .then(|| match details.subject() {
+                Some(user) => format!("{public_url}/console/users/{user}"),
+                None => format!("{public_url}/forgot-password"),
+            }),
     };
     let locale = row.locale;
     let site = public_url.split_once("://").map_or(public_url, |(_, rest)| rest);
@@ -139,15 +146,14 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
     let mut escaped = Environment::new();
     escaped.set_auto_escape_callback(|_| AutoEscape::Html);
 
-    let Content::Mail(details) = &row.content else {
-        return Err(fault("it is a request"));
-    };
     let lifetime = purpose_of(row.kind).map(|purpose| spell(locale, purpose.lifetime()));
     let values = |shown: &dyn Fn(&str) -> Value| {
         context! {
             site => shown(site),
             lifetime => &lifetime,
             new_address => details.new_address().map_or(Value::UNDEFINED, shown),
+            subject => details.subject().map(|user| user.0),
+            audit_row => details.audit_row(),
         }
     };
     let in_text = values(&|value| isolated(locale, value).into());

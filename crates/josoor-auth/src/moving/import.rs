@@ -11,7 +11,9 @@ use super::{Incoming, Preset, Refused, Verified};
 use crate::app::App;
 use crate::error::{Error, FieldError, Invalid, Result};
 use crate::hasher::PasswordHash;
-use crate::store::{ImportedUser, Seen, SourceTable, StoredUser};
+use crate::recovery;
+use crate::sessions::Client;
+use crate::store::{Audit, ImportedUser, Seen, SourceTable, StoredUser};
 use crate::types::{FullName, Locale, Role, Timestamp, UserId};
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who
@@ -240,6 +242,8 @@ async fn apply(
         .collect();
     // Those with an id first: the others get the next ones.
     let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
+    // Who was an administrator before: imported ones are not told of each other.
+    let admins = recovery::admins_to_tell(&mut tx).await?;
     let mut made = tx.import_users(&with_id).await?;
     made.extend(tx.import_users(&without_id).await?);
     if made.len() < new.len() {
@@ -261,9 +265,22 @@ async fn apply(
             }
         }
     }
+    let new_admins: HashSet<&str> = new
+        .iter()
+        .filter(|user| user.role == Role::Admin && user.is_active)
+        .map(|user| user.email.key())
+        .collect();
+    let new_admins: Vec<UserId> = made
+        .iter()
+        .filter(|(_, key)| new_admins.contains(key.as_str()))
+        .map(|(id, _)| *id)
+        .collect();
     let made: Vec<UserId> = made.into_iter().map(|(id, _)| id).collect();
     tx.insert_import_audit(&made, options.preset.as_str(), now)
         .await?;
+    for id in new_admins {
+        recovery::tell_of_new_admin(&mut tx, &admins, id, Audit::UserImport, &Client::default(), now).await?;
+    }
     tx.commit().await?;
     Ok(verdicts)
 }

@@ -440,6 +440,16 @@ impl Conn {
         Ok(())
     }
 
+    /// The id of the latest row of this action that concerns a user.
+    pub async fn latest_audit_of(&mut self, subject: UserId, action: Audit) -> Result<Option<i64>> {
+        const SQL: &str = "select max(id) from audit where subject_id = $1 and action = $2";
+        on!(
+            self,
+            sqlx::query_scalar(SQL).bind(subject.0).bind(action.as_str()),
+            fetch_one
+        )
+    }
+
     /// Up to `limit` rows that match, the latest first, with ids below `before`.
     pub async fn list_audit(
         &mut self,

@@ -54,7 +54,9 @@ pub use devices::{Device, DeviceSeen};
 pub use import::{ImportedUser, Seen, SourceTable, StoredUser};
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
-pub use outbox::{Content, MailDetails, MailKind, MailRow, NewMail, Origin, RequestOrigin};
+pub use outbox::{
+    Backlog, Content, MailClass, MailDetails, MailKind, MailRow, NewMail, OVER_BUDGET, Origin, RequestOrigin,
+};
 pub use past_credentials::{PastCredential, PastKind};
 pub use registrations::Registration;
 pub use sessions::{NewSession, RevokeReason, Rotation, SessionRow, Touch, Transport};

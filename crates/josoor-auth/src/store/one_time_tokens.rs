@@ -59,6 +59,21 @@ impl Purpose {
         }
     }
 
+    /// The purposes whose links do the same as this one's: of one account's only the newest that was sent stays good. Empty
+    /// where links stay good beside each other.
+    pub const fn replaces(self) -> &'static [Self] {
+        match self {
+            Self::ResetPassword | Self::Invitation => &[Self::ResetPassword, Self::Invitation],
+            Self::VerifyEmail => &[Self::VerifyEmail],
+            Self::ChangeEmail => &[Self::ChangeEmail],
+            Self::Setup
+            | Self::Registration
+            | Self::UndoEmailChange
+            | Self::UndoDeletion
+            | Self::SecureAccount => &[],
+        }
+    }
+
     /// As stored, and as it goes into the token.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -92,8 +107,10 @@ pub struct NewOneTimeToken<'a> {
     pub bound_to: Option<&'a str>,
     /// Now.
     pub created_at: Timestamp,
-    /// Its end.
+    /// Its end; counted anew when its mail is sent.
     pub expires_at: Timestamp,
+    /// Whether it goes out by mail: then the links before it stay good until it does.
+    pub is_pending: bool,
 }
 
 /// A one-time token, as stored.
@@ -106,6 +123,7 @@ pub struct OneTimeToken {
     user_id: Option<i64>,
     /// The address that it proves or restores.
     pub email: Option<String>,
+    email_key: Option<String>,
     session_id: Option<Uuid>,
     /// What of the account must still be so.
     pub bound_to: Option<String>,
@@ -115,6 +133,9 @@ pub struct OneTimeToken {
     pub expires_at: Timestamp,
     /// When it did its work.
     pub used_at: Option<Timestamp>,
+    /// Whether the mail with its link waits.
+    pub is_pending: bool,
+    mail_id: Option<i64>,
 }
 
 from_row!(OneTimeToken {
@@ -122,17 +143,28 @@ from_row!(OneTimeToken {
     purpose,
     user_id,
     email,
+    email_key,
     session_id,
     bound_to,
     created_at,
     expires_at,
-    used_at
+    used_at,
+    is_pending,
+    mail_id
 });
 
 impl OneTimeToken {
     /// Whose it is, if it is anybody's.
     pub fn user_id(&self) -> Option<UserId> {
         self.user_id.map(UserId)
+    }
+
+    /// Whether the mail of this id may be sent with its link: the token is unused, was not ended, and its time has not passed,
+    /// unless that has not begun or this mail has begun it without being sent.
+    pub fn may_be_sent(&self, mail: i64, now: Timestamp) -> bool {
+        let ended = self.expires_at <= self.created_at;
+        let waits = self.is_pending || self.mail_id == Some(mail);
+        self.used_at.is_none() && !ended && (waits || self.expires_at > now)
     }
 
     /// The session that asked for it.
@@ -146,8 +178,8 @@ impl Conn {
     pub async fn insert_one_time_token(&mut self, new: &NewOneTimeToken<'_>) -> Result<()> {
         const SQL: &str =
             "insert into one_time_tokens (id, purpose, user_id, email, email_key, session_id, bound_to,
-                created_at, expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                created_at, expires_at, is_pending)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         execute!(
             self,
             sqlx::query(SQL)
@@ -160,6 +192,7 @@ impl Conn {
                 .bind(new.bound_to)
                 .bind(new.created_at)
                 .bind(new.expires_at)
+                .bind(new.is_pending)
         )
         .map(drop)
     }
@@ -167,8 +200,8 @@ impl Conn {
     /// The token with this id.
     pub async fn one_time_token(&mut self, id: Uuid) -> Result<Option<OneTimeToken>> {
         const SQL: &str =
-            "select id, purpose, user_id, email, session_id, bound_to, created_at, expires_at, used_at
-             from one_time_tokens where id = $1";
+            "select id, purpose, user_id, email, email_key, session_id, bound_to, created_at, expires_at, used_at, is_pending,
+                mail_id from one_time_tokens where id = $1";
         on!(self, sqlx::query_as(SQL).bind(id), fetch_optional)
     }
 
@@ -197,7 +230,7 @@ impl Conn {
         now: Timestamp,
     ) -> Result<u64> {
         const SQL: &str = "update one_time_tokens set expires_at = created_at
-             where purpose = $1 and coalesce(user_id, 0) = $2 and used_at is null and expires_at > $3";
+             where purpose = $1 and coalesce(user_id, 0) = $2 and used_at is null and (expires_at > $3 or is_pending)";
         let user = user.map_or(0, |user| user.0);
         execute!(self, sqlx::query(SQL).bind(purpose.as_str()).bind(user).bind(now))
     }
@@ -211,7 +244,8 @@ impl Conn {
         now: Timestamp,
     ) -> Result<u64> {
         const SQL: &str = "update one_time_tokens set expires_at = created_at
-             where purpose = $1 and user_id = $2 and created_at >= $3 and used_at is null and expires_at > $4";
+             where purpose = $1 and user_id = $2 and created_at >= $3 and used_at is null
+               and (expires_at > $4 or is_pending)";
         execute!(
             self,
             sqlx::query(SQL)
@@ -274,10 +308,69 @@ impl Conn {
         now: Timestamp,
     ) -> Result<u64> {
         const SQL: &str = "update one_time_tokens set expires_at = created_at
-             where purpose = $1 and email_key = $2 and user_id is null and used_at is null and expires_at > $3";
+             where purpose = $1 and email_key = $2 and user_id is null and used_at is null
+               and (expires_at > $3 or is_pending)";
         execute!(
             self,
             sqlx::query(SQL).bind(purpose.as_str()).bind(email_key).bind(now)
+        )
+    }
+
+    /// Begins the life of a link whose mail is about to be sent: it ends at `until`. False when the link must not be sent: it
+    /// was used or ended, or a later mail's link has taken its place.
+    pub async fn begin_link(
+        &mut self,
+        token: Uuid,
+        mail: i64,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool> {
+        // The purposes that replace each other are those of `Purpose::replaces`.
+        const SQL: &str = "update one_time_tokens set is_pending = false, mail_id = $2, expires_at = $4
+             where id = $1 and used_at is null and expires_at > created_at
+               and (is_pending or mail_id = $2 or expires_at > $3)
+               and not exists (select 1 from one_time_tokens as other
+                   where (other.purpose = one_time_tokens.purpose
+                       or (other.purpose in ('reset_password', 'invitation')
+                           and one_time_tokens.purpose in ('reset_password', 'invitation')))
+                     and one_time_tokens.purpose in ('reset_password', 'invitation', 'verify_email', 'change_email')
+                     and (other.user_id = one_time_tokens.user_id
+                         or (other.user_id is null and one_time_tokens.user_id is null
+                             and other.email_key = one_time_tokens.email_key))
+                     and other.mail_id > $2 and other.used_at is null and other.expires_at > other.created_at
+                     and other.expires_at > $3)";
+        Ok(execute!(
+            self,
+            sqlx::query(SQL).bind(token).bind(mail).bind(now).bind(until)
+        )? == 1)
+    }
+
+    /// Ends the links that the link of a mail that was sent replaces: those of its kind and account that earlier mails
+    /// carried, or none. Links whose mails wait are left to replace it in their turn. The account is locked, or the guard of
+    /// registrations is passed.
+    pub async fn end_replaced_links(&mut self, token: &OneTimeToken, mail: i64) -> Result<u64> {
+        const SQL: &str = "update one_time_tokens set expires_at = created_at
+             where purpose in ($1, $2) and id <> $5
+               and (user_id = $3 or ($3 = 0 and user_id is null and email_key = $4))
+               and used_at is null and not is_pending and (mail_id is null or mail_id < $6) and expires_at > created_at
+               and exists (select 1 from one_time_tokens as own
+                   where own.id = $5 and own.mail_id = $6 and own.expires_at > own.created_at)";
+        let purpose = Purpose::ALL
+            .into_iter()
+            .find(|purpose| purpose.as_str() == token.purpose);
+        let replaced = purpose.map_or(&[][..], Purpose::replaces);
+        let (Some(first), Some(last)) = (replaced.first(), replaced.last()) else {
+            return Ok(0);
+        };
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(first.as_str())
+                .bind(last.as_str())
+                .bind(token.user_id.unwrap_or(0))
+                .bind(token.email_key.as_deref())
+                .bind(token.id)
+                .bind(mail)
         )
     }
 

@@ -59,11 +59,13 @@ pub enum MailKind {
     AccountRestored,
     /// Notice: a sign-in from a new device. With the link that secures the account.
     NewDevice,
+    /// Notice, to administrators: there is another one.
+    NewAdmin,
 }
 
 impl MailKind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ResetRequest,
         Self::VerifyRequest,
         Self::RegistrationRequest,
@@ -86,6 +88,7 @@ impl MailKind {
         Self::AccountFrozen,
         Self::AccountRestored,
         Self::NewDevice,
+        Self::NewAdmin,
     ];
 
     /// As stored.
@@ -113,6 +116,7 @@ impl MailKind {
             Self::AccountFrozen => "account_frozen",
             Self::AccountRestored => "account_restored",
             Self::NewDevice => "new_device",
+            Self::NewAdmin => "new_admin",
         }
     }
 
@@ -124,8 +128,94 @@ impl MailKind {
         )
     }
 
+    /// The class of the row.
+    pub const fn class(self) -> MailClass {
+        match self {
+            Self::ResetRequest | Self::ResetPassword => MailClass::Reset,
+            Self::PasswordChanged
+            | Self::EmailChanged
+            | Self::EmailChangeDone
+            | Self::EmailRestored
+            | Self::RefreshReuse
+            | Self::SessionLimit
+            | Self::AccountDeleted
+            | Self::AccountDeletion
+            | Self::AccountFrozen
+            | Self::AccountRestored
+            | Self::NewDevice
+            | Self::NewAdmin => MailClass::Notice,
+            Self::VerifyRequest
+            | Self::RegistrationRequest
+            | Self::EmailChangeRequest
+            | Self::VerifyEmail
+            | Self::FinishRegistration
+            | Self::AlreadyRegistered
+            | Self::Invitation
+            | Self::ConfirmEmail
+            | Self::EmailWanted => MailClass::Other,
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Which rows go first, and which share of the budget of mails their kind has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MailClass {
+    /// What sets a password that was forgotten.
+    Reset,
+    /// What tells the owner of an account, or an administrator, what has happened.
+    Notice,
+    /// Everything else; nearly all of it can be caused by strangers.
+    Other,
+}
+
+impl MailClass {
+    /// All of them, in the order in which rows are taken up.
+    pub const ALL: [Self; 3] = [Self::Reset, Self::Notice, Self::Other];
+
+    /// As in log and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Notice => "notice",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The reason of a row that waits because the budget of its class is spent.
+pub const OVER_BUDGET: &str = "the budget of its class is spent";
+
+/// What waits in one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The class, as stored.
+    class: i64,
+    /// How many rows wait.
+    pub waiting: i64,
+    /// How many of them have met a spent budget.
+    pub over_budget: i64,
+    /// When the oldest was asked for.
+    pub oldest: Timestamp,
+}
+
+from_row!(Backlog {
+    class,
+    waiting,
+    over_budget,
+    oldest
+});
+
+impl Backlog {
+    /// The class.
+    pub fn class(&self) -> MailClass {
+        let known = MailClass::ALL
+            .into_iter()
+            .find(|class| *class as i64 == self.class);
+        known.unwrap_or(MailClass::Other)
     }
 }
 
@@ -197,6 +287,8 @@ impl Origin {
 pub struct MailDetails {
     name: Option<VerifiedName>,
     new_address: Option<VerifiedAddress>,
+    subject: Option<UserId>,
+    audit_row: Option<i64>,
     origin: Origin,
 }
 
@@ -210,8 +302,8 @@ impl MailDetails {
     pub fn for_owner(user: &User, origin: Origin) -> Self {
         Self {
             name: VerifiedName::of(user),
-            new_address: None,
             origin,
+            ..Self::default()
         }
     }
 
@@ -223,6 +315,26 @@ impl MailDetails {
             new_address: VerifiedAddress::of(before).and_then(|_| VerifiedAddress::of(after)),
             ..self
         }
+    }
+
+    /// Names, in a mail to an administrator, another user by the id and the row of the audit trail that records the act.
+    #[must_use]
+    pub fn with_subject(self, subject: UserId, audit_row: i64) -> Self {
+        Self {
+            subject: Some(subject),
+            audit_row: Some(audit_row),
+            ..self
+        }
+    }
+
+    /// The user whom the mail tells of.
+    pub const fn subject(&self) -> Option<UserId> {
+        self.subject
+    }
+
+    /// The id of the row of the audit trail.
+    pub const fn audit_row(&self) -> Option<i64> {
+        self.audit_row
     }
 
     /// The name for the greeting.
@@ -282,6 +394,10 @@ struct StoredContent {
     verified_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_row: Option<i64>,
 }
 
 impl Content {
@@ -302,6 +418,8 @@ impl Content {
                     .map_or_else(String::new, |device| device.to_string()),
                 verified_name: details.name.map(|name| name.0),
                 new_address: details.new_address.map(|address| address.0),
+                subject: details.subject.map(|id| id.0),
+                audit_row: details.audit_row,
                 ..StoredContent::default()
             },
         };
@@ -321,6 +439,8 @@ impl Content {
             Self::Mail(MailDetails {
                 name: stored.verified_name.map(VerifiedName),
                 new_address: stored.new_address.map(VerifiedAddress),
+                subject: stored.subject.map(UserId),
+                audit_row: stored.audit_row,
                 origin: Origin {
                     ip: stored.ip.parse().ok(),
                     device: DeviceLabel::parse(&stored.device)
@@ -346,6 +466,8 @@ pub struct NewMail<'a> {
     pub token: Option<Uuid>,
     /// What its text names, or who asked.
     pub content: Content,
+    /// The network whose request without a session causes it, where its mails are counted by network.
+    pub network: Option<String>,
     /// Now.
     pub at: Timestamp,
 }
@@ -369,6 +491,10 @@ pub struct MailRow {
     pub token: Option<Uuid>,
     /// What its text names, or who asked.
     pub content: Content,
+    /// The network whose request without a session caused it, where its mails are counted by network.
+    pub network: Option<String>,
+    /// The budgets from which it has been taken, as bits of whoever takes it up.
+    pub granted: i64,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// How often it was taken up, this time included.
@@ -388,6 +514,8 @@ struct Stored {
     user_id: Option<i64>,
     token_id: Option<Uuid>,
     details: String,
+    network: Option<String>,
+    granted: i64,
     created_at: Timestamp,
     attempts: i64,
     due_at: Timestamp,
@@ -403,6 +531,8 @@ from_row!(Stored {
     user_id,
     token_id,
     details,
+    network,
+    granted,
     created_at,
     attempts,
     due_at,
@@ -411,8 +541,8 @@ from_row!(Stored {
 
 macro_rules! columns {
     () => {
-        "id, kind, recipient, recipient_key, locale, user_id, token_id, details, created_at, attempts, due_at, \
-         sent_at"
+        "id, kind, recipient, recipient_key, locale, user_id, token_id, details, network, granted, created_at, attempts, \
+         due_at, sent_at"
     };
 }
 
@@ -432,6 +562,8 @@ impl TryFrom<Stored> for MailRow {
             user: row.user_id.map(UserId),
             token: row.token_id,
             content: Content::from_json(kind, &row.details)?,
+            network: row.network,
+            granted: row.granted,
             created_at: row.created_at,
             attempts: row.attempts,
             due_at: row.due_at,
@@ -445,8 +577,8 @@ impl Conn {
     pub async fn queue_mail(&mut self, new: &NewMail<'_>) -> Result<()> {
         const SQL: &str =
             "insert into outbox (kind, recipient, recipient_key, locale, user_id, token_id, details,
-                created_at, attempts, due_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $8)";
+                created_at, attempts, due_at, class, network)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $8, $9, $10)";
         let details = new.content.to_json()?;
         execute!(
             self,
@@ -459,22 +591,31 @@ impl Conn {
                 .bind(new.token)
                 .bind(details)
                 .bind(new.at)
+                .bind(new.kind.class() as i64)
+                .bind(new.network.as_deref())
         )
         .map(drop)
     }
 
-    /// Takes up a due row, if there is one: nobody else takes it up before `until`. Of several nodes that look at the same
+    /// Takes up a due row of a class, if there is one: nobody else takes it up before `until`. Of several nodes that look at the same
     /// moment each gets another row or none.
-    pub async fn take_mail(&mut self, now: Timestamp, until: Timestamp) -> Result<Option<MailRow>> {
+    pub async fn take_mail(
+        &mut self,
+        class: MailClass,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<MailRow>> {
         const DUE: &str = "select id, due_at from outbox
-             where due_at <= $1 and sent_at is null and dropped_at is null order by due_at, id limit 8";
+             where class = $1 and due_at <= $2 and sent_at is null and dropped_at is null
+             order by due_at, id limit 8";
         const TAKE: &str = concat!(
             "update outbox set due_at = $3, attempts = attempts + 1
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null
              returning ",
             columns!()
         );
-        let due: Vec<(i64, Timestamp)> = on!(self, sqlx::query_as(DUE).bind(now), fetch_all)?;
+        let due: Vec<(i64, Timestamp)> =
+            on!(self, sqlx::query_as(DUE).bind(class as i64).bind(now), fetch_all)?;
         for (id, due_at) in due {
             let row = on!(
                 self,
@@ -500,7 +641,7 @@ impl Conn {
 
     /// Gives a row back, to be taken up again at `due_at`, with the reason why it was not sent.
     pub async fn defer_mail(&mut self, row: &MailRow, due_at: Timestamp, reason: &str) -> Result<bool> {
-        const SQL: &str = "update outbox set due_at = $3, last_error = $4
+        const SQL: &str = "update outbox set due_at = $3, last_error = $4, granted = $5
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(
             self,
@@ -509,7 +650,15 @@ impl Conn {
                 .bind(row.due_at)
                 .bind(due_at)
                 .bind(reason)
+                .bind(row.granted)
         )? == 1)
+    }
+
+    /// Notes from which budgets a row has been taken. Whether it was still ours.
+    pub async fn grant_mail(&mut self, row: &MailRow, granted: i64) -> Result<bool> {
+        const SQL: &str = "update outbox set granted = $3
+             where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
+        Ok(execute!(self, sqlx::query(SQL).bind(row.id).bind(row.due_at).bind(granted))? == 1)
     }
 
     /// Gives a row back without counting the attempt: `attempts` is what it says from then on.
@@ -520,7 +669,7 @@ impl Conn {
         attempts: i64,
         reason: &str,
     ) -> Result<bool> {
-        const SQL: &str = "update outbox set due_at = $3, attempts = $5, last_error = $4
+        const SQL: &str = "update outbox set due_at = $3, attempts = $5, last_error = $4, granted = $6
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(
             self,
@@ -530,6 +679,7 @@ impl Conn {
                 .bind(due_at)
                 .bind(reason)
                 .bind(attempts)
+                .bind(row.granted)
         )? == 1)
     }
 
@@ -563,6 +713,14 @@ impl Conn {
         );
         let rows: Vec<Stored> = on!(self, sqlx::query_as(SQL).bind(limit), fetch_all)?;
         rows.into_iter().map(MailRow::try_from).collect()
+    }
+
+    /// What waits, by class; nothing for a class in which nothing does.
+    pub async fn mail_backlog(&mut self) -> Result<Vec<Backlog>> {
+        const SQL: &str = "select class, count(*) as waiting,
+                count(case when last_error = $1 then 1 end) as over_budget, min(created_at) as oldest
+             from outbox where sent_at is null and dropped_at is null group by class order by class";
+        on!(self, sqlx::query_as(SQL).bind(OVER_BUDGET), fetch_all)
     }
 
     /// How many rows wait.

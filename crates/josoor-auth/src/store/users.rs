@@ -622,6 +622,17 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id.0))? == 1)
     }
 
+    /// The active administrators whose address is verified, up to `limit` of them, by id.
+    pub async fn verified_admins(&mut self, limit: i64) -> Result<Vec<User>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from users where role = 'admin' and is_active and email_verified_at is not null order by id limit $1"
+        );
+        let rows: Vec<UserRow> = on!(self, sqlx::query_as(SQL).bind(limit), fetch_all)?;
+        Ok(rows.into_iter().map(User::from).collect())
+    }
+
     /// How many administrators are active. Decide on it only after [`Conn::pass_guard`]`("admins")`.
     pub async fn count_active_admins(&mut self) -> Result<i64> {
         const SQL: &str = "select count(*) from users where role = 'admin' and is_active";

@@ -607,6 +607,7 @@ async fn add_token(conn: &mut Conn, id: Uuid, user: Option<UserId>, expires_at: 
         bound_to: None,
         created_at: NOW,
         expires_at,
+        is_pending: false,
     })
     .await
     .expect("added");

@@ -52,7 +52,10 @@ impl SmtpServer {
     /// What it has taken so far.
     pub(crate) fn taken(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-        text.lines()
+        // Without the line that is being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole
+            .lines()
             .map(|line| serde_json::from_str(line).expect("JSON"))
             .collect()
     }
