@@ -197,12 +197,11 @@ async fn create(
         recovery::tell_of_new_admin(&mut tx, &admins, user.id, Audit::Register, client, now).await?;
     }
     recovery::send_verification(&mut tx, &user, client, now).await?;
-    let issued = match opened {
-        Some(opened) => Some(opened.commit(app, tx, &user, now).await?),
-        None => {
-            tx.commit().await?;
-            None
-        }
+    let issued = if let Some(opened) = opened {
+        Some(opened.commit(app, tx, &user, now).await?)
+    } else {
+        tx.commit().await?;
+        None
     };
     app.mail_queued.notify_one();
     Ok(issued)

@@ -43,12 +43,11 @@ impl Act {
         match purpose {
             // Of no account.
             Purpose::Setup | Purpose::Registration => false,
-            // Bound to a state that each of these acts changes, or that must not come back with a reactivation.
-            Purpose::ResetPassword | Purpose::Invitation => true,
+            // Bound to a state that each of these acts changes, or that must not come back with a reactivation. A change of
+            // the address may have been asked for by the reason for the act.
+            Purpose::ResetPassword | Purpose::Invitation | Purpose::ChangeEmail => true,
             // The address stays what it was when only the password changes.
             Purpose::VerifyEmail => !matches!(self, Self::PasswordChanged),
-            // Asked for by somebody who may be the reason for the act.
-            Purpose::ChangeEmail => true,
             // The way back of an earlier owner. An account that is claimed had no verified owner before. After a
             // restoration the later ones end apart, by their time.
             Purpose::UndoEmailChange => matches!(self, Self::Claimed),
