@@ -217,8 +217,10 @@ test("an administrator restores a deleted account, and releases one whose owner 
   await expect(page.getByText("The account is released.")).toBeVisible();
   await expect(page.getByRole("button", { name: "Release the account" })).toHaveCount(0);
   // Now the link alone is enough.
+  const before = await tokenOf(frozen, "reset_password");
   await page.getByRole("button", { name: "Send the link" }).click();
   await expect(page.getByText("is on its way")).toBeVisible();
+  await expect.poll(() => tokenOf(frozen, "reset_password")).not.toBe(before);
   await post("/auth/password/reset", { token: await tokenOf(frozen, "reset_password"), new_password: NEXT });
   await post("/auth/login", { email: frozen, password: NEXT });
 });

@@ -5,7 +5,7 @@ import { Loading, Page } from "./components/layout";
 import { config } from "./config";
 import { moreTexts, remember, useI18n } from "./i18n";
 import { Login } from "./pages/login";
-import { NotFound, SignedOut, Unauthorized } from "./pages/notices";
+import { SignedOut } from "./pages/notices";
 
 /** A page that comes with its texts when it is opened: only the sign-in is in the first load. */
 function later(load: () => Promise<ComponentType>) {
@@ -19,6 +19,8 @@ const Verify = later(() => import("./pages/verify").then((page) => page.Verify))
 const Undo = later(() => import("./pages/undo").then((page) => page.Undo));
 const Secure = later(() => import("./pages/secure").then((page) => page.Secure));
 const Setup = later(() => import("./pages/setup").then((page) => page.Setup));
+const Unauthorized = later(() => import("./pages/refusals").then((page) => page.Unauthorized));
+const NotFound = later(() => import("./pages/refusals").then((page) => page.NotFound));
 const Account = later(() => import("./account").then((page) => page.Account));
 const Console = later(() => import("./console").then((page) => page.Console));
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import document from "../../docs/openapi.json";
-import { suggestedEmail } from "./components/fields";
+import { suggestedEmail } from "./components/suggestion";
 import { fill, latinDigits, make, type TextKey } from "./i18n";
 import { ar } from "./i18n/ar";
 import { more as arMore } from "./i18n/ar.more";

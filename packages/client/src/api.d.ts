@@ -1025,7 +1025,7 @@ export interface components {
         };
         /** @description Whether the service can do its work. */
         Readiness: {
-            /** @description `ok` or why not. */
+            /** @description `ok`; `degraded` while mails are late; or why not. */
             status: components["schemas"]["Condition"];
             /** @description Each part's own state. */
             parts: {

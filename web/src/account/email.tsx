@@ -3,6 +3,7 @@ import { useState } from "react";
 import { EmailField, PasswordField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/layout";
+import { suggestedEmail } from "../components/suggestion";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 
@@ -46,7 +47,13 @@ export function ChangeEmail() {
             setPending(new_email.trim());
           }}
         >
-          <EmailField name="new_email" label={t("field.new_email")} autoComplete="email" required suggest />
+          <EmailField
+            name="new_email"
+            label={t("field.new_email")}
+            autoComplete="email"
+            required
+            suggest={suggestedEmail}
+          />
           <PasswordField name="password" label={t("field.current_password")} required />
         </Form>
       </div>

@@ -4,7 +4,7 @@ import { Data } from "../components/data";
 import { ExpiryWarning } from "../components/expiry";
 import { Page } from "../components/layout";
 import { type TextKey, useI18n } from "../i18n";
-import { NotFound } from "../pages/notices";
+import { NotFound } from "../pages/refusals";
 import { Activity } from "./activity";
 import { DeleteAccount } from "./delete";
 import { Devices } from "./devices";

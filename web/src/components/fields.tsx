@@ -1,6 +1,6 @@
 import { type ComponentProps, type KeyboardEvent, type ReactNode, useEffect, useState } from "react";
 import { config } from "../config";
-import { LANGUAGES, type Language, useI18n } from "../i18n";
+import { useI18n } from "../i18n";
 import { useForm } from "./form";
 
 interface FieldProps {
@@ -13,7 +13,7 @@ interface FieldProps {
 }
 
 /** What an input and what is said about it are called, so that they belong together for whoever hears the page. */
-function useField(name: string, hint: unknown) {
+export function useField(name: string, hint: unknown) {
   const { id, errorOf } = useForm();
   const error = errorOf(name);
   const input = `${id}-${name}`;
@@ -25,7 +25,7 @@ function useField(name: string, hint: unknown) {
   };
 }
 
-function Frame({
+export function Frame({
   input,
   label,
   hint,
@@ -65,47 +65,17 @@ export function TextField({ name, label, hint, ...rest }: FieldProps & Omit<Comp
   );
 }
 
-/** Names of mail services that are often mistyped; the hint is a suggestion and never stands in the way. */
-const DOMAINS = [
-  "gmail.com",
-  "hotmail.com",
-  "outlook.com",
-  "yahoo.com",
-  "icloud.com",
-  "outlook.sa",
-  "mail.com",
-  "ymail.com",
-  "live.com",
-];
-
-export function suggestedEmail(value: string): string | null {
-  const [local, domain] = value.trim().toLowerCase().split("@");
-  if (!local || !domain || DOMAINS.includes(domain)) return null;
-  const close = DOMAINS.find((candidate) => distance(candidate, domain) === 1);
-  return close ? `${value.trim().split("@")[0]}@${close}` : null;
-}
-
-/** 1 when one letter is missing, too much, different or swapped; 2 for anything more. */
-function distance(a: string, b: string): number {
-  if (a === b) return 0;
-  if (Math.abs(a.length - b.length) > 1) return 2;
-  let i = 0;
-  while (i < a.length && a[i] === b[i]) i += 1;
-  const rest = (text: string, from: number) => text.slice(from);
-  const isOne =
-    rest(a, i + 1) === rest(b, i + 1) ||
-    rest(a, i) === rest(b, i + 1) ||
-    rest(a, i + 1) === rest(b, i) ||
-    (a[i] === b[i + 1] && a[i + 1] === b[i] && rest(a, i + 2) === rest(b, i + 2));
-  return isOne ? 1 : 2;
-}
-
 export function EmailField({
-  suggest = false,
+  suggest,
   ...props
-}: Omit<FieldProps, "autoComplete"> & { autoComplete?: string; suggest?: boolean; autoFocus?: boolean }) {
+}: Omit<FieldProps, "autoComplete"> & {
+  autoComplete?: string;
+  /** Gives the address that may have been meant, if any. */
+  suggest?: (value: string) => string | null;
+  autoFocus?: boolean;
+}) {
   const { t } = useI18n();
-  const { name, label, hint, suggest: _, ...rest } = { ...props, suggest };
+  const { name, label, hint, ...rest } = props;
   const { input, error, aria } = useField(name, hint);
   const [better, setBetter] = useState<string | null>(null);
   return (
@@ -119,7 +89,7 @@ export function EmailField({
         autoComplete="username"
         autoCapitalize="none"
         spellCheck={false}
-        onBlur={(event) => setBetter(suggest ? suggestedEmail(event.target.value) : null)}
+        onBlur={(event) => setBetter(suggest?.(event.target.value) ?? null)}
         {...aria}
         {...rest}
       />
@@ -142,23 +112,6 @@ export function EmailField({
           </>
         )}
       </p>
-    </Frame>
-  );
-}
-
-/** The languages, each by its own name. */
-export function LanguageSelect({ value, hint }: { value: Language; hint?: string }) {
-  const { t } = useI18n();
-  const { input, error, aria } = useField("locale", hint);
-  return (
-    <Frame input={input} label={t("field.language")} hint={hint} error={error}>
-      <select key={value} id={input} name="locale" defaultValue={value} autoComplete="language" {...aria}>
-        {Object.entries(LANGUAGES).map(([language, name]) => (
-          <option key={language} value={language} lang={language}>
-            {name}
-          </option>
-        ))}
-      </select>
     </Frame>
   );
 }

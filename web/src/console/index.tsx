@@ -2,7 +2,7 @@ import { Link, Route, Switch, useLocation } from "wouter";
 import { Data } from "../components/data";
 import { ExpiryWarning } from "../components/expiry";
 import { useI18n } from "../i18n";
-import { NotFound } from "../pages/notices";
+import { NotFound } from "../pages/refusals";
 import { AuditTrail } from "./audit";
 import { Overview } from "./overview";
 import { UserDetail } from "./user";

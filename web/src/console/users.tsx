@@ -5,9 +5,11 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { Pager, Result, Time } from "../components/data";
 import { Dialog } from "../components/dialog";
-import { EmailField, LanguageSelect, TextField } from "../components/fields";
+import { EmailField, TextField } from "../components/fields";
 import { Form, messageOf } from "../components/form";
+import { LanguageSelect } from "../components/language-select";
 import { MailHint, Notice, Page } from "../components/layout";
+import { suggestedEmail } from "../components/suggestion";
 import { config } from "../config";
 import { latinDigits, type TextKey, useI18n } from "../i18n";
 import { ConsoleNav } from ".";
@@ -373,7 +375,7 @@ export function Users() {
               </button>
             }
           >
-            <EmailField name="email" label={t("field.email")} autoComplete="off" required suggest />
+            <EmailField name="email" label={t("field.email")} autoComplete="off" required suggest={suggestedEmail} />
             <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="off" />
             <RoleSelect name="role" value="user" />
             <LanguageSelect value={i18n.language} />

@@ -84,14 +84,6 @@ export const ar: typeof en = {
   "signed_out.deleted": "حُذف حسابك وكل ما يخصه، وأرسلنا إليك رسالة بذلك.",
   "signed_out.deleted_undo": "يمكنك استعادته خلال {duration} بالرابط الذي في الرسالة التي أرسلناها إليك.",
 
-  "unauthorized.title": "هذه الصفحة غير متاحة لك",
-  "unauthorized.as": "أنت مسجّل الدخول بحساب {email} ({role}).",
-  "unauthorized.account": "الانتقال إلى حسابي",
-  "unauthorized.other": "تسجيل الدخول بحساب آخر",
-
-  "not_found.title": "لا توجد صفحة هنا",
-  "not_found.lead": "قد يكون العنوان مكتوبًا خطأً أو نُقلت الصفحة.",
-
   "reason.signed_out_elsewhere": "سجّلت الخروج في علامة تبويب أخرى.",
   "reason.session_expired": "غبت مدة طويلة فانتهت جلستك. سجّل الدخول لتتابع من حيث كنت.",
   "reason.session_revoked": "أُنهيت هذه الجلسة من جهاز آخر أو من قِبل مسؤول. سجّل الدخول من جديد.",
@@ -112,7 +104,6 @@ export const ar: typeof en = {
   "error.rate_limited": "محاولات كثيرة. أعد المحاولة بعد {duration}.",
   "error.invalid_credentials": "البريد الإلكتروني أو كلمة المرور غير صحيحة. حاول مرة أخرى أو أعد تعيين كلمة المرور.",
   "error.account_inactive": "هذا الحساب معطّل. تواصل مع المسؤول.",
-  "error.insufficient_role": "دورك لا يسمح بهذا. تواصل مع المسؤول إن كنت تحتاج إليه.",
   "error.email_not_verified": "يتطلب هذا تأكيد بريدك الإلكتروني. افتح الرابط في الرسالة التي أرسلناها إليك.",
   "error.session_limit":
     "حسابك مسجَّل الدخول على عدد كبير من الأجهزة، وكلها قيد الاستخدام. سجّل الخروج من أحدها ثم حاول مجددًا.",
@@ -121,10 +112,6 @@ export const ar: typeof en = {
   "error.signed_out": "لقد سُجّل خروجك. سجّل الدخول من جديد.",
   "error.validation_failed": "بعض ما أُدخل غير مقبول. صحّحه وحاول مرة أخرى.",
   "error.forbidden": "هذا غير مسموح به.",
-
-  "role.user": "مستخدم",
-  "role.analyst": "محلل",
-  "role.admin": "مسؤول",
 
   "console.title": "لوحة الإدارة",
 };

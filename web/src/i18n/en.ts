@@ -65,14 +65,6 @@ export const en = {
   "signed_out.deleted": "Your account and everything that belonged to it is gone. We sent you a message about it.",
   "signed_out.deleted_undo": "For {duration} the link in the message that we sent you can bring it back.",
 
-  "unauthorized.title": "This is not open to you",
-  "unauthorized.as": "You are signed in as {email} ({role}).",
-  "unauthorized.account": "Go to my account",
-  "unauthorized.other": "Sign in as somebody else",
-
-  "not_found.title": "There is no such page",
-  "not_found.lead": "The address may be mistyped, or the page has moved.",
-
   "reason.signed_out_elsewhere": "You signed out in another tab.",
   "reason.session_expired": "You were away for long, so you were signed out. Sign in again to go on where you were.",
   "reason.session_revoked": "This session was ended from another device or by an administrator. Sign in again.",
@@ -94,7 +86,6 @@ export const en = {
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "That email address and password do not match. Try again or reset your password.",
   "error.account_inactive": "This account is deactivated. Ask an administrator.",
-  "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
   "error.email_not_verified": "This needs a verified email address. Open the link in the mail that we sent you.",
   "error.session_limit":
     "Your account is signed in on too many devices, all in use. Sign out somewhere, then try again.",
@@ -104,10 +95,6 @@ export const en = {
   "error.signed_out": "You are signed out. Sign in again.",
   "error.validation_failed": "Some of it is not acceptable. Correct it and try again.",
   "error.forbidden": "This is not allowed.",
-
-  "role.user": "User",
-  "role.analyst": "Analyst",
-  "role.admin": "Administrator",
 
   "console.title": "Console",
 };

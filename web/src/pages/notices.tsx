@@ -1,4 +1,3 @@
-import { safeReturnTo } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { Link } from "wouter";
 import { Page } from "../components/layout";
@@ -24,43 +23,6 @@ export function SignedOut() {
             {t("signed_out.again")}
           </Link>
         )}
-      </div>
-    </Page>
-  );
-}
-
-export function Unauthorized() {
-  const { t } = useI18n();
-  const { user, logout } = useAuth();
-  return (
-    <Page title="unauthorized.title">
-      <div className="card">
-        <p>{t("error.insufficient_role")}</p>
-        {user && <p>{t("unauthorized.as", { email: user.email, role: t(`role.${user.role}`) })}</p>}
-        <p className="actions">
-          <Link className="button" href="/account">
-            {t("unauthorized.account")}
-          </Link>
-          {user && (
-            <button type="button" className="button quiet" onClick={() => void logout()}>
-              {t("unauthorized.other")}
-            </button>
-          )}
-        </p>
-      </div>
-    </Page>
-  );
-}
-
-export function NotFound() {
-  const { t } = useI18n();
-  return (
-    <Page title="not_found.title">
-      <div className="card">
-        <p>{t("not_found.lead")}</p>
-        <Link className="button" href={safeReturnTo("/account")}>
-          {t("unauthorized.account")}
-        </Link>
       </div>
     </Page>
   );

@@ -6,6 +6,7 @@ import { Form } from "../components/form";
 import { CheckInbox } from "../components/inbox";
 import { Notice, Page } from "../components/layout";
 import { UnlessSignedIn, withReturnTo } from "../components/return-to";
+import { suggestedEmail } from "../components/suggestion";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 
@@ -52,7 +53,7 @@ export function Register() {
             }}
           >
             <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="name" />
-            <EmailField name="email" label={t("field.email")} required suggest />
+            <EmailField name="email" label={t("field.email")} required suggest={suggestedEmail} />
             <PasswordField name="password" label={t("field.create_password")} isNew required />
           </Form>
         </div>
