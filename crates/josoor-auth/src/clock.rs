@@ -130,7 +130,7 @@ impl Clock {
         }
     }
 
-    /// Whether the system's clock and the database's are further apart than [`SKEW_AT_MOST`].
+    /// Whether the system's clock and the database's are more than 5 s apart.
     pub fn is_skewed(&self) -> bool {
         self.skew().unsigned_abs() > SKEW_AT_MOST
     }

@@ -91,7 +91,7 @@ pub async fn verify_mark(app: &App, mark: Option<&DeviceMark>) -> Result<Option<
 }
 
 /// What a user's account knows of the place that `client` comes from with `mark`. Asked before
-/// [`record_sign_in`], which makes the place known.
+/// the sign-in is recorded, which makes the place known.
 pub async fn recognize(
     app: &App,
     conn: &mut Conn,

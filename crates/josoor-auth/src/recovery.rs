@@ -488,8 +488,8 @@ async fn resolve_change(
 
 // Passwords
 
-/// Sets a password with a link from a mail. All sessions end; no new one begins. A frozen account also wants what
-/// [`undo::verify_recovery`] says, and is released by it.
+/// Sets a password with a link from a mail. All sessions end; no new one begins. A frozen account also wants a
+/// password or a known device from before the change that was undone, and is released by it.
 ///
 /// # Errors
 /// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `AccountInactive`; `RecoveryBlocked`, `InvalidCredentials`, `RateLimited` and
@@ -773,7 +773,7 @@ async fn still_so(tx: &mut Conn, caller: &Caller, verified: &User, now: Timestam
 const CORRECTIONS_AT_MOST: i64 = 3;
 
 /// Asks for another address. It takes effect when the new one is verified; whether it is free is not told. An account whose
-/// own address is not verified gets [`CORRECTIONS_AT_MOST`] mails in all, and nothing else happens after that: otherwise an
+/// own address is not verified gets three mails in all, and nothing else happens after that: otherwise an
 /// account that anybody can make would send mail to anybody.
 ///
 /// # Errors
