@@ -265,10 +265,11 @@ async fn with_the_channel_cut_changes_hold_within_the_near_life() {
     one.register("cut@example.com").await;
     let within = |waited: Duration| assert!(waited < Duration::from_secs(5), "{waited:?}");
     for cut in ["CLIENT KILL TYPE pubsub", "CLIENT PAUSE 1500 ALL"] {
-        for _ in 0..3 {
+        for round in 0..3 {
+            let command = cut;
             let cut = async || {
                 eventually("Redis is in use", || async { other.app.hot.is_shared() }).await;
-                redis.command(cut).expect("Redis answers");
+                redis.command(command).expect("Redis answers");
             };
             let tokens = one.log_in("cut@example.com").await;
             other.get("/auth/me", &tokens.access).await.is(200);
@@ -300,7 +301,9 @@ async fn with_the_channel_cut_changes_hold_within_the_near_life() {
             within(until_refused(&other, &user.access, "account_inactive").await);
             change(json!({ "is_active": true })).await;
 
-            let gone = other.register("gone@example.com").await;
+            // The address of a deleted account stays reserved for a while.
+            let email = format!("gone{round}{}@example.com", command.len());
+            let gone = other.register(&email).await;
             other.get("/auth/me", &gone.access).await.is(200);
             cut().await;
             one.delete(&format!("/admin/users/{}", gone.user_id), &admin.access)

@@ -157,7 +157,9 @@ on_both!(
             (&json!(1), &json!(1), 0)
         );
         let server = stage.start().await;
-        let noura = user(&server, "noura@example.com").await;
+        let mut noura = user(&server, "noura@example.com").await;
+        let uid = noura.as_object_mut().and_then(|fields| fields.remove("uid"));
+        assert!(uid.is_some_and(|uid| uid.is_string()));
         let created = "2023-05-06T07:08:09.123456Z";
         assert_eq!(
             noura,
