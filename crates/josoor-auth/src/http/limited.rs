@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::limits::Limit::{
     self, AdminAccount, EmailChangeAccount, EmailChangeAddress, ForgotAccount, ForgotAddress, LoginAccount,
-    LoginAddress, LoginDevice, LoginPair, MailRecipient, MailTotal, PasswordAccount, RefreshSession,
-    RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
+    LoginAddress, LoginDevice, LoginPair, MailNetwork, MailRecipient, MailTotal, PasswordAccount,
+    RefreshSession, RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
 };
 
 /// A request that writes something: rows, mails, or work for the hasher.
@@ -39,7 +39,7 @@ const fn bounded(request: &'static str, limits: &'static [Limit], besides: &'sta
 pub static ACTS: &[Act] = &[
     act(
         "POST /auth/register",
-        &[RegisterAddress, MailRecipient, MailTotal],
+        &[RegisterAddress, MailNetwork, MailRecipient, MailTotal],
     ),
     act(
         "POST /auth/login",
@@ -49,7 +49,13 @@ pub static ACTS: &[Act] = &[
     bounded("POST /auth/logout", &[], "once for each session"),
     act(
         "POST /auth/password/forgot",
-        &[ForgotAddress, ForgotAccount, MailRecipient, MailTotal],
+        &[
+            ForgotAddress,
+            ForgotAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
     ),
     bounded(
         "POST /auth/password/reset",
@@ -80,6 +86,7 @@ pub static ACTS: &[Act] = &[
             WriteAccount,
             ForgotAddress,
             VerifyAccount,
+            MailNetwork,
             MailRecipient,
             MailTotal,
         ],
@@ -94,18 +101,25 @@ pub static ACTS: &[Act] = &[
             LoginAddress,
             LoginDevice,
             PasswordAccount,
+            MailNetwork,
             MailRecipient,
             MailTotal,
         ],
     ),
     bounded(
         "POST /auth/account/undo",
-        &[MailRecipient, MailTotal],
+        &[MailNetwork, MailRecipient, MailTotal],
         "once for each link",
     ),
     bounded(
         "POST /auth/account/secure",
-        &[ForgotAddress, ForgotAccount, MailRecipient, MailTotal],
+        &[
+            ForgotAddress,
+            ForgotAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
         "once for each link",
     ),
     act("PATCH /auth/me", &[WriteAddress, WriteAccount]),

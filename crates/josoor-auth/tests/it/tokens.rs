@@ -908,6 +908,8 @@ on_both!(
     async |mut stage: Stage| {
         stage.set("JOSOOR_AUTH__HASH__QUEUE", "100");
         stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "20");
+        // All of them wait for one row, on a machine that may be busy.
+        stage.set("JOSOOR_AUTH__DATABASE__ACQUIRE_TIMEOUT", "30s");
         let server = stage.start().await;
         let email = "crowd@example.com";
         server.register(email).await;
