@@ -5601,13 +5601,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -5726,13 +5726,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -5851,13 +5851,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -5976,13 +5976,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -6101,13 +6101,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -6226,13 +6226,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -6351,13 +6351,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;
@@ -6476,13 +6476,13 @@ export interface operations {
             };
             header?: {
                 /** @description As `role` */
-                "X-Auth-Require-Role"?: components["schemas"]["RoleName"] | null;
+                "X-Auth-Require-Role"?: components["schemas"]["RoleName"];
                 /** @description As `verified` */
-                "X-Auth-Require-Verified"?: boolean | null;
+                "X-Auth-Require-Verified"?: boolean;
                 /** @description As `acr` */
-                "X-Auth-Require-Acr"?: string | null;
+                "X-Auth-Require-Acr"?: string;
                 /** @description As `max_age` */
-                "X-Auth-Require-Max-Age"?: string | null;
+                "X-Auth-Require-Max-Age"?: string;
             };
             path?: never;
             cookie?: never;

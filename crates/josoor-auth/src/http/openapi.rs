@@ -4,9 +4,9 @@ use axum::Json;
 use axum::routing::get;
 use axum::{Router, response::IntoResponse as _};
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::request_body::RequestBody;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, Header, Ref, RefOr, ResponseBuilder};
 
@@ -83,6 +83,11 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
 
 /// Adds the failures that follow from what the operation takes, and the headers of its answers.
 fn complete_operation(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            refuse_null(parameter);
+        }
+    }
     let has = |place: ParameterIn| {
         let parameters = operation.parameters.as_deref().unwrap_or_default();
         parameters
@@ -168,6 +173,28 @@ fn complete_operation(operation: &mut Operation) {
             ),
             _ => {}
         }
+    }
+}
+
+/// A header that may be left out is written as `Option<…>` in the attributes, which would also allow the text `null`.
+fn refuse_null(parameter: &mut Parameter) {
+    match &mut parameter.schema {
+        Some(RefOr::T(Schema::Object(object))) => {
+            if let SchemaType::Array(types) = &mut object.schema_type {
+                types.retain(|kind| *kind != Type::Null);
+                if let [only] = types.as_slice() {
+                    object.schema_type = SchemaType::Type(only.clone());
+                }
+            }
+        }
+        Some(schema @ RefOr::T(Schema::OneOf(_))) => {
+            if let RefOr::T(Schema::OneOf(choice)) = &*schema
+                && let Some(reference @ RefOr::Ref(_)) = choice.items.first()
+            {
+                *schema = reference.clone();
+            }
+        }
+        _ => {}
     }
 }
 

@@ -26,6 +26,9 @@ const WORD: usize = 4;
 /// The longest pattern whose repetition alone is no password, in characters.
 const LONGEST_PATTERN: usize = 4;
 
+/// A longer password may repeat a pattern of several characters.
+const PATTERNED: usize = 16;
+
 /// Beside words of the account, a password has to have more than this many characters, or more than [`LETTERS_LEFT`] letters.
 const CHARACTERS_LEFT: usize = 6;
 /// See [`CHARACTERS_LEFT`].
@@ -193,6 +196,7 @@ fn is_repetition(text: &str) -> bool {
     let characters: Zeroizing<Vec<char>> = Zeroizing::new(text.chars().collect());
     (1..=LONGEST_PATTERN).any(|period| {
         characters.len() >= 2 * period
+            && (period == 1 || characters.len() <= PATTERNED)
             && characters
                 .iter()
                 .zip(&characters[period..])
@@ -273,6 +277,7 @@ mod tests {
             "abcdeabcde",
             "correct horse",
             "abcabcabcx",
+            "b2-b2-b2-b2-b2-b2-",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }

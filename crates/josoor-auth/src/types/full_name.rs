@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::characters::{is_bidi_control, is_control, is_invisible, is_unassigned};
+use super::characters::{is_bidi_control, is_control, is_invisible};
 use crate::error::Invalid;
 
 /// What a person is called, as one text: names have no parts that hold everywhere. Outer white space is gone and the rest
@@ -21,20 +21,16 @@ impl FullName {
 
     /// Reads a name; one that shows nothing is none.
     ///
-    /// Refuses with `name_too_long`, or with `forbidden_character` for controls, line breaks, controls of the writing
-    /// direction, unassigned code points and noncharacters.
+    /// Refuses with `name_too_long`, or with `forbidden_character` for controls, line breaks and controls of the writing
+    /// direction.
     pub fn parse(text: &str) -> Result<Option<Self>, Invalid> {
         if text.len() > Self::MAX_BYTES || text.chars().count() > Self::MAX_CHARACTERS {
             return Err(too_long());
         }
-        if text
-            .chars()
-            .any(|c| is_control(c) || is_bidi_control(c) || is_unassigned(c))
-        {
+        if text.chars().any(|c| is_control(c) || is_bidi_control(c)) {
             return Err(Invalid::new(
                 "forbidden_character",
-                "A name has no control characters, line breaks, controls of the writing direction or characters that Unicode \
-                 does not know.",
+                "A name has no control characters, line breaks or controls of the writing direction.",
             ));
         }
         if text.chars().all(|c| c.is_whitespace() || is_invisible(c)) {

@@ -626,7 +626,7 @@ on_both!(null_is_no_role_and_no_flag, async |stage: Stage| {
 });
 
 on_both!(
-    addresses_and_names_with_unassigned_code_points_are_refused,
+    addresses_with_unassigned_code_points_are_refused,
     async |stage: Stage| {
         let server = stage.start().await;
         for odd in [
@@ -637,15 +637,11 @@ on_both!(
             '\u{10ffff}',
             '\u{50000}',
         ] {
-            for (email, name, field) in [
-                (format!("a{odd}b@example.com"), "A name".to_owned(), "email"),
-                (format!("ab@ex{odd}ample.com"), "A name".to_owned(), "email"),
-                ("ab@example.com".to_owned(), format!("A {odd} name"), "full_name"),
-            ] {
-                let body = json!({ "email": email, "password": PASSWORD, "full_name": name });
+            for email in [format!("a{odd}b@example.com"), format!("ab@ex{odd}ample.com")] {
+                let body = json!({ "email": email, "password": PASSWORD });
                 let refused = server.post("/auth/register", &body).await;
                 let refused = refused.is_problem(422, "validation_failed");
-                assert_eq!(refused.json["errors"][0]["field"], field, "{body}");
+                assert_eq!(refused.json["errors"][0]["field"], "email", "{body}");
             }
         }
         server.stop().await;
