@@ -176,7 +176,7 @@ class Relay:
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def close(self) -> None:
-        # Shutting down wakes whoever waits in `accept`; closing alone would not.
+        # Shutting down wakes a thread that waits in `accept`; closing alone would not.
         for one in [self.listener, *self.connections]:
             try:
                 one.shutdown(socket.SHUT_RDWR)

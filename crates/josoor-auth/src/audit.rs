@@ -557,7 +557,7 @@ pub async fn seal(app: &App) -> Result<Option<ChainEnd>> {
             return Ok(None);
         };
         let head = sealing.end(&key, HEAD, required);
-        // Whoever has lost the lease meanwhile finds the head elsewhere, and undoes everything.
+        // A node that has lost the lease meanwhile finds the head elsewhere, and undoes everything.
         if batch.sealed > 0 && !tx.move_chain_end(HEAD, before.seq, &head).await? {
             return Ok(None);
         }

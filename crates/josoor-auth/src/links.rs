@@ -51,7 +51,7 @@ impl Act {
             // The way back of an earlier owner. An account that is claimed had no verified owner before. After a
             // restoration the later ones end apart, by their time.
             Purpose::UndoEmailChange => matches!(self, Self::Claimed),
-            // Whoever restores a deleted account with a later address takes nothing from the owner of an earlier one.
+            // Restoring a deleted account with a later address takes nothing from the owner of an earlier one.
             Purpose::UndoDeletion => matches!(self, Self::Claimed | Self::AddressRestored),
             // An intruder who changes the password or the address must not end the owner's way to secure the account.
             Purpose::SecureAccount => !matches!(self, Self::PasswordChanged | Self::AddressChanged),

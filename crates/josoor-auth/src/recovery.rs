@@ -104,7 +104,7 @@ pub(crate) async fn send_verification(
     };
     tx.insert_one_time_token(&token).await?;
     tx.queue_mail(&NewMail {
-        // To an address that nobody has verified, also where somebody is signed in.
+        // To an address that is not verified, also where a user is signed in.
         network: network_of(client),
         ..mail_to(user, &email, MailKind::VerifyEmail, Some(token.id), client, now)
     })

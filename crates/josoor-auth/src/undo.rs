@@ -1,6 +1,6 @@
 //! Ways back: taking back a change of address, restoring a deleted account, and recovering an account afterwards.
 //!
-//! Taking back a change of a verified address **freezes** the account. Whoever made the change may know the password, so it is
+//! Taking back a change of a verified address **freezes** the account. The person who made the change may know the password, so it is
 //! removed, and all sessions, devices and open links end. The mailbox that is restored may itself be what was lost, so its
 //! link alone sets no password either: recovery also asks for something that was good before the change. That is the password
 //! at that moment, or a device that was known then. If the password was replaced shortly before, and from a session that was
@@ -184,7 +184,7 @@ pub(crate) async fn undo_by(app: &App, token: &OneTimeToken, client: &Client) ->
 }
 
 /// Gives an account an earlier address back. Ways back to still earlier addresses stay good, for those who held them before
-/// whoever made this change; later ones end.
+/// the person who made this change; later ones end.
 ///
 /// An address that was not verified then is not verified now, and nothing is frozen: the account may be one that somebody
 /// else has made in its owner's name, and the click says only "that was not me".
@@ -368,7 +368,7 @@ pub(crate) async fn mark_deleted(
     Ok(user)
 }
 
-/// Sends the link that restores a deleted account once more, to whoever asks about its address by mail.
+/// Sends the link that restores a deleted account once more, when its address is asked about by mail.
 pub(crate) async fn send_restoration(
     tx: &mut Conn,
     user: &User,

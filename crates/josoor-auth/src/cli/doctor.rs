@@ -397,7 +397,7 @@ async fn check_mail(config: &Config, report: &mut Report) {
     match mailer {
         Mailer::Mailbox | Mailer::Nowhere => report.warn(
             "mail",
-            "no mail server: mails wait in the outbox, so nobody can reset a password",
+            "no mail server: mails wait in the outbox, so passwords cannot be reset by mail",
             "set SMTP_URL and MAIL_FROM; on a developer's own machine, `serve --dev` shows mails at /dev/mail",
         ),
         Mailer::Smtp(smtp) => match smtp.check().await {

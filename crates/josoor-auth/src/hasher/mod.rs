@@ -1485,7 +1485,7 @@ mod tests {
         // Of two costs, short and long, right and wrong, with an account and without, and one that is hashed.
         let right = || hasher.verify(password("correct horse"), Some(stored.clone()), counted());
         let wrong = || hasher.verify(password("correct house"), Some(stored.clone()), counted());
-        let nobody = || hasher.verify(password("correct horse"), None, counted());
+        let unknown = || hasher.verify(password("correct horse"), None, counted());
         let other_cost = hasher.verify(
             password("x"),
             Some(PasswordHash::from_stored(costlier.to_owned())),
@@ -1498,7 +1498,7 @@ mod tests {
                 right(),
                 wrong(),
                 other_cost,
-                nobody(),
+                unknown(),
                 right(),
                 of_long,
                 hashed,

@@ -146,7 +146,7 @@ async fn show_readiness(State(app): State<App>) -> Response {
         );
     }
     if matches!(app.mailer, Mailer::Nowhere) {
-        // Mails wait in the outbox. Whoever forgot a password waits as well.
+        // Mails wait in the outbox, and so does everyone who forgot a password.
         parts.insert("mail", Condition::Degraded);
     }
     let status = match (app.is_ready(), database) {

@@ -165,7 +165,7 @@ pub static ACTS: &[Act] = &[
 fn axis(limit: Limit) -> &'static str {
     let name = limit.entry().name;
     match name.rsplit_once('_').map_or(name, |(_, axis)| axis) {
-        "address" => "network",
+        "address" | "network" => "network",
         "pair" => "network and account",
         "account" => "account",
         "device" => "device or session",

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::mail::Mailer;
 use crate::types::Locale;
 
-/// No script and no style but our own files, nothing from elsewhere, in nobody's frame; and no text that becomes a script:
+/// No script and no style but our own files, nothing from elsewhere, in no frame; and no text that becomes a script:
 /// the pages make no policy for such texts (Trusted Types), so that none can be made.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";

@@ -313,7 +313,7 @@ impl AuditKey {
             Some(Covered::Nothing) => None,
             Some(Covered::Value(commitment)) => Some(commitment.to_vec()),
             Some(Covered::Blank(commitment)) => Some(commitment),
-            // A salt that is not kept: nobody can compare a value with the commitment.
+            // A salt that is not kept: no value can be compared with the commitment.
             None => personal
                 .value
                 .map(|value| commit(&crypto::random_bytes::<SALT>(), personal.name, value).to_vec()),

@@ -107,7 +107,7 @@ pub struct NewOneTimeToken<'a> {
     pub bound_to: Option<&'a str>,
     /// Now.
     pub created_at: Timestamp,
-    /// Its end; counted anew when its mail is sent.
+    /// Its end; set again when its mail is sent.
     pub expires_at: Timestamp,
     /// Whether it goes out by mail: then the links before it stay good until it does.
     pub is_pending: bool,

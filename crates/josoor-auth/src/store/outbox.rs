@@ -308,7 +308,7 @@ impl MailDetails {
     }
 
     /// Names the address that the account has `after` a change, in a mail to the one that it had `before`, if both are
-    /// verified: an address that was not need not be the owner's, and is told nothing that whoever holds the account chose.
+    /// verified: an address that was not need not be the owner's, and is told nothing that the holder of the account chose.
     #[must_use]
     pub fn with_new_address(self, before: &User, after: &User) -> Self {
         Self {
@@ -493,7 +493,7 @@ pub struct MailRow {
     pub content: Content,
     /// The network whose request without a session caused it, where its mails are counted by network.
     pub network: Option<String>,
-    /// The budgets from which it has been taken, as bits of whoever takes it up.
+    /// The budgets from which it has been taken, as bits of the sender's.
     pub granted: i64,
     /// When it was asked for.
     pub created_at: Timestamp,
@@ -597,7 +597,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Takes up a due row of a class, if there is one: nobody else takes it up before `until`. Of several nodes that look at the same
+    /// Takes up a due row of a class, if there is one: no other node takes it up before `until`. Of several nodes that look at the same
     /// moment each gets another row or none.
     pub async fn take_mail(
         &mut self,

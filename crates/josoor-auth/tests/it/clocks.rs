@@ -115,7 +115,7 @@ async fn until_ended(node: &Node, tokens: &Tokens) {
     eventually("the session has ended", || async { node.me(tokens).await == 401 }).await;
 }
 
-/// One node is right and one is wrong: nobody is signed out, and what is ended stays so whatever Redis remembers.
+/// One node is right and one is wrong: no one is signed out, and what is ended stays so whatever Redis remembers.
 async fn agree(seconds: i64, outage: Outage) {
     let redis = Redis::start_own(0);
     let mut stage = Stage::new(Footprint::Production);
