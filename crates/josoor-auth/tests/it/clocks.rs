@@ -213,6 +213,28 @@ async fn acceptance_a7_nodes_with_wrong_clocks_agree() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c3_a_node_whose_clock_is_ahead_ends_sessions_near_their_end() {
+    let mut stage = Stage::new(Footprint::Production);
+    // By the wrong clock every session is over already.
+    stage.set("JOSOOR_AUTH__SESSION__IDLE", "10m");
+    let right = Node::start(&stage, "right", 0);
+    let wrong = Node::start(&stage, "wrong", 3600);
+    let body = json!({ "email": "near@example.com", "password": PASSWORD });
+    let (status, _) = right.send(Method::POST, "/auth/register", "", Some(&body)).await;
+    assert_eq!(status, 201);
+    let tokens = right.log_in("near@example.com").await;
+    assert_eq!(wrong.me(&tokens).await, 200);
+    wrong.sign_out(&tokens).await;
+    until_ended(&right, &tokens).await;
+    let body = json!({ "refresh_token": tokens.refresh });
+    let (status, answer) = right.send(Method::POST, "/auth/refresh", "", Some(&body)).await;
+    assert_eq!((status, &answer["code"]), (401, &json!("session_revoked")));
+    for node in [right, wrong] {
+        node.stop();
+    }
+}
+
 /// A database of this stage, to change what no client can change.
 async fn database(stage: &Stage) -> sqlx::PgPool {
     sqlx::PgPool::connect(&stage.environment()["DATABASE_URL"])
