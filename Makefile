@@ -17,7 +17,7 @@ run: cargo ## build the server and start it on SQLite (in ./data) at http://loca
 test: cargo ## install what the tests need, then run all of them on both footprints
 	@scripts/test
 
-acceptance: cargo ## run the acceptance tests at full size and write tests/acceptance/REPORT.md; hours
+acceptance: cargo ## run the acceptance tests at full size and write tests/acceptance/REPORT.md
 	@scripts/acceptance
 
 web: ## build the pages into the server's assets, and the SDK
