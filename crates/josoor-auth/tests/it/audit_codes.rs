@@ -140,13 +140,13 @@ on_both!(
 
 /// Like [`stop_sealing`], where rows that were refused are never sealed.
 async fn stop_sealing_now(server: &Server) {
-    let (nobody, far) = match server.app.db {
+    let (no_node, far) = match server.app.db {
         Db::Postgres(_) => ("'00000000-0000-0000-0000-000000000000'", "'2100-01-01T00:00:00Z'"),
         Db::Sqlite { .. } => ("x'00000000000000000000000000000000'", "4102444800000000"),
     };
     execute(
         &server.app.db,
-        &format!("update leases set holder = {nobody}, until = {far}"),
+        &format!("update leases set holder = {no_node}, until = {far}"),
     )
     .await;
 }
