@@ -14,9 +14,9 @@ mod timing;
 use std::time::Duration;
 
 use anyhow::ensure;
+use josoor_auth::domain::{Email, Locale, Password, Role};
 use josoor_auth::sessions::Client;
-use josoor_auth::types::{Email, Locale, Password, Role};
-use josoor_auth::{crypto, users};
+use josoor_auth::{admin::users, crypto};
 use serde_json::json;
 use timing::{AUC_AT_MOST, Server, Times, setting};
 

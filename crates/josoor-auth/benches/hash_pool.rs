@@ -5,10 +5,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use josoor_auth::domain::{Network, Password};
 use josoor_auth::hasher::{Asker, Hasher, HasherConfig, PasswordHash, Scheme};
 use josoor_auth::limits::PasswordCheck;
 use josoor_auth::passwords::NewPassword;
-use josoor_auth::types::{Network, Password};
 
 const CALLERS: usize = 32;
 const ROUNDS: usize = 5;

@@ -4,12 +4,12 @@ use std::hint::black_box;
 
 use anyhow::Context as _;
 use criterion::Criterion;
+use josoor_auth::admin::users;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
+use josoor_auth::domain::{Email, Locale, Password, Role, SessionId};
 use josoor_auth::sessions::{self, Client, SignInWith};
-use josoor_auth::types::{Email, Locale, Password, Role, SessionId};
-use josoor_auth::users;
 use josoor_auth_verify::{Algorithm, TokenVerifier, VerificationKey};
 
 fn main() -> anyhow::Result<()> {

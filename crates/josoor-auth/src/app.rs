@@ -10,23 +10,23 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::Turns;
+use crate::account::register::Turns;
+use crate::admin::stats;
 use crate::audit;
+use crate::cache::{Effects, Hot, TailMemory};
 use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
 use crate::error::{Error, Result};
 use crate::hasher::{Hasher, HasherConfig, Scheme};
-use crate::hot::{Effects, Hot, TailMemory};
-use crate::jobs;
 use crate::keys::{self, Keys};
-use crate::kv::{Kv, KvConfig, KvEvent};
 use crate::limits::Limiter;
 use crate::mail::Mailer;
-use crate::outbox;
 use crate::passwords::Policy;
-use crate::stats;
+use crate::redis::{Kv, KvConfig, KvEvent};
 use crate::store::{Conn, Db};
 use crate::telemetry::{self, Metrics};
+use crate::worker::outbox;
+use crate::worker::purge;
 
 /// A running service, cheap to clone. It has no state of its own: what it knows is in the parts.
 #[derive(Clone, Debug)]
@@ -158,7 +158,7 @@ impl App {
         self.spawn(tail);
         self.spawn(write_touches);
         self.spawn(write_refreshed);
-        self.spawn(jobs::purge_regularly);
+        self.spawn(purge::purge_regularly);
         self.spawn(outbox::deliver);
         self.spawn(outbox::watch);
         self.spawn(audit::seal_regularly);

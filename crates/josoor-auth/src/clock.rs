@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::types::Timestamp;
+use crate::domain::Timestamp;
 
 /// How far apart, in microseconds, the system's clock and the database's may be before an operator is told: programs that
 /// verify tokens by this machine's clock allow for little more.

@@ -23,7 +23,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::stderr::Stderr;
 use crate::clock::Clock;
-use crate::types::RequestId;
+use crate::domain::RequestId;
 
 /// How a log line looks. Either way an event is exactly one line, whatever its values contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

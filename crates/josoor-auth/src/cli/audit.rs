@@ -10,9 +10,9 @@ use super::{Json, Outcome, find_user, finish, open, pretty, print, print_raw, to
 use crate::app::App;
 use crate::audit;
 use crate::config::Config;
+use crate::domain::{Timestamp, UserId};
 use crate::sessions::Client;
 use crate::store::AuditFilter;
-use crate::types::{Timestamp, UserId};
 
 /// What can be done with the audit trail.
 #[derive(Subcommand)]

@@ -10,12 +10,12 @@ use super::{Outcome, describe, pretty, print, told};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Database};
 use crate::keys;
-use crate::kv::{Kv, KvConfig};
 use crate::mail::Mailer;
-use crate::outbox;
 use crate::passwords::Policy;
+use crate::redis::{Kv, KvConfig};
 use crate::store::Db;
 use crate::telemetry;
+use crate::worker::outbox;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

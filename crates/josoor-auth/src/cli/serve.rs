@@ -10,13 +10,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, told};
+use crate::account::register;
 use crate::app::App;
+use crate::audit;
 use crate::clock::Clock;
 use crate::config::{Config, Database, LogFormat};
 use crate::error::Error;
-use crate::http::serve::ServeOptions;
+use crate::http::server::serve::ServeOptions;
 use crate::mail::Mailer;
-use crate::{accounts, audit};
 use crate::{http, telemetry};
 
 /// Runs the service until it is told to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
@@ -85,7 +86,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     let metrics = metrics.map(|listener| {
         let router = http::health::metrics_router(&app);
         let stop = stop.clone().cancelled_owned();
-        tokio::spawn(http::serve::serve(
+        tokio::spawn(http::server::serve::serve(
             listener,
             router,
             ServeOptions {
@@ -96,7 +97,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
             Arc::new(AtomicBool::new(true)),
         ))
     });
-    let drained = http::serve::serve(
+    let drained = http::server::serve::serve(
         listener,
         http::front(&app),
         options,
@@ -185,7 +186,7 @@ async fn offer_setup(app: &App) -> Outcome {
         Database::Sqlite { path } => path.with_file_name("setup-link"),
         Database::Postgres { .. } => std::env::current_dir()?.join("josoor-auth-setup-link"),
     };
-    let Some(token) = accounts::offer_setup(app).await? else {
+    let Some(token) = register::offer_setup(app).await? else {
         // A link of an earlier start is worth nothing any more.
         let _ = std::fs::remove_file(file);
         return Ok(());

@@ -18,7 +18,7 @@ pub use self::source::{ConfigError, ConfigProblem, Source};
 use self::source::{Layers, Raw};
 pub use self::values::{Database, MasterKey, Origin, PublicUrl, Quota, RedisKind, RedisTarget};
 use self::values::{Parsed, optional};
-use crate::types::{Email, Locale, Secret};
+use crate::domain::{Email, Locale, Secret};
 
 pub use josoor_auth_verify::Algorithm;
 

@@ -16,7 +16,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::source::Raw;
-use crate::types::{Email, Secret};
+use crate::domain::{Email, Secret};
 
 /// What is wrong with a value, and what would be right.
 pub(super) struct Refused {

@@ -38,11 +38,11 @@ use self::foreign::Foreign;
 pub use self::queue::Asker;
 use self::queue::Queue;
 use crate::crypto;
+use crate::domain::Password;
 use crate::error::Error;
 use crate::limits::PasswordCheck;
 use crate::passwords::NewPassword;
 use crate::telemetry::Metrics;
-use crate::types::Password;
 
 /// The longest password that is given to bcrypt as it is. Longer ones are written in the other format, so that each of
 /// their bytes counts. One byte short of the 72 that bcrypt looks at: a hash of exactly 72 bytes cannot be told from
@@ -1049,7 +1049,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::{Network, UserId};
+    use crate::domain::{Network, UserId};
 
     const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
     const ARGON2ID: Scheme = Scheme::Argon2id {

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{Network, UserId};
+use crate::domain::{Network, UserId};
 
 /// On whose behalf a password is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

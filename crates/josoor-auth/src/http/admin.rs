@@ -9,23 +9,23 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::read_full_name;
-use super::caller::{Administrator, Exporter};
-use super::export::{ExportForm, Format, json_line};
-use super::extract::{Fields, JsonBody, QueryFields, UserIdPath};
-use super::problem::ProblemDocument;
-use super::representation::{
+use crate::account::recovery;
+use crate::account::undo;
+use crate::admin::users;
+use crate::app::App;
+use crate::audit::{self, csv_line, csv_text};
+use crate::domain::{Email, FullName, Locale, Role};
+use crate::error::{Invalid, Result};
+use crate::http::request::caller::{Administrator, Exporter};
+use crate::http::request::extract::{Fields, JsonBody, QueryFields, UserIdPath};
+use crate::http::response::export::{ExportForm, Format, json_line};
+use crate::http::response::problem::ProblemDocument;
+use crate::http::response::representation::{
     AdminUserResponse, BaseResponse, LocaleName, RevokedResponse, RoleName, SessionList, UserList,
     UserResponse, email_schema, full_name_schema,
 };
-use crate::app::App;
-use crate::audit::{self, csv_line, csv_text};
-use crate::error::{Invalid, Result};
-use crate::recovery;
 use crate::sessions;
 use crate::store::{RevokeReason, UserFilter, UserPatch, UserSort};
-use crate::types::{Email, FullName, Locale, Role};
-use crate::undo;
-use crate::users;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

@@ -9,14 +9,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::admin::parse_number;
-use super::caller::{Administrator, Exporter, SignedIn};
-use super::export::{ExportForm, Format, json_line};
-use super::extract::{Fields, QueryFields, parse_session_id};
 use crate::app::App;
 use crate::audit;
+use crate::domain::{Timestamp, UserId};
 use crate::error::{Invalid, Result};
+use crate::http::request::caller::{Administrator, Exporter, SignedIn};
+use crate::http::request::extract::{Fields, QueryFields, parse_session_id};
+use crate::http::response::export::{ExportForm, Format, json_line};
 use crate::store::{Audit, AuditFilter, AuditRow};
-use crate::types::{Timestamp, UserId};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

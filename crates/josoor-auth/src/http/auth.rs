@@ -9,22 +9,22 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{From, SignedIn};
-use super::cookies;
-use super::extract::{Fields, JsonBody, OptionalJsonBody};
-use super::language::accepted_locale;
-use super::problem::ProblemDocument;
-use super::representation::{
+use crate::account::register::{self, Registration};
+use crate::app::App;
+use crate::domain::{Change, Email, FullName, Locale, Password, Secret};
+use crate::error::{Error, Invalid, Refusal, Result};
+use crate::http::request::caller::{From, SignedIn};
+use crate::http::request::cookies;
+use crate::http::request::extract::{Fields, JsonBody, OptionalJsonBody};
+use crate::http::request::language::accepted_locale;
+use crate::http::response::problem::ProblemDocument;
+use crate::http::response::representation::{
     BaseResponse, LocaleName, Shown, TokenResponse, UserResponse, email_schema, full_name_schema,
     new_password_schema, password_schema,
 };
-use crate::accounts::{self, Registration};
-use crate::app::App;
-use crate::error::{Error, Invalid, Refusal, Result};
 use crate::keys::DeviceMark;
 use crate::sessions::{self, Caller, Issued, LogOut, SignInWith};
 use crate::store::{self, UserPatch};
-use crate::types::{Change, Email, FullName, Locale, Password, Secret};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -199,7 +199,7 @@ async fn register(
     let registration = fields.finish_with(registration)?;
     require_origin_for(transport, &app, &headers)?;
     let Some(issued) =
-        accounts::register(&app, registration, transport.with(&app, &headers, None), &client).await?
+        register::register(&app, registration, transport.with(&app, &headers, None), &client).await?
     else {
         let body = BaseResponse {
             success: true,
@@ -369,7 +369,7 @@ async fn update_me(
         locale,
         ..UserPatch::default()
     };
-    let user = accounts::update_profile(&app, &signed_in.caller, patch, &signed_in.client).await?;
+    let user = register::update_profile(&app, &signed_in.caller, patch, &signed_in.client).await?;
     Ok(Json(UserResponse::from(&user)).into_response())
 }
 
@@ -393,7 +393,7 @@ async fn delete_me(
 ) -> Result<Response> {
     let password = fields.required("password", Password::parse);
     let password = fields.finish_with(|| password)?;
-    accounts::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
+    register::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
     let clear = cookies::clear_refresh_if_allowed(&app, &headers);
     Ok(with_cookies(StatusCode::NO_CONTENT, clear))
 }

@@ -9,16 +9,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use utoipa::openapi::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::caller;
-use super::extract::Fields;
-use super::passage::Passage;
-use super::problem::{Problem, ProblemDocument};
-use super::representation::{RoleName, Shown};
 use crate::app::App;
+use crate::cache::UserCopy;
+use crate::domain::Role;
 use crate::error::{Acr, Error, Invalid, Refusal, Result};
-use crate::hot::UserCopy;
+use crate::http::request::caller;
+use crate::http::request::extract::Fields;
+use crate::http::request::passage::Passage;
+use crate::http::response::problem::{Problem, ProblemDocument};
+use crate::http::response::representation::{RoleName, Shown};
 use crate::sessions::Caller;
-use crate::types::Role;
 
 const USER_ID: HeaderName = HeaderName::from_static("x-auth-user-id");
 const USER_UID: HeaderName = HeaderName::from_static("x-auth-user-uid");
@@ -319,7 +319,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Uri};
 
     use super::{Acr, Demands};
-    use crate::types::Role;
+    use crate::domain::Role;
 
     fn read(uri: &str, headers: &[(&'static str, &'static str)]) -> Option<Demands> {
         let uri: Uri = uri.parse().expect("an address");

@@ -11,14 +11,14 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use serde_json::json;
 
-use super::extract::is_direct_loopback;
-use super::language::{escape, page_locale};
 use super::web;
 use crate::app::App;
+use crate::domain::Locale;
 use crate::error::{Error, Result};
+use crate::http::request::extract::is_direct_loopback;
+use crate::http::request::language::{escape, page_locale};
 use crate::mail::{self, Mail, Mailer};
 use crate::store::MailRow;
-use crate::types::Locale;
 
 /// How many of the last mails are shown.
 const SHOWN: i64 = 100;

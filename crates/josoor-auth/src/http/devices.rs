@@ -6,13 +6,13 @@ use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::SignedIn;
-use super::extract::DeviceIdPath;
-use super::problem::ProblemDocument;
-use super::representation::{DeviceList, ForgottenResponse};
 use crate::app::App;
-use crate::devices;
+use crate::auth::devices;
 use crate::error::Result;
+use crate::http::request::caller::SignedIn;
+use crate::http::request::extract::DeviceIdPath;
+use crate::http::response::problem::ProblemDocument;
+use crate::http::response::representation::{DeviceList, ForgottenResponse};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

@@ -6,32 +6,20 @@
 pub mod admin;
 pub mod audit;
 pub mod auth;
-pub mod caller;
 pub mod check;
-pub mod cookies;
 pub mod dev_mail;
 pub mod devices;
 pub mod docs;
-pub mod export;
-pub mod extract;
-pub mod front;
-pub mod headers;
 pub mod health;
-pub mod language;
-pub mod limited;
 pub mod openapi;
 pub mod pages;
-pub mod passage;
-pub mod problem;
 pub mod recovery;
-pub mod representation;
-pub mod serve;
+pub mod request;
+pub mod response;
+pub mod server;
 pub mod sessions;
-pub mod settings;
 pub mod setup;
-pub mod stack;
 pub mod stats;
-pub mod unread;
 pub mod web;
 
 use std::sync::Arc;
@@ -43,9 +31,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use front::Front;
-use settings::HttpSettings;
-use stack::Stack;
+use request::passage;
+use server::front::Front;
+use server::settings::HttpSettings;
+use server::stack::Stack;
 
 /// The documented API: the routes, and the OpenAPI document that is generated from them.
 fn api() -> (Router<App>, utoipa::openapi::OpenApi) {

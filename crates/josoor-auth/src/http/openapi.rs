@@ -11,8 +11,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, Header, Ref, RefOr, ResponseBuilder};
 
 use super::auth::RegisterRequest;
-use super::problem::{CODES, FieldProblem, PROBLEM_JSON, ProblemDocument};
 use crate::app::App;
+use crate::http::response::problem::{CODES, FieldProblem, PROBLEM_JSON, ProblemDocument};
 
 /// Title, description and tags.
 #[derive(OpenApi)]

@@ -8,12 +8,12 @@ use axum::routing::get;
 use http::{HeaderMap, Uri, header};
 use std::sync::Arc;
 
-use super::language::{direction, escape, page_locale};
-use super::passage::Passage;
-use super::problem::CodeEntry;
 use super::web;
+use crate::domain::Locale;
 use crate::error::Error;
-use crate::types::Locale;
+use crate::http::request::language::{direction, escape, page_locale};
+use crate::http::request::passage::Passage;
+use crate::http::response::problem::CodeEntry;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -118,8 +118,8 @@ mod tests {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
-    use super::super::problem::CODES;
     use super::*;
+    use crate::http::response::problem::CODES;
 
     async fn fetch(path: &str, languages: &str) -> (StatusCode, String) {
         let request = Request::get(path).header("accept-language", languages);

@@ -12,21 +12,21 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{any_text, with_cookies};
-use super::caller::{From, SignedIn};
-use super::cookies;
-use super::extract::{JsonBody, OptionalJsonBody};
-use super::language::accepted_locale;
-use super::problem::ProblemDocument;
-use super::representation::{
+use crate::account::recovery;
+use crate::account::secure;
+use crate::account::undo::{self, Shown};
+use crate::app::App;
+use crate::domain::{Email, Locale, Password, Timestamp};
+use crate::error::{Error, Invalid, Result};
+use crate::http::request::caller::{From, SignedIn};
+use crate::http::request::cookies;
+use crate::http::request::extract::{JsonBody, OptionalJsonBody};
+use crate::http::request::language::accepted_locale;
+use crate::http::response::problem::ProblemDocument;
+use crate::http::response::representation::{
     BaseResponse, TokenResponse, email_schema, new_password_schema, optional_email_schema,
     optional_password_schema, password_schema,
 };
-use crate::app::App;
-use crate::error::{Error, Invalid, Result};
-use crate::recovery;
-use crate::securing;
-use crate::types::{Email, Locale, Password, Timestamp};
-use crate::undo::{self, Shown};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -430,7 +430,7 @@ async fn secure_account(
     let token = fields.required("token", any_text);
     let email = fields.required("email", Email::parse);
     let (token, email) = fields.finish_with(|| Some((token?, email?)))?;
-    securing::secure(&app, token.expose(), &email, &client).await?;
+    secure::secure(&app, token.expose(), &email, &client).await?;
     Ok(done(
         &app,
         StatusCode::OK,

@@ -6,13 +6,13 @@ use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::SignedIn;
-use super::extract::SessionIdPath;
-use super::problem::ProblemDocument;
-use super::representation::{RevokedResponse, SessionList};
-use crate::accounts;
+use crate::account::register;
 use crate::app::App;
 use crate::error::Result;
+use crate::http::request::caller::SignedIn;
+use crate::http::request::extract::SessionIdPath;
+use crate::http::response::problem::ProblemDocument;
+use crate::http::response::representation::{RevokedResponse, SessionList};
 use crate::sessions;
 
 /// The routes of this file.
@@ -38,7 +38,7 @@ async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Js
     responses((status = 200, description = "How many were ended", body = RevokedResponse))
 )]
 async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<RevokedResponse>> {
-    let revoked = accounts::revoke_other_sessions(&app, &signed_in.caller, &signed_in.client).await?;
+    let revoked = register::revoke_other_sessions(&app, &signed_in.caller, &signed_in.client).await?;
     Ok(Json(RevokedResponse { revoked }))
 }
 

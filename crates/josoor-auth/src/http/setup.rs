@@ -8,11 +8,11 @@ use axum::routing::post;
 use http::{HeaderMap, StatusCode};
 
 use super::auth::{Transport, any_text, read_registration, require_origin_for, signed_in};
-use super::caller::From;
-use super::extract::JsonBody;
-use crate::accounts;
+use crate::account::register;
 use crate::app::App;
 use crate::error::Result;
+use crate::http::request::caller::From;
+use crate::http::request::extract::JsonBody;
 
 /// The route of this file. It is not part of the documented API: it works once.
 pub fn routes() -> Router<App> {
@@ -30,7 +30,7 @@ async fn set_up(
     let transport = Transport::read(&mut fields);
     let (token, registration) = fields.finish_with(|| Some((token?, registration()?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let issued = accounts::set_up(
+    let issued = register::set_up(
         &app,
         token.expose(),
         registration,

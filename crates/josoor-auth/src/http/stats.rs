@@ -8,12 +8,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::admin::parse_number;
-use super::caller::Administrator;
-use super::extract::QueryFields;
+use crate::admin::stats;
 use crate::app::App;
+use crate::domain::Timestamp;
 use crate::error::Result;
-use crate::stats;
-use crate::types::Timestamp;
+use crate::http::request::caller::Administrator;
+use crate::http::request::extract::QueryFields;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

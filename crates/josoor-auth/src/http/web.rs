@@ -12,12 +12,12 @@ use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde_json::json;
 
-use super::language::{escape, page_locale, remember};
 use crate::app::App;
 use crate::config::RegistrationMode;
+use crate::domain::Locale;
 use crate::error::{Error, Result};
+use crate::http::request::language::{escape, page_locale, remember};
 use crate::mail::Mailer;
-use crate::types::Locale;
 
 /// No script and no style but our own files, nothing from elsewhere, in no frame; and no text that becomes a script:
 /// the pages make no policy for such texts (Trusted Types), so that none can be made.

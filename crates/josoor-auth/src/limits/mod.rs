@@ -22,12 +22,12 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::config::{LimitsConfig, Quota};
 use crate::crypto;
+use crate::domain::{Network, SessionId, UserId};
 use crate::error::{Error, RateLimitPolicy, Result};
 use crate::hasher::Asker;
 use crate::keys::KnownDevice;
-use crate::kv::{Kv, KvError};
+use crate::redis::{Kv, KvError};
 use crate::telemetry::Metrics;
-use crate::types::{Network, SessionId, UserId};
 use alarm::Alarm;
 use gcra::Rate;
 use memory::Buckets;
@@ -741,7 +741,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::types::Timestamp;
+    use crate::domain::Timestamp;
 
     fn limiter(settings: &[(&str, &str)]) -> (Limiter, Clock) {
         let environment = settings

@@ -12,7 +12,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Ex
 use url::{Host, Url};
 
 use super::{Mail, SendError};
-use crate::types::Secret;
+use crate::domain::Secret;
 
 /// For each step of the conversation.
 const STEP: Duration = Duration::from_secs(10);
@@ -259,7 +259,7 @@ fn cause(error: &lettre::transport::smtp::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Locale;
+    use crate::domain::Locale;
 
     fn mail(to: &str, subject: &str) -> Mail {
         Mail {

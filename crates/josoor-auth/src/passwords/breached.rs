@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use aws_lc_rs::digest;
 
-use crate::types::Password;
+use crate::domain::Password;
 
 /// Digits of a whole SHA-1.
 const DIGITS: usize = 40;

@@ -10,8 +10,8 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::domain::{Password, too_short};
 use crate::error::{Error, Invalid, Result};
-use crate::types::{Password, too_short};
 use breached::BreachedFile;
 
 /// Sorted by bytes, in lower case, one per line; see `data/README.md`.

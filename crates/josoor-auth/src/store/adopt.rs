@@ -11,9 +11,9 @@ use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::migrate::{Engine, TABLE, lock_and_prepare, migrate_error, migrator};
 use super::{Db, store_error};
+use crate::domain::{Email, FullName, Locale, Role, Timestamp};
 use crate::error::{Error, Result};
 use crate::hasher::PasswordHash;
-use crate::types::{Email, FullName, Locale, Role, Timestamp};
 
 /// What became of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

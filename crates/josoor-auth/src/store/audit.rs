@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::audit_codes::{AuditKey, Blanked, Signed};
 use super::{Conn, Db, execute, from_row, on, store_error};
+use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::types::{SessionId, Timestamp, UserId};
 
 /// The acts that are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

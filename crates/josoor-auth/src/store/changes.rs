@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::{Conn, RevokeReason, SessionRow, execute, from_row, on};
+use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
-use crate::types::{SessionId, Timestamp, UserId};
 
 /// One row: a session was ended, or (without a session) a user changed or went.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 use time::OffsetDateTime;
 
-use crate::types::Timestamp;
+use crate::domain::Timestamp;
 
 impl Type<Postgres> for Timestamp {
     fn type_info() -> PgTypeInfo {
@@ -90,9 +90,9 @@ fn parse_column<T: std::str::FromStr>(text: &str) -> Result<T, BoxDynError> {
         .map_err(|_| format!("unexpected value {text:?} in a column").into())
 }
 
-/// A [`Role`](crate::types::Role) column. The type is another crate's, so the traits need a type of ours.
+/// A [`Role`](crate::domain::Role) column. The type is another crate's, so the traits need a type of ours.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RoleColumn(pub(super) crate::types::Role);
+pub(super) struct RoleColumn(pub(super) crate::domain::Role);
 
 impl std::str::FromStr for RoleColumn {
     type Err = josoor_auth_verify::UnknownRole;
@@ -104,7 +104,7 @@ impl std::str::FromStr for RoleColumn {
 
 text_column!(
     RoleColumn,
-    crate::types::Locale,
+    crate::domain::Locale,
     super::RevokeReason,
     super::Transport
 );

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};
+use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
-use crate::types::{Timestamp, UserId};
 
 /// A device, as stored.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use sqlx::{
 
 use super::codec::RoleColumn;
 use super::{Audit, Conn, Db, NewAudit, Raw, from_row, on, store_error};
+use crate::domain::{Email, FullName, Locale, Role, Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::hasher::PasswordHash;
-use crate::types::{Email, FullName, Locale, Role, Secret, Timestamp, UserId};
 
 /// A user as stored, whole.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! The table `keys`: signing keys, sealed under the master key before they come here.
 
 use super::{Conn, execute, from_row, on};
+use crate::domain::Timestamp;
 use crate::error::Result;
-use crate::types::Timestamp;
 
 /// One key.
 #[derive(Clone, Debug)]

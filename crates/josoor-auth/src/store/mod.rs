@@ -43,8 +43,8 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction, pool::PoolConnecti
 
 use crate::clock::{Clock, Reading};
 use crate::config::{Database, DatabaseConfig};
+use crate::domain::Timestamp;
 use crate::error::{Error, Result};
-use crate::types::Timestamp;
 
 pub use adopt::Adopted;
 pub use audit::{Audit, AuditFilter, AuditRow, ChainEnd, NewAudit, Seal};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};
+use crate::domain::{Email, SessionId, Timestamp, UserId};
 use crate::error::Result;
-use crate::types::{Email, SessionId, Timestamp, UserId};
 
 /// What a one-time token is good for. The purpose goes into the token itself: one for another purpose is not even
 /// recognised.

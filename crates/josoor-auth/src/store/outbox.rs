@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use super::{Conn, User, execute, from_row, on};
+use crate::domain::{DeviceLabel, Email, Locale, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::types::{DeviceLabel, Email, Locale, Timestamp, UserId};
 
 /// What a row of the outbox is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,8 +2,8 @@
 //! undone.
 
 use super::{Conn, execute, from_row, on};
+use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
-use crate::types::{Timestamp, UserId};
 
 /// What a row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

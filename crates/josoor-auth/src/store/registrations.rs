@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};
+use crate::domain::{Email, FullName, Locale, Timestamp};
 use crate::error::Result;
 use crate::hasher::PasswordHash;
-use crate::types::{Email, FullName, Locale, Timestamp};
 
 /// A registration that waits for the proof of its address.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use super::{Conn, Db, execute, from_row, on};
+use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::{Refusal, Result};
-use crate::types::{SessionId, Timestamp, UserId};
 
 /// Why a session was ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

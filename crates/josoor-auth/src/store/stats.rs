@@ -1,8 +1,8 @@
 //! Counts over several tables, for the console.
 
 use super::{Conn, from_row, on};
+use crate::domain::Timestamp;
 use crate::error::Result;
-use crate::types::Timestamp;
 
 /// How many users there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

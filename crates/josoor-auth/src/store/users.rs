@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::codec::RoleColumn;
 use super::{Conn, execute, from_row, on};
 use crate::crypto;
+use crate::domain::{Change, Email, FullName, Locale, Role, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::hasher::PasswordHash;
-use crate::types::{Change, Email, FullName, Locale, Role, Timestamp, UserId};
 
 /// A user, as stored.
 #[derive(Clone, Debug)]

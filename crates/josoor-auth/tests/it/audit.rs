@@ -309,7 +309,9 @@ on_both!(
         clock.advance(Duration::from_hours(25));
         server.register("new@example.com").await;
         sealed(&server).await;
-        josoor_auth::jobs::purge(&server.app).await.expect("purged");
+        josoor_auth::worker::purge::purge(&server.app)
+            .await
+            .expect("purged");
         let after = check(&server, None).await;
         assert!(after.findings.is_empty(), "{after:?}");
         assert!(after.checked < before.checked, "{after:?}");

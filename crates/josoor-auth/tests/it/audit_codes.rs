@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use josoor_auth::audit::{self, Report};
 use josoor_auth::clock::Clock;
+use josoor_auth::domain::UserId;
 use josoor_auth::sessions::Client;
 use josoor_auth::store::Db;
-use josoor_auth::types::UserId;
 use reqwest::Method;
 use serde_json::json;
 
@@ -329,7 +329,9 @@ on_both!(
         };
         // Made old, so that the service itself removes it.
         execute(db, &format!("update audit set at = {old} where seq <= 3")).await;
-        josoor_auth::jobs::purge(&server.app).await.expect("purged");
+        josoor_auth::worker::purge::purge(&server.app)
+            .await
+            .expect("purged");
         assert_eq!(number(db, "select count(*) from audit").await, rows);
         finds(&check(&server, None).await, "position 1 was changed");
         is_degraded(&server).await;

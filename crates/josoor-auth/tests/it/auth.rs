@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use josoor_auth::types::UserId;
+use josoor_auth::domain::UserId;
 use reqwest::Method;
 use serde_json::json;
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use josoor_auth::domain::{Email, Password};
 use josoor_auth::http::openapi_document;
 use josoor_auth::sessions::{self, Client, SignInWith};
 use josoor_auth::telemetry::Sample;
-use josoor_auth::types::{Email, Password};
 use reqwest::Method;
 use serde_json::json;
 

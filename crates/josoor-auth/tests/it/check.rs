@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use josoor_auth::admin::users;
 use josoor_auth::clock::Clock;
+use josoor_auth::domain::{Role, UserId};
 use josoor_auth::sessions::Client;
 use josoor_auth::store::UserPatch;
-use josoor_auth::types::{Role, UserId};
-use josoor_auth::users;
 use reqwest::Method;
 use serde_json::json;
 

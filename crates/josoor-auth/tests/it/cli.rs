@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use josoor_auth::types::UserId;
+use josoor_auth::domain::UserId;
 use serde_json::{Value, json};
 
 use crate::support::command::{Ended, Serving, run, run_with};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use josoor_auth::clock::Clock;
-use josoor_auth::types::Timestamp;
+use josoor_auth::domain::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 

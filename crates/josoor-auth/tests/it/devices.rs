@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use josoor_auth::auth::devices::{self, DEVICES_AT_MOST, Familiarity};
 use josoor_auth::clock::Clock;
-use josoor_auth::devices::{self, DEVICES_AT_MOST, Familiarity};
-use josoor_auth::jobs;
+use josoor_auth::domain::UserId;
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::sessions::Client;
-use josoor_auth::types::UserId;
+use josoor_auth::worker::purge;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ async fn known(server: &Server, access: &str) -> Vec<Value> {
 
 /// Whether a sign-in with this mark is counted as one on a known device: only those are refused by `login_device`.
 async fn is_known(server: &Server, email: &str, mark: &str) -> bool {
-    let email = josoor_auth::types::Email::parse(email).expect("an address");
+    let email = josoor_auth::domain::Email::parse(email).expect("an address");
     let mark = server.app.keys.read_device_cookie(email.key(), mark);
     let known = devices::verify_mark(&server.app, mark.as_ref()).await;
     known.expect("an answer").is_some()
@@ -217,7 +217,7 @@ on_both!(
         let rows = "select count(*) from devices";
         assert!(database::number(&server.app.db, rows).await <= 41);
         let mut conn = server.app.db.read().await.expect("a connection");
-        let address = josoor_auth::types::Email::parse(email).expect("an address");
+        let address = josoor_auth::domain::Email::parse(email).expect("an address");
         let read = |mark: &str| {
             server
                 .app
@@ -238,11 +238,11 @@ on_both!(
         );
         drop(conn);
         clock.advance(devices::KEEP_FORGOTTEN + Duration::from_secs(100));
-        jobs::purge(&server.app).await.expect("purged");
+        purge::purge(&server.app).await.expect("purged");
         assert_eq!(database::number(&server.app.db, rows).await, 20);
         clock.advance(devices::DEVICE_LIFE);
         assert!(!is_known(&server, email, &marks[69]).await);
-        jobs::purge(&server.app).await.expect("purged");
+        purge::purge(&server.app).await.expect("purged");
         assert_eq!(database::number(&server.app.db, rows).await, 0);
         server.stop().await;
     }

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use josoor_auth::domain::{Email, Locale, UserId};
 use josoor_auth::mail;
 use josoor_auth::store::{Content, MailDetails, MailKind, NewMail, Origin, Purpose};
-use josoor_auth::types::{Email, Locale, UserId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -466,7 +466,9 @@ on_both!(every_message_is_written_without_a_gap, async |stage: Stage| {
     let id = UserId(Tokens::of(&server.post("/auth/register", &body).await.is(201)).user_id);
     settled(&server).await;
     database::execute(&server.app.db, "update users set email_verified_at = created_at").await;
-    let owner = josoor_auth::users::get(&server.app, id).await.expect("the user");
+    let owner = josoor_auth::admin::users::get(&server.app, id)
+        .await
+        .expect("the user");
     let email = Email::parse("every@example.com").expect("an address");
     for kind in MailKind::ALL.into_iter().filter(|kind| !kind.is_request()) {
         for locale in [Locale::En, Locale::Ar] {

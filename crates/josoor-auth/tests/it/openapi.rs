@@ -59,7 +59,7 @@ fn every_operation_has_a_name_of_its_own_and_documents_its_failures() {
     assert_eq!(names.len(), count, "an operationId is used twice");
 }
 
-/// A body's schema must not promise to take what [`josoor_auth::http::extract::Fields`] refuses as unknown.
+/// A body's schema must not promise to take what [`josoor_auth::http::request::extract::Fields`] refuses as unknown.
 #[test]
 fn every_request_body_is_an_object_without_further_members() {
     let document = document();

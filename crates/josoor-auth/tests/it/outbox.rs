@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use josoor_auth::clock::Clock;
+use josoor_auth::domain::{Locale, UserId};
 use josoor_auth::mail::render;
 use josoor_auth::store::{Content, MailDetails, MailKind, MailRow, Origin};
-use josoor_auth::types::{Locale, UserId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -188,7 +188,9 @@ on_both!(b9_no_kind_of_mail_has_words_of_strangers, async |stage: Stage| {
         "full_name": "HOSTILE call +1900 at 185.199.108.153/login",
     });
     let id = UserId(Tokens::of(&server.post("/auth/register", &body).await.is(201)).user_id);
-    let user = josoor_auth::users::get(&server.app, id).await.expect("the user");
+    let user = josoor_auth::admin::users::get(&server.app, id)
+        .await
+        .expect("the user");
     let public_url = server.app.config.server.public_url.to_string();
     let written = |kind: MailKind, locale: Locale, content: Content| {
         let now = server.app.clock.now();

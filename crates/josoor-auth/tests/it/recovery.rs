@@ -205,7 +205,9 @@ on_both!(
         clock.advance(Duration::from_mins(30));
         reset(&server, &second, NEW).await.is_problem(400, "link_expired");
         clock.advance(Duration::from_hours(49));
-        josoor_auth::jobs::purge(&server.app).await.expect("purged");
+        josoor_auth::worker::purge::purge(&server.app)
+            .await
+            .expect("purged");
         reset(&server, &second, NEW).await.is_problem(400, "link_expired");
         log_in(&server, "link@example.com", PASSWORD).await.is(200);
         log_in(&server, "other@example.com", PASSWORD).await.is(200);
@@ -878,8 +880,8 @@ on_both!(
             assert!(!all.contains(secret), "{secret} is stored");
         }
         // T30: a link that an operator made ends sessions like any other.
-        let id = josoor_auth::types::UserId(own.user_id);
-        let link = josoor_auth::recovery::make_reset_link(
+        let id = josoor_auth::domain::UserId(own.user_id);
+        let link = josoor_auth::account::recovery::make_reset_link(
             &server.app,
             id,
             &josoor_auth::sessions::Client::default(),
@@ -939,7 +941,7 @@ on_both!(
     async |stage: Stage| {
         let server = stage.start().await;
         let user = server.register("busy@example.com").await;
-        let id = josoor_auth::types::UserId(user.user_id);
+        let id = josoor_auth::domain::UserId(user.user_id);
         forgot(&server, "busy@example.com").await.is(202);
         let token = mail(&server, "busy@example.com", "reset_password").await.token();
         let now = server.app.clock.now();

@@ -6,11 +6,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
+use josoor_auth::admin::users;
 use josoor_auth::clock::Clock;
+use josoor_auth::domain::{SessionId, UserId};
 use josoor_auth::sessions::{self, Client};
 use josoor_auth::store::{Db, SessionRow, UserPatch};
-use josoor_auth::types::{SessionId, UserId};
-use josoor_auth::users;
 use reqwest::Method;
 use serde_json::{Value, json};
 

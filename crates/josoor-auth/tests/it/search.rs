@@ -1,7 +1,7 @@
 //! Looking for users among very many.
 
+use josoor_auth::domain::Role;
 use josoor_auth::store::{UserFilter, UserSort};
-use josoor_auth::types::Role;
 use serde_json::json;
 
 use crate::support::database;

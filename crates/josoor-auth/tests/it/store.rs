@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use josoor_auth::domain::{Change, Email, FullName, Locale, Role, SessionId, Timestamp, UserId};
 use josoor_auth::hasher::PasswordHash;
 use josoor_auth::store::{
     Audit, AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose,
     RevokeReason, Rotation, SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,
 };
-use josoor_auth::types::{Change, Email, FullName, Locale, Role, SessionId, Timestamp, UserId};
-use josoor_auth::{config::Config, jobs};
+use josoor_auth::{config::Config, worker::purge};
 use uuid::Uuid;
 
 use crate::support::server::{Stage as TheStage, eventually, on_both};
@@ -753,7 +753,7 @@ on_both!(
                 .len();
             (session, changes)
         };
-        jobs::purge(&server.app).await.unwrap();
+        purge::purge(&server.app).await.unwrap();
         assert_eq!(live().await, (true, 1));
         // The answer to "why?" stays until a day after the absolute end; the audit trail for its retention.
         // What is not in the chain yet stays, however old.
@@ -763,7 +763,7 @@ on_both!(
         })
         .await;
         clock.advance(11 * day);
-        jobs::purge(&server.app).await.unwrap();
+        purge::purge(&server.app).await.unwrap();
         assert_eq!(live().await, (true, 1));
         server
             .refresh(&tokens.refresh)
@@ -771,7 +771,7 @@ on_both!(
             .is_problem(401, "session_revoked");
         assert_eq!(crate::refresh::audited(&server, "register", &tokens).await, 0);
         clock.advance(20 * day + Duration::from_secs(1));
-        jobs::purge(&server.app).await.unwrap();
+        purge::purge(&server.app).await.unwrap();
         assert_eq!(live().await, (false, 0));
         server
             .refresh(&tokens.refresh)

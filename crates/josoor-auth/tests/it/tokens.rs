@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use josoor_auth::account::recovery;
 use josoor_auth::clock::Clock;
-use josoor_auth::recovery;
+use josoor_auth::domain::{Password, SessionId};
 use josoor_auth::sessions::{self, Client};
 use josoor_auth::store::Touch;
-use josoor_auth::types::{Password, SessionId};
 use josoor_auth_verify::{Claims, RedisCheck, Refusal, ServiceCheck, SessionCheck};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use josoor_auth::account::links::Act;
 use josoor_auth::clock::Clock;
-use josoor_auth::links::Act;
 use josoor_auth::store::Purpose;
 use reqwest::Method;
 use serde_json::json;
@@ -669,10 +669,14 @@ on_both!(
             (users, mails > 0, rows)
         };
         clock.advance(Duration::from_hours(71));
-        josoor_auth::jobs::purge(&server.app).await.expect("purged");
+        josoor_auth::worker::purge::purge(&server.app)
+            .await
+            .expect("purged");
         assert_eq!(counts().await, (1, true, 2));
         clock.advance(Duration::from_hours(1));
-        josoor_auth::jobs::purge(&server.app).await.expect("purged");
+        josoor_auth::worker::purge::purge(&server.app)
+            .await
+            .expect("purged");
         assert_eq!(counts().await, (0, false, 2));
         let purged = "select count(*) from audit where action = 'user_purge'";
         assert_eq!(database::number(&server.app.db, purged).await, 1);

@@ -9,11 +9,11 @@ use std::time::Duration;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
-use josoor_auth::http::serve::ServeOptions;
+use josoor_auth::domain::{Role, UserId};
+use josoor_auth::http::server::serve::ServeOptions;
 use josoor_auth::sessions::Client;
 use josoor_auth::store::UserPatch;
-use josoor_auth::types::{Role, UserId};
-use josoor_auth::{http as server_http, users};
+use josoor_auth::{admin::users, http as server_http};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ impl Stage {
         app.start();
         let stop = CancellationToken::new();
         let front = server_http::front(&app);
-        let running = tokio::spawn(server_http::serve::serve(
+        let running = tokio::spawn(server_http::server::serve::serve(
             listener,
             front,
             options,
@@ -190,7 +190,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     http: reqwest::Client,
     stop: CancellationToken,
-    running: tokio::task::JoinHandle<josoor_auth::http::serve::Drained>,
+    running: tokio::task::JoinHandle<josoor_auth::http::server::serve::Drained>,
 }
 
 /// What a server answered.

@@ -1,0 +1,4 @@
+//! What an administrator does: users and statistics.
+
+pub mod stats;
+pub mod users;

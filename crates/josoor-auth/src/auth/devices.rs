@@ -1,0 +1,291 @@
+//! Known devices: where the owner of an account has signed in.
+//!
+//! A browser that has signed in holds a **mark**, a cookie that names a row of `devices` and is bound to the user and to the
+//! canonical address. The mark alone is worth nothing: its row must exist, must not have been forgotten, and must be of the
+//! account's present **credential epoch**. The epoch is made from the address and from when the password was last set, so a
+//! change or reset of the password and a change of the address forget every device in the same statement that makes the
+//! change, also when a node of an older release makes it.
+//!
+//! A forgotten row is kept for [`KEEP_FORGOTTEN`]: undoing a change of address asks for a device that was known before.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::crypto;
+use crate::domain::{Email, Network, Timestamp, UserId, device_label};
+use crate::error::{Error, Refusal, Result};
+use crate::keys::{DeviceMark, KnownDevice};
+use crate::sessions::{Caller, Client};
+use crate::store::{Audit, Conn, Device, DeviceSeen, NewAudit, User};
+
+/// How many devices of one account are known at the same time.
+pub const DEVICES_AT_MOST: usize = 20;
+
+/// How many forgotten ones of one account are kept besides.
+const FORGOTTEN_AT_MOST: usize = 20;
+
+/// How long a device stays known without a sign-in: the longest that browsers keep a cookie (RFC 6265bis, 5.5).
+pub const DEVICE_LIFE: Duration = Duration::from_hours(400 * 24);
+
+/// How long a forgotten device is kept: longer than a change of address can be undone.
+pub const KEEP_FORGOTTEN: Duration = Duration::from_hours(7 * 24);
+
+/// What an account knows of the place that a sign-in comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Familiarity {
+    /// The account has no devices: its first sign-in, or the first one since devices are recorded.
+    First,
+    /// The mark of a known device came along.
+    Device,
+    /// No mark, but a known device has the same network and the same label. Programs of other origins carry no cookie.
+    Place,
+    /// Neither: a new device.
+    New,
+}
+
+/// The device of a sign-in.
+#[derive(Clone, Copy, Debug)]
+pub struct SignInDevice {
+    /// Whose mark the client gets.
+    pub device: KnownDevice,
+    /// What the account knew of it before this sign-in.
+    pub familiarity: Familiarity,
+}
+
+/// What an account's password and address are now, as a code that tells neither.
+pub(crate) fn epoch_of(app: &App, user: &User) -> Result<String> {
+    let email = Email::parse(&user.email)
+        .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address cannot be parsed")))?;
+    let changed = user.password_changed_at.map_or(0, Timestamp::as_micros);
+    let tag = app.keys.tag(
+        "credential-epoch",
+        &[
+            &user.id.0.to_be_bytes(),
+            &changed.to_be_bytes(),
+            email.key().as_bytes(),
+        ],
+    );
+    Ok(URL_SAFE_NO_PAD.encode(&tag[..16]))
+}
+
+/// The device that a mark names, if its user knows it now. One read of the database, and a second one for a mark whose row
+/// exists; none without a mark whose signature is right.
+pub async fn verify_mark(app: &App, mark: Option<&DeviceMark>) -> Result<Option<KnownDevice>> {
+    let Some(mark) = mark else { return Ok(None) };
+    let mut conn = app.db.read().await?;
+    let Some(device) = conn.device(mark.user, mark.id).await? else {
+        return Ok(None);
+    };
+    let Some(user) = conn.user_by_id(mark.user).await? else {
+        return Ok(None);
+    };
+    let is_current = is_known(&device, &epoch_of(app, &user)?, app.clock.now());
+    Ok(is_current.then_some(KnownDevice {
+        user: mark.user,
+        id: mark.id,
+    }))
+}
+
+/// What a user's account knows of the place that `client` comes from with `mark`. Asked before
+/// the sign-in is recorded, which makes the place known.
+pub async fn recognize(
+    app: &App,
+    conn: &mut Conn,
+    user: &User,
+    mark: Option<&DeviceMark>,
+    client: &Client,
+) -> Result<Familiarity> {
+    let devices = conn.devices_of(user.id).await?;
+    let place = Place::of(client);
+    let (familiarity, _) = find(&devices, &epoch_of(app, user)?, mark, &place, app.clock.now());
+    Ok(familiarity)
+}
+
+/// Whether a mark names a device that the account knew before a moment, even if it has been forgotten since: for undoing
+/// what an intruder did at that moment or later. The mark's signature, which its reader has verified, binds it to the user.
+pub async fn was_known_before(conn: &mut Conn, mark: &DeviceMark, moment: Timestamp) -> Result<bool> {
+    let device = conn.device(mark.user, mark.id).await?;
+    Ok(device.is_some_and(|device| {
+        device.created_at < moment && device.forgotten_at.is_none_or(|at| at >= moment)
+    }))
+}
+
+/// Records a sign-in on a device in the caller's unit of work, in which the user is locked. A device that is known keeps its
+/// row; so does a program without a cookie, as long as it comes from the same network.
+pub(crate) async fn record_sign_in(
+    app: &App,
+    tx: &mut Conn,
+    user: &User,
+    mark: Option<&DeviceMark>,
+    client: &Client,
+    now: Timestamp,
+) -> Result<SignInDevice> {
+    let mut devices = tx.devices_of(user.id).await?;
+    let epoch = epoch_of(app, user)?;
+    let place = Place::of(client);
+    let (familiarity, found) = find(&devices, &epoch, mark, &place, now);
+    let id = found.unwrap_or_else(|| uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid());
+    let seen = DeviceSeen {
+        id,
+        user: user.id,
+        epoch: &epoch,
+        at: now,
+        presented: familiarity == Familiarity::Device,
+        label: &place.label,
+        network: &place.network,
+        ip: &client.ip,
+    };
+    if found.is_some() {
+        tx.touch_device(&seen).await?;
+    } else {
+        evict_beyond_the_cap(tx, &mut devices, &epoch, now).await?;
+        tx.insert_device(&seen).await?;
+    }
+    Ok(SignInDevice {
+        device: KnownDevice { user: user.id, id },
+        familiarity,
+    })
+}
+
+/// Where a sign-in comes from, as far as that can be told without a mark.
+struct Place {
+    network: String,
+    label: String,
+}
+
+impl Place {
+    fn of(client: &Client) -> Self {
+        Self {
+            network: Network::of(&client.ip).map_or_else(String::new, |network| network.to_string()),
+            label: device_label(&client.user_agent),
+        }
+    }
+}
+
+fn is_known(device: &Device, epoch: &str, now: Timestamp) -> bool {
+    device.is_current(epoch) && now.since(device.last_seen_at) < DEVICE_LIFE
+}
+
+/// What is known of a place, and which row a sign-in from there continues.
+fn find(
+    devices: &[Device],
+    epoch: &str,
+    mark: Option<&DeviceMark>,
+    place: &Place,
+    now: Timestamp,
+) -> (Familiarity, Option<Uuid>) {
+    let known = || devices.iter().filter(|device| is_known(device, epoch, now));
+    if let Some(mark) = mark
+        && known().any(|device| device.id == mark.id && device.user_id() == mark.user)
+    {
+        return (Familiarity::Device, Some(mark.id));
+    }
+    let mut alike = known()
+        .filter(|device| device.network == place.network && device.label == place.label)
+        .peekable();
+    if alike.peek().is_some() {
+        // A browser that has presented its mark is one device; another one beside it is not taken for the same.
+        let unmarked = alike.find(|device| device.presented_at.is_none());
+        return (Familiarity::Place, unmarked.map(|device| device.id));
+    }
+    let familiarity = if devices.is_empty() {
+        Familiarity::First
+    } else {
+        Familiarity::New
+    };
+    (familiarity, None)
+}
+
+/// Forgets the device that was unused for longest when there are as many as can be known, and removes what is forgotten beyond
+/// its number: the one that was made last, so that an intruder who signs in again and again cannot push the owner's out.
+async fn evict_beyond_the_cap(
+    tx: &mut Conn,
+    devices: &mut [Device],
+    epoch: &str,
+    now: Timestamp,
+) -> Result<()> {
+    // The latest first, so what is beyond the number was unused for longest.
+    let beyond: Vec<usize> = (0..devices.len())
+        .filter(|at| devices[*at].is_current(epoch))
+        .skip(DEVICES_AT_MOST - 1)
+        .collect();
+    for at in beyond {
+        tx.forget_device(devices[at].user_id(), devices[at].id, now)
+            .await?;
+        devices[at].forgotten_at = Some(now);
+    }
+    let mut old: Vec<&Device> = devices
+        .iter()
+        .filter(|device| !device.is_current(epoch))
+        .collect();
+    old.sort_by_key(|device| device.created_at);
+    for device in old.into_iter().skip(FORGOTTEN_AT_MOST) {
+        tx.delete_device(device.id).await?;
+    }
+    Ok(())
+}
+
+/// The devices that the caller's account knows, the one that was used last first, and the one that the caller's session was
+/// opened on.
+pub async fn list(app: &App, caller: &Caller) -> Result<(Vec<Device>, Option<Uuid>)> {
+    let mut conn = app.db.read().await?;
+    let user = conn
+        .user_by_id(caller.id())
+        .await?
+        .ok_or(Refusal::SessionRevoked)?;
+    let session = conn.session_by_id(caller.session).await?;
+    let (epoch, now) = (epoch_of(app, &user)?, app.clock.now());
+    let mut devices = conn.devices_of(user.id).await?;
+    devices.retain(|device| is_known(device, &epoch, now));
+    Ok((devices, session.and_then(|session| session.device_id)))
+}
+
+/// Forgets one device of a user.
+///
+/// # Errors
+/// `NotFound` when the account does not know it.
+pub async fn forget(app: &App, user: UserId, id: Uuid, client: &Client) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    // Before the row, as every unit of work that changes both.
+    let owner = tx.lock_user(user).await?.ok_or(Error::NotFound)?;
+    let epoch = epoch_of(app, &owner)?;
+    let device = tx.device(user, id).await?;
+    if !device.is_some_and(|device| is_known(&device, &epoch, now))
+        || !tx.forget_device(user, id, now).await?
+    {
+        return Err(Error::NotFound);
+    }
+    record_forgotten(&mut tx, user, client, now).await?;
+    tx.commit().await
+}
+
+/// Forgets all devices of a user. How many the account knew.
+pub async fn forget_all(app: &App, user: UserId, client: &Client) -> Result<usize> {
+    let mut tx = app.db.begin().await?;
+    let now = app.clock.now();
+    let owner = tx.lock_user(user).await?.ok_or(Error::NotFound)?;
+    let epoch = epoch_of(app, &owner)?;
+    let known = tx.devices_of(user).await?;
+    let known = known
+        .iter()
+        .filter(|device| is_known(device, &epoch, now))
+        .count();
+    if tx.forget_devices(user, now).await? > 0 {
+        record_forgotten(&mut tx, user, client, now).await?;
+    }
+    tx.commit().await?;
+    Ok(known)
+}
+
+async fn record_forgotten(tx: &mut Conn, user: UserId, client: &Client, now: Timestamp) -> Result<()> {
+    tx.insert_audit(&NewAudit {
+        subject: Some(user),
+        ..client.audit(Audit::DeviceForget, now)
+    })
+    .await
+}

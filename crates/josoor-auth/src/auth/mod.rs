@@ -1,0 +1,3 @@
+//! Who somebody is: verified before a session is opened.
+
+pub mod devices;

@@ -1,0 +1,582 @@
+//! `user import` and `user export`: arguments, progress and report.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{Json, Outcome, finish, open, pretty, print, told};
+use crate::app::App;
+use crate::config::Config;
+use crate::crypto;
+use crate::domain::Secret;
+use crate::error::Error;
+use crate::import_export::formats::{DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
+use crate::import_export::import::{Event, Options, Summary};
+use crate::import_export::{Format, Preset, export, import};
+use crate::sessions::Client;
+use crate::store::SourceTable;
+
+/// Records that may wait between the reader and the database.
+const AHEAD: usize = 1000;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum From {
+    Native,
+    Document,
+    Supabase,
+    Keycloak,
+    Auth0,
+    Firebase,
+}
+
+impl From {
+    const fn preset(self) -> Preset {
+        match self {
+            Self::Native => Preset::Native,
+            Self::Document => Preset::Document,
+            Self::Supabase => Preset::Supabase,
+            Self::Keycloak => Preset::Keycloak,
+            Self::Auth0 => Preset::Auth0,
+            Self::Firebase => Preset::Firebase,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Written {
+    Csv,
+    Ndjson,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Writing {
+    Csv,
+    Ndjson,
+}
+
+#[derive(Args)]
+pub(super) struct ImportArguments {
+    /// The file; - is standard input
+    #[arg(required_unless_present_any = ["database_url_file", "database_url_env"])]
+    file: Option<PathBuf>,
+    /// Who wrote it
+    #[arg(long, value_enum, default_value = "native")]
+    from: From,
+    /// How it is written; by default told by the file's name, else by what --from writes
+    #[arg(long, value_enum)]
+    format: Option<Written>,
+    /// Checks everything, also against the database, and writes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where refused lines are told, one JSON object each; by default on standard error
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Goes on where a run with the same file and report was interrupted
+    #[arg(long, requires = "report", conflicts_with = "dry_run")]
+    resume: bool,
+    /// Takes users whose password hash cannot be taken over without a password; they set one by a reset
+    #[arg(long)]
+    without_password: bool,
+    /// The project's hash parameters, as the Firebase console shows them (JSON)
+    #[arg(long, value_name = "FILE")]
+    firebase_config: Option<PathBuf>,
+    /// Reads a live PostgreSQL table (document: users, supabase: auth.users) instead of a file; FILE holds the database's URL
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "resume", "format"])]
+    database_url_file: Option<PathBuf>,
+    /// Like --database-url-file, with the URL in an environment variable
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "IMPORT_DATABASE_URL",
+        conflicts_with_all = ["file", "resume", "format", "database_url_file"]
+    )]
+    database_url_env: Option<String>,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Args)]
+pub(super) struct ExportArguments {
+    /// How to write
+    #[arg(long, value_enum, default_value = "ndjson")]
+    format: Writing,
+    /// A new file, readable by its owner only; by default standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Leaves the password hashes out
+    #[arg(long)]
+    without_hashes: bool,
+}
+
+/// Where users come from.
+enum Source {
+    File(PathBuf),
+    StandardInput,
+    Table(Secret),
+}
+
+impl ImportArguments {
+    fn source(&self) -> Outcome<Source> {
+        let url = match (&self.database_url_file, &self.database_url_env) {
+            (Some(path), _) => Some(read_text(path)?),
+            (None, Some(name)) => Some(
+                std::env::var(name)
+                    .map_err(|_| told(format!("the environment variable {name} is not set to a URL")))?,
+            ),
+            (None, None) => None,
+        };
+        if let Some(url) = url {
+            if !matches!(self.from, From::Document | From::Supabase) {
+                return Err(told(
+                    "a live table is read with --from document or --from supabase",
+                ));
+            }
+            return Ok(Source::Table(Secret::new(url.trim())));
+        }
+        match &self.file {
+            Some(path) if path.as_os_str() == "-" => Ok(Source::StandardInput),
+            Some(path) => Ok(Source::File(path.clone())),
+            None => Err(told("name the file to import, or - for standard input")),
+        }
+    }
+
+    /// What was asked for, else what the name says, else what the preset writes.
+    fn written_as(&self, source: &Source) -> Outcome<Format> {
+        if let Some(format) = self.format {
+            return Ok(match format {
+                Written::Csv => Format::Csv,
+                Written::Ndjson => Format::Ndjson,
+                Written::Json => Format::Json,
+            });
+        }
+        let extension = match source {
+            Source::File(path) => path
+                .extension()
+                .map(|extension| extension.to_string_lossy().to_ascii_lowercase()),
+            _ => None,
+        };
+        match (extension.as_deref(), self.from) {
+            (Some("csv"), _) => Ok(Format::Csv),
+            (Some("ndjson" | "jsonl"), _) => Ok(Format::Ndjson),
+            (Some("json"), _) | (_, From::Keycloak | From::Firebase) => Ok(Format::Json),
+            (_, From::Auth0) => Ok(Format::Ndjson),
+            _ if matches!(source, Source::Table(_)) => Ok(Format::Csv),
+            _ => Err(told("say how the file is written: --format csv, ndjson or json")),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Outcome<String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(64 * 1024).read_to_string(&mut text));
+    read.map_err(|error| told(format!("cannot read {}: {error}", path.display())))?;
+    Ok(text)
+}
+
+/// How far an interrupted import had come. Everything up to here is in the database and in the report.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    /// Of the file and of what was asked.
+    fingerprint: String,
+    /// The length of the report.
+    report: u64,
+    done: Summary,
+}
+
+impl State {
+    fn path(report: &Path) -> PathBuf {
+        let mut name = report.as_os_str().to_owned();
+        name.push(".state");
+        name.into()
+    }
+
+    /// Replaces the file in one step.
+    fn save(&self, path: &Path) -> io::Result<()> {
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let mut file = private(Path::new(&new), false)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        std::fs::rename(new, path)
+    }
+}
+
+/// Opens a file for writing, readable by its owner only, whatever it was before.
+fn private(path: &Path, must_be_new: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    if must_be_new {
+        options.create_new(true);
+    } else {
+        options.create(true);
+    }
+    let file = options.open(path)?;
+    if !must_be_new {
+        use std::os::unix::fs::PermissionsExt as _;
+        // Devices keep theirs.
+        if file.metadata()?.is_file() {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+            file.set_len(0)?;
+        }
+    }
+    Ok(file)
+}
+
+/// Tells a file from another one, or from itself after a change at its beginning or in its length.
+fn fingerprint(path: &Path, parts: &[&str]) -> Outcome<String> {
+    let failed = |error: io::Error| told(format!("cannot read {}: {error}", path.display()));
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut start = Vec::new();
+    file.take(1024 * 1024).read_to_end(&mut start).map_err(failed)?;
+    let length = length.to_be_bytes();
+    let mut all: Vec<&[u8]> = vec![&length, &start];
+    all.extend(parts.iter().map(|part| part.as_bytes()));
+    let mac = crypto::mac(b"josoor-auth import state", &all);
+    Ok(base64::engine::general_purpose::STANDARD.encode(mac))
+}
+
+/// Where refused lines go.
+struct Report {
+    file: Option<(BufWriter<File>, PathBuf)>,
+    length: u64,
+    fingerprint: Option<String>,
+}
+
+impl Report {
+    fn line(
+        &mut self,
+        refused: &crate::import_export::Refused,
+        bar: &ProgressBar,
+    ) -> crate::error::Result<()> {
+        let mut line = serde_json::to_vec(refused).map_err(Error::internal)?;
+        line.push(b'\n');
+        match &mut self.file {
+            Some((file, _)) => {
+                file.write_all(&line).map_err(Error::internal)?;
+                self.length += line.len() as u64;
+                Ok(())
+            }
+            None => bar
+                .suspend(|| io::stderr().write_all(&line))
+                .map_err(Error::internal),
+        }
+    }
+
+    fn done(&mut self, records: u64, summary: &Summary) -> crate::error::Result<()> {
+        let Some((file, path)) = &mut self.file else {
+            return Ok(());
+        };
+        file.flush().map_err(Error::internal)?;
+        if let Some(fingerprint) = &self.fingerprint {
+            let state = State {
+                fingerprint: fingerprint.clone(),
+                report: self.length,
+                done: Summary {
+                    lines: records,
+                    ..*summary
+                },
+            };
+            state.save(&State::path(path)).map_err(Error::internal)?;
+        }
+        Ok(())
+    }
+}
+
+/// A bar where somebody watches, and nothing elsewhere.
+fn progress_bar(total: Option<u64>, is_bytes: bool) -> ProgressBar {
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    if !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+        return bar;
+    }
+    let template = match (total, is_bytes) {
+        (None, _) => "{spinner} {msg} {elapsed}",
+        (Some(_), true) => "{wide_bar} {bytes}/{total_bytes} {msg} {eta} left",
+        (Some(_), false) => "{wide_bar} {pos}/{len} {msg} {eta} left",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+pub(super) async fn import_users(config: Config, arguments: ImportArguments) -> Outcome {
+    let source = arguments.source()?;
+    let preset = arguments.from.preset();
+    let format = arguments.written_as(&source)?;
+    let supported = match preset {
+        Preset::Native | Preset::Document | Preset::Supabase | Preset::Auth0 => true,
+        Preset::Keycloak => format == Format::Json,
+        Preset::Firebase => format != Format::Ndjson,
+    };
+    if !supported {
+        return Err(told(format!(
+            "{} does not write {}",
+            preset.as_str(),
+            format.as_str()
+        )));
+    }
+    let firebase = match &arguments.firebase_config {
+        Some(path) => Some(FirebaseConfig::parse(&read_text(path)?).map_err(told)?),
+        None => None,
+    };
+    if let Source::File(path) = &source {
+        File::open(path).map_err(|error| told(format!("cannot read {}: {error}", path.display())))?;
+    }
+    let (report, before) = open_report(&arguments, &source, format)?;
+    let app = open(config).await?;
+    let reading = Reading {
+        preset,
+        format,
+        without_password: arguments.without_password,
+        firebase,
+        now: app.clock.now(),
+    };
+    let imported = import_into(&app, source, reading, report, before, &arguments).await;
+    finish(&app, imported, |refused| match refused {
+        0 => Ok(()),
+        1 => Err(told("1 line was refused")),
+        more => Err(told(format!("{more} lines were refused"))),
+    })
+    .await
+}
+
+fn open_report(arguments: &ImportArguments, source: &Source, format: Format) -> Outcome<(Report, Summary)> {
+    let Some(path) = &arguments.report else {
+        let report = Report {
+            file: None,
+            length: 0,
+            fingerprint: None,
+        };
+        return Ok((report, Summary::default()));
+    };
+    let failed = |error: io::Error| told(format!("cannot write {}: {error}", path.display()));
+    let fingerprint = match source {
+        Source::File(file) if !arguments.dry_run => {
+            let without = if arguments.without_password { "without" } else { "" };
+            Some(fingerprint(
+                file,
+                &[arguments.from.preset().as_str(), format.as_str(), without],
+            )?)
+        }
+        _ => None,
+    };
+    let earlier: Option<State> = std::fs::read(State::path(path))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let (file, before, length) = if arguments.resume {
+        if fingerprint.is_none() {
+            return Err(told(
+                "only the import of a file can be resumed; running it again does the same",
+            ));
+        }
+        match earlier {
+            None => (private(path, false).map_err(failed)?, Summary::default(), 0),
+            Some(state) if Some(&state.fingerprint) != fingerprint.as_ref() => {
+                return Err(told(format!(
+                    "{} is of another file or of other options; leave --resume out to begin anew, which changes nothing that is \
+                     already done",
+                    State::path(path).display()
+                )));
+            }
+            Some(state) => {
+                let mut file = File::options().write(true).open(path).map_err(failed)?;
+                // What came after the last batch is told again.
+                file.set_len(state.report).map_err(failed)?;
+                file.seek(SeekFrom::End(0)).map_err(failed)?;
+                (file, state.done, state.report)
+            }
+        }
+    } else {
+        (private(path, false).map_err(failed)?, Summary::default(), 0)
+    };
+    let report = Report {
+        file: Some((BufWriter::new(file), path.clone())),
+        length,
+        fingerprint,
+    };
+    Ok((report, before))
+}
+
+/// Imports, tells what became of it, and gives how many lines were refused.
+async fn import_into(
+    app: &App,
+    source: Source,
+    reading: Reading,
+    mut report: Report,
+    before: Summary,
+    arguments: &ImportArguments,
+) -> Outcome<u64> {
+    let started = Instant::now();
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let bar = start_reading(source, &reading, sender).await?;
+    let counts_bytes = arguments.database_url_file.is_none() && arguments.database_url_env.is_none();
+    let options = Options {
+        preset: reading.preset,
+        dry_run: arguments.dry_run,
+    };
+    let mut observe = |event: Event<'_>| match event {
+        Event::LeftBehind(columns) => {
+            bar.suspend(|| eprintln!("not taken over: {}", columns.join(", ")));
+            Ok(())
+        }
+        Event::Refused(refused) => report.line(refused, &bar),
+        Event::Done {
+            records,
+            bytes,
+            summary,
+        } => {
+            bar.set_position(if counts_bytes { bytes } else { records });
+            bar.set_message(format!("{} made, {} refused,", summary.created, summary.refused));
+            report.done(records, summary)
+        }
+    };
+    let ended = import::run(app, receiver, &options, before, &mut observe).await;
+    bar.finish_and_clear();
+    let summary = ended.map_err(|error| {
+        told(format!(
+            "{}\nwhat was imported until then stays; run the same command again for the rest",
+            super::describe(error)
+        ))
+    })?;
+    if let (Some((_, path)), Some(_)) = (&report.file, &report.fingerprint) {
+        // Complete: there is nothing to resume. It may not have been written at all.
+        let _ = std::fs::remove_file(State::path(path));
+    }
+    let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    if arguments.json.json {
+        print(&pretty(&json!({
+            "dry_run": arguments.dry_run,
+            "lines": summary.lines,
+            "created": summary.created,
+            "unchanged": summary.unchanged,
+            "refused": summary.refused,
+            "admins": summary.admins,
+            "without_password": summary.without_password,
+            "seconds": seconds,
+        })))?;
+    } else {
+        let made = if arguments.dry_run {
+            "would be created"
+        } else {
+            "created"
+        };
+        print(&format!(
+            "{} {made} ({} of them administrators, {} without a password), {} unchanged, {} refused, in {seconds} s",
+            summary.created, summary.admins, summary.without_password, summary.unchanged, summary.refused,
+        ))?;
+    }
+    Ok(summary.refused)
+}
+
+fn read_in_thread(
+    reading: Reading,
+    input: impl Read + Send + 'static,
+    sender: mpsc::Sender<Message>,
+) -> Outcome {
+    std::thread::Builder::new()
+        .name("import-reader".to_owned())
+        .spawn(move || reading.read_into(BufReader::with_capacity(64 * 1024, input), &sender))?;
+    Ok(())
+}
+
+/// Starts whatever reads the source, and gives the bar that fits it.
+async fn start_reading(
+    source: Source,
+    reading: &Reading,
+    sender: mpsc::Sender<Message>,
+) -> Outcome<ProgressBar> {
+    match source {
+        Source::StandardInput => {
+            read_in_thread(reading.clone(), io::stdin(), sender)?;
+            Ok(progress_bar(None, true))
+        }
+        Source::File(path) => {
+            let file = File::open(&path)
+                .map_err(|error| told(format!("cannot read {}: {error}", path.display())))?;
+            let length = file.metadata()?.len();
+            read_in_thread(reading.clone(), file, sender)?;
+            Ok(progress_bar(Some(length), true))
+        }
+        Source::Table(url) => {
+            let (table, columns) = match reading.preset {
+                Preset::Supabase => ("auth.users", &SUPABASE_COLUMNS[..]),
+                _ => ("users", &DOCUMENT_COLUMNS[..]),
+            };
+            let table = SourceTable::open(&url, table, columns).await?;
+            let bar = progress_bar(Some(table.rows()), false);
+            let reading = reading.clone();
+            tokio::spawn(async move { import::read_table(table, &reading, sender).await });
+            Ok(bar)
+        }
+    }
+}
+
+pub(super) async fn export_users(config: Config, arguments: ExportArguments) -> Outcome {
+    let with_hashes = !arguments.without_hashes;
+    if arguments.out.is_none() && with_hashes && io::stdout().is_terminal() {
+        return Err(told(
+            "password hashes are not shown on a terminal; write them to a file with --out, or leave them out with --without-hashes",
+        ));
+    }
+    let format = match arguments.format {
+        Writing::Csv => Format::Csv,
+        Writing::Ndjson => Format::Ndjson,
+    };
+    let app = open(config).await?;
+    let exported = export_to(&app, arguments.out.as_deref(), format, with_hashes).await;
+    finish(&app, exported, |count| {
+        eprintln!("{count} users exported");
+        Ok(())
+    })
+    .await
+}
+
+async fn export_to(app: &App, out: Option<&Path>, format: Format, with_hashes: bool) -> Outcome<u64> {
+    let total = u64::try_from(app.db.read().await?.count_users().await?).unwrap_or_default();
+    let bar = if out.is_some() || !io::stdout().is_terminal() {
+        progress_bar(Some(total), false)
+    } else {
+        ProgressBar::hidden()
+    };
+    let mut progress = |count| bar.set_position(count);
+    let client = Client::default();
+    let Some(path) = out else {
+        let mut out = io::stdout();
+        let count = export::run(app, &mut out, format, with_hashes, &client, &mut progress).await;
+        bar.finish_and_clear();
+        return Ok(count?);
+    };
+    let file = private(path, true).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => told(format!(
+            "{} is already there; choose another name",
+            path.display()
+        )),
+        _ => told(format!("cannot write {}: {error}", path.display())),
+    })?;
+    let mut out = BufWriter::new(file);
+    let written = export::run(app, &mut out, format, with_hashes, &client, &mut progress).await;
+    bar.finish_and_clear();
+    let count = match written {
+        Ok(count) => count,
+        Err(error) => {
+            // Half a file could be taken for a whole one.
+            let _ = std::fs::remove_file(path);
+            return Err(error.into());
+        }
+    };
+    out.get_ref().sync_all()?;
+    Ok(count)
+}

@@ -1,0 +1,461 @@
+//! The bodies of successful answers.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
+use uuid::Uuid;
+
+use crate::auth::devices::DEVICES_AT_MOST;
+use crate::cache::UserCopy;
+use crate::domain::{Email, FullName, Password, SessionId, Timestamp, device_label};
+use crate::sessions::Issued;
+use crate::store::{Device, SessionRow, User};
+
+// Request schemas hold for what is surely accepted, because programs generate requests from them. Where the rule itself
+// is wider than JSON Schema can say, the description says so.
+
+/// Any text but U+0000.
+const ANY_TEXT: &str = r"^[^\x00]*$";
+
+/// No controls, line ends and controls of the writing direction: what [`FullName::parse`] refuses.
+const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
+
+/// An e-mail address in a request.
+pub fn email_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(Email::PATTERN))
+        .max_length(Some(Email::MAX_BYTES))
+        .description(Some(
+            "An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
+             scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.",
+        ))
+        .build()
+}
+
+/// A password that is to be set.
+pub fn new_password_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(8))
+        .max_length(Some(Password::MAX_BYTES))
+        .pattern(Some(ANY_TEXT))
+        .description(Some(
+            "At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the \
+             most common passwords. Any characters, also spaces.",
+        ))
+        .examples(["correct horse battery staple"])
+        .build()
+}
+
+/// A password that was set before, or null.
+pub fn optional_password_schema() -> Object {
+    let mut schema = password_schema();
+    schema.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    schema
+}
+
+/// An e-mail address in a request, or null.
+pub fn optional_email_schema() -> Object {
+    let mut schema = email_schema();
+    schema.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    schema
+}
+
+/// A password that was set before.
+pub fn password_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(1))
+        .max_length(Some(Password::MAX_BYTES))
+        .pattern(Some(ANY_TEXT))
+        .description(Some("The account's password: at most 1,024 bytes in UTF-8."))
+        .examples(["correct horse battery staple"])
+        .build()
+}
+
+/// A person's name, or null.
+pub fn full_name_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .max_length(Some(FullName::MAX_CHARACTERS))
+        .pattern(Some(NAME_PATTERN))
+        .description(Some(
+            "The name to show, without control characters and line breaks. A blank one is none, and so is null.",
+        ))
+        .examples(["Ada Lovelace"])
+        .build()
+}
+
+/// A user.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UserResponse {
+    /// Positive; never given to another user.
+    #[schema(minimum = 1)]
+    pub id: i64,
+    /// For other systems: random, and the same for the account's whole life.
+    #[schema(value_type = String, format = Uuid)]
+    pub uid: Uuid,
+    /// As it was typed.
+    pub email: String,
+    /// Null when the user gave none.
+    #[schema(required)]
+    pub full_name: Option<String>,
+    /// `user`, `analyst` or `admin`.
+    #[schema(value_type = RoleName)]
+    pub role: &'static str,
+    /// Whether the user may sign in.
+    pub is_active: bool,
+    /// Whether the address was proved.
+    pub email_verified: bool,
+    /// `en` or `ar`.
+    #[schema(value_type = LocaleName)]
+    pub locale: String,
+    /// When the account was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+impl From<&UserCopy> for UserResponse {
+    fn from(user: &UserCopy) -> Self {
+        Self {
+            id: user.id,
+            uid: user.uid,
+            email: user.email.clone(),
+            full_name: user.full_name.clone(),
+            role: user.role.as_str(),
+            is_active: user.is_active,
+            email_verified: user.email_verified,
+            locale: user.locale.clone(),
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+/// A user, as administrators see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AdminUserResponse {
+    /// What the user sees, too.
+    #[serde(flatten)]
+    pub user: UserResponse,
+    /// Since when the account waits for its owner to recover it, after a change of its address was taken back. Then it is not
+    /// active.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub frozen_at: Option<Timestamp>,
+    /// When the account was deleted, if it still can be restored. Then it is not active.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub deleted_at: Option<Timestamp>,
+    /// When a deleted account is removed for good.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub purge_at: Option<Timestamp>,
+}
+
+impl From<&User> for AdminUserResponse {
+    fn from(user: &User) -> Self {
+        Self {
+            user: user.into(),
+            frozen_at: user.frozen_at,
+            deleted_at: user.deleted_at,
+            purge_at: user.purge_at,
+        }
+    }
+}
+
+/// How answers show a user: made once for each copy of the user.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The [`UserResponse`], as JSON.
+    pub body: Bytes,
+    /// The id, as a header has it.
+    pub id: HeaderValue,
+    /// The identifier for other systems, as a header has it.
+    pub uid: Option<HeaderValue>,
+    /// The address, as a header has it: always percent-encoded, so that no two addresses share a spelling.
+    pub email: Option<HeaderValue>,
+    /// Whether the address is verified, as a header has it.
+    pub email_verified: HeaderValue,
+    /// The role, as a header has it.
+    pub role: HeaderValue,
+    /// The version of the user, as a header has it.
+    pub version: HeaderValue,
+}
+
+impl Shown {
+    /// This user.
+    pub fn of(user: &UserCopy) -> Cow<'_, Self> {
+        let shown = user.memo.get_or_make(|| Self::make(user));
+        shown.map_or_else(|| Cow::Owned(Self::make(user)), Cow::Borrowed)
+    }
+
+    fn make(user: &UserCopy) -> Self {
+        /// Besides characters outside of ASCII, which are always encoded; `%` so that decoding gives the address back.
+        const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+        let email = HeaderValue::from_str(&utf8_percent_encode(&user.email, ENCODED).to_string());
+        Self {
+            // Texts and numbers into memory: this cannot fail.
+            body: serde_json::to_vec(&UserResponse::from(user))
+                .unwrap_or_default()
+                .into(),
+            id: HeaderValue::from(user.id),
+            uid: HeaderValue::from_str(&user.uid.to_string()).ok(),
+            email: email.ok(),
+            email_verified: HeaderValue::from_static(if user.email_verified { "true" } else { "false" }),
+            role: HeaderValue::from_static(user.role.as_str()),
+            version: HeaderValue::from(user.version),
+        }
+    }
+}
+
+impl From<&User> for UserResponse {
+    fn from(user: &User) -> Self {
+        Self::from(&UserCopy::from(user))
+    }
+}
+
+/// The roles, lowest first.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleName {
+    /// Every registered user.
+    User,
+    /// May see and build analyses.
+    Analyst,
+    /// May manage users.
+    Admin,
+}
+
+/// The languages.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LocaleName {
+    /// English.
+    En,
+    /// Arabic.
+    Ar,
+}
+
+/// The tokens of a session (RFC 6749, 5.1), and whose they are.
+#[derive(Serialize, ToSchema)]
+pub struct TokenResponse {
+    /// A JWT for `Authorization: Bearer`.
+    pub access_token: String,
+    /// For the next refresh. Absent in cookie transport, and where only the access token was renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub refresh_token: Option<String>,
+    /// Always `bearer`.
+    #[schema(pattern = "^bearer$")]
+    pub token_type: &'static str,
+    /// Until the access token expires, in seconds.
+    #[schema(minimum = 0)]
+    pub expires_in: i64,
+    /// The user, as of now.
+    pub user: UserResponse,
+}
+
+impl From<&Issued> for TokenResponse {
+    fn from(issued: &Issued) -> Self {
+        Self {
+            access_token: issued.access_token.expose().to_owned(),
+            refresh_token: issued
+                .refresh_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
+            token_type: "bearer",
+            expires_in: issued.expires_in,
+            user: (&issued.user).into(),
+        }
+    }
+}
+
+/// That something was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BaseResponse {
+    /// Always true.
+    pub success: bool,
+    /// One English sentence.
+    pub message: &'static str,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+}
+
+/// A live session of a user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionResponse {
+    /// The session.
+    #[schema(value_type = String, format = Uuid)]
+    pub id: String,
+    /// When the user signed in.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When a token of it was last accepted, to the minute or so.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: Timestamp,
+    /// When it ends if nothing more happens.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// The address that signed in.
+    pub ip: String,
+    /// The program that signed in, as it calls itself.
+    pub user_agent: String,
+    /// A short name for it, such as "Firefox on Windows".
+    pub device: String,
+    /// Whether the request was made with it.
+    pub current: bool,
+}
+
+impl SessionResponse {
+    /// A session as seen from another, or from none.
+    pub fn new(session: &SessionRow, current: Option<SessionId>) -> Self {
+        Self {
+            id: session.id().to_string(),
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            expires_at: session.ends_at(),
+            ip: session.ip.clone(),
+            user_agent: session.user_agent.clone(),
+            device: device_label(&session.user_agent),
+            current: current == Some(session.id()),
+        }
+    }
+}
+
+/// How many sessions were ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevokedResponse {
+    /// How many.
+    #[schema(minimum = 0)]
+    pub revoked: usize,
+}
+
+/// A device that the account knows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeviceResponse {
+    /// The device.
+    #[schema(value_type = String, format = Uuid)]
+    pub id: String,
+    /// Always `known`.
+    pub kind: &'static str,
+    /// When the user first signed in on it.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When the user last signed in on it.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: Timestamp,
+    /// The address of the last sign-in.
+    pub ip: String,
+    /// A short name for it, such as "Firefox on Windows".
+    pub device: String,
+    /// Whether the session of the request was opened on it.
+    pub current: bool,
+}
+
+/// The devices that an account knows, the one that was used last first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeviceList {
+    /// The devices.
+    pub items: Vec<DeviceResponse>,
+    /// How many there are.
+    #[schema(minimum = 0)]
+    pub total: usize,
+    /// Always 1.
+    #[schema(minimum = 1, maximum = 1)]
+    pub page: usize,
+    /// How many are given at most.
+    #[schema(minimum = 1)]
+    pub page_size: usize,
+}
+
+impl DeviceList {
+    /// Devices as seen from a session that was opened on `current`.
+    pub fn new(devices: &[Device], current: Option<Uuid>) -> Self {
+        let items: Vec<DeviceResponse> = devices
+            .iter()
+            .map(|device| DeviceResponse {
+                id: device.id.to_string(),
+                kind: "known",
+                created_at: device.created_at,
+                last_seen_at: device.last_seen_at,
+                ip: device.ip.clone(),
+                device: device.label.clone(),
+                current: current == Some(device.id),
+            })
+            .collect();
+        Self {
+            total: items.len(),
+            items,
+            page: 1,
+            page_size: DEVICES_AT_MOST,
+        }
+    }
+}
+
+/// How many devices were forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForgottenResponse {
+    /// How many.
+    #[schema(minimum = 0)]
+    pub forgotten: usize,
+}
+
+/// One page of users.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UserList {
+    /// The users of this page.
+    pub items: Vec<AdminUserResponse>,
+    /// How many there are on all pages.
+    #[schema(minimum = 0)]
+    pub total: i64,
+    /// This page, from 1.
+    #[schema(minimum = 1)]
+    pub page: i64,
+    /// The most that a page holds.
+    #[schema(minimum = 1, maximum = 100)]
+    pub page_size: i64,
+}
+
+/// Live sessions, the latest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionList {
+    /// The sessions.
+    pub items: Vec<SessionResponse>,
+    /// How many there are.
+    #[schema(minimum = 0)]
+    pub total: usize,
+    /// Always 1.
+    #[schema(minimum = 1, maximum = 1)]
+    pub page: usize,
+    /// How many are given at most.
+    #[schema(minimum = 1)]
+    pub page_size: usize,
+}
+
+/// The most sessions that a list gives: it is not paged.
+pub const SESSIONS_AT_MOST: usize = 1000;
+
+impl SessionList {
+    /// A user's sessions as seen from one of them, or from none.
+    pub fn new(sessions: &[SessionRow], current: Option<SessionId>) -> Self {
+        Self {
+            items: sessions
+                .iter()
+                .map(|session| SessionResponse::new(session, current))
+                .collect(),
+            total: sessions.len(),
+            page: 1,
+            page_size: SESSIONS_AT_MOST,
+        }
+    }
+}

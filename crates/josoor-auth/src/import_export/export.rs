@@ -1,0 +1,123 @@
+//! Writing users out, so that the file imports again as it is.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{COLUMNS, Format};
+use crate::app::App;
+use crate::domain::{Timestamp, UserId};
+use crate::error::{Error, Result};
+use crate::sessions::Client;
+use crate::store::{Audit, NewAudit, StoredUser};
+
+/// Users in the memory at a time.
+const PAGE: i64 = 500;
+
+/// One user in a native file; the fields are [`COLUMNS`].
+#[derive(Serialize)]
+struct Row<'a> {
+    id: i64,
+    email: &'a str,
+    full_name: Option<&'a str>,
+    role: &'a str,
+    is_active: bool,
+    email_verified: bool,
+    email_verified_at: Option<Timestamp>,
+    locale: &'a str,
+    password_hash: Option<&'a str>,
+    password_changed_at: Option<Timestamp>,
+    last_login_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> Row<'a> {
+    fn new(user: &'a StoredUser, with_hashes: bool) -> Self {
+        Self {
+            id: user.id().0,
+            email: &user.email,
+            full_name: user.full_name.as_deref(),
+            role: user.role().as_str(),
+            is_active: user.is_active,
+            email_verified: user.email_verified_at.is_some(),
+            email_verified_at: user.email_verified_at,
+            locale: user.locale.as_str(),
+            password_hash: user.password_hash().filter(|_| with_hashes),
+            // Without its hash the time would be of a password that is not there.
+            password_changed_at: user.password_changed_at.filter(|_| with_hashes),
+            last_login_at: user.last_login_at,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+/// Writes all users in the order of their ids, and records that it did. `progress` hears how many are written. How many
+/// there were.
+///
+/// The users are read page by page: each is as it was at one moment, but not all at the same one.
+///
+/// # Errors
+/// `StoreUnavailable`; `Internal` when `out` takes no more, and for [`Format::Json`], which nobody writes.
+pub async fn run(
+    app: &App,
+    out: &mut (dyn Write + Send),
+    format: Format,
+    with_hashes: bool,
+    client: &Client,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<u64> {
+    let mut count = 0;
+    let mut last = UserId(0);
+    if format == Format::Csv {
+        out.write_all(COLUMNS.join(",").as_bytes())
+            .map_err(Error::internal)?;
+        out.write_all(b"\n").map_err(Error::internal)?;
+    }
+    loop {
+        let users = app.db.read().await?.users_after(last, PAGE).await?;
+        let Some(end) = users.last() else { break };
+        last = end.id();
+        let mut page = Vec::new();
+        match format {
+            Format::Csv => {
+                let mut writer = csv::WriterBuilder::new()
+                    .has_headers(false)
+                    .from_writer(&mut page);
+                for user in &users {
+                    writer
+                        .serialize(Row::new(user, with_hashes))
+                        .map_err(Error::internal)?;
+                }
+                writer.flush().map_err(Error::internal)?;
+            }
+            Format::Ndjson => {
+                for user in &users {
+                    serde_json::to_writer(&mut page, &Row::new(user, with_hashes))
+                        .map_err(Error::internal)?;
+                    page.push(b'\n');
+                }
+            }
+            Format::Json => {
+                return Err(Error::Internal(anyhow::anyhow!(
+                    "users are exported as csv or ndjson"
+                )));
+            }
+        }
+        out.write_all(&page).map_err(Error::internal)?;
+        count += users.len() as u64;
+        progress(count);
+    }
+    out.flush().map_err(Error::internal)?;
+    let hashes = if with_hashes { "with" } else { "without" };
+    let reason = format!("{count} users, {hashes} password hashes");
+    let mut tx = app.db.begin().await?;
+    let row = NewAudit {
+        reason: Some(&reason),
+        ..client.audit(Audit::Export, app.clock.now())
+    };
+    tx.insert_audit(&row).await?;
+    tx.commit().await?;
+    Ok(count)
+}

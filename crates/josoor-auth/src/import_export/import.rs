@@ -1,0 +1,515 @@
+//! Bringing users in: batches of one transaction each, none of which costs another one anything.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::formats::{Fields, LONGEST_RECORD, Line, Message, Reading};
+use super::{Incoming, Preset, Refused, Verified};
+use crate::account::recovery;
+use crate::app::App;
+use crate::domain::{FullName, Locale, Role, Timestamp, UserId};
+use crate::error::{Error, FieldError, Invalid, Result};
+use crate::hasher::PasswordHash;
+use crate::sessions::Client;
+use crate::store::{Audit, ImportedUser, Seen, SourceTable, StoredUser};
+
+/// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who
+/// write wait for milliseconds.
+const BATCH: usize = 500;
+
+/// How often a batch is tried while the database is away.
+const TRIES: u32 = 5;
+
+/// What is to be done with the lines.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where they come from, for the audit trail.
+    pub preset: Preset,
+    /// Checks everything and writes nothing.
+    pub dry_run: bool,
+}
+
+/// What became of the lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Records that were read.
+    pub lines: u64,
+    /// Users that were made, or would have been.
+    pub created: u64,
+    /// Users that were already there as the line says.
+    pub unchanged: u64,
+    /// Lines that were not taken.
+    pub refused: u64,
+    /// Administrators among those that were made.
+    pub admins: u64,
+    /// Those that were made and have no password yet.
+    pub without_password: u64,
+}
+
+/// What happened since the last one.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Columns of the source that nothing is made of.
+    LeftBehind(&'a [String]),
+    /// A line was not taken.
+    Refused(&'a Refused),
+    /// Everything up to here is done for good.
+    Done {
+        /// How many records.
+        records: u64,
+        /// How many bytes of the file.
+        bytes: u64,
+        /// What became of them.
+        summary: &'a Summary,
+    },
+}
+
+/// Who is told what happens.
+pub type Observer<'a> = dyn FnMut(Event<'_>) -> Result<()> + Send + 'a;
+
+/// Takes lines until the source ends. `before` is what an earlier run has done with the first records, which are skipped.
+///
+/// # Errors
+/// `StoreUnavailable`, and `Internal` when the source breaks off; what was done until then stays.
+pub async fn run(
+    app: &App,
+    mut source: mpsc::Receiver<Message>,
+    options: &Options,
+    before: Summary,
+    observer: &mut Observer<'_>,
+) -> Result<Summary> {
+    let mut seen = Seen::open().await?;
+    let mut summary = before;
+    let mut messages = Vec::with_capacity(BATCH);
+    loop {
+        let mut lines: Vec<Line> = Vec::with_capacity(BATCH);
+        let mut ended = None;
+        while lines.len() < BATCH && ended.is_none() {
+            if source.recv_many(&mut messages, BATCH - lines.len()).await == 0 {
+                // It neither ended nor broke: its thread is gone.
+                ended = Some(Err(Error::Internal(anyhow::anyhow!(
+                    "the reader ended before the source"
+                ))));
+            }
+            for message in messages.drain(..) {
+                match message {
+                    Message::Line(line) => lines.push(line),
+                    Message::LeftBehind(columns) => observer(Event::LeftBehind(&columns))?,
+                    Message::End => ended = Some(Ok(())),
+                    Message::Broken(why) => ended = Some(Err(Error::Internal(anyhow::anyhow!(why)))),
+                }
+            }
+        }
+        if let Some(last) = lines.last() {
+            let (records, bytes) = (last.ordinal + 1, last.end);
+            let (refused, done) = settle(app, &mut seen, lines, options, before.lines).await?;
+            summary = add(summary, done);
+            for line in &refused {
+                observer(Event::Refused(line))?;
+            }
+            observer(Event::Done {
+                records,
+                bytes,
+                summary: &summary,
+            })?;
+        }
+        match ended {
+            Some(Ok(())) => return Ok(summary),
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+    }
+}
+
+fn add(left: Summary, right: Summary) -> Summary {
+    Summary {
+        lines: left.lines + right.lines,
+        created: left.created + right.created,
+        unchanged: left.unchanged + right.unchanged,
+        refused: left.refused + right.refused,
+        admins: left.admins + right.admins,
+        without_password: left.without_password + right.without_password,
+    }
+}
+
+/// A user with its line.
+type Numbered = (u64, Box<Incoming>);
+
+/// Deals with one batch.
+async fn settle(
+    app: &App,
+    seen: &mut Seen,
+    lines: Vec<Line>,
+    options: &Options,
+    skip: u64,
+) -> Result<(Vec<Refused>, Summary)> {
+    let mut summary = Summary::default();
+    let mut refused = Vec::new();
+    let mut users: Vec<Numbered> = Vec::new();
+    for line in lines {
+        // Done and told by an earlier run. A later line with the same address or id finds the user in the database.
+        if line.ordinal < skip {
+            continue;
+        }
+        summary.lines += 1;
+        match line.content {
+            Ok(user) => users.push((line.number, user)),
+            Err(reason) => refused.push(reason),
+        }
+    }
+    let all: Vec<String> = users.iter().flat_map(|(_, user)| keys(user)).collect();
+    let met: HashMap<String, u64> = seen.find(&all).await?.into_iter().collect();
+
+    let mut tries = 0;
+    let outcome = loop {
+        tries += 1;
+        match apply(app, &users, &met, options).await {
+            Err(Error::StoreUnavailable(cause)) if tries < TRIES => {
+                tracing::warn!(error = ?cause, "the database is away; the batch is tried again");
+                tokio::time::sleep(Duration::from_secs(1) * tries).await;
+            }
+            other => break other?,
+        }
+    };
+    let mut claimed = Vec::new();
+    for ((number, user), verdict) in users.iter().zip(outcome) {
+        match verdict {
+            Verdict::Unchanged => summary.unchanged += 1,
+            Verdict::New => {
+                summary.created += 1;
+                summary.admins += u64::from(user.role == Some(Role::Admin));
+                summary.without_password += u64::from(user.password_hash.is_none());
+            }
+            Verdict::Refused(reason) => {
+                refused.push(Refused::new(*number, reason, Some(&user.email)));
+                continue;
+            }
+        }
+        claimed.extend(keys(user).into_iter().map(|key| (key, *number)));
+    }
+    seen.add(&claimed).await?;
+    refused.sort_by_key(|line| line.line);
+    summary.refused = refused.len() as u64;
+    Ok((refused, summary))
+}
+
+/// What a user claims for itself within the file.
+fn keys(user: &Incoming) -> Vec<String> {
+    let mut keys = vec![format!("e{}", user.email.key())];
+    keys.extend(user.id.map(|id| format!("i{id}")));
+    keys
+}
+
+#[derive(Debug)]
+enum Verdict {
+    New,
+    Unchanged,
+    Refused(FieldError),
+}
+
+/// Makes the users that can be made, in one transaction. What became of each.
+async fn apply(
+    app: &App,
+    users: &[Numbered],
+    met: &HashMap<String, u64>,
+    options: &Options,
+) -> Result<Vec<Verdict>> {
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<UserId> = users.iter().filter_map(|(_, user)| user.id).collect();
+    let keys: Vec<&str> = users.iter().map(|(_, user)| user.email.key()).collect();
+    let now = app.clock.now();
+    if options.dry_run {
+        let mut conn = app.db.read().await?;
+        let there = There::look(&mut conn, &ids, &keys, now).await?;
+        return Ok(judge_all(users, met, &there));
+    }
+    if let Some(largest) = ids.iter().max() {
+        app.db.reserve_ids(*largest).await?;
+    }
+    let mut tx = app.db.begin().await?;
+    let there = There::look(&mut tx, &ids, &keys, now).await?;
+    let mut verdicts = judge_all(users, met, &there);
+    let new: Vec<ImportedUser<'_>> = users
+        .iter()
+        .zip(&verdicts)
+        .filter(|(_, verdict)| matches!(verdict, Verdict::New))
+        .map(|((_, user), _)| complete(user, app.config.mail.locale, now))
+        .collect();
+    // Those with an id first: the others get the next ones.
+    let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
+    // Who was an administrator before: imported ones are not told of each other.
+    let admins = recovery::admins_to_tell(&mut tx).await?;
+    let mut made = tx.import_users(&with_id).await?;
+    made.extend(tx.import_users(&without_id).await?);
+    if made.len() < new.len() {
+        // Somebody registered an address or took an id between the look and the insertion.
+        let added: HashSet<&str> = made.iter().map(|(_, key)| key.as_str()).collect();
+        let there = There::look(&mut tx, &ids, &keys, now).await?;
+        for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
+            if matches!(verdict, Verdict::New) && !added.contains(user.email.key()) {
+                *verdict = match there.judge(user) {
+                    Verdict::New => Verdict::Refused(
+                        Invalid::new(
+                            "taken",
+                            "Somebody else has just taken the address or the id; run the import again.",
+                        )
+                        .in_field(""),
+                    ),
+                    other => other,
+                };
+            }
+        }
+    }
+    let new_admins: HashSet<&str> = new
+        .iter()
+        .filter(|user| user.role == Role::Admin && user.is_active)
+        .map(|user| user.email.key())
+        .collect();
+    let new_admins: Vec<UserId> = made
+        .iter()
+        .filter(|(_, key)| new_admins.contains(key.as_str()))
+        .map(|(id, _)| *id)
+        .collect();
+    let made: Vec<UserId> = made.into_iter().map(|(id, _)| id).collect();
+    tx.insert_import_audit(&made, options.preset.as_str(), now)
+        .await?;
+    for id in new_admins {
+        recovery::tell_of_new_admin(&mut tx, &admins, id, Audit::UserImport, &Client::default(), now).await?;
+    }
+    tx.commit().await?;
+    Ok(verdicts)
+}
+
+/// Judges each line by what the database has and by the lines before it. A line that is refused claims nothing, and so
+/// costs no other one.
+fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> Vec<Verdict> {
+    let mut met = met.clone();
+    let mut verdicts = Vec::with_capacity(users.len());
+    for (number, user) in users {
+        let keys = keys(user);
+        let earlier = keys.iter().find_map(|key| Some((key, *met.get(key)?)));
+        let verdict = match earlier {
+            Some((key, line)) => {
+                let (field, what) = if key.starts_with('e') {
+                    ("email", "address")
+                } else {
+                    ("id", "id")
+                };
+                let told = format!("Line {line} has the same {what}, and was taken first.");
+                Verdict::Refused(Invalid::new("duplicate", told).in_field(field))
+            }
+            None => there.judge(user),
+        };
+        if !matches!(verdict, Verdict::Refused(_)) {
+            met.extend(keys.into_iter().map(|key| (key, *number)));
+        }
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// What the database has of the ids and addresses of a batch.
+struct There {
+    by_key: HashMap<String, usize>,
+    by_id: HashMap<UserId, usize>,
+    users: Vec<StoredUser>,
+    deleted: HashSet<UserId>,
+}
+
+impl There {
+    async fn look(
+        conn: &mut crate::store::Conn,
+        ids: &[UserId],
+        keys: &[&str],
+        now: Timestamp,
+    ) -> Result<Self> {
+        let users = conn.users_with(ids, keys).await?;
+        let deleted = conn.recently_deleted(ids, now).await?;
+        Ok(Self {
+            by_key: users
+                .iter()
+                .enumerate()
+                .map(|(index, user)| (user.email_key.clone(), index))
+                .collect(),
+            by_id: users
+                .iter()
+                .enumerate()
+                .map(|(index, user)| (user.id(), index))
+                .collect(),
+            users,
+            deleted: deleted.into_iter().collect(),
+        })
+    }
+
+    fn judge(&self, user: &Incoming) -> Verdict {
+        let refuse = |field: &str, code, message: String| {
+            Verdict::Refused(Invalid::new(code, message).in_field(field))
+        };
+        let by_key = self.by_key.get(user.email.key()).map(|index| &self.users[*index]);
+        let by_id = user
+            .id
+            .and_then(|id| self.by_id.get(&id))
+            .map(|index| &self.users[*index]);
+        match (by_key, by_id, user.id) {
+            (Some(there), _, Some(id)) if there.id() != id => {
+                refuse("email", "email_taken", format!("The address belongs to the user with the id {}.", there.id()))
+            }
+            (None, Some(there), _) => {
+                refuse("id", "id_taken", format!("The id {} belongs to a user with another address.", there.id()))
+            }
+            (Some(there), _, _) => {
+                let differences = differences(user, there);
+                match differences.first() {
+                    None => Verdict::Unchanged,
+                    Some(first) => refuse(
+                        first,
+                        "exists",
+                        format!("The user is there with other values of {}, and was left as it is.", differences.join(", ")),
+                    ),
+                }
+            }
+            (None, None, Some(id)) if self.deleted.contains(&id) => refuse(
+                "id",
+                "id_recently_deleted",
+                "The id belonged to a user who was deleted less than a day ago; until then it is refused everywhere.".to_owned(),
+            ),
+            (None, None, _) => Verdict::New,
+        }
+    }
+}
+
+/// In what a user differs from what its line says. What the line leaves open does not count, nor does what changes by
+/// itself with time.
+fn differences(user: &Incoming, there: &StoredUser) -> Vec<&'static str> {
+    let verified = match user.verified {
+        Verified::Unknown => None,
+        Verified::No => Some(false),
+        Verified::Yes | Verified::At(_) => Some(true),
+    };
+    let name = user.full_name.as_ref().map(FullName::as_str);
+    let pairs = [
+        ("email", user.email.address() != there.email),
+        ("full_name", name.is_some() && name != there.full_name.as_deref()),
+        ("role", user.role.is_some_and(|role| role != there.role())),
+        (
+            "is_active",
+            user.is_active.is_some_and(|active| active != there.is_active),
+        ),
+        (
+            "email_verified",
+            verified.is_some_and(|verified| verified != there.email_verified_at.is_some()),
+        ),
+        ("locale", user.locale.is_some_and(|locale| locale != there.locale)),
+        (
+            "created_at",
+            user.created_at.is_some_and(|at| at != there.created_at),
+        ),
+        (
+            "password_hash",
+            user.password_hash
+                .as_ref()
+                .is_some_and(|hash| is_other_password(hash, user, there)),
+        ),
+    ];
+    pairs
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// A sign-in replaces an imported hash by one of the same password and leaves the time of the password alone; another
+/// password sets that time.
+fn is_other_password(hash: &PasswordHash, user: &Incoming, there: &StoredUser) -> bool {
+    let Some(stored) = there.password_hash() else {
+        return true;
+    };
+    if stored == hash.as_str() {
+        return false;
+    }
+    let imported_at = user.password_changed_at.or(user.created_at);
+    match (imported_at, there.password_changed_at) {
+        (Some(imported), Some(changed)) => imported != changed,
+        // The import gave the password the time of the account.
+        (None, Some(changed)) => changed != there.created_at,
+        (_, None) => true,
+    }
+}
+
+/// Fills in what the source leaves open.
+fn complete(user: &Incoming, locale: Locale, now: Timestamp) -> ImportedUser<'_> {
+    let created_at = user.created_at.unwrap_or(now);
+    ImportedUser {
+        id: user.id,
+        email: &user.email,
+        password_hash: user.password_hash.as_ref(),
+        full_name: user.full_name.as_ref(),
+        role: user.role.unwrap_or(Role::User),
+        is_active: user.is_active.unwrap_or(true),
+        email_verified_at: match user.verified {
+            Verified::Unknown | Verified::No => None,
+            Verified::Yes => Some(created_at),
+            Verified::At(at) => Some(at),
+        },
+        locale: user.locale.unwrap_or(locale),
+        created_at,
+        updated_at: user.updated_at.unwrap_or(created_at),
+        password_changed_at: user
+            .password_changed_at
+            .or(user.password_hash.as_ref().map(|_| created_at)),
+        last_login_at: user.last_login_at,
+    }
+}
+
+/// Sends the rows of a table as lines, numbered from 1. Ends early when nobody receives.
+pub async fn read_table(mut table: SourceTable, reading: &Reading, sender: mpsc::Sender<Message>) {
+    if !table.left_behind().is_empty() {
+        let columns = table.left_behind().to_vec();
+        if sender.send(Message::LeftBehind(columns)).await.is_err() {
+            return;
+        }
+    }
+    let mut ordinal = 0;
+    loop {
+        let rows = match table.next().await {
+            Ok(rows) => rows,
+            Err(Error::Internal(cause)) => {
+                let _ = sender.send(Message::Broken(format!("{cause:#}"))).await;
+                return;
+            }
+            Err(other) => {
+                let _ = sender.send(Message::Broken(other.to_string())).await;
+                return;
+            }
+        };
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let size: usize = row
+                .iter()
+                .filter_map(|(_, value)| Some(value.as_ref()?.len()))
+                .sum();
+            let fields = if size > LONGEST_RECORD {
+                Err(Invalid::new("line_too_long", "A record has at most 64 KiB.").in_field(""))
+            } else {
+                let fields = row
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+                Ok(fields.collect::<Fields>())
+            };
+            let line = reading.line(ordinal + 1, ordinal, 0, fields);
+            ordinal += 1;
+            if sender.send(Message::Line(line)).await.is_err() {
+                return;
+            }
+        }
+    }
+    table.close().await;
+    let _ = sender.send(Message::End).await;
+}

@@ -1,0 +1,4 @@
+//! What runs by itself beside the requests.
+
+pub mod outbox;
+pub mod purge;

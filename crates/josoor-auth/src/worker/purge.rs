@@ -1,0 +1,103 @@
+//! Work that nobody waits for.
+
+use std::time::Duration;
+
+use crate::account::undo;
+use crate::app::App;
+use crate::audit;
+use crate::auth::devices;
+use crate::domain::Timestamp;
+use crate::error::Result;
+
+/// Between two rounds of purging.
+const EVERY: Duration = Duration::from_mins(10);
+
+/// Rows removed in one statement: few enough that nobody waits for the writer.
+const STEP: i64 = 500;
+
+/// The pause between two steps.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is past its last possible moment stays for a while, so that "why was I signed out?" can be answered.
+const KEEP_ENDED: Duration = Duration::from_hours(24);
+
+/// Mails that were sent or given up stay for this long, for those who look into a complaint.
+const KEEP_MAILS: Duration = Duration::from_hours(7 * 24);
+
+/// Removes what is past its time, for ever.
+pub async fn purge_regularly(app: App) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        // With a limit, because a connection whose other end has gone silent answers never.
+        match tokio::time::timeout(EVERY, purge(&app)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = ?error, "purging stopped early; it goes on next time"),
+            Err(_) => tracing::warn!("purging took too long; it goes on next time"),
+        }
+    }
+}
+
+/// Removes, in small steps, sessions and one-time tokens whose last possible moment was a day ago, deleted accounts after their
+/// grace, what accounts had before changes that cannot be undone any more, changes that no copy can contradict any more, and
+/// audit rows past their retention.
+pub async fn purge(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let ended = now.minus(KEEP_ENDED);
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_sessions(before, STEP).await
+    })
+    .await?;
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_one_time_tokens(before, STEP).await
+    })
+    .await?;
+    in_steps(app, now, async |app, before| {
+        let due = app.db.read().await?.users_to_purge(before, STEP).await?;
+        let mut purged = 0;
+        for id in due {
+            purged += u64::from(undo::purge(app, id).await?);
+        }
+        Ok(purged)
+    })
+    .await?;
+    let past = now
+        .minus(undo::WINDOW * 2)
+        .minus(app.config.account.deletion_grace);
+    in_steps(app, past, async |app, before| {
+        app.db.write().await?.purge_past_credentials(before, STEP).await
+    })
+    .await?;
+    let told = now.minus(KEEP_MAILS);
+    in_steps(app, told, async |app, before| {
+        app.db.write().await?.purge_outbox(before, STEP).await
+    })
+    .await?;
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_changes(before, STEP).await
+    })
+    .await?;
+    in_steps(app, now.minus(devices::KEEP_FORGOTTEN), async |app, forgotten| {
+        let unused = forgotten
+            .plus(devices::KEEP_FORGOTTEN)
+            .minus(devices::DEVICE_LIFE);
+        let mut conn = app.db.write().await?;
+        conn.purge_devices(forgotten, unused, STEP).await
+    })
+    .await?;
+    let retained = now.minus(app.config.audit.retention);
+    in_steps(app, retained, async |app, before| {
+        audit::prune(app, before, STEP).await
+    })
+    .await
+}
+
+async fn in_steps(
+    app: &App,
+    before: Timestamp,
+    step: impl AsyncFn(&App, Timestamp) -> Result<u64>,
+) -> Result<()> {
+    while step(app, before).await? > 0 {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
