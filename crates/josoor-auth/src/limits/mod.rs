@@ -237,7 +237,7 @@ impl Limit {
     }
 }
 
-/// The table of all limits, in Markdown, as `docs/API.md` has it.
+/// The table of all limits, in Markdown, as `docs/reference/limits.md` has it.
 pub fn table() -> String {
     let mut text = "| Limit | Default | Counts | The answer says |\n|---|---|---|---|\n".to_owned();
     for entry in &TABLE {
@@ -771,12 +771,12 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_table() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/API.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/limits.md");
         let text = std::fs::read_to_string(path).unwrap();
         let table = table();
         assert!(
             text.contains(&table),
-            "docs/API.md is stale; it should have:\n{table}"
+            "docs/reference/limits.md is stale; it should have:\n{table}"
         );
     }
 

@@ -451,7 +451,7 @@ on_both!(
         sealed(&server).await;
         execute(&server.app.db, "delete from keys").await;
         server.stop().await;
-        // As docs/OPERATIONS.md says.
+        // As docs/run/audit-trail.md says.
         if stage.footprint == Footprint::Embedded {
             std::fs::remove_file(stage.directory().join("master.key")).expect("the key");
         } else {

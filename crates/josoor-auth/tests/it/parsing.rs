@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::support::server::{Footprint, PASSWORD, Server, Stage, Tokens, on_both};
 use crate::support::{database, raw};
 
-/// What one request may weigh; docs/API.md.
+/// What one request may weigh; docs/reference/http-api.md.
 const BODY_LIMIT: usize = 64 * 1024;
 
 async fn post_bytes(
