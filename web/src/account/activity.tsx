@@ -61,7 +61,7 @@ export function Activity() {
             {t("account.password")}
           </Link>
           <Link className="button quiet" href="/account/sessions">
-            {t("sessions.end_others")}
+            {t("sessions.remove_all")}
           </Link>
         </p>
       </div>

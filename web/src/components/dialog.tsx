@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useRef } from "react";
+import { useI18n } from "../i18n";
 
 /** A modal question. The browser keeps the focus inside; Escape is "no". */
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
@@ -25,5 +26,14 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
       <h2 id="dialog-title">{title}</h2>
       {children}
     </dialog>
+  );
+}
+
+export function Cancel({ onClick }: { onClick: () => void }) {
+  const { t } = useI18n();
+  return (
+    <button type="button" className="button quiet" onClick={onClick}>
+      {t("dialog.cancel")}
+    </button>
   );
 }

@@ -1,20 +1,17 @@
-import type { Schemas } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useMemo, useState } from "react";
-import { Link } from "wouter";
-import { Code, Result } from "../components/data";
+import { Result } from "../components/data";
 import { messageOf } from "../components/form";
 import { Notice, Page } from "../components/layout";
 import { latinDigits, useI18n } from "../i18n";
-import { ConsoleNav } from ".";
 import { useAddress } from "./address";
-import { download } from "./download";
+import { type AuditPage, AuditTable } from "./audit-table";
+import { ExportButton } from "./export-button";
+import { SelectFilter } from "./filters";
+import { ConsoleNav } from "./nav";
 
-export type AuditRow = Schemas["AuditResponse"];
-export type AuditPage = Schemas["AuditPage"];
-
-export const ACTIONS = [
+const ACTIONS = [
   "sign_in",
   "register",
   "session_revoke",
@@ -110,16 +107,6 @@ export function AuditTrail() {
     });
   };
 
-  const save = async () => {
-    const wanted = new URLSearchParams({ format: "csv", bom: "true" });
-    for (const [name, value] of Object.entries(query)) if (value) wanted.set(name, value);
-    try {
-      await download(client, "/admin/audit/export", wanted, "audit.csv");
-    } catch (error) {
-      setFailure(error);
-    }
-  };
-
   /** A moment as the browser's field for it wants it: in local time, without a zone. */
   const local = (value: string) => {
     if (!value) return "";
@@ -130,40 +117,30 @@ export function AuditTrail() {
     <Page title="console.audit" wide nav={<ConsoleNav />}>
       {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
       <form key={key} className="filters" onSubmit={apply} aria-label={t("audit.filters")}>
-        <div className="field">
-          <label htmlFor="action">{t("audit.action")}</label>
-          <select id="action" value={filter.action} onChange={(event) => change({ action: event.target.value })}>
-            <option value="">{t("users.any")}</option>
-            {ACTIONS.map((action) => (
-              <option key={action} value={action}>
-                {maybe(`action.${action}`) ?? action}
-              </option>
-            ))}
-          </select>
-        </div>
-        <div className="field">
-          <label htmlFor="outcome">{t("audit.outcome")}</label>
-          <select id="outcome" value={filter.outcome} onChange={(event) => change({ outcome: event.target.value })}>
-            <option value="">{t("users.any")}</option>
-            <option value="success">{t("audit.success")}</option>
-            <option value="failure">{t("audit.failure")}</option>
-          </select>
-        </div>
-        <div className="field">
-          <label htmlFor="range">{t("audit.range")}</label>
-          <select
-            id="range"
-            value={range}
-            onChange={(event) => change({ range: event.target.value, from: null, to: null })}
-          >
-            <option value="">{t("users.any")}</option>
-            {Object.keys(RANGES).map((name) => (
-              <option key={name} value={name}>
-                {maybe(`audit.range_${name}`) ?? name}
-              </option>
-            ))}
-          </select>
-        </div>
+        <SelectFilter
+          name="action"
+          label={t("audit.action")}
+          value={filter.action}
+          options={ACTIONS.map((action) => [action, maybe(`action.${action}`) ?? action])}
+          onChange={(action) => change({ action })}
+        />
+        <SelectFilter
+          name="outcome"
+          label={t("audit.outcome")}
+          value={filter.outcome}
+          options={[
+            ["success", t("audit.success")],
+            ["failure", t("audit.failure")],
+          ]}
+          onChange={(outcome) => change({ outcome })}
+        />
+        <SelectFilter
+          name="range"
+          label={t("audit.range")}
+          value={range}
+          options={Object.keys(RANGES).map((name) => [name, maybe(`audit.range_${name}`) ?? name])}
+          onChange={(range) => change({ range, from: null, to: null })}
+        />
         {(["from", "to"] as const).map((name) => (
           <div className="field" key={name}>
             <label htmlFor={name}>{t(`audit.${name}`)}</label>
@@ -201,9 +178,7 @@ export function AuditTrail() {
         <button type="button" className="button quiet" aria-pressed={isLive} onClick={() => setLive(!isLive)}>
           {t(isLive ? "audit.pause" : "audit.live")}
         </button>
-        <button type="button" className="button quiet" onClick={() => void save()}>
-          {t("users.export")}
-        </button>
+        <ExportButton path="/admin/audit/export" query={query} file="audit.csv" onFailure={setFailure} />
         <span role="status">
           {isLive && fresh.error ? messageOf(fresh.error, i18n) : isLive ? t("audit.is_live") : ""}
         </span>
@@ -230,89 +205,5 @@ export function AuditTrail() {
         }
       </Result>
     </Page>
-  );
-}
-
-/** Rows of the trail. Users, sessions and addresses lead to everything else about them. */
-export function AuditTable({ rows }: { rows: AuditRow[] }) {
-  const { t, maybe, dateTime } = useI18n();
-  const pivot = (name: string, value: string | number, text: string | number = value) => (
-    <Link href={`/console/audit?${new URLSearchParams({ [name]: String(value) })}`}>
-      <Code>{text}</Code>
-    </Link>
-  );
-  return (
-    <div className="scroll" tabIndex={0} role="region" aria-label={t("console.audit")}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{t("audit.at")}</th>
-            <th scope="col">{t("audit.action")}</th>
-            <th scope="col">{t("audit.user_id")}</th>
-            <th scope="col">{t("audit.actor_id")}</th>
-            <th scope="col">{t("audit.ip")}</th>
-            <th scope="col">{t("list.details")}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={row.id}>
-              <td>
-                <time dateTime={row.at}>{dateTime(row.at)}</time>
-              </td>
-              <td>
-                {maybe(`action.${row.action}`) ?? row.action}{" "}
-                {row.outcome === "failure" && <span className="badge bad">{t("audit.failure")}</span>}
-                {row.reason && (
-                  <span className="small"> {maybe(`audit_reason.${row.reason}`) ?? <Code>{row.reason}</Code>}</span>
-                )}
-              </td>
-              <td>{row.subject_id !== null && pivot("user_id", row.subject_id)}</td>
-              <td>{row.actor_id !== null && pivot("actor_id", row.actor_id)}</td>
-              <td>{row.ip !== null && pivot("ip", row.ip)}</td>
-              <td>
-                <details>
-                  <summary>
-                    <span className="visually-hidden">{t("list.details")} </span>#<bdi>{row.id}</bdi>
-                  </summary>
-                  <dl className="facts small">
-                    {row.session_id && (
-                      <>
-                        <dt>{t("audit.session_id")}</dt>
-                        <dd>{pivot("session_id", row.session_id)}</dd>
-                      </>
-                    )}
-                    {row.request_id && (
-                      <>
-                        <dt>{t("audit.request_id")}</dt>
-                        <dd>{pivot("request_id", row.request_id)}</dd>
-                      </>
-                    )}
-                    {row.user_agent && (
-                      <>
-                        <dt>{t("audit.user_agent")}</dt>
-                        <dd>
-                          <Code>{row.user_agent}</Code>
-                        </dd>
-                      </>
-                    )}
-                    {row.subject_id !== null && (
-                      <>
-                        <dt>{t("audit.user_id")}</dt>
-                        <dd>
-                          <Link href={`/console/users/${row.subject_id}`}>{t("users.show")}</Link>
-                        </dd>
-                      </>
-                    )}
-                    <dt>{t("audit.seal")}</dt>
-                    <dd>{row.sealed ? t("audit.sealed", { seq: String(row.seq) }) : t("audit.unsealed")}</dd>
-                  </dl>
-                </details>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }

@@ -4,6 +4,7 @@ import { useRef, useState } from "react";
 import { Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/layout";
+import { Table } from "../components/table";
 import { useI18n } from "../i18n";
 
 export interface BulkChange {
@@ -72,45 +73,32 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
             ? `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}`
             : ""}
       </p>
-      <div className="scroll tall" tabIndex={0} role="region" aria-label={t("bulk.title")}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">{t("field.email")}</th>
-              <th scope="col">{t("bulk.now")}</th>
-              <th scope="col">{t("bulk.result")}</th>
+      <Table label={t("bulk.title")} tall columns={[t("field.email"), t("bulk.now"), t("bulk.result")]}>
+        {users.map((user) => {
+          const outcome = outcomes.get(user.id);
+          return (
+            <tr key={user.id}>
+              <th scope="row">
+                <bdi dir="ltr">{user.email}</bdi>
+              </th>
+              <td>{change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}</td>
+              <td>
+                {outcome === undefined ? (
+                  isSame(user) ? (
+                    t("bulk.stays")
+                  ) : (
+                    <>→ {wanted}</>
+                  )
+                ) : typeof outcome === "object" ? (
+                  <span className="error">{outcome.failed}</span>
+                ) : (
+                  t(outcome === "changed" ? "bulk.was_changed" : "bulk.stays")
+                )}
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {users.map((user) => {
-              const outcome = outcomes.get(user.id);
-              return (
-                <tr key={user.id}>
-                  <th scope="row">
-                    <bdi dir="ltr">{user.email}</bdi>
-                  </th>
-                  <td>
-                    {change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}
-                  </td>
-                  <td>
-                    {outcome === undefined ? (
-                      isSame(user) ? (
-                        t("bulk.stays")
-                      ) : (
-                        <>→ {wanted}</>
-                      )
-                    ) : typeof outcome === "object" ? (
-                      <span className="error">{outcome.failed}</span>
-                    ) : (
-                      t(outcome === "changed" ? "bulk.was_changed" : "bulk.stays")
-                    )}
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+      </Table>
       <div className="actions">
         {!isDone && concerned.length > 0 && (
           <button

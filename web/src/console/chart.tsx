@@ -1,3 +1,4 @@
+import { Table } from "../components/table";
 import { useI18n } from "../i18n";
 
 export interface Series {
@@ -70,30 +71,16 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
       </div>
       <details>
         <summary>{t("chart.as_table")}</summary>
-        <div className="scroll" tabIndex={0} role="region" aria-label={title}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">{t("chart.day")}</th>
-                {series.map(({ label }) => (
-                  <th scope="col" key={label}>
-                    {label}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {days.map((day, index) => (
-                <tr key={day}>
-                  <th scope="row">{date(day)}</th>
-                  {series.map(({ label, values }) => (
-                    <td key={label}>{number(values[index] ?? 0)}</td>
-                  ))}
-                </tr>
+        <Table label={title} columns={[t("chart.day"), ...series.map(({ label }) => label)]}>
+          {days.map((day, index) => (
+            <tr key={day}>
+              <th scope="row">{date(day)}</th>
+              {series.map(({ label, values }) => (
+                <td key={label}>{number(values[index] ?? 0)}</td>
               ))}
-            </tbody>
-          </table>
-        </div>
+            </tr>
+          ))}
+        </Table>
       </details>
     </figure>
   );

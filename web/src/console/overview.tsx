@@ -5,9 +5,9 @@ import { Link } from "wouter";
 import { Result } from "../components/data";
 import { Page } from "../components/layout";
 import { useI18n } from "../i18n";
-import { ConsoleNav } from ".";
 import { useAddress } from "./address";
 import { Chart } from "./chart";
+import { ConsoleNav } from "./nav";
 
 const RANGES = [7, 30, 90];
 

@@ -4,16 +4,16 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { Code, Result } from "../components/data";
-import { Dialog } from "../components/dialog";
+import { Cancel, Dialog } from "../components/dialog";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice, Page, useTitle } from "../components/layout";
 import { SessionFacts } from "../components/session";
 import { config } from "../config";
 import { LANGUAGES, useI18n } from "../i18n";
-import { ConsoleNav } from ".";
-import { type AuditPage, AuditTable } from "./audit";
-import { type AdminUser, RoleSelect, StatusOf } from "./users";
+import { type AuditPage, AuditTable } from "./audit-table";
+import { ConsoleNav } from "./nav";
+import { type AdminUser, RoleSelect, StatusOf } from "./user-fields";
 
 export function UserDetail({ id }: { id: string }) {
   const { client } = useAuth();
@@ -211,7 +211,7 @@ function UserSessions({ user, onDone }: { user: User; onDone: (text: string) => 
                 `/admin/users/${user.id}/sessions`,
               );
               setAsking(false);
-              onDone(n("sessions.ended_count", revoked));
+              onDone(n("sessions.removed_count", revoked));
               await sessions.refetch();
             }}
             footer={<Cancel onClick={() => setAsking(false)} />}
@@ -219,15 +219,6 @@ function UserSessions({ user, onDone }: { user: User; onDone: (text: string) => 
         </Dialog>
       )}
     </section>
-  );
-}
-
-function Cancel({ onClick }: { onClick: () => void }) {
-  const { t } = useI18n();
-  return (
-    <button type="button" className="button quiet" onClick={onClick}>
-      {t("dialog.cancel")}
-    </button>
   );
 }
 

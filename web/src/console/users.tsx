@@ -1,10 +1,10 @@
-import { ROLES, type Role, type Schemas, type User } from "@josoor/auth";
+import { ROLES, type Schemas, type User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { Pager, Result, Time } from "../components/data";
-import { Dialog } from "../components/dialog";
+import { Cancel, Dialog } from "../components/dialog";
 import { EmailField, TextField } from "../components/fields";
 import { Form, messageOf } from "../components/form";
 import { LanguageSelect } from "../components/language-select";
@@ -12,12 +12,13 @@ import { MailHint, Notice, Page } from "../components/layout";
 import { suggestedEmail } from "../components/suggestion";
 import { config } from "../config";
 import { latinDigits, type TextKey, useI18n } from "../i18n";
-import { ConsoleNav } from ".";
 import { useAddress } from "./address";
 import { type BulkChange, BulkDialog } from "./bulk";
-import { download } from "./download";
+import { ExportButton } from "./export-button";
+import { SelectFilter } from "./filters";
+import { ConsoleNav } from "./nav";
+import { RoleSelect, StatusOf } from "./user-fields";
 
-export type AdminUser = Schemas["AdminUserResponse"];
 type UserList = Schemas["UserList"];
 
 const COLUMNS: [sort: string, title: TextKey][] = [
@@ -118,16 +119,6 @@ export function Users() {
     }
   };
 
-  const save = async () => {
-    const wanted = new URLSearchParams({ sort, format: "csv", bom: "true" });
-    for (const [name, value] of Object.entries(filter)) if (value) wanted.set(name, value);
-    try {
-      await download(client, "/admin/users/export", wanted, "users.csv");
-    } catch (error) {
-      setFailure(error);
-    }
-  };
-
   const hasFilter = Object.values(filter).some((value) => value !== "");
   const isOfDeleted = filter.deleted !== "";
   return (
@@ -165,32 +156,26 @@ export function Users() {
             aria-keyshortcuts="/"
           />
         </div>
-        <div className="field">
-          <label htmlFor="role">{t("field.role")}</label>
-          <select id="role" value={filter.role} onChange={(event) => narrow({ role: event.target.value })}>
-            <option value="">{t("users.any")}</option>
-            {ROLES.map((role) => (
-              <option key={role} value={role}>
-                {t(`role.${role}`)}
-              </option>
-            ))}
-          </select>
-        </div>
-        <div className="field">
-          <label htmlFor="is_active">{t("users.status")}</label>
-          <select
-            id="is_active"
-            value={isOfDeleted ? "deleted" : filter.is_active}
-            onChange={({ target: { value } }) =>
-              narrow(value === "deleted" ? { is_active: null, deleted: "true" } : { is_active: value, deleted: null })
-            }
-          >
-            <option value="">{t("users.any")}</option>
-            <option value="true">{t("users.active")}</option>
-            <option value="false">{t("users.inactive")}</option>
-            <option value="deleted">{t("users.deleted")}</option>
-          </select>
-        </div>
+        <SelectFilter
+          name="role"
+          label={t("field.role")}
+          value={filter.role}
+          options={ROLES.map((role) => [role, t(`role.${role}`)])}
+          onChange={(role) => narrow({ role })}
+        />
+        <SelectFilter
+          name="is_active"
+          label={t("users.status")}
+          value={isOfDeleted ? "deleted" : filter.is_active}
+          options={[
+            ["true", t("users.active")],
+            ["false", t("users.inactive")],
+            ["deleted", t("users.deleted")],
+          ]}
+          onChange={(value) =>
+            narrow(value === "deleted" ? { is_active: null, deleted: "true" } : { is_active: value, deleted: null })
+          }
+        />
         <button type="submit" className="button">
           {t("users.find")}
         </button>
@@ -209,9 +194,12 @@ export function Users() {
           {t("users.invite")}
         </button>
         {!isOfDeleted && (
-          <button type="button" className="button quiet" onClick={() => void save()}>
-            {t("users.export")}
-          </button>
+          <ExportButton
+            path="/admin/users/export"
+            query={{ sort, ...filter }}
+            file="users.csv"
+            onFailure={setFailure}
+          />
         )}
       </div>
       <Result of={users}>
@@ -369,11 +357,7 @@ export function Users() {
               setInviting(false);
               await queries.invalidateQueries({ queryKey: ["users"] });
             }}
-            footer={
-              <button type="button" className="button quiet" onClick={() => setInviting(false)}>
-                {t("dialog.cancel")}
-              </button>
-            }
+            footer={<Cancel onClick={() => setInviting(false)} />}
           >
             <EmailField name="email" label={t("field.email")} autoComplete="off" required suggest={suggestedEmail} />
             <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="off" />
@@ -394,38 +378,5 @@ export function Users() {
         />
       )}
     </Page>
-  );
-}
-
-export function RoleSelect({ name, value }: { name: string; value: Role }) {
-  const { t } = useI18n();
-  return (
-    <div className="field">
-      <label htmlFor={`select-${name}`}>{t("field.role")}</label>
-      <select key={value} id={`select-${name}`} name={name} defaultValue={value}>
-        {ROLES.map((role) => (
-          <option key={role} value={role}>
-            {t(`role.${role}`)}
-          </option>
-        ))}
-      </select>
-    </div>
-  );
-}
-
-export function StatusOf({ user }: { user: AdminUser }) {
-  const { t } = useI18n();
-  const status = user.deleted_at
-    ? "users.deleted"
-    : user.frozen_at
-      ? "users.frozen"
-      : user.is_active
-        ? "users.active"
-        : "users.inactive";
-  return (
-    <>
-      <span className={user.is_active ? "badge good" : "badge bad"}>{t(status)}</span>{" "}
-      {!user.email_verified && <span className="badge">{t("users.unverified")}</span>}
-    </>
   );
 }

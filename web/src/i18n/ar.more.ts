@@ -185,11 +185,11 @@ export const more: typeof english = {
   "sessions.active_now": "نشطة الآن",
   "sessions.last_active": "آخر نشاط",
   "sessions.since": "منذ {date}",
-  "sessions.end": "إنهاء",
-  "sessions.end_of": "إنهاء: {device}",
-  "sessions.end_others": "تسجيل الخروج من كل مكان آخر",
-  "sessions.ended_one": "انتهت الجلسة على {device}.",
-  "sessions.ended_count": counted({
+  "sessions.remove": "إنهاء",
+  "sessions.remove_of": "إنهاء: {device}",
+  "sessions.remove_all": "تسجيل الخروج من كل مكان آخر",
+  "sessions.removed_one": "انتهت الجلسة على {device}.",
+  "sessions.removed_count": counted({
     zero: "لم تكن هناك جلسات.",
     one: "انتهت جلسة واحدة.",
     two: "انتهت جلستان.",
@@ -197,9 +197,11 @@ export const more: typeof english = {
     many: "انتهت {count} جلسة.",
     other: "انتهت {count} جلسة.",
   }),
+  "sessions.none": "لا توجد جلسات.",
   "sessions.confirm_title": "إنهاء الجلسة؟",
+  "sessions.confirm_all_title": "تسجيل الخروج من كل مكان آخر؟",
   "sessions.confirm_one": "سيُسجَّل خروج {device} عند طلبه التالي.",
-  "sessions.confirm_others": "سيُسجَّل خروج كل الأجهزة الأخرى عند طلبها التالي، وستبقى مسجّل الدخول هنا.",
+  "sessions.confirm_all": "سيُسجَّل خروج كل الأجهزة الأخرى عند طلبها التالي، وستبقى مسجّل الدخول هنا.",
   "sessions.confirm": "نعم، سجّل الخروج",
 
   "devices.lead":
@@ -208,11 +210,11 @@ export const more: typeof english = {
   "devices.current": "هذا الجهاز",
   "devices.last_used": "آخر تسجيل دخول",
   "devices.since": "معروف منذ {date}",
-  "devices.forget": "إزالة",
-  "devices.forget_of": "إزالة: {device}",
-  "devices.forget_all": "إزالة كل الأجهزة",
-  "devices.forgotten_one": "أُزيل الجهاز: {device}.",
-  "devices.forgotten_count": counted({
+  "devices.remove": "إزالة",
+  "devices.remove_of": "إزالة: {device}",
+  "devices.remove_all": "إزالة كل الأجهزة",
+  "devices.removed_one": "أُزيل الجهاز: {device}.",
+  "devices.removed_count": counted({
     zero: "لم تكن هناك أجهزة.",
     one: "أُزيل جهاز واحد.",
     two: "أُزيل جهازان.",
@@ -224,7 +226,7 @@ export const more: typeof english = {
   "devices.confirm_all_title": "إزالة كل الأجهزة؟",
   "devices.confirm_one": "سيُعدّ تسجيل الدخول التالي من {device} دخولًا من جهاز جديد.",
   "devices.confirm_all": "سيُعدّ تسجيل الدخول التالي من كل منها دخولًا من جهاز جديد.",
-  "devices.sessions_go_on": "لا يُسجَّل الخروج منها بذلك؛ يمكنك ذلك من صفحة الجلسات.",
+  "devices.keeps_sessions": "لا يُسجَّل الخروج منها بذلك؛ يمكنك ذلك من صفحة الجلسات.",
   "devices.confirm": "نعم، أزِل",
 
   "activity.lead": "ما حدث لحسابك.",
