@@ -1,0 +1,81 @@
+//! Renewing an access token without a refresh token.
+
+use josoor_auth_verify::{Claims, is_retired};
+
+use super::issue::{Issued, issue_access};
+use super::rotation;
+use crate::app::App;
+use crate::cache::UserCopy;
+use crate::domain::{SessionId, Timestamp, UserId};
+use crate::error::{Error, Refusal, Result};
+use crate::store::{Conn, SessionRow};
+use crate::telemetry::RefreshOutcome;
+
+/// Renews the access token of a live session from a valid one: no new generation, no refresh token; the idle end
+/// moves, never past the absolute end. For clients that never use a refresh token; see [`rotation::may_renew`].
+///
+/// # Errors
+/// What a request with this token is refused with; `RefreshTokenRequired`; `RateLimited`.
+pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
+    let result = try_renew_access(app, token).await;
+    app.metrics.refresh(match &result {
+        Ok(_) => RefreshOutcome::Extended,
+        Err(_) => RefreshOutcome::Refused,
+    });
+    result
+}
+
+async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
+    let now = app.clock.now();
+    let claims = app.keys.verify_access(token, now)?;
+    let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
+    // First, so that a token which is worth nothing any more does not use up what its owner may do.
+    app.hot.resolve(&claims, now).await?;
+    if !app.config.auth.bearer_renewal || app.hot.is_outdated(session, claims.generation) {
+        return Err(Error::RefreshTokenRequired);
+    }
+    app.limits.refresh(session, None).await?;
+    let mut conn = app.db.write().await?;
+    let row = renewable(app, &mut conn, &claims, now).await?;
+    let idle_end = now.plus(app.config.session.idle).min(row.expires_at);
+    // A refresh or a revocation meanwhile wins.
+    let extended = conn
+        .extend_session(session, claims.generation, idle_end, now)
+        .await?;
+    let row = match extended {
+        Some(row) => row,
+        None => renewable(app, &mut conn, &claims, now)
+            .await
+            .and(Err(Refusal::SessionExpired.into()))?,
+    };
+    let user = conn.user_by_id(user).await?.ok_or(Refusal::SessionRevoked)?;
+    drop(conn);
+    if !user.is_active {
+        return Err(Refusal::AccountInactive.into());
+    }
+    let user = UserCopy::from(&user);
+    app.hot.publish(&row, &user).await;
+    app.hot.note_use(session, claims.generation, now);
+    let until = row
+        .created_at
+        .plus(app.config.auth.bearer_renewal_max)
+        .min(row.ends_at());
+    issue_access(app, &row, user, until, now)
+}
+
+/// The row of a token that may be renewed by itself; or why not.
+async fn renewable(app: &App, conn: &mut Conn, claims: &Claims, now: Timestamp) -> Result<SessionRow> {
+    let row = conn.session_by_id(SessionId(claims.sid)).await?;
+    let row = row.ok_or(Refusal::SessionRevoked)?;
+    app.hot.note_generation(row.id(), row.generation);
+    if let Some(why) = row.ended(now) {
+        return Err(why.into());
+    }
+    if is_retired(claims.generation, row.retired_generation) {
+        return Err(Refusal::PasswordChanged.into());
+    }
+    if !rotation::may_renew(&row, claims.generation, now, app.config.auth.bearer_renewal_max) {
+        return Err(Error::RefreshTokenRequired);
+    }
+    Ok(row)
+}
