@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 import unicodedata
+import uuid
 
 import jwt
 import pytest
@@ -243,3 +244,19 @@ def test_a_change_of_a_user_raises_the_version_in_redis(postgres_redis: Server):
         after = json.loads(client.get(f"user:{user_id}"))
     assert after["role"] == "analyst"
     assert after["version"] > before["version"]
+
+
+def test_another_program_adds_a_user_by_itself(server):
+    """With the columns that it knows of: what it does not know has defaults, by functions that its database library has too."""
+    email = fresh_email("written-by-another-program")
+    server.sql(
+        "insert into users (email, email_key, search_text, role, is_active, locale, version, created_at, updated_at) "
+        "select ?, ?, ?, role, is_active, locale, version, created_at, updated_at from users limit 1",
+        email,
+        email,
+        email,
+    )
+    shown = "uid" if server.postgres else "hex(uid)"
+    ((uid,),) = server.sql(f"select {shown} from users where email_key = ?", email)
+    uid = uuid.UUID(uid)
+    assert uid.version == 4 and uid.variant == uuid.RFC_4122

@@ -73,15 +73,21 @@ alter table users add column uid uuid not null default gen_random_uuid();
 create unique index users_uid on users (uid);
 ";
 
-/// The same where a column cannot be added with an expression as its default: a trigger fills it in.
+/// The same where a column cannot be added with an expression as its default: a trigger fills it in. It uses no function that
+/// SQLite got lately, because other programs write to the table with a SQLite of their own.
 const UID_SQLITE: &str = "
 alter table users add column uid blob;
-update users set uid = unhex(hex(randomblob(6)) || '4' || substr(hex(randomblob(2)), 2)
-    || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(8)), 2));
+update users set uid = cast(randomblob(6)
+    || substr(x'404142434445464748494a4b4c4d4e4f', 1 + (random() & 15), 1) || randomblob(1)
+    || substr(cast(x'808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f'
+        || x'a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf' as blob), 1 + (random() & 63), 1) || randomblob(7) as blob);
 create unique index users_uid on users (uid);
 create trigger users_uid_insert after insert on users when new.uid is null begin
-    update users set uid = unhex(hex(randomblob(6)) || '4' || substr(hex(randomblob(2)), 2)
-        || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(8)), 2)) where id = new.id;
+    update users set uid = cast(randomblob(6)
+        || substr(x'404142434445464748494a4b4c4d4e4f', 1 + (random() & 15), 1) || randomblob(1)
+        || substr(cast(x'808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f'
+            || x'a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf' as blob), 1 + (random() & 63), 1) || randomblob(7) as blob)
+        where id = new.id;
 end;
 ";
 
