@@ -1,0 +1,143 @@
+//! The password and the address of a user.
+
+use super::{User, UserRow, columns, search_text};
+use crate::domain::{Email, Timestamp, UserId};
+use crate::error::{Error, Result};
+use crate::hasher::PasswordHash;
+use crate::store::{Conn, execute, is_unique_violation, on};
+
+impl Conn {
+    /// Replaces a stored hash by one with the current parameters, if it is still the one that was verified.
+    pub async fn upgrade_password_hash(
+        &mut self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool> {
+        const SQL: &str = "update users set password_hash = $3 where id = $1 and password_hash = $2";
+        Ok(execute!(
+            self,
+            sqlx::query(SQL).bind(id.0).bind(old.as_str()).bind(new.as_str())
+        )? == 1)
+    }
+
+    /// Sets another password, if the stored one is still `old`. The version grows.
+    pub async fn change_password_hash(
+        &mut self,
+        id: UserId,
+        old: Option<&PasswordHash>,
+        new: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool> {
+        const SQL: &str = "update users set password_hash = $3, password_changed_at = $4, updated_at = $4,
+                version = version + 1
+             where id = $1 and coalesce(password_hash, '') = $2";
+        let old = old.map_or("", PasswordHash::as_str);
+        Ok(execute!(
+            self,
+            sqlx::query(SQL).bind(id.0).bind(old).bind(new.as_str()).bind(now)
+        )? == 1)
+    }
+
+    /// Sets a password for whoever holds a link to the account's address, which is proved thereby. With `forget`, what was
+    /// set before the proof goes. The user is locked.
+    pub async fn reset_password_hash(
+        &mut self,
+        id: UserId,
+        new: &PasswordHash,
+        forget: bool,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set password_hash = $2, password_changed_at = $3, updated_at = $3, version = version + 1,
+                email_verified_at = coalesce(email_verified_at, $3),
+                full_name = case when $4 then null else full_name end,
+                search_text = case when $4 then email_key else search_text end
+             where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(id.0)
+                .bind(new.as_str())
+                .bind(now)
+                .bind(forget),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Notes that a user's address was proved. The user is locked.
+    pub async fn verify_email(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set email_verified_at = $2, updated_at = $2, version = version + 1 where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+
+    /// Gives a user, who is locked, another address, proved at `verified_at`. `None` when somebody else has it; after that
+    /// the unit of work can only be given up.
+    pub async fn change_email(
+        &mut self,
+        user: &User,
+        email: &Email,
+        verified_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set email = $2, email_key = $3, search_text = $4, email_verified_at = $5, updated_at = $6,
+                version = version + 1
+             where id = $1 and not exists (select 1 from users as other where other.email_key = $3 and other.id <> $1)
+             returning ",
+            columns!()
+        );
+        let row = on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL)
+                .bind(user.id.0)
+                .bind(email.address())
+                .bind(email.key())
+                .bind(search_text(email.key(), user.full_name.as_deref()))
+                .bind(verified_at)
+                .bind(now),
+            fetch_optional
+        );
+        match row {
+            Ok(row) => Ok(row.map(User::from)),
+            // Another transaction took it between the look and the commit.
+            Err(Error::Internal(cause)) if is_unique_violation(&cause) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Counts a request for another address by an account whose address is not verified; false, and nothing counted, when
+    /// there were `at_most` already.
+    pub async fn count_email_correction(&mut self, id: UserId, at_most: i64) -> Result<bool> {
+        const SQL: &str = "insert into email_corrections (user_id, count) values ($1, 1)
+             on conflict (user_id) do update set count = email_corrections.count + 1
+             where email_corrections.count < $2";
+        Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(at_most))? == 1)
+    }
+
+    /// Takes the password of a user, who is locked, away: nothing signs in until a link has set another one.
+    pub async fn remove_password(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set password_hash = null, password_changed_at = $2, updated_at = $2, version = version + 1
+             where id = $1 returning ",
+            columns!()
+        );
+        Ok(on!(
+            self,
+            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
+            fetch_optional
+        )?
+        .map(User::from))
+    }
+}
