@@ -244,7 +244,7 @@ class Bench:
                 self.ratio(f"{name}: p99 at half load / plain", half[name]["p99"] / half["plain"]["p99"], "at most 3")
 
     def peers(self) -> None:
-        """The same check in two other services, by turns with ours."""
+        """The same check in two other services, alternating with ours."""
         url, pid, _ = self.server("production", JOSOOR_AUTH__PASSWORD__BCRYPT_COST=4)
         ours = post(f"{url}/auth/register", {"email": "ada@example.com", "password": PASSWORD})[0]["access_token"]
         works = {"/auth/me, production, beside the peers": lambda url=url, pid=pid: load(

@@ -7,13 +7,13 @@
 
 local service = os.getenv("JOSOOR_AUTH")
 
--- What a service is told of the caller.
+-- What a service learns of the caller.
 local identity = {
     "x-auth-user-id", "x-auth-user-uid", "x-auth-email", "x-auth-email-verified",
     "x-auth-role", "x-auth-session-id", "x-auth-user-version", "x-auth-acr",
 }
 
--- What a client is told of a refusal.
+-- What a client learns of a refusal.
 local explanation = { "content-type", "www-authenticate", "retry-after", "cache-control", "x-request-id" }
 
 local function all(headers, name)
