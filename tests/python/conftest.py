@@ -53,7 +53,7 @@ def redis_server(directory: Path):
 
 @pytest.fixture(scope="session")
 def start_server(binary: str, directory: Path, request: pytest.FixtureRequest):
-    """Starts further servers: `start_server(footprint, SETTING="value")`. Whoever starts one has it judged and stopped."""
+    """Starts further servers: `start_server(footprint, SETTING="value")`. The caller has it judged and stopped."""
     count = 0
 
     def start(footprint: str, **settings: str) -> Server:

@@ -187,6 +187,7 @@ class Server:
         postgres: Postgres | None = None,
         redis: Redis | None = None,
         settings: dict[str, str] | None = None,
+        has_administrator: bool = True,
     ):
         self.footprint = footprint
         self.directory = directory
@@ -224,7 +225,8 @@ class Server:
         self.process.wait_until("/readyz answers 200", self.is_ready)
         self.admin_email = "admin@example.com"
         self.admin_password = self.remember("admin-" + secrets.token_urlsafe(18))
-        self.run_cli("user", "create", self.admin_email, "--role", "admin", "--password-stdin", stdin=self.admin_password)
+        if has_administrator:
+            self.run_cli("user", "create", self.admin_email, "--role", "admin", "--password-stdin", stdin=self.admin_password)
 
     def new_client(self) -> httpx.Client:
         """A client with kept-alive connections that notes every 5xx; the server is judged by them at the end."""

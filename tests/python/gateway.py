@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "gateways"
 # Two releases of Caddy: that of Debian, and the current one.
 GATEWAYS = ("nginx", "caddy-debian", "caddy", "haproxy", "envoy", "traefik")
 
-# Answers every request with what it was told, by the names that WSGI gives to headers: uWSGI makes one name of all spellings.
+# Answers every request with what it received, by the names that WSGI gives to headers: uWSGI makes one name of all spellings.
 UPSTREAM = """
 import base64
 import hashlib
@@ -29,18 +29,18 @@ import json
 
 
 def application(environ, start_response):
-    told = {name: value for name, value in environ.items() if isinstance(value, str)}
+    received = {name: value for name, value in environ.items() if isinstance(value, str)}
     if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
         # The handshake and one message (RFC 6455, 4.2.2 and 5.2), by hand: not every build of uWSGI has them.
         key = environ["HTTP_SEC_WEBSOCKET_KEY"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         start_response("101 Switching Protocols", [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)])
-        message = json.dumps(told).encode()
+        message = json.dumps(received).encode()
         return [b"\\x81\\x7e" + len(message).to_bytes(2, "big") + message]
     length = 0
     while chunk := environ["wsgi.input"].read(1 << 16):
         length += len(chunk)
-    body = json.dumps({**told, "length": length}).encode()
+    body = json.dumps({**received, "length": length}).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("X-Upstream", "reached")])
     return [body]
 """

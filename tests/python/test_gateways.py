@@ -1,6 +1,6 @@
 """Every example of deploy/gateways, run by the real program, holds off who claims to be somebody else.
 
-Whatever a client sends, the service behind a gateway gets either nothing, or the identity that JOSOOR Auth has told."""
+Whatever a client sends, the service behind a gateway gets either nothing, or the identity that JOSOOR Auth has answered with."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def user(service: Server) -> dict:
 
 @pytest.fixture(scope="module")
 def identity(user: dict) -> dict[str, str]:
-    """What a service is to be told of the user, by the names of WSGI."""
+    """What a service is to receive about the user, by the names of WSGI."""
     return {
         "HTTP_X_AUTH_USER_ID": str(user["user"]["id"]),
         "HTTP_X_AUTH_USER_UID": user["user"]["uid"],
@@ -74,7 +74,7 @@ def identity(user: dict) -> dict[str, str]:
     }
 
 
-def told(environ: dict[str, str]) -> dict[str, str]:
+def identity_in(environ: dict[str, str]) -> dict[str, str]:
     """What programs of any kind take for identity headers: every character that is neither letter nor digit is one."""
     folded = ((re.sub(r"[^A-Z0-9]", "_", name.upper()), value) for name, value in environ.items())
     return {name: value for name, value in folded if name.startswith("HTTP_X_AUTH_") and "REQUIRE" not in name}
@@ -89,7 +89,7 @@ def holds(gateway: Gateway, connection: Connection, identity: dict, path: str, h
     gateway.cases += 1
     answer = connection.ask(method, path, headers)
     if answer.reached:
-        assert told(answer.environ()) == identity, (headers, answer.environ())
+        assert identity_in(answer.environ()) == identity, (headers, answer.environ())
         assert FORGED not in answer.body.decode(), (headers, answer.body)
     else:
         assert answer.status >= 300, (headers, answer)
@@ -212,9 +212,9 @@ def test_refusals_are_passed_on_as_problem_documents(gateway: Gateway, user: dic
             assert problem["status"] == status and code in (None, problem["code"]), problem
             if status == 401:
                 assert answer.header("www-authenticate").startswith("Bearer"), answer
-    # An administrator passes, and the service is told so.
+    # An administrator passes, and the service sees that.
     answer = connection.ask("GET", "/reports/admin/x", [("Authorization", f"Bearer {service.admin_token()}")])
-    assert answer.reached and told(answer.environ())["HTTP_X_AUTH_ROLE"] == "admin", answer
+    assert answer.reached and identity_in(answer.environ())["HTTP_X_AUTH_ROLE"] == "admin", answer
     gateway.cases += 1
 
 
@@ -224,7 +224,7 @@ def test_large_bodies_go_to_the_service_behind_and_not_to_the_question(gateway: 
     before = gateway.relay.sent
     answer = connection.ask("POST", "/reports/upload", [bearer(user), ("Content-Type", "application/octet-stream")], body)
     assert answer.reached and answer.environ()["length"] == len(body), answer
-    assert told(answer.environ()) == identity
+    assert identity_in(answer.environ()) == identity
     assert gateway.relay.sent - before < 100_000
     gateway.cases += 1
 
@@ -245,10 +245,10 @@ def test_web_sockets_are_asked_about_like_everything_else(gateway: Gateway, user
             continue
         if extra == [("Connection", "X-Auth-Role")] and answer.status == 200:
             # Without its change of protocol, an ordinary request.
-            assert told(answer.environ()) == identity
+            assert identity_in(answer.environ()) == identity
             continue
         assert answer.status == 101, (extra, answer)
-        assert told(json.loads(connection.read_frame())) == identity, extra
+        assert identity_in(json.loads(connection.read_frame())) == identity, extra
         connection.close()
 
 

@@ -23,7 +23,7 @@ ARABIC_SHORT = unicodedata.normalize("NFC", "كلمة سر طويلة")
 ARABIC_LONG = unicodedata.normalize("NFC", "السلام عليكم ورحمة الله وبركاته أيها المستخدم الكريم")
 
 # bcrypt reads 72 bytes. From 72 on our own format is the one that hashes first: whether somebody else's hash of exactly
-# 72 bytes stands for a longer password cannot be told.
+# 72 bytes stands for a longer password cannot be detected.
 PASSWORDS = {
     "short": "kx7-Quarz",
     "71 bytes": "a1-" * 23 + "zz",
@@ -82,7 +82,7 @@ def check_access_token(server: Server, secret: str, algorithm: str) -> None:
     assert header["typ"] == "at+jwt"
     assert header["kid"]
 
-    # Whoever holds the shared secret may read access tokens; it neither verifies nor makes refresh tokens.
+    # A program with the shared secret may read access tokens; it neither verifies nor makes refresh tokens.
     refresh_header = jwt.get_unverified_header(refresh)
     assert refresh_header["typ"] == "rt+jwt"
     with pytest.raises(jwt.InvalidSignatureError):
@@ -116,7 +116,7 @@ def test_the_longer_hashes_are_read_too(start_server, footprint: str, algorithm:
 
 
 def test_a_token_that_the_secret_signed_is_not_enough(server: Server):
-    """Whoever holds the shared secret can sign; the session still has to be live and to belong to the user."""
+    """A program with the shared secret can sign; the session still has to be live and to belong to the user."""
     claims = unverified_claims(server.register(fresh_email(), "kx7-Quarz")["access_token"])
     other = unverified_claims(server.register(fresh_email(), "kx7-Quarz")["access_token"])
     kid = jwt.get_unverified_header(server.log_in(server.admin_email, server.admin_password)["access_token"])["kid"]

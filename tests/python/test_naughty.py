@@ -169,7 +169,7 @@ def test_every_body_as_a_whole(server: Server, victims: dict, body: tuple):
         both = headers | {"Content-Type": kind.encode("latin-1")}
         requests.append(server.client.build_request(method, path, content=content, headers=both))
     requests.append(server.client.build_request(method, path, headers=headers))
-    # Says that it is compressed; whether it is believed or not, it must not break anything.
+    # Says that it is compressed; whether the server accepts that or not, it must not break anything.
     zipped = headers | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     requests.append(server.client.build_request(method, path, content=content, headers=zipped))
     sender.send(requests)

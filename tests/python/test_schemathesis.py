@@ -128,15 +128,15 @@ def test_all_operations_as_an_administrator(server: Server, document: dict):
     assert answer.status_code == 200, f"the run lost its own session: {answer.text}"
 
 
-def test_all_operations_without_being_told_how_to_sign_in(server: Server):
-    """Schemathesis finds registration and sign-in in the document by itself, so these have to be told apart there."""
+def test_all_operations_without_knowing_how_to_sign_in(server: Server):
+    """Schemathesis finds registration and sign-in in the document by itself, so these have to be distinguishable there."""
     output = run_schemathesis(server, "stranger", "", {}, "--max-examples", "10")
     assert "signed up via POST /auth/register" in " ".join(output.split()), output[-3000:]
 
 
 @pytest.fixture(params=FOOTPRINTS)
 def server_of_one_admin(request: pytest.FixtureRequest, start_server):
-    """Nobody else has a password here, so the guard of the last administrator keeps the one who signs in, whatever the run does."""
+    """No other user has a password here, so the guard of the last administrator keeps the one who signs in, whatever the run does."""
     yield from run_and_judge(start_server, request.param, JOSOOR_AUTH__AUTH__MISSING_TOKEN_STATUS="401")
 
 
