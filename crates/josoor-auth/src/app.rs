@@ -89,7 +89,7 @@ impl App {
         let unlocked = keys::unlock(&config, &db).await?;
         db.sign_audit_with(unlocked.audit_key());
         let format = audit::begin(&db, &unlocked, clock.now()).await?;
-        let keys = Keys::load(&config, &db, unlocked, format, clock.now()).await?;
+        let keys = Keys::load(&config, &db, &unlocked, format, clock.now()).await?;
         let kv = match &config.redis.url {
             None => Kv::InProcess,
             Some(target) => {

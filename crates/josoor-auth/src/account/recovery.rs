@@ -1107,7 +1107,7 @@ pub(crate) async fn is_kept_for_its_owner(tx: &mut Conn, email: &Email, now: Tim
 pub(crate) async fn usable(app: &App, purposes: &[Purpose], token: &str) -> Result<OneTimeToken> {
     let id = purposes
         .iter()
-        .find_map(|purpose| app.keys.read_one_time_token(*purpose, token))
+        .find_map(|purpose| app.keys.one_time.read(*purpose, token))
         .ok_or(Error::LinkInvalid)?;
     let row = app.db.write().await?.one_time_token(id).await?;
     let row = row.ok_or(Error::LinkExpired)?;

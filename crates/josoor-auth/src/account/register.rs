@@ -100,7 +100,7 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
     })
     .await?;
     tx.commit().await?;
-    Ok(Some(app.keys.one_time_token(Purpose::Setup, id)))
+    Ok(Some(app.keys.one_time.issue(Purpose::Setup, id)))
 }
 
 /// Makes the first administrator with the token that the first start printed, and signs it in.
@@ -116,7 +116,8 @@ pub async fn set_up(
 ) -> Result<Issued> {
     let id = app
         .keys
-        .read_one_time_token(Purpose::Setup, token)
+        .one_time
+        .read(Purpose::Setup, token)
         .ok_or(Error::LinkInvalid)?;
     let row = app
         .db

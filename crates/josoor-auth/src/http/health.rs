@@ -180,7 +180,7 @@ pub struct KeySet {
     responses((status = 200, description = "The keys", body = KeySet))
 )]
 async fn show_public_keys(State(app): State<App>) -> Response {
-    let mut response = Json(app.keys.public_keys()).into_response();
+    let mut response = Json(app.keys.access.public_keys()).into_response();
     response.headers_mut().insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("public, max-age=300, stale-while-revalidate=600"),

@@ -256,7 +256,7 @@ async fn change_password(
     let (current, new) = fields.finish_with(|| Some((current?, new?)))?;
     // A cookie of another session is left alone. One of this session must not stay behind with a dead token.
     let by_cookie = cookies::refresh_token(&app, &headers)
-        .and_then(|token| app.keys.read_refresh(token).ok())
+        .and_then(|token| app.keys.refresh.read(token).ok())
         .is_some_and(|claims| claims.session() == signed_in.caller.session);
     if by_cookie {
         cookies::require_origin(&app, &headers)?;

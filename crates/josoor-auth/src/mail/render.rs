@@ -110,7 +110,7 @@ pub fn link_of(public_url: &str, keys: &Keys, purpose: Purpose, id: uuid::Uuid) 
     };
     format!(
         "{public_url}/{page}#token={}",
-        keys.one_time_token(purpose, id).expose()
+        keys.one_time.issue(purpose, id).expose()
     )
 }
 

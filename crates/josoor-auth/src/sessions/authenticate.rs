@@ -26,7 +26,7 @@ impl Caller {
 /// Checks an access token, its session and its user. This runs on every request.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let now = app.clock.now();
-    let claims = app.keys.verify_access(token, now)?;
+    let claims = app.keys.access.verify(token, now)?;
     let session = SessionId(claims.sid);
     let user = app.hot.resolve(&claims, now).await?;
     app.hot.note_use(session, claims.generation, now);

@@ -7,7 +7,7 @@ use crate::cache::UserCopy;
 use crate::crypto;
 use crate::domain::{Secret, Timestamp};
 use crate::error::Result;
-use crate::keys::KnownDevice;
+use crate::keys::{Generation, KnownDevice};
 use crate::store::{SessionRow, User};
 
 /// The tokens of a session, and whose they are.
@@ -38,7 +38,7 @@ pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Tim
 
 pub(super) fn issue_both(app: &App, session: &SessionRow, user: UserCopy, now: Timestamp) -> Result<Issued> {
     let mut issued = issue_access(app, session, user, session.ends_at(), now)?;
-    issued.refresh_token = Some(app.keys.mint_refresh(session));
+    issued.refresh_token = Some(app.keys.refresh.issue(&generation_of(session)));
     Ok(issued)
 }
 
@@ -60,6 +60,9 @@ pub(super) fn issue_access(
         token_type: AccessType::Access,
         sid: session.id().0,
         generation: session.generation,
+        auth_time: None,
+        amr: Vec::new(),
+        acr: None,
         jti: uuid::Builder::from_random_bytes(crypto::random_bytes())
             .into_uuid()
             .to_string(),
@@ -69,11 +72,22 @@ pub(super) fn issue_access(
     };
     Ok(Issued {
         user,
-        access_token: app.keys.sign_access(&claims)?,
+        access_token: app.keys.access.issue(&claims)?,
         refresh_token: None,
         device: None,
         expires_in: exp - iat,
         session_ends_at: session.ends_at(),
         issued_at: now,
     })
+}
+
+/// The current generation, for its refresh token.
+fn generation_of(session: &SessionRow) -> Generation {
+    Generation {
+        user: session.user_id(),
+        session: session.id(),
+        number: session.generation,
+        issued_at: session.generation_issued_at,
+        expires_at: session.generation_expires_at,
+    }
 }

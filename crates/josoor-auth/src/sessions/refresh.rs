@@ -31,7 +31,7 @@ pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> 
 }
 
 async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
-    let claims = app.keys.read_refresh(token)?;
+    let claims = app.keys.refresh.read(token)?;
     let is_old =
         app.clock.now().as_secs() >= claims.exp || app.hot.is_outdated(claims.session(), claims.generation);
     let old = is_old.then_some(claims.generation);

@@ -27,7 +27,7 @@ pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
 
 async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let now = app.clock.now();
-    let claims = app.keys.verify_access(token, now)?;
+    let claims = app.keys.access.verify(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     // First, so that a token which is worth nothing any more does not use up what its owner may do.
     app.hot.resolve(&claims, now).await?;

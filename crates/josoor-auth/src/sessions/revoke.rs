@@ -21,11 +21,11 @@ pub enum LogOut<'a> {
 pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()> {
     let (session, generation) = match token {
         LogOut::Refresh(token) => {
-            let claims = app.keys.read_refresh(token)?;
+            let claims = app.keys.refresh.read(token)?;
             (claims.session(), claims.generation)
         }
         LogOut::Access(token) => {
-            let claims = app.keys.verify_access_at_any_age(token, app.clock.now())?;
+            let claims = app.keys.access.verify_at_any_age(token, app.clock.now())?;
             (SessionId(claims.sid), claims.generation)
         }
     };

@@ -1,6 +1,6 @@
 //! The table `keys`: signing keys, sealed under the master key before they come here.
 
-use super::{Conn, execute, from_row, on};
+use super::{Audit, Conn, Db, NewAudit, execute, from_row, on};
 use crate::domain::Timestamp;
 use crate::error::Result;
 
@@ -42,8 +42,7 @@ impl Conn {
         on!(self, sqlx::query_as(SQL), fetch_all)
     }
 
-    /// Adds the first current key of a purpose. Of several nodes that start together one wins; the others read its
-    /// key afterwards.
+    /// Adds the first current key of a purpose; false when there is one.
     pub async fn insert_first_key(&mut self, key: &KeyRow) -> Result<bool> {
         const SQL: &str = "insert into keys (kid, purpose, sealed, created_at, is_current)
              values ($1, $2, $3, $4, $5) on conflict do nothing";
@@ -57,5 +56,21 @@ impl Conn {
                 .bind(true)
         )?;
         Ok(inserted == 1)
+    }
+}
+
+impl Db {
+    /// Adds the first current key of a purpose, with its audit row. Of several nodes that start together one wins; the others
+    /// read its key afterwards.
+    pub async fn add_first_key(&self, key: &KeyRow) -> Result<()> {
+        let mut tx = self.begin().await?;
+        if tx.insert_first_key(key).await? {
+            tx.insert_audit(&NewAudit {
+                reason: Some(key.purpose.as_str()),
+                ..NewAudit::by_operator(Audit::KeyChange, key.created_at)
+            })
+            .await?;
+        }
+        tx.commit().await
     }
 }

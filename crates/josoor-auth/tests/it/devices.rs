@@ -73,7 +73,7 @@ async fn known(server: &Server, access: &str) -> Vec<Value> {
 /// Whether a sign-in with this mark is counted as one on a known device: only those are refused by `login_device`.
 async fn is_known(server: &Server, email: &str, mark: &str) -> bool {
     let email = josoor_auth::domain::Email::parse(email).expect("an address");
-    let mark = server.app.keys.read_device_cookie(email.key(), mark);
+    let mark = server.app.keys.marks.read(email.key(), mark);
     let known = devices::verify_mark(&server.app, mark.as_ref()).await;
     known.expect("an answer").is_some()
 }
@@ -218,13 +218,7 @@ on_both!(
         assert!(database::number(&server.app.db, rows).await <= 41);
         let mut conn = server.app.db.read().await.expect("a connection");
         let address = josoor_auth::domain::Email::parse(email).expect("an address");
-        let read = |mark: &str| {
-            server
-                .app
-                .keys
-                .read_device_cookie(address.key(), mark)
-                .expect("ours")
-        };
+        let read = |mark: &str| server.app.keys.marks.read(address.key(), mark).expect("ours");
         let now = clock.now();
         assert!(
             devices::was_known_before(&mut conn, &read(&owner), now.minus(Duration::from_mins(1)))
@@ -382,7 +376,7 @@ on_both!(
             mark: None,
         };
         let given = mark(&sign_in(&server, email, PASSWORD, &from).await.is(200));
-        let given = server.app.keys.read_device_cookie(email, &given).unwrap();
+        let given = server.app.keys.marks.read(email, &given).unwrap();
         assert_eq!(recognize("127.0.0.1", CHROME, None).await, Familiarity::Place);
         assert_eq!(recognize("127.0.0.1", FIREFOX, None).await, Familiarity::New);
         assert_eq!(recognize("203.0.113.7", CHROME, None).await, Familiarity::New);

@@ -45,7 +45,7 @@ on_both!(
         purposes.sort_unstable();
         assert_eq!(purposes, ["access:EdDSA", "server"]);
         for app in &apps {
-            assert_eq!(app.keys.public_keys(), first.keys.public_keys());
+            assert_eq!(app.keys.access.public_keys(), first.keys.access.public_keys());
             assert_eq!(app.db.pending_migrations().await.unwrap(), 0);
         }
         for app in apps {

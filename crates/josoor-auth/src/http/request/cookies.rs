@@ -132,7 +132,7 @@ pub fn refresh_token<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
 /// The session whose refresh cookie the request sends, if its token is ours and within its time. The request's origin has been
 /// verified.
 pub fn held_session(app: &App, headers: &HeaderMap) -> Option<Held> {
-    let claims = app.keys.read_refresh(refresh_token(app, headers)?).ok()?;
+    let claims = app.keys.refresh.read(refresh_token(app, headers)?).ok()?;
     (app.clock.now().as_secs() < claims.exp).then(|| Held {
         session: claims.session(),
         generation: claims.generation,
@@ -166,7 +166,7 @@ pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Vec<HeaderVal
 /// knows the device still has to be verified.
 pub fn device_mark(app: &App, email_key: &str, headers: &HeaderMap) -> Option<DeviceMark> {
     // Marks of the release before have no rows and are worth nothing, so their name is not read.
-    read(headers, DEVICE.name(&app.config)).and_then(|value| app.keys.read_device_cookie(email_key, value))
+    read(headers, DEVICE.name(&app.config)).and_then(|value| app.keys.marks.read(email_key, value))
 }
 
 /// Gives the browser the mark of the device that the user has signed in on.
@@ -175,7 +175,7 @@ pub fn set_device(app: &App, headers: &HeaderMap, issued: &Issued) -> Vec<Header
     else {
         return Vec::new();
     };
-    let value = app.keys.device_cookie(&DeviceMark { user, id }, email.key());
+    let value = app.keys.marks.issue(&DeviceMark { user, id }, email.key());
     let seconds = i64::try_from(devices::DEVICE_LIFE.as_secs()).unwrap_or(i64::MAX);
     DEVICE.set(&app.config, headers, &value, seconds)
 }
