@@ -9,7 +9,7 @@
 //! * `JWT_SECRET`: the secret that both share, with `JWT_ALGORITHM` (HS256). Without it the service's public keys are
 //!   fetched, which takes a service that is set to EdDSA, ES256 or RS256.
 //! * `REDIS_URL`, `REDIS_PREFIX`: the service's Redis, to spare a request to the service for each of ours. What was read there is
-//!   kept in memory while the service's invalidations are heard.
+//!   cached while the subscription to the service's invalidations is up.
 //! * `PORT`: where to listen on this machine; 8001.
 
 use std::env::var;
@@ -22,7 +22,7 @@ use josoor_auth_verify::{
     SessionCheck, TokenVerifier, VerificationKey, require_role,
 };
 
-/// The routes, and under what conditions they may be used. Nothing here knows how that is found out.
+/// The routes, and under what conditions they may be used. Nothing here knows how sessions are checked.
 fn routes() -> Router {
     let administration = Router::new()
         .route("/admin/settings", get(|| async { "The settings.\n" }))

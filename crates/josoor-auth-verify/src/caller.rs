@@ -1,11 +1,13 @@
-//! Who makes a request, and how that is found out.
+//! The user who makes a request, and how a service looks it up.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::{Claims, Refusal, Role};
+use crate::claims::Claims;
+use crate::refusal::Refusal;
+use crate::role::Role;
 
 /// The user who makes a request, from the live state of the account and of the session; not from the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +34,13 @@ impl CurrentUser {
     }
 }
 
-/// How a service finds out whether a token's session is alive and what its user may do now.
+/// How a service learns whether a token's session is live and what its user may do now.
 ///
 /// The crate brings [`ServiceCheck`](crate::ServiceCheck), which asks the service, and
-/// [`RedisCheck`](crate::RedisCheck), which reads the service's hot copies. A service with other means brings its own.
+/// [`RedisCheck`](crate::RedisCheck), which reads the service's copies in Redis. A service with other means brings its own.
 pub trait SessionCheck: Send + Sync + 'static {
     /// The user behind `token`, whose `claims` are already verified. Refuses when the session has ended, is not the
-    /// user's, or the account is not active; with [`Refusal::StoreUnavailable`] when that cannot be told.
+    /// user's, or the account is not active; with [`Refusal::StoreUnavailable`] when that is not known.
     fn check(
         &self,
         token: &str,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::Role;
+use crate::role::Role;
 
 /// The `typ` header of an access token (RFC 9068, 2.1).
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
@@ -11,27 +11,38 @@ pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
 /// The claims of an access token. Defined once, here; the service that signs them uses this very type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who signed: the service's `auth.issuer`.
+    /// The issuer: the service's `auth.issuer`.
     pub iss: String,
-    /// The user's id; on the wire a string, because RFC 7519 (4.1.2) wants one and PyJWT and python-jose insist.
+    /// The user's id; on the wire a string, as RFC 7519 (4.1.2) requires and PyJWT and python-jose check.
     #[serde(with = "decimal")]
     pub sub: i64,
-    /// The user's address when the token was made. For display: authorisation reads the live state.
+    /// The user's address when the token was issued. For display: authorisation reads the live state.
     pub email: String,
-    /// Whether the address was verified when the token was made. Informational: authorisation reads the live state. False in
-    /// tokens of the release before, which do not have it.
+    /// Whether the address was verified when the token was issued. Informational: authorisation reads the live state. False in
+    /// tokens of a release that lacks it.
     #[serde(default)]
     pub email_verified: bool,
-    /// The user's role when the token was made. Informational, like `email`.
+    /// The user's role when the token was issued. Informational, like `email`.
     pub role: Role,
     /// Always `access`.
     #[serde(rename = "type")]
     pub token_type: AccessType,
-    /// The session; a token whose session has ended is refused whatever its `exp` says.
+    /// The session; a token whose session is over is rejected whatever its `exp` says.
     pub sid: Uuid,
     /// The session's refresh generation that this token was issued with.
     #[serde(rename = "gen")]
     pub generation: i64,
+    /// The last interactive sign-in or step-up, in seconds since 1970 (RFC 9068, 2.2.1); a refresh does not move it. `None`
+    /// in tokens of a release that lacks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    /// The methods that verified the user (RFC 8176), such as `pwd`. Empty in tokens of a release that lacks it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// The level of that verification: `1` for one factor, `2` for two or for a passkey with user verification. Informational:
+    /// the service's `/auth/check` decides from the live state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
     /// Unique per token.
     pub jti: String,
     /// Issued at, in seconds since 1970.

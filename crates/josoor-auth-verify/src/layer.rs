@@ -1,47 +1,34 @@
-//! The tower layer that authenticates, and the axum extractors and guards that use what it found out.
+//! The tower layer that authenticates requests.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request};
-use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
-use serde_json::json;
+use http::{HeaderMap, StatusCode};
 use tower::{Layer, Service};
 
+use crate::caller::{CurrentUser, SessionCheck};
+use crate::claims::Claims;
+use crate::clock;
+use crate::extract::{Answers, Authentication, BoxFuture};
+use crate::refusal::Refusal;
 #[cfg(feature = "check")]
-use crate::ServiceKeys;
-use crate::{Claims, CurrentUser, Refusal, Role, SessionCheck, TokenVerifier, bearer_token, clock};
-
-/// The longest `X-Request-Id` that is repeated in a problem document.
-const MAX_REQUEST_ID_BYTES: usize = 128;
+use crate::service::ServiceKeys;
+use crate::token::{TokenVerifier, bearer_token};
 
 /// Authenticates every request that passes, and leaves the outcome in its extensions as an [`Authentication`].
 ///
-/// It turns nobody away: that is what the extractors ([`CurrentUser`], [`RequireAnalyst`], [`RequireAdmin`]) and
-/// [`require_role`] do, so that public routes may lie under the same layer. Cheap to clone.
+/// It rejects no request: that is what the extractors ([`CurrentUser`], [`RequireAnalyst`](crate::RequireAnalyst),
+/// [`RequireAdmin`](crate::RequireAdmin)) and [`require_role`](crate::require_role) do, so that public routes may lie under the
+/// same layer. Cheap to clone.
 pub struct AuthLayer<C> {
-    /// Shared by the clones, which lie in the routers, so that keys can be replaced in all of them.
+    /// Shared by the clones in the routers, so that keys can be replaced in all of them.
     verifier: Arc<RwLock<TokenVerifier>>,
     #[cfg(feature = "check")]
     key_source: Option<ServiceKeys>,
     check: Arc<C>,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     answers: Arc<Answers>,
-}
-
-/// How refusals are written.
-#[derive(Debug)]
-struct Answers {
-    /// Without a slash at the end.
-    issuer: String,
-    missing_token: StatusCode,
 }
 
 impl<C: SessionCheck> AuthLayer<C> {
@@ -111,7 +98,7 @@ impl<C: SessionCheck> AuthLayer<C> {
                 Some(fresh) => fresh.verify_shared(token, now)?,
                 None => return Err(Refusal::TokenInvalid),
             },
-            judged => judged?,
+            verified => verified?,
         };
         let user = self.check.check(token, &claims).await?;
         Ok((user, claims))
@@ -174,7 +161,7 @@ impl<C, S> Layer<S> for AuthLayer<C> {
     }
 }
 
-/// What [`AuthLayer`] makes of a service.
+/// The service that [`AuthLayer`] wraps around another one.
 pub struct AuthService<C, S> {
     layer: AuthLayer<C>,
     inner: S,
@@ -196,8 +183,6 @@ impl<C, S> fmt::Debug for AuthService<C, S> {
             .finish_non_exhaustive()
     }
 }
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<C, S, B> Service<http::Request<B>> for AuthService<C, S>
 where
@@ -227,275 +212,5 @@ where
             request.extensions_mut().insert(authentication);
             inner.call(request).await
         })
-    }
-}
-
-/// What [`AuthLayer`] found out about a request; in the request's extensions.
-#[derive(Clone, Debug)]
-pub struct Authentication {
-    outcome: Result<(CurrentUser, Arc<Claims>), Refusal>,
-    answers: Arc<Answers>,
-}
-
-impl Authentication {
-    /// The user, or why there is none.
-    pub fn user(&self) -> Result<&CurrentUser, Refusal> {
-        match &self.outcome {
-            Ok((user, _)) => Ok(user),
-            Err(refusal) => Err(*refusal),
-        }
-    }
-
-    /// The user, if the role is at least `at_least`; otherwise [`Refusal::InsufficientRole`], or why there is no user.
-    pub fn user_with(&self, at_least: Role) -> Result<&CurrentUser, Refusal> {
-        let user = self.user()?;
-        if user.allows(at_least) {
-            Ok(user)
-        } else {
-            Err(Refusal::InsufficientRole)
-        }
-    }
-
-    /// The user, if the address is verified; otherwise [`Refusal::EmailNotVerified`], or why there is no user.
-    pub fn verified_user(&self) -> Result<&CurrentUser, Refusal> {
-        let user = self.user()?;
-        if user.email_verified {
-            Ok(user)
-        } else {
-            Err(Refusal::EmailNotVerified)
-        }
-    }
-
-    /// The claims of the token that let the user in. For what is about the token itself; what the user may do is in
-    /// [`user`](Self::user).
-    pub fn claims(&self) -> Option<&Claims> {
-        self.outcome.as_ref().ok().map(|(_, claims)| &**claims)
-    }
-}
-
-/// Why an extractor or a guard turned a request away; answers as a problem document (RFC 9457).
-///
-/// The response's extensions carry the [`Refusal`], for a service that words its answers itself.
-#[derive(Debug)]
-pub struct Rejection {
-    cause: Cause,
-}
-
-#[derive(Debug)]
-enum Cause {
-    Refused {
-        refusal: Refusal,
-        answers: Arc<Answers>,
-        request_id: Option<String>,
-    },
-    /// The service's own mistake: there is no [`AuthLayer`] around the route.
-    NoLayer,
-}
-
-impl Rejection {
-    /// Why; nothing when the route has no [`AuthLayer`] around it.
-    pub fn refusal(&self) -> Option<Refusal> {
-        match &self.cause {
-            Cause::Refused { refusal, .. } => Some(*refusal),
-            Cause::NoLayer => None,
-        }
-    }
-
-    /// Lets `decide` judge the outcome that the layer left.
-    fn unless<T>(
-        extensions: &Extensions,
-        headers: &HeaderMap,
-        decide: impl FnOnce(&Authentication) -> Result<T, Refusal>,
-    ) -> Result<T, Self> {
-        let authentication = extensions.get::<Authentication>().ok_or_else(|| {
-            tracing::error!("this route wants to know the user, but there is no AuthLayer around it: add `.layer(auth)` to the router, after its routes");
-            Self { cause: Cause::NoLayer }
-        })?;
-        decide(authentication).map_err(|refusal| Self {
-            cause: Cause::Refused {
-                refusal,
-                answers: Arc::clone(&authentication.answers),
-                request_id: request_id(headers),
-            },
-        })
-    }
-}
-
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        let (status, mut document) = match &self.cause {
-            Cause::Refused {
-                refusal,
-                answers,
-                request_id,
-            } => {
-                let status = if *refusal == Refusal::MissingToken {
-                    answers.missing_token
-                } else {
-                    refusal.status()
-                };
-                let mut document = json!({
-                    "type": format!("{}/errors/{}", answers.issuer, refusal.code()),
-                    "title": refusal.title(),
-                    "detail": refusal.to_string(),
-                    "code": refusal.code(),
-                });
-                if let Some(id) = request_id {
-                    document["request_id"] = json!(id);
-                }
-                (status, document)
-            }
-            Cause::NoLayer => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({
-                    "type": "about:blank",
-                    "title": "Internal error",
-                    "detail": "The service made a mistake.",
-                    "code": "internal",
-                }),
-            ),
-        };
-        document["status"] = json!(status.as_u16());
-        let mut response = (status, document.to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(refusal) = self.refusal() {
-            if let Some(challenge) = refusal.www_authenticate() {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-            }
-            if refusal == Refusal::StoreUnavailable {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            response.extensions_mut().insert(refusal);
-        }
-        response
-    }
-}
-
-/// The request's id, when there is one and it is harmless wherever it may be printed.
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    let mut values = headers.get_all("x-request-id").iter();
-    let (Some(only), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    let id = only.to_str().ok()?;
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:=/+".contains(&byte);
-    ((1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(harmless)).then(|| id.to_owned())
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        Rejection::unless(&parts.extensions, &parts.headers, |found| found.user().cloned())
-    }
-}
-
-impl<S: Send + Sync> OptionalFromRequestParts<S> for CurrentUser {
-    type Rejection = Rejection;
-
-    /// `None` only for a request without a token. A bad token is refused: its sender believes to be signed in.
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Rejection> {
-        Rejection::unless(&parts.extensions, &parts.headers, |found| match found.user() {
-            Ok(user) => Ok(Some(user.clone())),
-            Err(Refusal::MissingToken) => Ok(None),
-            Err(refusal) => Err(refusal),
-        })
-    }
-}
-
-/// The user, who is at least an analyst.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequireAnalyst(pub CurrentUser);
-
-impl<S: Send + Sync> FromRequestParts<S> for RequireAnalyst {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        let decide = |found: &Authentication| found.user_with(Role::Analyst).cloned().map(Self);
-        Rejection::unless(&parts.extensions, &parts.headers, decide)
-    }
-}
-
-/// The user, who is an administrator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequireAdmin(pub CurrentUser);
-
-impl<S: Send + Sync> FromRequestParts<S> for RequireAdmin {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        let decide = |found: &Authentication| found.user_with(Role::Admin).cloned().map(Self);
-        Rejection::unless(&parts.extensions, &parts.headers, decide)
-    }
-}
-
-/// The user, whose address is verified: what a service asks for that takes the address for an identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequireVerified(pub CurrentUser);
-
-impl<S: Send + Sync> FromRequestParts<S> for RequireVerified {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        let decide = |found: &Authentication| found.verified_user().cloned().map(Self);
-        Rejection::unless(&parts.extensions, &parts.headers, decide)
-    }
-}
-
-/// A guard for `Router::route_layer`: turns away everybody whose role is not at least `at_least`. The [`AuthLayer`]
-/// must be added after it, so that it lies around it.
-pub fn require_role(at_least: Role) -> RequireRoleLayer {
-    RequireRoleLayer { at_least }
-}
-
-/// See [`require_role`].
-#[derive(Clone, Copy, Debug)]
-pub struct RequireRoleLayer {
-    at_least: Role,
-}
-
-impl<S> Layer<S> for RequireRoleLayer {
-    type Service = RequireRoleService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RequireRoleService {
-            at_least: self.at_least,
-            inner,
-        }
-    }
-}
-
-/// What [`RequireRoleLayer`] makes of a service.
-#[derive(Clone, Debug)]
-pub struct RequireRoleService<S> {
-    at_least: Role,
-    inner: S,
-}
-
-impl<S> Service<Request> for RequireRoleService<S>
-where
-    S: Service<Request, Error = Infallible>,
-    S::Response: IntoResponse,
-    S::Future: Send + 'static,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let decide = |found: &Authentication| found.user_with(self.at_least).map(|_| ());
-        match Rejection::unless(request.extensions(), request.headers(), decide) {
-            Ok(()) => {
-                let answer = self.inner.call(request);
-                Box::pin(async move { Ok(answer.await?.into_response()) })
-            }
-            Err(rejection) => Box::pin(std::future::ready(Ok(rejection.into_response()))),
-        }
     }
 }

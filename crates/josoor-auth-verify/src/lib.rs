@@ -1,6 +1,6 @@
 //! Access-token and live-session checks for services behind JOSOOR Auth.
 //!
-//! A request is let in when its bearer token is genuine ([`TokenVerifier`]) and the token's session is alive
+//! A request is accepted when its bearer token is genuine ([`TokenVerifier`]) and the token's session is live
 //! ([`SessionCheck`]); what its user may do comes from the account's live state, never from the token. With axum that
 //! is one layer and an extractor:
 //!
@@ -27,9 +27,9 @@
 //!
 //! * `axum`: [`AuthLayer`], the extractors, [`require_role`].
 //! * `check`: [`ServiceCheck`] asks the service for each request; [`ServiceKeys`] fetches its public keys.
-//! * `redis`: [`RedisCheck`] reads the service's hot copies, keeps what it read for a few seconds while it hears the service's
-//!   invalidations, and asks the service where the copies do not say enough.
-//! * `near`: [`Near`], the cache that `redis` and the service itself use.
+//! * `redis`: [`RedisCheck`] reads the service's copies in Redis, caches them for a few seconds while it is subscribed to the
+//!   service's invalidations, and asks the service where the copies do not decide.
+//! * `local-cache`: [`LocalCache`], the cache that `redis` and the service itself use. Its earlier name is `near`.
 //! * `redis-url`: [`RedisUrl`], the URL that both read.
 //!
 //! All are on by default; without any of them there is still [`TokenVerifier`].
@@ -38,16 +38,16 @@ mod caller;
 mod claims;
 #[cfg(any(feature = "axum", feature = "redis"))]
 mod clock;
-#[cfg(feature = "near")]
-mod flights;
-#[cfg(feature = "redis")]
-mod hot;
+#[cfg(feature = "axum")]
+mod extract;
 mod json;
+mod keys;
 #[cfg(feature = "axum")]
 mod layer;
-mod memory;
-#[cfg(feature = "near")]
-mod near;
+#[cfg(feature = "local-cache")]
+mod local_cache;
+#[cfg(feature = "redis")]
+mod redis_check;
 #[cfg(feature = "redis-url")]
 mod redis_url;
 mod refusal;
@@ -56,10 +56,13 @@ mod role;
 mod sentinels;
 #[cfg(feature = "check")]
 mod service;
+#[cfg(feature = "local-cache")]
+mod single_flight;
 mod token;
+mod verified_tokens;
 
-/// What `near` is made of. The proof of its races puts others in their place.
-#[cfg(feature = "near")]
+/// The primitives of `local_cache`. Its test of every order of steps puts others in their place.
+#[cfg(feature = "local-cache")]
 mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -67,17 +70,18 @@ mod sync {
 
 pub use caller::{CurrentUser, SessionCheck, SetupError};
 pub use claims::{ACCESS_TOKEN_TYP, AccessType, Claims};
-#[cfg(feature = "near")]
-pub use flights::{Flight, Flights};
-#[cfg(feature = "redis")]
-pub use hot::RedisCheck;
 #[cfg(feature = "axum")]
-pub use layer::{
-    AuthLayer, AuthService, Authentication, Rejection, RequireAdmin, RequireAnalyst, RequireRoleLayer,
-    RequireRoleService, RequireVerified, require_role,
+pub use extract::{
+    Authentication, Rejection, RequireAdmin, RequireAnalyst, RequireRoleLayer, RequireRoleService,
+    RequireVerified, require_role,
 };
-#[cfg(feature = "near")]
-pub use near::{Heard, Near, ReadSession, Session, Versioned, is_retired};
+pub use keys::{Algorithm, KeyError, MIN_SECRET_BYTES, UnknownAlgorithm, VerificationKey};
+#[cfg(feature = "axum")]
+pub use layer::{AuthLayer, AuthService};
+#[cfg(feature = "local-cache")]
+pub use local_cache::{CachedSession, LocalCache, ReadSession, Snapshot, Versioned, is_retired};
+#[cfg(feature = "redis")]
+pub use redis_check::RedisCheck;
 #[cfg(feature = "redis-url")]
 pub use redis_url::{RedisKind, RedisNode, RedisUrl, RedisUrlError};
 pub use refusal::Refusal;
@@ -86,7 +90,6 @@ pub use role::{Role, UnknownRole};
 pub use sentinels::{is_master, master_by_sentinels};
 #[cfg(feature = "check")]
 pub use service::{ServiceCheck, ServiceKeys};
-pub use token::{
-    Algorithm, KeyError, MAX_TOKEN_BYTES, MIN_SECRET_BYTES, TokenVerifier, UnknownAlgorithm, VerificationKey,
-    bearer_token,
-};
+#[cfg(feature = "local-cache")]
+pub use single_flight::{ReadGuard, SingleFlight};
+pub use token::{MAX_TOKEN_BYTES, TokenVerifier, bearer_token};

@@ -1,9 +1,9 @@
-//! Why a request was not let in.
+//! Why a request was rejected.
 
 use http::StatusCode;
 
 /// Why a request was refused. Each variant has one stable `code`, the same in every service of the platform, so
-/// that a client can tell "refresh and try again" from "sign in again" and a user can be told why.
+/// that a client can tell "refresh and try again" from "sign in again" and a user can be shown the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// No `Authorization: Bearer` header.
@@ -36,7 +36,7 @@ pub enum Refusal {
     /// Signed in, but the account's address is not verified.
     #[error("Verify your e-mail address first.")]
     EmailNotVerified,
-    /// The session's state could not be read. Nobody is let in on a guess.
+    /// The session's state could not be read. No request is accepted on a guess.
     #[error("The session cannot be checked right now. Try again shortly.")]
     StoreUnavailable,
 }

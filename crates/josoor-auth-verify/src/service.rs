@@ -11,7 +11,12 @@ use tokio::time::Instant;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Claims, CurrentUser, Refusal, SessionCheck, SetupError, TokenVerifier, VerificationKey, json};
+use crate::caller::{CurrentUser, SessionCheck, SetupError};
+use crate::claims::Claims;
+use crate::json;
+use crate::keys::VerificationKey;
+use crate::refusal::Refusal;
+use crate::token::TokenVerifier;
 
 /// The longest wait for an answer of the service, its body included.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -129,7 +134,7 @@ impl Service {
         })
     }
 
-    /// Built at the first use, so that a host without trusted certificates is told of in the log and not by a panic
+    /// Built at the first use, so that a host without trusted certificates is reported in the log and not by a panic
     /// at the start.
     fn client(&self) -> Result<&reqwest::Client, Refusal> {
         if let Some(client) = self.client.get() {
@@ -168,8 +173,8 @@ pub(crate) fn install_provider() {
     }
 }
 
-/// The user in the headers of a 200, who must be the one of the token: an answer that was mixed up on the way, or a
-/// page that says 200 to everything, lets nobody in.
+/// The user in the headers of a 200, who must be the one of the token: an answer to another request, or a page that says
+/// 200 to everything, is not accepted.
 fn user_of(headers: &HeaderMap, claims: &Claims) -> Option<CurrentUser> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let id: i64 = text("x-auth-user-id")?.parse().ok()?;
@@ -265,7 +270,7 @@ impl ServiceKeys {
         Ok(keys
             .iter()
             .filter_map(|jwk| match VerificationKey::from_jwk(jwk) {
-                // Two keys without an id could not be told apart.
+                // Two keys without an id could not be distinguished.
                 Ok(key) => key.kid().is_some().then_some(key),
                 Err(error) => {
                     tracing::warn!(%error, "a key in the service's list is not usable");
@@ -280,7 +285,7 @@ impl ServiceKeys {
     /// the keys were fetched less than 30 seconds ago, so that `token` names a key that does not exist.
     /// [`Refusal::StoreUnavailable`] when they cannot be had.
     ///
-    /// One fetch at a time: who comes meanwhile waits for it and shares its outcome, by way of `current`.
+    /// One fetch at a time: a caller that comes meanwhile waits for it and shares its outcome, by way of `current`.
     /// [`AuthLayer::keys_from`](crate::AuthLayer::keys_from) does all this by itself.
     pub async fn refetch(
         &self,

@@ -270,7 +270,7 @@ async fn the_request_id_is_repeated_when_it_is_harmless() {
 }
 
 #[tokio::test]
-async fn without_the_layer_nobody_is_let_in() {
+async fn without_the_layer_every_request_is_rejected() {
     let router = Router::new()
         .route("/user", get(|_: CurrentUser| async {}))
         .route("/optional", get(|_: Option<CurrentUser>| async {}))

@@ -134,7 +134,7 @@ impl Bench {
             // Most of these tests are about what is read; those about what is kept make a check of their own.
             check: RedisCheck::new(&server.url(), "p:", fallback.clone())
                 .unwrap()
-                .near_cache(0),
+                .local_cache(0),
             fallback,
             server,
         }
@@ -243,7 +243,7 @@ async fn c2_copies_count_for_nothing_without_a_watermark_of_now() {
             "from the service",
             "{mark:?}"
         );
-        // What refuses is believed all the same.
+        // A rejection counts all the same.
         bench
             .connection
             .set::<_, _, ()>(format!("p:session:{SESSION}"), r#"{"revoked":"logout"}"#)
@@ -466,7 +466,7 @@ async fn a_cluster_serves_both_copies() {
 }
 
 #[tokio::test]
-async fn behind_sentinel_the_next_master_is_found_and_heard() {
+async fn behind_sentinel_the_next_master_is_found_and_subscribed_to() {
     let port = |server: &Server| server.port.to_string();
     let mut master = Server::start(&[]);
     let replica = Server::start(&["--replicaof", "127.0.0.1", &port(&master)]);
@@ -518,7 +518,10 @@ async fn behind_sentinel_the_next_master_is_found_and_heard() {
         answered.unwrap().email == "layla@example.org"
     };
     eventually("the master is read", from_redis).await;
-    eventually("the master is heard", async || subscribers(&mut first).await == 1).await;
+    eventually("subscribed at the master", async || {
+        subscribers(&mut first).await == 1
+    })
+    .await;
 
     master.process.kill().unwrap();
     master.process.wait().unwrap();
@@ -527,7 +530,7 @@ async fn behind_sentinel_the_next_master_is_found_and_heard() {
     })
     .await;
     let mut second = copies(&replica).await;
-    eventually("the next master is heard", async || {
+    eventually("subscribed at the next master", async || {
         from_redis().await;
         subscribers(&mut second).await == 1
     })
@@ -537,7 +540,7 @@ async fn behind_sentinel_the_next_master_is_found_and_heard() {
         from_redis().await
     })
     .await;
-    // What is heard there counts.
+    // Messages from there are applied.
     second
         .publish::<_, _, ()>(
             "p:josoor-auth:invalidate",
@@ -545,7 +548,7 @@ async fn behind_sentinel_the_next_master_is_found_and_heard() {
         )
         .await
         .unwrap();
-    eventually("the end is heard", async || {
+    eventually("the revocation is applied", async || {
         check.check(&token(), &read_claims()).await == Err(Refusal::SessionRevoked)
     })
     .await;
@@ -592,14 +595,14 @@ fn the_address_decides_what_is_connected_to() {
     assert!(!shown.contains("secret"), "{shown}");
 }
 
-/// A check that keeps what it reads, once it hears invalidations.
-async fn hearing(bench: &mut Bench) -> RedisCheck<Fallback> {
+/// A check that caches what it reads, once it is subscribed to invalidations.
+async fn subscribed(bench: &mut Bench) -> RedisCheck<Fallback> {
     let check = RedisCheck::new(&bench.server.url(), "p:", bench.fallback.clone()).unwrap();
     bench
         .put(Some(&session().to_string()), Some(&user().to_string()))
         .await;
     check.check(&token(), &read_claims()).await.unwrap();
-    until_it_hears(bench).await;
+    until_subscribed(bench).await;
     // Copies are as old as the watermark; what is older than the subscription is not kept.
     bench
         .put(Some(&session().to_string()), Some(&user().to_string()))
@@ -608,7 +611,7 @@ async fn hearing(bench: &mut Bench) -> RedisCheck<Fallback> {
     check
 }
 
-async fn until_it_hears(bench: &mut Bench) {
+async fn until_subscribed(bench: &mut Bench) {
     let subscribers = async |bench: &mut Bench| {
         let counted: (String, usize) = redis::cmd("PUBSUB")
             .arg("NUMSUB")
@@ -620,7 +623,7 @@ async fn until_it_hears(bench: &mut Bench) {
     };
     let started = Instant::now();
     while subscribers(bench).await == 0 {
-        assert!(started.elapsed() < Duration::from_secs(10), "nobody listens");
+        assert!(started.elapsed() < Duration::from_secs(10), "no subscription");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // The server counts a subscriber before the subscriber knows.
@@ -662,9 +665,9 @@ async fn after(check: &RedisCheck<Fallback>, role: Role) -> Result<CurrentUser, 
 }
 
 #[tokio::test]
-async fn what_was_read_is_kept_until_an_invalidation_is_heard() {
+async fn a_copy_is_cached_until_an_invalidation_arrives() {
     let mut bench = Bench::start().await;
-    let check = hearing(&mut bench).await;
+    let check = subscribed(&mut bench).await;
     let before = reads(&mut bench).await;
     for _ in 0..1000 {
         check.check(&token(), &read_claims()).await.unwrap();
@@ -675,13 +678,13 @@ async fn what_was_read_is_kept_until_an_invalidation_is_heard() {
     bench
         .put(Some(&session().to_string()), Some(&demoted.to_string()))
         .await;
-    let told = Instant::now();
+    let published = Instant::now();
     tell(&mut bench, json!({"users": [[42, 6]]})).await;
     assert_eq!(after(&check, Role::Admin).await.unwrap().role, Role::User);
     assert!(
-        told.elapsed() < Duration::from_millis(250),
+        published.elapsed() < Duration::from_millis(250),
         "{:?}",
-        told.elapsed()
+        published.elapsed()
     );
     // A late message about an older version, and things that are no messages, change nothing.
     for message in [
@@ -697,13 +700,13 @@ async fn what_was_read_is_kept_until_an_invalidation_is_heard() {
         Role::User
     );
     // A revocation holds, also where the copy in Redis is lost or wrong.
-    let told = Instant::now();
+    let published = Instant::now();
     tell(&mut bench, json!({"revoked": [[SESSION, "password_changed"]]})).await;
     assert_eq!(after(&check, Role::User).await, Err(Refusal::PasswordChanged));
     assert!(
-        told.elapsed() < Duration::from_millis(250),
+        published.elapsed() < Duration::from_millis(250),
         "{:?}",
-        told.elapsed()
+        published.elapsed()
     );
     assert_eq!(bench.fallback.asked.load(Ordering::SeqCst), 0);
 }
@@ -733,9 +736,9 @@ async fn a4_a_retired_generation_is_refused_by_its_copy() {
 }
 
 #[tokio::test]
-async fn a4_a_retired_generation_is_refused_as_soon_as_it_is_heard_of() {
+async fn a4_a_retired_generation_is_rejected_as_soon_as_the_message_arrives() {
     let mut bench = Bench::start().await;
-    let check = hearing(&mut bench).await;
+    let check = subscribed(&mut bench).await;
     for message in [
         json!({"retired": [[SESSION, 2]]}),
         json!({"retired": [[SESSION]]}),
@@ -744,13 +747,13 @@ async fn a4_a_retired_generation_is_refused_as_soon_as_it_is_heard_of() {
     ] {
         tell(&mut bench, message).await;
     }
-    let told = Instant::now();
+    let published = Instant::now();
     tell(&mut bench, json!({"retired": [[SESSION, 3]]})).await;
     assert_eq!(after(&check, Role::Admin).await, Err(Refusal::PasswordChanged));
     assert!(
-        told.elapsed() < Duration::from_millis(250),
+        published.elapsed() < Duration::from_millis(250),
         "{:?}",
-        told.elapsed()
+        published.elapsed()
     );
     // A late message about an earlier generation, and an old copy that is read again, bring nothing back.
     tell(&mut bench, json!({"retired": [[SESSION, 1]]})).await;
@@ -768,8 +771,8 @@ async fn a4_a_retired_generation_is_refused_as_soon_as_it_is_heard_of() {
 #[tokio::test]
 async fn with_the_channel_cut_nothing_is_kept_past_the_watermarks_life() {
     let mut bench = Bench::start().await;
-    let check = hearing(&mut bench).await;
-    // The service is cut off: it moves the watermark no more, and revokes without anybody hearing of it.
+    let check = subscribed(&mut bench).await;
+    // The service is cut off: it moves the watermark no more, and its revocations do not arrive.
     let key = "p:josoor-auth:applied";
     let () = bench.connection.set(key, mark(3)).await.unwrap();
     let cut = Instant::now();
@@ -781,12 +784,9 @@ async fn with_the_channel_cut_nothing_is_kept_past_the_watermarks_life() {
         .await
         .unwrap();
     let started = Instant::now();
-    // From now on everything is read with the old watermark, until it is too old for the copies to be believed.
+    // From now on everything is read with the old watermark, until it is too old for the copies to be used.
     while check.check(&token(), &read_claims()).await.unwrap().email != "from the service" {
-        assert!(
-            started.elapsed() < Duration::from_secs(6),
-            "believed for too long"
-        );
+        assert!(started.elapsed() < Duration::from_secs(6), "used for too long");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(
@@ -799,8 +799,8 @@ async fn with_the_channel_cut_nothing_is_kept_past_the_watermarks_life() {
 #[tokio::test]
 async fn many_requests_of_one_session_read_once() {
     let mut bench = Bench::start().await;
-    let check = hearing(&mut bench).await;
-    // Another session of the same user, which nobody has asked about yet.
+    let check = subscribed(&mut bench).await;
+    // Another session of the same user, which was not checked yet.
     let other = "00000000-0000-4000-8000-000000000007";
     let token = sign(&header(), &with(claims(), json!({"sid": other})));
     let claims = verifier().verify(&token, NOW).unwrap();

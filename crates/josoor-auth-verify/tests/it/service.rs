@@ -37,7 +37,7 @@ fn read_claims() -> Claims {
     verifier().verify(&token(), NOW).unwrap()
 }
 
-/// What the check makes of a service that gives this answer to the right question.
+/// The outcome of the check for this answer of the service.
 async fn check_against(
     answer: impl Fn() -> Response + Clone + Send + Sync + 'static,
 ) -> Result<CurrentUser, Refusal> {
@@ -110,7 +110,7 @@ async fn a_200_gives_the_user_of_its_headers() {
 }
 
 #[tokio::test]
-async fn a_200_that_does_not_fit_the_token_lets_nobody_in() {
+async fn a_200_that_does_not_fit_the_token_is_rejected() {
     for change in [
         &[("x-auth-user-id", "43")][..],
         &[("x-auth-user-id", "")],
@@ -333,7 +333,7 @@ async fn public_keys_are_fetched_once_and_not_for_every_made_up_key_id() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_had_are_no_judgement_of_the_token() {
+async fn keys_that_cannot_be_fetched_do_not_reject_the_token() {
     let (issuer, keys) = Issuer::start(true).await;
     let layer = layer_with(keys);
     for _ in 0..5 {

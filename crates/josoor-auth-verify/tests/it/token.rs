@@ -809,7 +809,7 @@ proptest! {
 }
 
 #[test]
-fn a_remembered_token_is_judged_like_a_new_one() {
+fn a_cached_token_is_verified_like_a_new_one() {
     let other_key = || VerificationKey::hmac(Some("other".to_owned()), Algorithm::HS256, &[7; 32]).unwrap();
     for bytes in [0, 64 * 1024] {
         let verifier = verifier().with_memory(bytes);

@@ -24,7 +24,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use josoor_auth_verify::{Claims, Flights, Near, ReadSession, Session, Versioned, is_retired};
+use josoor_auth_verify::{
+    CachedSession, Claims, LocalCache, ReadSession, SingleFlight, Versioned, is_retired,
+};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -330,8 +332,8 @@ impl Belief {
 
 /// The hot copies of this node and of Redis.
 pub struct Hot {
-    near: Near<UserCopy, Refusal>,
-    flights: Flights,
+    near: LocalCache<UserCopy, Refusal>,
+    flights: SingleFlight,
     kv: Kv,
     db: Db,
     clock: Clock,
@@ -378,8 +380,8 @@ impl Hot {
         let alone = matches!(kv, Kv::InProcess);
         Self {
             // A quarter is for the memory of tokens, which `keys` keeps.
-            near: Near::new(config.near_bytes / 4 * 3, config.near_ttl, alone),
-            flights: Flights::default(),
+            near: LocalCache::new(config.near_bytes / 4 * 3, config.near_ttl, alone),
+            flights: SingleFlight::default(),
             near_hits: metrics.cache("near", "session"),
             shared_hits: metrics.cache("redis", "session"),
             belief: Belief::new(),
@@ -416,10 +418,10 @@ impl Hot {
     fn look_near(&self, claims: &Claims, now: Timestamp) -> Option<Result<Arc<UserCopy>>> {
         let began = Instant::now();
         match self.near.session(claims.sid, began)? {
-            Session::Ended(why) => Some(Err(why.into())),
+            CachedSession::Revoked(why) => Some(Err(why.into())),
             // Past its end only the database can say whether a refresh has moved it.
-            Session::Live { expires_at, .. } if expires_at <= now.as_micros() => None,
-            Session::Live {
+            CachedSession::Live { expires_at, .. } if expires_at <= now.as_micros() => None,
+            CachedSession::Live {
                 user: owner, retired, ..
             } => {
                 let found = check_owner(UserId(owner), UserId(claims.sub))
@@ -433,8 +435,8 @@ impl Hot {
 
     async fn read(&self, claims: &Claims, now: Timestamp) -> Result<Arc<UserCopy>> {
         // Where nothing is believed that somebody else has read, everybody reads.
-        let flight = if self.near.is_hearing() {
-            self.flights.board(claims.sid).await
+        let flight = if self.near.is_subscribed() {
+            self.flights.acquire(claims.sid).await
         } else {
             None
         };
@@ -450,13 +452,13 @@ impl Hot {
     async fn fill(&self, claims: &Claims, now: Timestamp) -> Result<Arc<UserCopy>> {
         let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
         let filled = Instant::now();
-        let heard = self.near.heard_of(session.0, user.0);
+        let heard = self.near.snapshot(session.0, user.0);
         let (mut owner, mut copy) = (None, None);
         if let Some((session_entry, user_entry)) = self.read_shared(session, user).await {
             match session_entry {
                 Some(SessionEntry::Tombstone { revoked }) => {
                     let why = RevokeReason::read(&revoked).refusal();
-                    self.near.end_session(session.0, why);
+                    self.near.revoke_session(session.0, why);
                     return Err(why.into());
                 }
                 Some(SessionEntry::Live(live)) if now < live.expires_at => {
@@ -496,7 +498,7 @@ impl Hot {
         let row = row.ok_or(Refusal::SessionRevoked)?;
         if let Some(why) = row.ended(now) {
             if let (Some(reason), true) = (row.revoke_reason, now < row.expires_at) {
-                self.near.end_session(session.0, why);
+                self.near.revoke_session(session.0, why);
                 self.write_tombstones(&[(session, reason, row.expires_at)]).await;
             }
             return Err(why.into());
@@ -567,7 +569,7 @@ impl Hot {
             return Ok(Some(copy));
         }
         let filled = Instant::now();
-        let heard = self.near.heard_of(Uuid::nil(), id.0);
+        let heard = self.near.snapshot(Uuid::nil(), id.0);
         let Some(user) = conn.user_by_id(id).await? else {
             return Ok(None);
         };
@@ -693,10 +695,10 @@ impl Hot {
     /// every effect.
     pub async fn announce(&self, effects: Effects) {
         for (session, reason, _) in &effects.revoked {
-            self.near.end_session(session.0, reason.refusal());
+            self.near.revoke_session(session.0, reason.refusal());
         }
         for user in &effects.users {
-            self.near.user_at_least(user.id, user.version);
+            self.near.raise_user_version(user.id, user.version);
         }
         for (session, _) in &effects.retired {
             self.near
@@ -762,10 +764,10 @@ impl Hot {
         };
         for (session, reason) in message.revoked {
             let why = RevokeReason::read(&reason).refusal();
-            self.near.end_session(session, why);
+            self.near.revoke_session(session, why);
         }
         for (user, version) in message.users {
-            self.near.user_at_least(user, version);
+            self.near.raise_user_version(user, version);
         }
         for (session, up_to) in message.retired {
             self.near.retire_generations(session, up_to);
@@ -778,13 +780,13 @@ impl Hot {
 
     /// Invalidations are heard from now on.
     pub fn start_hearing(&self) {
-        self.near.start_hearing();
+        self.near.on_subscribed();
         self.wake.notify_one();
     }
 
     /// Invalidations may be missed from now on.
     pub fn stop_hearing(&self) {
-        self.near.stop_hearing();
+        self.near.on_unsubscribed();
         self.belief.doubt();
     }
 
@@ -914,7 +916,7 @@ impl Hot {
             Ok(None) => {
                 memory.mark = mark.version.max(memory.mark);
                 if let Some((failures, epoch)) = mended
-                    && self.near.is_hearing()
+                    && self.near.is_subscribed()
                 {
                     self.belief.mend(failures, epoch);
                     if self.is_shared() {
@@ -924,7 +926,7 @@ impl Hot {
             }
             Ok(Some(_)) => {
                 tracing::warn!("Redis has lost writes; it is not believed until its copies have been mended");
-                self.near.forget_all();
+                self.near.invalidate_all();
                 self.belief.doubt();
                 self.wake.notify_one();
             }
@@ -975,7 +977,7 @@ impl Hot {
             match change.session_id() {
                 Some(session) => {
                     let reason = change.reason.unwrap_or(RevokeReason::RevokedByAdmin);
-                    self.near.end_session(session.0, reason.refusal());
+                    self.near.revoke_session(session.0, reason.refusal());
                     if now < change.until {
                         tombstones.push((session, reason, change.until));
                     }
@@ -991,7 +993,7 @@ impl Hot {
                 Some(user) => UserCopy::from(&user),
                 None => UserCopy::gone(id, now),
             };
-            self.near.user_at_least(id.0, copy.version);
+            self.near.raise_user_version(id.0, copy.version);
             if to_redis
                 && whole
                 && let Err(error) = self.write_user(&copy).await

@@ -1,17 +1,17 @@
-//! The near cache under every order in which its steps can happen.
+//! The local cache under every order in which its steps can happen.
 //!
-//! This compiles the very source of the near cache with the locks and atomics of `shuttle`, which runs threads one step at a
+//! This compiles the very source of the local cache with the locks and atomics of `shuttle`, which runs threads one step at a
 //! time and tries the orders of those steps: all of them where a reading meets a change, very many where whole requests of
 //! several threads do. The stores below the cache are models of what PostgreSQL and Redis do in one step.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../src/near.rs"]
+#[path = "../src/local_cache.rs"]
 #[expect(
     unreachable_pub,
     reason = "the models do not need all of the cache, which is public elsewhere"
 )]
-mod near;
+mod local_cache;
 
 mod sync {
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use shuttle::thread;
 use uuid::Uuid;
 
-use near::{Near, ReadSession, Session, Versioned, is_retired};
+use local_cache::{CachedSession, LocalCache, ReadSession, Versioned, is_retired};
 use sync::Mutex;
 
 const SESSION: Uuid = Uuid::from_u128(7);
@@ -109,7 +109,7 @@ impl Stores {
     }
 }
 
-type Node = Near<User, Ended>;
+type Node = LocalCache<User, Ended>;
 
 const fn session_with(retired: i64) -> ReadSession {
     ReadSession {
@@ -119,14 +119,14 @@ const fn session_with(retired: i64) -> ReadSession {
     }
 }
 
-/// Whether a request is let in, as the service decides it: the near cache, then the shared copies, then the database. The
+/// Whether a request is accepted, as the service decides it: the local cache, then the shared copies, then the database. The
 /// order of the steps is that of `hot.rs`. Gives the version of the user that it was let in with.
 fn request(node: &Node, stores: &Stores) -> Option<i64> {
     let now = Instant::now();
     match node.session(SESSION, now) {
-        Some(Session::Ended(_)) => return None,
-        Some(Session::Live { retired, .. }) if is_retired(GENERATION, retired) => return None,
-        Some(Session::Live { user, .. }) => {
+        Some(CachedSession::Revoked(_)) => return None,
+        Some(CachedSession::Live { retired, .. }) if is_retired(GENERATION, retired) => return None,
+        Some(CachedSession::Live { user, .. }) => {
             if let Some(copy) = node.user(user, now) {
                 return Some(copy.0);
             }
@@ -134,21 +134,21 @@ fn request(node: &Node, stores: &Stores) -> Option<i64> {
         None => {}
     }
     let filled = Instant::now();
-    let heard = node.heard_of(SESSION, USER);
+    let snapshot = node.snapshot(SESSION, USER);
     let shared = *stores.shared_session.lock().unwrap();
     match shared {
         Shared::Tombstone => {
-            node.end_session(SESSION, Ended);
+            node.revoke_session(SESSION, Ended);
             return None;
         }
         Shared::Live(retired) => {
-            let retired = node.fill_session(SESSION, heard, session_with(retired), filled);
+            let retired = node.fill_session(SESSION, snapshot, session_with(retired), filled);
             if is_retired(GENERATION, retired) {
                 return None;
             }
             let version = *stores.shared_user.lock().unwrap();
             let copy = Arc::new(User(version));
-            if version > 0 && node.fill_user(USER, heard, &copy, filled) {
+            if version > 0 && node.fill_user(USER, snapshot, &copy, filled) {
                 return Some(version);
             }
         }
@@ -156,12 +156,12 @@ fn request(node: &Node, stores: &Stores) -> Option<i64> {
     }
     let (session, user) = (stores.read_session(), stores.read_user());
     let Some(session) = session else {
-        node.end_session(SESSION, Ended);
+        node.revoke_session(SESSION, Ended);
         return None;
     };
     let copy = Arc::new(user);
-    let retired = node.fill_session(SESSION, heard, session, filled);
-    node.fill_user(USER, heard, &copy, filled);
+    let retired = node.fill_session(SESSION, snapshot, session, filled);
+    node.fill_user(USER, snapshot, &copy, filled);
     stores.write_session_copy(session.retired);
     stores.write_user_copy(copy.0);
     (!is_retired(GENERATION, retired)).then_some(copy.0)
@@ -170,10 +170,10 @@ fn request(node: &Node, stores: &Stores) -> Option<i64> {
 /// Ends the session as `announce` does: the commit, this node, the tombstone, the message to the other nodes.
 fn revoke(own: &Node, others: &[Arc<Node>], stores: &Stores) {
     *stores.session_is_live.lock().unwrap() = false;
-    own.end_session(SESSION, Ended);
+    own.revoke_session(SESSION, Ended);
     *stores.shared_session.lock().unwrap() = Shared::Tombstone;
     for other in others {
-        other.end_session(SESSION, Ended);
+        other.revoke_session(SESSION, Ended);
     }
 }
 
@@ -197,15 +197,15 @@ fn change_role(own: &Node, others: &[Arc<Node>], stores: &Stores) {
         *version += 1;
         *version
     };
-    own.user_at_least(USER, version);
+    own.raise_user_version(USER, version);
     stores.write_user_copy(version);
     for other in others {
-        other.user_at_least(USER, version);
+        other.raise_user_version(USER, version);
     }
 }
 
 fn node() -> Arc<Node> {
-    Arc::new(Near::new(1 << 16, Duration::from_hours(1), true))
+    Arc::new(LocalCache::new(1 << 16, Duration::from_hours(1), true))
 }
 
 /// Every order of the steps. How many there were.
@@ -226,14 +226,14 @@ fn in_some_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_pct(test, 1_000, 4);
 }
 
-/// What a request does below the near cache, and nothing else.
+/// What a request does below the local cache, and nothing else.
 fn reading(node: &Node, stores: &Stores) {
     let filled = Instant::now();
-    let heard = node.heard_of(SESSION, USER);
+    let snapshot = node.snapshot(SESSION, USER);
     let (session, user) = (stores.read_session(), stores.read_user());
     if let Some(session) = session {
-        let _ = node.fill_session(SESSION, heard, session, filled);
-        node.fill_user(USER, heard, &Arc::new(user), filled);
+        let _ = node.fill_session(SESSION, snapshot, session, filled);
+        node.fill_user(USER, snapshot, &Arc::new(user), filled);
     }
 }
 
@@ -246,9 +246,12 @@ fn a_reading_and_a_sign_out_in_every_order() {
             thread::spawn(move || reading(&node, &stores))
         };
         *stores.session_is_live.lock().unwrap() = false;
-        node.end_session(SESSION, Ended);
+        node.revoke_session(SESSION, Ended);
         reader.join().unwrap();
-        assert_eq!(node.session(SESSION, Instant::now()), Some(Session::Ended(Ended)));
+        assert_eq!(
+            node.session(SESSION, Instant::now()),
+            Some(CachedSession::Revoked(Ended))
+        );
     });
     assert!(orders > 20, "only {orders} orders");
 }
@@ -262,7 +265,7 @@ fn a_reading_and_a_change_of_role_in_every_order() {
             thread::spawn(move || reading(&node, &stores))
         };
         *stores.user_version.lock().unwrap() = 2;
-        node.user_at_least(USER, 2);
+        node.raise_user_version(USER, 2);
         reader.join().unwrap();
         let known = node.user(USER, Instant::now());
         assert!(known.is_none_or(|copy| copy.0 == 2));
@@ -328,8 +331,8 @@ fn a_reading_and_a_change_of_the_password_in_every_order() {
         reader.join().unwrap();
         match node.session(SESSION, Instant::now()) {
             None => {}
-            Some(Session::Live { retired, .. }) => assert_eq!(retired, GENERATION),
-            Some(Session::Ended(_)) => panic!("nothing has ended it"),
+            Some(CachedSession::Live { retired, .. }) => assert_eq!(retired, GENERATION),
+            Some(CachedSession::Revoked(_)) => panic!("nothing has ended it"),
         }
     });
     assert!(orders > 20, "only {orders} orders");
@@ -381,7 +384,7 @@ fn a4_a_lower_generation_never_replaces_a_higher_one() {
         }
         assert_eq!(request(&node, &stores), None);
         assert_eq!(*stores.shared_session.lock().unwrap(), Shared::Live(3));
-        let Some(Session::Live { retired, .. }) = node.session(SESSION, Instant::now()) else {
+        let Some(CachedSession::Live { retired, .. }) = node.session(SESSION, Instant::now()) else {
             return;
         };
         assert_eq!(retired, 3);
@@ -389,7 +392,7 @@ fn a4_a_lower_generation_never_replaces_a_higher_one() {
 }
 
 #[test]
-fn another_node_hears_of_it_in_the_middle_of_its_requests() {
+fn another_node_receives_the_message_in_the_middle_of_its_requests() {
     in_many_orders(|| {
         let (own, other, stores) = (node(), node(), Arc::new(Stores::new()));
         let readers: Vec<_> = [&own, &other]
@@ -437,25 +440,25 @@ fn messages_that_overtake_each_other_bring_no_old_version_back() {
 }
 
 #[test]
-fn what_was_filled_before_the_channel_came_back_is_not_believed() {
+fn what_was_filled_before_the_channel_came_back_is_stale() {
     in_many_orders(|| {
         let (node, stores) = (node(), Arc::new(Stores::new()));
-        node.stop_hearing();
+        node.on_unsubscribed();
         let reader = {
             let (node, stores) = (Arc::clone(&node), Arc::clone(&stores));
             thread::spawn(move || request(&node, &stores))
         };
-        // Nobody tells this node.
+        // No message reaches this node.
         *stores.session_is_live.lock().unwrap() = false;
         *stores.shared_session.lock().unwrap() = Shared::Tombstone;
-        node.start_hearing();
+        node.on_subscribed();
         // A request that began before the end may still be let in; one that begins now must not profit from it.
         reader.join().unwrap();
         assert_eq!(request(&node, &stores), None);
     });
 }
 
-/// The model finds a fault where there is one: a node that is not told.
+/// The model finds a fault where there is one: a node that receives no message.
 #[test]
 fn the_model_can_fail() {
     let found = catch_unwind(AssertUnwindSafe(|| {
@@ -470,5 +473,5 @@ fn the_model_can_fail() {
             assert_eq!(request(&other, &stores), None);
         })
     }));
-    assert!(found.is_err(), "a node that hears of nothing passed for right");
+    assert!(found.is_err(), "a node that receives no message passed the check");
 }

@@ -1,4 +1,4 @@
-//! Listening for the service's invalidations.
+//! The subscription to the service's invalidations.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,8 +7,9 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::mpsc;
 
-use super::{Address, CONNECT_TIMEOUT, NearCopies, Redis};
-use crate::{is_master, master_by_sentinels};
+use super::connection::{Address, CONNECT_TIMEOUT, Redis};
+use super::copies::LocalCopies;
+use crate::sentinels::{is_master, master_by_sentinels};
 
 /// Between two heartbeats, and for one to be answered: twice that is how long a silent loss stays unnoticed.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -19,12 +20,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 struct Subscription {
     connection: MultiplexedConnection,
     pushes: mpsc::UnboundedReceiver<PushInfo>,
-    /// Whether it has to be at the master, behind Sentinels.
+    /// Whether the server must be the master, behind Sentinels.
     at_master: bool,
 }
 
 impl Subscription {
-    async fn is_well(&mut self) -> bool {
+    async fn is_alive(&mut self) -> bool {
         let connection = &mut self.connection;
         let ping = redis::cmd("PING");
         let answer = async {
@@ -38,52 +39,56 @@ impl Subscription {
     }
 }
 
-/// Listens on a task of its own until the check is dropped. While it does, the near copies are believed.
-pub(super) fn start(redis: &Arc<Redis>, near: &Arc<NearCopies>, channel: String) {
-    tokio::spawn(listen(Arc::downgrade(redis), Arc::downgrade(near), channel));
+/// Keeps a subscription on a task of its own until the check is dropped. While it is up, cached copies are used.
+pub(super) fn start(redis: &Arc<Redis>, local: &Arc<LocalCopies>, channel: String) {
+    tokio::spawn(keep_subscribed(
+        Arc::downgrade(redis),
+        Arc::downgrade(local),
+        channel,
+    ));
 }
 
-async fn listen(redis: Weak<Redis>, near: Weak<NearCopies>, channel: String) {
-    let mut deaf = false;
+async fn keep_subscribed(redis: Weak<Redis>, local: Weak<LocalCopies>, channel: String) {
+    let mut is_failing = false;
     while let Some(strong) = redis.upgrade() {
         match subscribe(&strong, &channel).await {
             Ok(subscription) => {
                 drop(strong);
-                if deaf {
-                    tracing::info!("the service's invalidations are heard again");
+                if is_failing {
+                    tracing::info!("subscribed to the service's invalidations again");
                 }
-                deaf = false;
-                follow(subscription, &near).await;
+                is_failing = false;
+                follow(subscription, &local).await;
             }
             Err(error) => {
-                if !deaf {
+                if !is_failing {
                     tracing::warn!(
                         category = ?error.kind(),
-                        "the service's invalidations cannot be heard; sessions are checked in Redis for each request"
+                        "cannot subscribe to the service's invalidations; sessions are checked in Redis for each request"
                     );
                 }
-                deaf = true;
+                is_failing = true;
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Takes in what comes until the subscription is lost, or the check is gone.
-async fn follow(mut subscription: Subscription, near: &Weak<NearCopies>) {
-    if let Some(near) = near.upgrade() {
-        near.copies.start_hearing();
+/// Applies messages until the subscription is lost or the check is dropped.
+async fn follow(mut subscription: Subscription, local: &Weak<LocalCopies>) {
+    if let Some(local) = local.upgrade() {
+        local.copies.on_subscribed();
     }
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {
         tokio::select! {
             push = subscription.pushes.recv() => {
-                let Some(near) = near.upgrade() else { return };
+                let Some(local) = local.upgrade() else { return };
                 match push {
                     // A message is its channel, then its payload.
                     Some(PushInfo { kind: PushKind::Message, data }) => match data.get(1) {
-                        Some(Value::BulkString(payload)) => near.hear(payload),
-                        Some(Value::SimpleString(payload)) => near.hear(payload.as_bytes()),
+                        Some(Value::BulkString(payload)) => local.apply(payload),
+                        Some(Value::SimpleString(payload)) => local.apply(payload.as_bytes()),
                         _ => {}
                     },
                     Some(PushInfo { kind: PushKind::Disconnection | PushKind::Unsubscribe, .. }) | None => break,
@@ -91,17 +96,17 @@ async fn follow(mut subscription: Subscription, near: &Weak<NearCopies>) {
                 }
             }
             _ = heartbeat.tick() => {
-                if near.strong_count() == 0 {
+                if local.strong_count() == 0 {
                     return;
                 }
-                if !subscription.is_well().await {
+                if !subscription.is_alive().await {
                     break;
                 }
             }
         }
     }
-    if let Some(near) = near.upgrade() {
-        near.copies.stop_hearing();
+    if let Some(local) = local.upgrade() {
+        local.copies.on_unsubscribed();
     }
 }
 
