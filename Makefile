@@ -1,4 +1,4 @@
-# The developer's door. `make` alone lists what there is. Everything works from any directory and any clone, and honours
+# Commands for developers. `make` alone lists them. Everything works from any directory and any clone, and honours
 # CARGO_TARGET_DIR.
 
 SHELL := /bin/sh
