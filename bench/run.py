@@ -394,7 +394,7 @@ class Bench:
                 return load(f"{url}/auth/me", headers=token, connections=8, rate=1000, seconds=5, punctual=True, first=first)
 
             # The load is late where it waits for a core beside the hashes, which is not the server's doing: measured with a
-            # load that goes first, and with one that waits like everybody.
+            # load that goes first, and with one that waits like all others.
             ways = {"": lambda: paced(True), ", a load that waits": lambda: paced(False)}
             idle = in_turns(ways)
             sign_in = dict(method="POST", connections=1, bodies=own, headers={"cookie": device}, seconds=6)

@@ -79,7 +79,7 @@ class Process:
             if not self.is_running():
                 raise AssertionError(f"{self.command[0]} ended before {what}:\n{self.read_log()[-8000:]}")
             if time.monotonic() > end:
-                raise AssertionError(f"waited {PATIENCE:.0f} s in vain until {what}:\n{self.read_log()[-8000:]}")
+                raise AssertionError(f"waited {PATIENCE:.0f} s, and still not: {what}:\n{self.read_log()[-8000:]}")
             time.sleep(0.02)
 
     def read_log(self) -> str:

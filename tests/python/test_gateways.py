@@ -1,4 +1,4 @@
-"""Every example of deploy/gateways, run by the real program, holds off who claims to be somebody else.
+"""Every example of deploy/gateways, run by the real program, rejects clients that claim another identity.
 
 Whatever a client sends, the service behind a gateway gets either nothing, or the identity that JOSOOR Auth has answered with."""
 

@@ -22,7 +22,7 @@ PASSLIB = CryptContext(schemes=["bcrypt", "bcrypt_sha256"], bcrypt__rounds=4, bc
 ARABIC_SHORT = unicodedata.normalize("NFC", "كلمة سر طويلة")
 ARABIC_LONG = unicodedata.normalize("NFC", "السلام عليكم ورحمة الله وبركاته أيها المستخدم الكريم")
 
-# bcrypt reads 72 bytes. From 72 on our own format is the one that hashes first: whether somebody else's hash of exactly
+# bcrypt reads 72 bytes. From 72 on our own format is the one that hashes first: whether a foreign hash of exactly
 # 72 bytes stands for a longer password cannot be detected.
 PASSWORDS = {
     "short": "kx7-Quarz",
@@ -214,7 +214,7 @@ def test_redis_py_reads_a_session_until_its_tombstone(postgres_redis: Server):
         assert user["is_active"] is True
         assert isinstance(user["version"], int)
 
-        # No copy in Redis gives anybody a way in.
+        # No entry in Redis lets a client in.
         for key in client.scan_iter(count=1000):
             if client.type(key) == "string":
                 value = client.get(key)

@@ -284,7 +284,7 @@ def test_heads_that_no_client_library_would_send(server: Server):
             except TimeoutError:
                 pytest.fail(f"no answer and no end for {head[:100]!r}")
             except OSError:
-                # The end of the connection: reset, broken, or gone before we could end it ourselves.
+                # The end of the connection: reset, broken, or closed before we could close it.
                 continue
         if answer.startswith(b"HTTP/1."):
             assert answer[9:10] in (b"2", b"3", b"4"), f"{head[:100]!r}: {answer[:300]!r}"

@@ -97,7 +97,7 @@ def run_schemathesis(server: Server, name: str, sign_in: str, env: dict[str, str
         "--no-color", *options,
     ]  # fmt: skip
     print(f"seed {SEED}, {EXAMPLES} examples: {' '.join(command)}")
-    # Tokens go in by the environment: arguments are visible to everybody on the machine.
+    # Tokens go in by the environment: arguments are visible to every user of the machine.
     environment = {"PATH": os.environ["PATH"], "HOME": str(place), "LANG": "C.UTF-8", **env}
     try:
         done = subprocess.run(
