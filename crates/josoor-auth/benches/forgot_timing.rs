@@ -14,8 +14,8 @@ mod timing;
 use std::time::Duration;
 
 use anyhow::ensure;
+use josoor_auth::act::Client;
 use josoor_auth::domain::{Email, Locale, Password, Role};
-use josoor_auth::sessions::Client;
 use josoor_auth::{admin::users, crypto};
 use serde_json::json;
 use timing::{AUC_AT_MOST, Server, Times, setting};

@@ -4,12 +4,13 @@ use std::hint::black_box;
 
 use anyhow::Context as _;
 use criterion::Criterion;
+use josoor_auth::act::Client;
 use josoor_auth::admin::users;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Email, Locale, Password, Role, SessionId};
-use josoor_auth::sessions::{self, Client, SignInWith};
+use josoor_auth::sessions::{self, SignInWith};
 use josoor_auth_verify::{Algorithm, TokenVerifier, VerificationKey};
 
 fn main() -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ const LEVELS: [&[&str]; 6] = [
     &["cache"],
     &[
         "account",
+        "act",
         "admin",
         "app",
         "audit",

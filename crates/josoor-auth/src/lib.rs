@@ -6,6 +6,7 @@
 //! `mail`, each of which hides one technology; everything stands on `domain`, `error` and `config`.
 
 pub mod account;
+pub mod act;
 pub mod admin;
 pub mod app;
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! Which open one-time links an act on an account ends. One table, so that a new purpose or a new act cannot be forgotten.
+//! Which open one-time links of an account expire with a change of it. One table, so that a new purpose or a new cause cannot be
+//! forgotten.
 
 use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
 use crate::store::{Conn, Purpose};
 
-/// An act after which some open links of the account must do nothing any more.
+/// A change after which some open links of the account must do nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Cause {
     /// The password was changed by somebody who knew it.
     PasswordChanged,
     /// The password was set with a link.
@@ -25,7 +26,7 @@ pub enum Act {
     Secured,
 }
 
-impl Act {
+impl Cause {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::PasswordChanged,
@@ -38,13 +39,13 @@ impl Act {
         Self::Secured,
     ];
 
-    /// Whether the open links of a purpose end with this act.
+    /// Whether the open links of a purpose expire with this change.
     pub const fn ends(self, purpose: Purpose) -> bool {
         match purpose {
             // Of no account.
             Purpose::Setup | Purpose::Registration => false,
-            // Bound to a state that each of these acts changes, or that must not come back with a reactivation. A change of
-            // the address may have been asked for by the reason for the act.
+            // Bound to a state that each of these changes, or that must not come back with a reactivation. A change of
+            // the address may have been asked for by the intruder.
             Purpose::ResetPassword | Purpose::Invitation | Purpose::ChangeEmail => true,
             // The address stays what it was when only the password changes.
             Purpose::VerifyEmail => !matches!(self, Self::PasswordChanged),
@@ -59,10 +60,10 @@ impl Act {
     }
 }
 
-/// Ends the open links of an account that an act ends. The account is locked.
-pub(crate) async fn end(tx: &mut Conn, user: UserId, act: Act, now: Timestamp) -> Result<()> {
+/// Expires the open links of an account that end with a change. The account is locked.
+pub(crate) async fn end(tx: &mut Conn, user: UserId, cause: Cause, now: Timestamp) -> Result<()> {
     for purpose in Purpose::ALL {
-        if act.ends(purpose) {
+        if cause.ends(purpose) {
             tx.expire_one_time_tokens(purpose, Some(user), now).await?;
         }
     }

@@ -6,21 +6,23 @@
 //! A token is good once, is replaced by the next one of its purpose once that one's mail is sent, and is bound to the state that it was made for. It does
 //! its work in the transaction that uses it up.
 
-use crate::account::links::{self, Act};
+use crate::account::links::{self, Cause};
 use crate::account::register;
 use crate::account::undo;
+use crate::act::{Client, Entry};
+pub(crate) use crate::act::{address_of, parse_address};
 use crate::app::App;
 use crate::cache::{self, Effects};
 use crate::crypto;
-use crate::domain::{Email, Locale, Network, Password, Role, SessionId, Timestamp, UserId};
+use crate::domain::{Email, Locale, Password, Role, SessionId, Timestamp, UserId};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::hasher::{PasswordHash, Verdict};
 use crate::mail;
 use crate::passwords::Person;
-use crate::sessions::{self, Caller, Client, Issued};
+use crate::sessions::{self, Caller, Issued};
 use crate::store::{
     Audit, Conn, Content, MailClass, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken,
-    NewUser, OneTimeToken, Origin, Purpose, RequestOrigin, RevokeReason, User,
+    NewUser, OneTimeToken, Purpose, RevokeReason, User,
 };
 
 /// What [`OneTimeToken::bound_to`] says of a reset whose account is still a registration.
@@ -64,8 +66,8 @@ async fn ask(app: &App, kind: MailKind, email: &Email, locale: Locale, client: &
         locale,
         user: None,
         token: None,
-        content: asked_by(client),
-        network: network_of(client),
+        content: client.request(),
+        network: client.network(),
         at: app.clock.now(),
     })
     .await?;
@@ -105,7 +107,7 @@ pub(crate) async fn send_verification(
     tx.insert_one_time_token(&token).await?;
     tx.queue_mail(&NewMail {
         // To an address that is not verified, also where a user is signed in.
-        network: network_of(client),
+        network: client.network(),
         ..mail_to(user, &email, MailKind::VerifyEmail, Some(token.id), client, now)
     })
     .await
@@ -249,13 +251,7 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
             request.kind.as_str()
         )));
     };
-    let client = Client {
-        ip: origin.ip,
-        user_agent: origin.user_agent,
-        request_id: origin.request_id,
-        client_request_id: origin.client_request_id,
-        actor: None,
-    };
+    let client = Client::from(origin);
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     if !tx.settle_request(request).await? {
@@ -392,7 +388,7 @@ async fn offer_password_for_registration(
             user: None,
             token: Some(token.id),
             content: Content::Mail(MailDetails::bare()),
-            network: network_of(client),
+            network: client.network(),
             at: now,
         })
         .await?;
@@ -549,8 +545,12 @@ pub async fn reset(
     };
     let user = user.ok_or(Error::LinkExpired)?;
     tx.forget_devices(id, now).await?;
-    let act = if forget { Act::Claimed } else { Act::PasswordReset };
-    links::end(&mut tx, id, act, now).await?;
+    let cause = if forget {
+        Cause::Claimed
+    } else {
+        Cause::PasswordReset
+    };
+    links::end(&mut tx, id, cause, now).await?;
     let client = acting(client, id);
     let reason = RevokeReason::PasswordChanged;
     let mut effects = Effects::default();
@@ -661,7 +661,7 @@ pub async fn change_password(
     }
     let user = tx.user_by_id(before.id).await?.ok_or(Refusal::SessionRevoked)?;
     tx.forget_devices(user.id, now).await?;
-    links::end(&mut tx, user.id, Act::PasswordChanged, now).await?;
+    links::end(&mut tx, user.id, Cause::PasswordChanged, now).await?;
     let reason = RevokeReason::PasswordChanged;
     let mut effects = Effects::default();
     let ended = tx
@@ -733,14 +733,8 @@ pub(crate) async fn verify_own_password(
         .verify(password, user.password_hash.clone(), counted)
         .await?;
     if verdict == Verdict::NoMatch {
-        let row = NewAudit {
-            succeeded: false,
-            reason: Some("invalid_credentials"),
-            subject: Some(user.id),
-            session: Some(caller.session),
-            ..client.audit(action, app.clock.now())
-        };
-        app.db.write().await?.insert_audit(&row).await?;
+        let entry = Entry::failure(action, "invalid_credentials").subject(user.id);
+        app.record(client, entry.session(caller.session)).await?;
         return Err(Error::InvalidCredentials);
     }
     Ok(user)
@@ -808,10 +802,10 @@ pub async fn request_email_change(
             locale: user.locale,
             user: Some(user.id),
             token: Some(token.id),
-            content: asked_by(client),
+            content: client.request(),
             network: match user.email_verified_at {
                 Some(_) => None,
-                None => network_of(client),
+                None => client.network(),
             },
             at: now,
         })
@@ -928,13 +922,8 @@ fn password_wanted() -> Error {
 }
 
 async fn refuse_proof(app: &App, subject: Option<UserId>, client: &Client) -> Result<()> {
-    let row = NewAudit {
-        succeeded: false,
-        reason: Some("invalid_credentials"),
-        subject,
-        ..client.audit(Audit::EmailVerify, app.clock.now())
-    };
-    app.db.write().await?.insert_audit(&row).await?;
+    let entry = Entry::failure(Audit::EmailVerify, "invalid_credentials").subject(subject);
+    app.record(client, entry).await?;
     Err(Error::InvalidCredentials)
 }
 
@@ -995,7 +984,7 @@ async fn change_email(
         .await?
         .ok_or(Error::LinkExpired)?;
     tx.forget_devices(user.id, now).await?;
-    links::end(&mut tx, user.id, Act::AddressChanged, now).await?;
+    links::end(&mut tx, user.id, Cause::AddressChanged, now).await?;
     // Earlier ones stay: who changes the address twice must not take the first owner's way back.
     let undo = NewOneTimeToken {
         email: Some(&old),
@@ -1004,7 +993,7 @@ async fn change_email(
     };
     tx.insert_one_time_token(&undo).await?;
     // As the account was: whether the old address was verified decides what the mail may say.
-    let details = MailDetails::for_owner(before, origin_of(client)).with_new_address(before, &user);
+    let details = MailDetails::for_owner(before, client.origin()).with_new_address(before, &user);
     tx.queue_mail(&NewMail {
         content: Content::Mail(details),
         ..mail_to(before, &old, MailKind::EmailChanged, Some(undo.id), client, now)
@@ -1152,40 +1141,12 @@ fn state_of(user: &User, email: &Email) -> String {
     format!("{} {changed}", email.key())
 }
 
-pub(crate) fn address_of(user: &User) -> Result<Email> {
-    parse_address(&user.email)
-}
-
-pub(crate) fn parse_address(text: &str) -> Result<Email> {
-    Email::parse(text)
-        .map_err(|reason| Error::Internal(anyhow::anyhow!("a stored address is none: {}", reason.code)))
-}
-
 /// The client, with the holder of a link or password as the one who acts.
 pub(crate) fn acting(client: &Client, user: UserId) -> Client {
     Client {
         actor: Some(client.actor.unwrap_or(user)),
         ..client.clone()
     }
-}
-
-/// Who asked, for the audit row of a request that is looked into later.
-fn asked_by(client: &Client) -> Content {
-    Content::Request(RequestOrigin {
-        ip: client.ip.clone(),
-        user_agent: client.user_agent.clone(),
-        request_id: client.request_id.clone(),
-        client_request_id: client.client_request_id.clone(),
-    })
-}
-
-/// The network that the mails of a client without a session are counted by.
-fn network_of(client: &Client) -> Option<String> {
-    Network::of(&client.ip).map(|network| network.to_string())
-}
-
-fn origin_of(client: &Client) -> Origin {
-    Origin::new(&client.ip, &client.user_agent)
 }
 
 /// A mail to the owner of an account. Its details name nothing that was chosen before the account's address was verified.
@@ -1203,11 +1164,11 @@ pub(crate) fn mail_to<'a>(
         locale: user.locale,
         user: Some(user.id),
         token,
-        content: Content::Mail(MailDetails::for_owner(user, origin_of(client))),
+        content: Content::Mail(MailDetails::for_owner(user, client.origin())),
         // Notices tell an owner what has happened; no stranger's network must be able to stop them.
         network: match (client.actor, kind.class()) {
             (Some(_), _) | (None, MailClass::Notice) => None,
-            (None, MailClass::Reset | MailClass::Other) => network_of(client),
+            (None, MailClass::Reset | MailClass::Other) => client.network(),
         },
         at: now,
     }
@@ -1235,7 +1196,7 @@ pub(crate) async fn tell_of_new_admin(
     };
     for admin in admins.iter().filter(|admin| admin.id != new) {
         let email = address_of(admin)?;
-        let details = MailDetails::for_owner(admin, origin_of(client)).with_subject(new, row);
+        let details = MailDetails::for_owner(admin, client.origin()).with_subject(new, row);
         tx.queue_mail(&NewMail {
             content: Content::Mail(details),
             ..mail_to(admin, &email, MailKind::NewAdmin, None, client, now)
@@ -1292,8 +1253,8 @@ pub(crate) async fn request_registration(
         locale: new.locale,
         user: None,
         token: Some(token.id),
-        content: asked_by(client),
-        network: network_of(client),
+        content: client.request(),
+        network: client.network(),
         at: now,
     })
     .await?;

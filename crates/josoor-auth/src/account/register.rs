@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::account::recovery;
+use crate::act::Client;
 use crate::admin::users;
 use crate::app::App;
 use crate::config::RegistrationMode;
@@ -11,7 +12,7 @@ use crate::crypto;
 use crate::domain::{Email, FullName, Locale, Password, Role, Secret};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::passwords::Person;
-use crate::sessions::{self, Caller, Client, Issued, SignInWith};
+use crate::sessions::{self, Caller, Issued, SignInWith};
 use crate::store::{Audit, NewAudit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
 
 /// What somebody registers with. There is no role in it: everybody begins as a user.
@@ -235,13 +236,17 @@ pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Cli
     let user = recovery::verify_own_password(app, caller, password, Audit::UserDelete, client).await?;
     let (session, password_changed_at) = (caller.session, user.password_changed_at);
     let grace = app.config.account.deletion_grace;
-    users::delete_if(app, caller.id(), grace, client, async |tx, user| {
+    users::delete_if(app, caller.id(), grace, client, async |act, user| {
         // A password change or a sign-out during the hash wins.
         if user.password_changed_at != password_changed_at {
             return Err(Error::InvalidCredentials);
         }
-        let row = tx.session_by_id(session).await?.ok_or(Refusal::SessionRevoked)?;
-        row.ended(app.clock.now()).map_or(Ok(()), |why| Err(why.into()))
+        let row = act
+            .tx
+            .session_by_id(session)
+            .await?
+            .ok_or(Refusal::SessionRevoked)?;
+        row.ended(act.now).map_or(Ok(()), |why| Err(why.into()))
     })
     .await
     .map_err(as_own_account)

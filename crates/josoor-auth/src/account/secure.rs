@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::account::links::{self, Act};
+use crate::account::links::{self, Cause};
 use crate::account::recovery;
+use crate::act::Client;
 use crate::app::App;
 use crate::domain::{Email, Timestamp};
 use crate::error::{Error, Result};
-use crate::sessions::Client;
 use crate::store::{Audit, Conn, MailKind, NewAudit, NewOneTimeToken, Purpose, User};
 
 /// One account is told of new devices at most once in this time.
@@ -77,7 +77,7 @@ pub async fn secure(app: &App, token: &str, email: &Email, client: &Client) -> R
         .await?
         .ok_or(Error::LinkExpired)?;
     tx.forget_devices(user.id, now).await?;
-    links::end(&mut tx, user.id, Act::Secured, now).await?;
+    links::end(&mut tx, user.id, Cause::Secured, now).await?;
     let client = recovery::acting(client, user.id);
     if recovery::address_of(&user)?.key() == told.key() {
         recovery::send_reset(&mut tx, &user, &client, now).await?;

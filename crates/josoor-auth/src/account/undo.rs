@@ -9,8 +9,9 @@
 
 use std::time::Duration;
 
-use crate::account::links::{self, Act};
+use crate::account::links::{self, Cause};
 use crate::account::recovery;
+use crate::act::{Act, Client};
 use crate::app::App;
 use crate::auth::devices;
 use crate::cache::{self, Effects};
@@ -18,7 +19,6 @@ use crate::domain::{Email, Password, Timestamp, UserId};
 use crate::error::{Error, Invalid, Result};
 use crate::hasher::{PasswordHash, Verdict};
 use crate::keys::DeviceMark;
-use crate::sessions::Client;
 use crate::store::{
     Audit, Conn, Device, MailKind, NewAudit, NewOneTimeToken, OneTimeToken, PastCredential, PastKind,
     Purpose, SessionRow, User,
@@ -207,7 +207,7 @@ async fn restore_address(
         .await?
         .ok_or(Error::LinkExpired)?;
     tx.forget_devices(user.id, now).await?;
-    links::end(&mut tx, user.id, Act::AddressRestored, now).await?;
+    links::end(&mut tx, user.id, Cause::AddressRestored, now).await?;
     tx.expire_one_time_tokens_since(Purpose::UndoEmailChange, user.id, changed, now)
         .await?;
     if was_verified {
@@ -326,20 +326,15 @@ pub(crate) fn require_another(new: &Password, shown: &Shown<'_>) -> Result<()> {
 /// Marks an account as deleted until its grace ends, in the unit of work in which it is locked, and sends the link that
 /// restores it to every address that was verified for it within that time: an intruder who has changed the address before
 /// gains nothing.
-pub(crate) async fn mark_deleted(
-    tx: &mut Conn,
-    before: &User,
-    grace: Duration,
-    client: &Client,
-    now: Timestamp,
-) -> Result<User> {
-    let purge_at = now.plus(grace);
-    let user = tx
+pub(crate) async fn mark_deleted(act: &mut Act, before: &User, grace: Duration) -> Result<User> {
+    let (now, purge_at) = (act.now, act.now.plus(grace));
+    let user = act
+        .tx
         .mark_deleted(before.id, purge_at, now)
         .await?
         .ok_or(Error::NotFound)?;
-    links::end(tx, user.id, Act::Deleted, now).await?;
-    let past = tx.past_credentials(user.id, now.minus(grace)).await?;
+    links::end(&mut act.tx, user.id, Cause::Deleted, now).await?;
+    let past = act.tx.past_credentials(user.id, now.minus(grace)).await?;
     let current = recovery::address_of(before)?;
     let mut addresses = vec![(current, before.email_verified_at.is_some())];
     for (email, _) in lost_addresses(&past) {
@@ -352,18 +347,11 @@ pub(crate) async fn mark_deleted(
             email: Some(email),
             bound_to: was_verified.then_some(recovery::PROVED),
             expires_at: purge_at,
-            ..recovery::token_for(Purpose::UndoDeletion, Some(user.id), now)
+            ..act.new_token(Purpose::UndoDeletion, Some(user.id))
         };
-        tx.insert_one_time_token(&token).await?;
-        tx.queue_mail(&recovery::mail_to(
-            before,
-            email,
-            MailKind::AccountDeletion,
-            Some(token.id),
-            client,
-            now,
-        ))
-        .await?;
+        act.tx.insert_one_time_token(&token).await?;
+        let mail = act.mail_to(before, email, MailKind::AccountDeletion, Some(token.id));
+        act.queue(&mail).await?;
     }
     Ok(user)
 }

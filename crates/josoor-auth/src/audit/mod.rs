@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::act::Client;
 use crate::app::App;
 use crate::crypto;
 use crate::domain::{Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::keys::{SealedFormat, Unlocked};
-use crate::sessions::Client;
 use crate::store::{
     Audit, AuditFilter, AuditKey, AuditRow, ChainEnd, Conn, Db, MacOrigin, NewAudit, RowCode, Seal,
 };

@@ -14,12 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
+use crate::act::Client;
 use crate::app::App;
 use crate::crypto;
 use crate::domain::{Email, Network, Timestamp, UserId, device_label};
 use crate::error::{Error, Refusal, Result};
 use crate::keys::{DeviceMark, KnownDevice};
-use crate::sessions::{Caller, Client};
+use crate::sessions::Caller;
 use crate::store::{Audit, Conn, Device, DeviceSeen, NewAudit, User};
 
 /// How many devices of one account are known at the same time.

@@ -7,11 +7,11 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::{Json, Outcome, find_user, finish, open, pretty, print, print_raw, told};
+use crate::act::Client;
 use crate::app::App;
 use crate::audit;
 use crate::config::Config;
 use crate::domain::{Timestamp, UserId};
-use crate::sessions::Client;
 use crate::store::AuditFilter;
 
 /// What can be done with the audit trail.

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Json, Outcome, finish, open, pretty, print, told};
+use crate::act::Client;
 use crate::app::App;
 use crate::config::Config;
 use crate::crypto;
@@ -22,7 +23,6 @@ use crate::error::Error;
 use crate::import_export::formats::{DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
 use crate::import_export::import::{Event, Options, Summary};
 use crate::import_export::{Format, Preset, export, import};
-use crate::sessions::Client;
 use crate::store::SourceTable;
 
 /// Records that may wait between the reader and the database.

@@ -18,6 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::account::{recovery, undo};
+use crate::act::Client;
 use crate::admin::users;
 use crate::app::App;
 use crate::clock::Clock;
@@ -25,7 +26,7 @@ use crate::config::{Config, ConfigError};
 use crate::domain::{Email, FullName, Password, Role, SessionId, UserId};
 use crate::error::Error;
 use crate::http::response::representation::{AdminUserResponse, SessionResponse};
-use crate::sessions::{self, Client};
+use crate::sessions;
 use crate::store::{Db, RevokeReason, User, UserFilter, UserPatch, UserSort};
 use crate::telemetry;
 use crate::{http, keys};

@@ -5,10 +5,10 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{COLUMNS, Format};
+use crate::act::Client;
 use crate::app::App;
 use crate::domain::{Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::sessions::Client;
 use crate::store::{Audit, NewAudit, StoredUser};
 
 /// Users in the memory at a time.

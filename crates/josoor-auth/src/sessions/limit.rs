@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Client;
 use super::revoke::record_revocations;
 use crate::account::recovery;
+use crate::act::Client;
 use crate::app::App;
 use crate::cache::Effects;
 use crate::domain::{Email, Timestamp};

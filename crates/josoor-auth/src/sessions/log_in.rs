@@ -1,10 +1,10 @@
 //! Signing in with address and password.
 
-use super::Client;
 use super::issue::Issued;
 use super::limit::tell_of_session_limit;
 use super::open::{SignInWith, open_session};
 use crate::account::secure;
+use crate::act::Client;
 use crate::app::App;
 use crate::auth::devices::{self, Familiarity};
 use crate::domain::{Email, Password, UserId};

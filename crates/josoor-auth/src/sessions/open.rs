@@ -1,9 +1,9 @@
 //! Opening a session.
 
-use super::Client;
 use super::issue::{Issued, issue};
 use super::limit::end_sessions_beyond_the_limit;
 use super::revoke::record_revocations;
+use crate::act::Client;
 use crate::app::App;
 use crate::auth::devices::{self, Familiarity, SignInDevice};
 use crate::cache::Effects;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Client;
 use super::issue::{Issued, issue_both};
 use super::rotation::{self, Decision};
 use crate::account::recovery;
+use crate::act::Client;
 use crate::app::App;
 use crate::cache::{Effects, UserCopy};
 use crate::domain::{Email, Timestamp};

@@ -1,6 +1,6 @@
 //! Revoking sessions.
 
-use super::Client;
+use crate::act::Client;
 use crate::app::App;
 use crate::cache::Effects;
 use crate::domain::{SessionId, Timestamp, UserId};

@@ -1,9 +1,9 @@
 //! What administrators do with users, and what nobody else does.
 
+use josoor_auth::act::Client;
 use josoor_auth::admin::users;
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::{Email, FullName, Locale, Role};
-use josoor_auth::sessions::Client;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use josoor_auth::act::Client;
 use josoor_auth::audit::{self, Report};
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::UserId;
-use josoor_auth::sessions::Client;
 use josoor_auth::store::Db;
 use reqwest::Method;
 use serde_json::json;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use josoor_auth::act::Client;
 use josoor_auth::domain::{Email, Password};
 use josoor_auth::http::openapi_document;
-use josoor_auth::sessions::{self, Client, SignInWith};
+use josoor_auth::sessions::{self, SignInWith};
 use josoor_auth::telemetry::Sample;
 use reqwest::Method;
 use serde_json::json;

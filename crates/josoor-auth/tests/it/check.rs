@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use josoor_auth::act::Client;
 use josoor_auth::admin::users;
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::{Role, UserId};
-use josoor_auth::sessions::Client;
 use josoor_auth::store::UserPatch;
 use reqwest::Method;
 use serde_json::json;

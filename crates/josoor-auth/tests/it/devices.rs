@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use josoor_auth::act::Client;
 use josoor_auth::auth::devices::{self, DEVICES_AT_MOST, Familiarity};
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::UserId;
 use josoor_auth::keys::DeviceMark;
-use josoor_auth::sessions::Client;
 use josoor_auth::worker::purge;
 use reqwest::Method;
 use serde_json::{Value, json};

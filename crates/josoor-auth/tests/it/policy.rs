@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use josoor_auth::act::Client;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Email, FullName, Locale, Password, Role};
 use josoor_auth::passwords::Policy;
-use josoor_auth::sessions::Client;
 use josoor_auth::{account::register, admin::users};
 use serde_json::{Value, json};
 

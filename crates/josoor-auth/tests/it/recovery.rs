@@ -884,7 +884,7 @@ on_both!(
         let link = josoor_auth::account::recovery::make_reset_link(
             &server.app,
             id,
-            &josoor_auth::sessions::Client::default(),
+            &josoor_auth::act::Client::default(),
         )
         .await
         .expect("a link");

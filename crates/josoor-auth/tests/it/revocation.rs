@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use josoor_auth::act::Client;
 use josoor_auth::admin::users;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Role, UserId};
-use josoor_auth::sessions::{self, Client};
+use josoor_auth::sessions;
 use josoor_auth::store::{RevokeReason, UserPatch};
 use josoor_auth_verify::Claims;
 use serde_json::json;

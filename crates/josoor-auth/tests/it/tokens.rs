@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use josoor_auth::account::recovery;
+use josoor_auth::act::Client;
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::{Password, SessionId};
-use josoor_auth::sessions::{self, Client};
+use josoor_auth::sessions;
 use josoor_auth::store::Touch;
 use josoor_auth_verify::{Claims, RedisCheck, Refusal, ServiceCheck, SessionCheck};
 use reqwest::Method;

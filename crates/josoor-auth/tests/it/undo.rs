@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use josoor_auth::account::links::Act;
+use josoor_auth::account::links::Cause;
 use josoor_auth::clock::Clock;
 use josoor_auth::store::Purpose;
 use reqwest::Method;
@@ -194,12 +194,16 @@ on_both!(
 
 #[test]
 fn every_act_ends_what_sets_a_password_or_an_address() {
-    for act in Act::ALL {
+    for act in Cause::ALL {
         for purpose in [Purpose::ResetPassword, Purpose::Invitation, Purpose::ChangeEmail] {
             assert!(act.ends(purpose), "{act:?} {purpose:?}");
         }
         // An earlier owner's way back outlives what an intruder can do.
-        assert_eq!(act.ends(Purpose::UndoEmailChange), act == Act::Claimed, "{act:?}");
+        assert_eq!(
+            act.ends(Purpose::UndoEmailChange),
+            act == Cause::Claimed,
+            "{act:?}"
+        );
         // These belong to no account.
         for purpose in [Purpose::Setup, Purpose::Registration] {
             assert!(!act.ends(purpose), "{act:?} {purpose:?}");

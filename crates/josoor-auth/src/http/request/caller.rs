@@ -5,13 +5,14 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use josoor_auth_verify::bearer_token;
 
+use crate::act::Client;
 use crate::app::App;
 use crate::domain::Role;
 use crate::error::{Error, Refusal};
 use crate::http::request::extract::{ClientAddress, UserAgent};
 use crate::http::request::passage::Passage;
 use crate::limits::Writer;
-use crate::sessions::{self, Caller, Client};
+use crate::sessions::{self, Caller};
 
 /// Where a request comes from, for the records.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use josoor_auth::act::Client;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Role, UserId};
 use josoor_auth::http::server::serve::ServeOptions;
-use josoor_auth::sessions::Client;
 use josoor_auth::store::UserPatch;
 use josoor_auth::{admin::users, http as server_http};
 use reqwest::header::HeaderMap;
