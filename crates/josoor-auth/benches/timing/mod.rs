@@ -51,7 +51,7 @@ impl Server {
         }
         let config = Config::parse(None, &environment)?;
         let app = App::open(config, Clock::System).await?;
-        app.start();
+        josoor_auth::worker::start(&app);
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base = format!("http://{}", listener.local_addr()?);
         let stop = CancellationToken::new();

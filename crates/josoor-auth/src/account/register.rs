@@ -1,8 +1,5 @@
 //! What people do with their own accounts: register, change the profile, leave. And the first account of all.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
-
 use crate::account::recovery;
 use crate::act::Client;
 use crate::admin::users;
@@ -151,9 +148,8 @@ async fn create(
         .passwords
         .accept("password", new.password.clone(), new.person())
         .await?;
-    // One at a time per address: of many that ask for one address at once, one hashes and the others are refused.
-    let turn = app.registrations.turn(new.email.key());
-    let _turn = turn.lock().await;
+    // One at a time for each address: of many that ask for one address at once, one hashes and the others are rejected.
+    let _guard = app.registrations.lock(new.email.key()).await;
     if app.db.read().await?.user_by_email(&new.email).await?.is_some() {
         return Err(Error::EmailTaken);
     }
@@ -262,25 +258,4 @@ pub async fn revoke_other_sessions(app: &App, caller: &Caller, client: &Client) 
         client,
     )
     .await
-}
-
-/// Turns at registering one address.
-#[derive(Debug, Default)]
-pub struct Turns(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    /// The lock of this address, shared by all who want it now.
-    fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
-            return turn;
-        }
-        // What nobody holds any more costs memory only until somebody else comes.
-        if turns.len() >= 1024 {
-            turns.retain(|_, turn| turn.strong_count() > 0);
-        }
-        let turn = Arc::new(tokio::sync::Mutex::new(()));
-        turns.insert(key.to_owned(), Arc::downgrade(&turn));
-        turn
-    }
 }

@@ -17,6 +17,8 @@
 //! * The tail also re-reads the last moments of `changes` every second. That covers a crash between commit and
 //!   announcement, and another process, such as the command line, that works on the same database.
 
+pub mod stats;
+
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

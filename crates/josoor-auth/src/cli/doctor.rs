@@ -13,9 +13,8 @@ use crate::keys;
 use crate::mail::Mailer;
 use crate::passwords::Policy;
 use crate::redis::{Kv, KvConfig};
-use crate::store::Db;
+use crate::store::{Db, OutboxState};
 use crate::telemetry;
-use crate::worker::outbox;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -334,7 +333,7 @@ async fn check_outbox(db: &Db, report: &mut Report) {
             format!("{found}; the budget of mails is spent for: {}", spent.join(", ")),
             "see who causes them (metrics: josoor_auth_limited_total, josoor_auth_mails_total), then raise limits.mail_total if they are wanted",
         );
-    } else if oldest.is_some_and(|oldest| oldest > outbox::LATE) {
+    } else if oldest.is_some_and(|oldest| oldest > OutboxState::LATE) {
         report.warn(
             "outbox",
             found,

@@ -55,7 +55,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     let public_url = config.server.public_url.clone();
     let app = App::open(config, Clock::System).await?;
     audit::record_configuration(&app).await?;
-    app.start();
+    crate::worker::start(&app);
     offer_setup(&app).await?;
     tracing::info!(
         %address,

@@ -8,6 +8,7 @@
 
 mod alarm;
 mod gcra;
+pub(crate) mod keyed_mutex;
 mod memory;
 
 use std::fmt;

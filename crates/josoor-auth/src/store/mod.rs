@@ -55,7 +55,8 @@ pub use import::{ImportedUser, Seen, SourceTable, StoredUser};
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
 pub use outbox::{
-    Backlog, Content, MailClass, MailDetails, MailKind, MailRow, NewMail, OVER_BUDGET, Origin, RequestOrigin,
+    Backlog, Content, MailClass, MailDetails, MailKind, MailRow, NewMail, OVER_BUDGET, Origin, OutboxState,
+    RequestOrigin,
 };
 pub use past_credentials::{PastCredential, PastKind};
 pub use registrations::Registration;

@@ -9,17 +9,16 @@
 //!
 //! A link begins its life, and those before it end, when its mail is sent: a mail that waits or is dropped changes nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::account::recovery;
 use crate::app::App;
 use crate::crypto;
-use crate::domain::{Network, Timestamp};
+use crate::domain::Network;
 use crate::error::Result;
 use crate::limits::{Limit, MailShare};
 use crate::mail::{self, SendError};
-use crate::store::{Backlog, MailClass, MailKind, MailRow, OVER_BUDGET, OneTimeToken, Purpose};
+use crate::store::{MailClass, MailKind, MailRow, OVER_BUDGET, OneTimeToken, Purpose};
 
 /// How long a row that was taken up belongs to its taker; longer than sending ever takes.
 const LEASE: Duration = Duration::from_mins(2);
@@ -45,112 +44,10 @@ const NETWORK_BACK_OFF: (Duration, Duration) = (Duration::from_mins(1), Duration
 /// How often the state of what waits is read.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
-/// A mail that waits for longer than this is worth attention.
-pub const LATE: Duration = Duration::from_mins(15);
-
 // The budgets from which a row has been taken, as bits of `MailRow::granted`.
 const BY_NETWORK: i64 = 1;
 const BY_RECIPIENT: i64 = 2;
 const BY_CLASS: i64 = 4;
-
-/// What this node knows of the mails that wait.
-#[derive(Debug, Default)]
-pub struct State {
-    classes: [ClassState; MailClass::ALL.len()],
-    is_away: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct ClassState {
-    /// Until when its budget is spent, in microseconds; in the past while it is not.
-    closed_until: AtomicI64,
-    /// Whether its budget was spent and rows may still wait for it.
-    is_spent: AtomicBool,
-    waiting: AtomicI64,
-    /// When the oldest that waits was asked for, in microseconds; 0 when none waits.
-    oldest: AtomicI64,
-}
-
-/// What waits in one class, as metrics show it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
-    /// How many rows.
-    pub count: u64,
-    /// The age of the oldest.
-    pub oldest: Duration,
-}
-
-impl State {
-    const fn of(&self, class: MailClass) -> &ClassState {
-        &self.classes[class as usize]
-    }
-
-    fn is_open(&self, class: MailClass, now: Timestamp) -> bool {
-        self.of(class).closed_until.load(Ordering::Relaxed) <= now.as_micros()
-    }
-
-    /// The budget of a class is spent until then.
-    fn close(&self, class: MailClass, until: Timestamp) {
-        let state = self.of(class);
-        state.closed_until.store(until.as_micros(), Ordering::Relaxed);
-        if !state.is_spent.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                class = class.as_str(),
-                "the budget of mails is spent (limits.mail_total); mails of this class wait"
-            );
-        }
-    }
-
-    /// The budget of a class is open, and no row of it is due.
-    fn settle(&self, class: MailClass) {
-        if self.of(class).is_spent.swap(false, Ordering::Relaxed) {
-            tracing::info!(
-                class = class.as_str(),
-                "no mail of this class waits for its budget any more"
-            );
-        }
-    }
-
-    fn note(&self, backlog: &[Backlog]) {
-        for class in MailClass::ALL {
-            let found = backlog.iter().find(|backlog| backlog.class() == class);
-            let state = self.of(class);
-            state
-                .waiting
-                .store(found.map_or(0, |found| found.waiting), Ordering::Relaxed);
-            state.oldest.store(
-                found.map_or(0, |found| found.oldest.as_micros()),
-                Ordering::Relaxed,
-            );
-        }
-    }
-
-    /// What waits in each class.
-    pub fn waiting(&self, now: Timestamp) -> [Waiting; MailClass::ALL.len()] {
-        MailClass::ALL.map(|class| {
-            let state = self.of(class);
-            let oldest = match state.oldest.load(Ordering::Relaxed) {
-                0 => Duration::ZERO,
-                micros => now.since(Timestamp::from_micros(micros)),
-            };
-            Waiting {
-                count: u64::try_from(state.waiting.load(Ordering::Relaxed)).unwrap_or(0),
-                oldest,
-            }
-        })
-    }
-
-    /// Whether mails are late or about to be: a budget is spent, the mail server is away, or one waits for longer than
-    /// [`LATE`].
-    pub fn is_degraded(&self, now: Timestamp) -> bool {
-        self.is_away.load(Ordering::Relaxed)
-            || self
-                .classes
-                .iter()
-                .any(|state| state.is_spent.load(Ordering::Relaxed))
-            || self.waiting(now).iter().any(|waiting| waiting.oldest > LATE)
-    }
-}
 
 /// Reads what waits, for metrics and `/readyz`, for as long as the service runs.
 pub async fn watch(app: App) {
@@ -204,7 +101,7 @@ pub async fn deliver(app: App) {
                 failing = false;
                 if outcomes.contains(&Outcome::Away) {
                     away = true;
-                    app.outbox.is_away.store(true, Ordering::Relaxed);
+                    app.outbox.set_away(true);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(AWAY.1);
                     continue;
@@ -214,7 +111,7 @@ pub async fn deliver(app: App) {
                         tracing::info!("mail is sent again");
                     }
                     away = false;
-                    app.outbox.is_away.store(false, Ordering::Relaxed);
+                    app.outbox.set_away(false);
                     pause = AWAY.0;
                 }
                 if !outcomes.is_empty() {

@@ -4,8 +4,10 @@
 //! has the address, so that no answer and no time tells; the job that takes them up looks, and queues the mails.
 
 mod content;
+mod state;
 
 pub use content::{Content, MailDetails, Origin, RequestOrigin};
+pub use state::OutboxState;
 use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};

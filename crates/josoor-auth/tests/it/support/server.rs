@@ -153,7 +153,7 @@ impl Stage {
             .expect("a free port");
         let address = listener.local_addr().expect("an address");
         let app = App::open(config, clock).await.expect("the stores open");
-        app.start();
+        josoor_auth::worker::start(&app);
         let stop = CancellationToken::new();
         let front = server_http::front(&app);
         let running = tokio::spawn(server_http::server::serve::serve(
