@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use josoor_auth::domain::{Network, Password};
-use josoor_auth::hasher::{Asker, Hasher, HasherConfig, PasswordHash, Scheme};
+use josoor_auth::domain::{Network, Password, PasswordHash};
+use josoor_auth::hasher::{Asker, Hasher, HasherConfig, Scheme};
 use josoor_auth::limits::PasswordCheck;
 use josoor_auth::passwords::NewPassword;
 

@@ -15,9 +15,9 @@ use crate::act::{Act, Client};
 use crate::app::App;
 use crate::auth::devices;
 use crate::cache::{self, Effects};
-use crate::domain::{Email, Password, Timestamp, UserId};
+use crate::domain::{Email, Password, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Invalid, Result};
-use crate::hasher::{PasswordHash, Verdict};
+use crate::hasher::Verdict;
 use crate::keys::DeviceMark;
 use crate::store::{
     Audit, Conn, Device, MailKind, NewAudit, NewOneTimeToken, OneTimeToken, PastCredential, PastKind,

@@ -4,7 +4,7 @@
 //! * scrypt (RFC 7914): `$scrypt$ln=…,r=…,p=…$salt$hash`, the form of PHC and of passlib;
 //! * PBKDF2 (RFC 8018) with SHA-1, SHA-256 and SHA-512: `$pbkdf2-sha256$i=…,l=…$salt$hash` as PHC has it,
 //!   `$pbkdf2-sha256$rounds$salt$hash` as passlib does, and Django's `pbkdf2_sha256$rounds$salt$hash`;
-//! * Firebase's scrypt, in a form of our own: see [`PasswordHash::firebase`].
+//! * Firebase's scrypt, in a form of our own: see [`PasswordHash::firebase`](crate::domain::PasswordHash::firebase).
 
 use std::num::NonZeroU32;
 
@@ -14,12 +14,13 @@ use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use password_hash::phc;
 use zeroize::Zeroizing;
 
+use super::argon2id::{argon2_params, check_argon2_cost};
 use super::bounds::Cost;
-use super::{PasswordHash, Stored, argon2_params, check_argon2_cost};
+
 use crate::crypto;
 
 /// More than any program writes.
@@ -179,47 +180,6 @@ impl Foreign {
     }
 }
 
-impl PasswordHash {
-    /// Takes a hash from elsewhere, if it is of a form that is verified here and not too dear to compute.
-    ///
-    /// Forms: bcrypt (`$2a$ $2b$ $2y$`), passlib's `bcrypt_sha256`, Argon2, scrypt, PBKDF2. `Err` says why not, in words
-    /// that do not repeat the hash.
-    pub fn import(text: &str) -> Result<Self, &'static str> {
-        Stored::parse(text, None)?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// Takes Firebase's hash of a password. All parts are bytes; `memory_cost` and `rounds` are the project's.
-    ///
-    /// Firebase encrypts the project's signer key under a key that is derived from the password, and keeps the result. The
-    /// signer key is a secret of the whole project and is not kept here: what is encrypted in counter mode, xor'ed with
-    /// its plain text, is the keystream, which depends on the password and the salt alone and verifies as well.
-    pub fn firebase(
-        memory_cost: u8,
-        rounds: u32,
-        salt: &[u8],
-        salt_separator: &[u8],
-        signer_key: &[u8],
-        hash: &[u8],
-    ) -> Result<Self, &'static str> {
-        if signer_key.is_empty() || hash.len() != signer_key.len() {
-            return Err("its length is not that of the signer key");
-        }
-        let keystream: Vec<u8> = hash
-            .iter()
-            .zip(signer_key)
-            .map(|(one, other)| one ^ other)
-            .collect();
-        let text = format!(
-            "$firebase-scrypt$v=1,ln={memory_cost},r={rounds},p=1${}${}",
-            STANDARD_NO_PAD.encode([salt, salt_separator].concat()),
-            STANDARD_NO_PAD.encode(keystream)
-        );
-        Stored::parse(&text, None)?;
-        Ok(Self(text))
-    }
-}
-
 fn parts(text: &str) -> Result<[&str; 3], &'static str> {
     let mut parts = text.split('$');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -331,8 +291,10 @@ fn pbkdf2(
 mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
-    use super::super::Ready;
+    use super::super::bcrypt::Ready;
+    use super::super::stored::Stored;
     use super::*;
+    use crate::domain::PasswordHash;
 
     fn verifies(hash: &PasswordHash, password: &str) -> bool {
         let stored = Stored::parse(hash.as_str(), None).unwrap_or_else(|reason| panic!("{reason}"));

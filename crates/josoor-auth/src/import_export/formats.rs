@@ -11,9 +11,8 @@ use tokio::sync::mpsc;
 
 use super::lines::{Elements, LONGEST, Layout, Lines, Record, Stop};
 use super::{COLUMNS, Format, Incoming, LARGEST_ID, Preset, Refused, Verified};
-use crate::domain::{Email, FullName, Locale, Role, Secret, Timestamp, UserId};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Secret, Timestamp, UserId};
 use crate::error::{FieldError, Invalid};
-use crate::hasher::PasswordHash;
 
 /// The fields of a record by their names, as text or JSON.
 pub type Fields = Map<String, Value>;

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
+use crate::domain::PasswordHash;
 use crate::error::Invalid;
-use crate::hasher::PasswordHash;
 
 fn unsupported(why: impl Into<String>) -> Invalid {
     Invalid::new("unsupported_hash", why)

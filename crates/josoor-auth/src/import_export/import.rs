@@ -11,9 +11,8 @@ use super::{Incoming, Preset, Refused, Verified};
 use crate::account::recovery;
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{FullName, Locale, Role, Timestamp, UserId};
+use crate::domain::{FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::{Error, FieldError, Invalid, Result};
-use crate::hasher::PasswordHash;
 use crate::store::{Audit, ImportedUser, Seen, SourceTable, StoredUser};
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who

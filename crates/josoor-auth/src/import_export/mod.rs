@@ -11,9 +11,8 @@ mod lines;
 
 use serde::Serialize;
 
-use crate::domain::{Email, FullName, Locale, Role, Timestamp, UserId};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::FieldError;
-use crate::hasher::PasswordHash;
 
 /// Who wrote the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

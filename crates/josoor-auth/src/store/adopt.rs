@@ -11,9 +11,8 @@ use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::migrate::{Engine, TABLE, lock_and_prepare, migrate_error, migrator};
 use super::{Db, store_error};
-use crate::domain::{Email, FullName, Locale, Role, Timestamp};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp};
 use crate::error::{Error, Result};
-use crate::hasher::PasswordHash;
 
 /// What became of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,8 @@ use sqlx::{
 
 use super::codec::RoleColumn;
 use super::{Audit, Conn, Db, NewAudit, Raw, from_row, on, store_error};
-use crate::domain::{Email, FullName, Locale, Role, Secret, Timestamp, UserId};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::hasher::PasswordHash;
 
 /// A user as stored, whole.
 #[derive(Debug)]

@@ -3,9 +3,8 @@
 use uuid::Uuid;
 
 use super::{Conn, execute, from_row, on};
-use crate::domain::{Email, FullName, Locale, Timestamp};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Timestamp};
 use crate::error::Result;
-use crate::hasher::PasswordHash;
 
 /// A registration that waits for the proof of its address.
 #[derive(Clone, Debug)]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use josoor_auth::domain::{Change, Email, FullName, Locale, Role, SessionId, Timestamp, UserId};
-use josoor_auth::hasher::PasswordHash;
+use josoor_auth::domain::{
+    Change, Email, FullName, Locale, PasswordHash, Role, SessionId, Timestamp, UserId,
+};
 use josoor_auth::store::{
     Audit, AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose,
     RevokeReason, Rotation, SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,

@@ -1,9 +1,8 @@
 //! The password and the address of a user.
 
 use super::{User, UserRow, columns, search_text};
-use crate::domain::{Email, Timestamp, UserId};
+use crate::domain::{Email, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::hasher::PasswordHash;
 use crate::store::{Conn, execute, is_unique_violation, on};
 
 impl Conn {

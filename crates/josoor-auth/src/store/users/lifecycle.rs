@@ -1,9 +1,8 @@
 //! Deleting, restoring, freezing and removing a user.
 
 use super::{User, UserRow, columns};
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{PasswordHash, Timestamp, UserId};
 use crate::error::Result;
-use crate::hasher::PasswordHash;
 use crate::store::{Conn, execute, on};
 
 impl Conn {

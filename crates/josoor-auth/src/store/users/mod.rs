@@ -10,9 +10,8 @@ use uuid::Uuid;
 use super::codec::RoleColumn;
 use super::{Conn, execute, from_row, on};
 use crate::crypto;
-use crate::domain::{Change, Email, FullName, Locale, Role, Timestamp, UserId};
+use crate::domain::{Change, Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::hasher::PasswordHash;
 
 /// A user, as stored.
 #[derive(Clone, Debug)]

@@ -1,0 +1,238 @@
+//! Stored hashes of our own formats and of others, read and compared.
+
+use anyhow::Context as _;
+use argon2::Params;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use password_hash::phc;
+
+use super::argon2id::{ARGON2_OUTPUT, argon2_params, argon2id, check_argon2_cost};
+use super::bcrypt::{
+    BCRYPT_SALT, Bcrypt, PLAIN_BYTES, Ready, bcrypt_cost, bcrypt_salt, bcrypt_sha256_key, check_digest,
+};
+use super::bounds::Cost;
+use super::foreign::Foreign;
+use super::scheme::Scheme;
+use crate::crypto;
+use crate::domain::PasswordHash;
+
+/// A stored hash, taken apart.
+pub(super) enum Stored<'a> {
+    Bcrypt {
+        current_version: bool,
+        cost: u32,
+        salt: [u8; 16],
+        digest: &'a str,
+    },
+    BcryptSha256 {
+        version: u8,
+        cost: u32,
+        salt_text: &'a str,
+        salt: [u8; 16],
+        digest: &'a str,
+    },
+    Argon2id {
+        params: Params,
+        salt: phc::Salt,
+        output: phc::Output,
+    },
+    Foreign(Foreign),
+}
+
+impl<'a> Stored<'a> {
+    /// Reads a stored hash; `Err` says why it will not be computed, in words fit for a log. One with the parameters of `own`
+    /// may be costlier than those of others.
+    pub(super) fn parse(text: &'a str, own: Option<Scheme>) -> Result<Self, &'static str> {
+        let stored = Self::read(text)?;
+        stored.check_cost(own)?;
+        Ok(stored)
+    }
+
+    fn check_cost(&self, own: Option<Scheme>) -> Result<(), &'static str> {
+        match (self, own) {
+            (
+                Self::Bcrypt { cost, .. } | Self::BcryptSha256 { cost, .. },
+                Some(Scheme::Bcrypt { cost: wanted }),
+            ) if *cost == wanted => Ok(()),
+            (
+                Self::Argon2id { params, .. },
+                Some(Scheme::Argon2id {
+                    memory_kib,
+                    iterations,
+                    parallelism,
+                }),
+            ) if (params.m_cost(), params.t_cost(), params.p_cost())
+                == (memory_kib, iterations, parallelism) =>
+            {
+                Ok(())
+            }
+            (Self::Bcrypt { cost, .. } | Self::BcryptSha256 { cost, .. }, _) => {
+                Cost::Bcrypt.check(u64::from(*cost))
+            }
+            (Self::Argon2id { params, .. }, _) => check_argon2_cost(params),
+            (Self::Foreign(foreign), _) => foreign.check_cost(),
+        }
+    }
+
+    /// Takes a stored hash apart, whatever it costs.
+    pub(super) fn read(text: &'a str) -> Result<Self, &'static str> {
+        if !text.is_ascii() {
+            return Err("it is not ASCII");
+        }
+        if let Some(rest) = text.strip_prefix("$bcrypt-sha256$") {
+            let (version, rest) = match rest.strip_prefix("v=2,t=2b,r=") {
+                Some(rest) => (2, rest),
+                None => (
+                    1,
+                    rest.strip_prefix("2b,")
+                        .or_else(|| rest.strip_prefix("2a,"))
+                        .ok_or("its version is unknown")?,
+                ),
+            };
+            let (cost, rest) = rest.split_once('$').ok_or("it is cut short")?;
+            let (salt_text, digest) = rest.split_once('$').ok_or("it is cut short")?;
+            let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt_text)?);
+            check_digest(digest)?;
+            return Ok(Self::BcryptSha256 {
+                version,
+                cost,
+                salt_text,
+                salt,
+                digest,
+            });
+        }
+        if text.starts_with("$argon2id$v=19$") {
+            let hash = phc::PasswordHash::new(text).map_err(|_| "it is not in the PHC format")?;
+            let params = Params::try_from(&hash).map_err(|_| "its parameters are not Argon2's")?;
+            let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
+                return Err("it is cut short");
+            };
+            argon2_params(params.m_cost(), params.t_cost(), params.p_cost(), output.len())?;
+            return Ok(Self::Argon2id { params, salt, output });
+        }
+        if let Some(foreign) = Foreign::parse(text)? {
+            return Ok(Self::Foreign(foreign));
+        }
+        let (current_version, rest) = match text.get(..4) {
+            Some("$2b$") => (true, &text[4..]),
+            Some("$2a$" | "$2y$") => (false, &text[4..]),
+            _ => return Err("its format is unknown"),
+        };
+        let (cost, rest) = rest.split_once('$').ok_or("it is cut short")?;
+        let (salt, digest) = rest.split_at_checked(BCRYPT_SALT).ok_or("it is cut short")?;
+        let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt)?);
+        check_digest(digest)?;
+        Ok(Self::Bcrypt {
+            current_version,
+            cost,
+            salt,
+            digest,
+        })
+    }
+
+    /// What bcrypt has to compute for [`matches`](Self::matches), if this is a bcrypt hash.
+    pub(super) fn bcrypt(&self, password: &[u8]) -> Option<Bcrypt> {
+        match self {
+            Self::Bcrypt { cost, salt, .. } => Some(Bcrypt::new(*cost, *salt, password)),
+            Self::BcryptSha256 {
+                version,
+                cost,
+                salt_text,
+                salt,
+                ..
+            } => {
+                let key = bcrypt_sha256_key(*version, salt_text, password);
+                Some(Bcrypt::new(*cost, *salt, key.as_bytes()))
+            }
+            Self::Argon2id { .. } | Self::Foreign(_) => None,
+        }
+    }
+
+    /// Computes the password's hash under this one's parameters and compares, in time that does not depend on where they
+    /// differ.
+    pub(super) fn matches(&self, password: &[u8], ready: &mut Ready) -> anyhow::Result<bool> {
+        match self {
+            Self::Bcrypt { digest, .. } | Self::BcryptSha256 { digest, .. } => {
+                let bcrypt = self.bcrypt(password).context("bcrypt is bcrypt")?;
+                Ok(crypto::equal(ready.digest(&bcrypt).as_bytes(), digest.as_bytes()))
+            }
+            Self::Argon2id { params, salt, output } => {
+                let computed = argon2id(password, params, salt)?;
+                Ok(crypto::equal(&computed, output.as_bytes()))
+            }
+            Self::Foreign(foreign) => foreign.matches(password),
+        }
+    }
+
+    /// Whether `scheme` would write the hash of this password in another format or with other parameters.
+    pub(super) fn is_outdated(&self, scheme: Scheme, password: &[u8]) -> bool {
+        let long = password.len() > PLAIN_BYTES;
+        match (self, scheme) {
+            (
+                Self::Bcrypt {
+                    current_version,
+                    cost,
+                    ..
+                },
+                Scheme::Bcrypt { cost: wanted },
+            ) => !*current_version || long || *cost != wanted,
+            (Self::BcryptSha256 { version, cost, .. }, Scheme::Bcrypt { cost: wanted }) => {
+                *version != 2 || !long || *cost != wanted
+            }
+            (
+                Self::Argon2id { params, salt, output },
+                Scheme::Argon2id {
+                    memory_kib,
+                    iterations,
+                    parallelism,
+                },
+            ) => {
+                (params.m_cost(), params.t_cost(), params.p_cost()) != (memory_kib, iterations, parallelism)
+                    || salt.len() < 16
+                    || output.len() < ARGON2_OUTPUT
+            }
+            _ => true,
+        }
+    }
+}
+
+impl PasswordHash {
+    /// Takes a hash from elsewhere, if it is of a form that is verified here and not too dear to compute.
+    ///
+    /// Forms: bcrypt (`$2a$ $2b$ $2y$`), passlib's `bcrypt_sha256`, Argon2, scrypt, PBKDF2. `Err` says why not, in words
+    /// that do not repeat the hash.
+    pub fn import(text: &str) -> Result<Self, &'static str> {
+        Stored::parse(text, None)?;
+        Ok(Self::from_stored(text.to_owned()))
+    }
+
+    /// Takes Firebase's hash of a password. All parts are bytes; `memory_cost` and `rounds` are the project's.
+    ///
+    /// Firebase encrypts the project's signer key under a key that is derived from the password, and keeps the result. The
+    /// signer key is a secret of the whole project and is not kept here: what is encrypted in counter mode, xor'ed with
+    /// its plain text, is the keystream, which depends on the password and the salt alone and verifies as well.
+    pub fn firebase(
+        memory_cost: u8,
+        rounds: u32,
+        salt: &[u8],
+        salt_separator: &[u8],
+        signer_key: &[u8],
+        hash: &[u8],
+    ) -> Result<Self, &'static str> {
+        if signer_key.is_empty() || hash.len() != signer_key.len() {
+            return Err("its length is not that of the signer key");
+        }
+        let keystream: Vec<u8> = hash
+            .iter()
+            .zip(signer_key)
+            .map(|(one, other)| one ^ other)
+            .collect();
+        let text = format!(
+            "$firebase-scrypt$v=1,ln={memory_cost},r={rounds},p=1${}${}",
+            STANDARD_NO_PAD.encode([salt, salt_separator].concat()),
+            STANDARD_NO_PAD.encode(keystream)
+        );
+        Stored::parse(&text, None)?;
+        Ok(Self::from_stored(text))
+    }
+}
