@@ -1,0 +1,216 @@
+"""The commands of README and the guides do what the documents show, each document on a fresh service."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from footprint import Redis, Server, free_port
+
+DOCUMENTS = [REPOSITORY / "README.md", *sorted(p for part in ("start", "guides", "run") for p in (REPOSITORY / "docs" / part).glob("*.md"))]
+# On the line before a block: why its commands are not run, or the file that its text is. On the first line: what the document needs.
+SKIPPED = re.compile(r"<!-- not run: (.+) -->")
+FILE = re.compile(r"<!-- file: ([\w.-]+) -->")
+NEEDS = re.compile(r"<!-- needs: (\w+) -->")
+
+# Parts of the output that differ from run to run, and what stands for them in the comparison.
+VOLATILE = [
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+    (r"\b[0-9a-f]{32}\b", "ID"),
+    (r"curl/[\d.]+", "curl"),
+]
+
+
+class Block:
+    """A fenced block: its language, its lines, and the comment on the line before it."""
+
+    def __init__(self, language: str, comment: str, start: int):
+        self.language, self.comment, self.start = language, comment, start
+        self.lines: list[str] = []
+
+    def commands(self) -> list[tuple[str, list[str]]]:
+        """Commands with the output that the document shows; a `sh` block is one command without output."""
+        if self.language == "sh":
+            return [("set -e\n" + "\n".join(self.lines), [])]
+        found: list[tuple[str, list[str]]] = []
+        continues = False
+        for line in self.lines:
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            elif continues:
+                found[-1] = (f"{found[-1][0]}\n{line}", [])
+            else:
+                found[-1][1].append(line)
+                continue
+            continues = line.endswith("\\")
+        return found
+
+
+def blocks(document: Path) -> list[Block]:
+    found: list[Block] = []
+    is_inside, before = False, ""
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        if line.startswith("```"):
+            if not is_inside:
+                found.append(Block(line[3:].strip(), before, number))
+            is_inside = not is_inside
+        elif is_inside:
+            found[-1].lines.append(line)
+        before = line
+    assert not is_inside, f"{document}: a block without end"
+    return found
+
+
+def runs(document: Path) -> list[Block]:
+    return [b for b in blocks(document) if b.language in ("console", "sh") and not SKIPPED.fullmatch(b.comment)]
+
+
+def steady(text: str) -> str:
+    for pattern, name in VOLATILE:
+        text = re.sub(pattern, name, text)
+    return text.strip()
+
+
+def matches(shown: list[str], output: str) -> bool:
+    """Whether the output is the shown one; `…` stands for anything."""
+    pattern = ".*?".join(re.escape(part) for part in steady("\n".join(shown)).split("…"))
+    return re.fullmatch(pattern, steady(output), re.DOTALL) is not None
+
+
+def substitute(text: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return text
+
+
+def run_script(script: str, place: Path, environment: dict[str, str]) -> str:
+    """What the script says; what it started in the background ends with it."""
+    shell = subprocess.Popen(
+        ["bash", "-c", script], cwd=place, env=environment, text=True, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with shell:
+        try:
+            return shell.communicate(timeout=120)[0]
+        finally:
+            # The process group has nothing but what this script started.
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if runs(d)], ids=lambda d: str(d.relative_to(REPOSITORY)))
+def test_commands_do_what_the_document_shows(document: Path, binary: str, directory: Path, request: pytest.FixtureRequest):
+    place = directory / f"guide-{secrets.token_hex(4)}"
+    place.mkdir(mode=0o700)
+    (place / "bin").mkdir()
+    (place / "bin" / "josoor-auth").symlink_to(binary)
+    needs = NEEDS.match(document.read_text())
+    environment = {
+        "HOME": str(place),
+        "JOSOOR_AUTH__PASSWORD__BCRYPT_COST": "4",
+        "JOSOOR_AUTH__LOG__FORMAT": "json",
+        "REPOSITORY": str(REPOSITORY),
+    }
+    python = REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "python" / "bin"
+    ports = {str(number): str(free_port()) for number in (8000, 8001, 9000)}
+    with ExitStack() as stack:
+        if needs and needs[1] == "postgres_redis":
+            redis = Redis(place)
+            stack.callback(redis.stop)
+            names = {
+                "postgres://josoor@127.0.0.1/josoor": request.getfixturevalue("postgres").new_database(),
+                "REDIS_URL=redis://127.0.0.1": f"REDIS_URL={redis.url}",
+                "redis-cli": f"redis-cli -p {redis.port}",
+            }
+        else:
+            server = Server(binary, "sqlite", place, settings=environment, has_administrator=False)
+            stack.callback(server.stop)
+            environment |= server.env
+            ports["8000"] = str(server.port)
+            names = {}
+        environment["PATH"] = f"{place}/bin:{python}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+        # Values first: what they bring in must not be taken for a port of the document.
+        names |= ports
+        mark = secrets.token_hex(8)
+        steps, script = [], ["exec 2>&1"]
+        for block in blocks(document):
+            if file := FILE.fullmatch(block.comment):
+                (place / file[1]).write_text(substitute("\n".join(block.lines) + "\n", names))
+        for block in runs(document):
+            for command, shown in block.commands():
+                steps.append((block, command, shown))
+                command = f"( {command}\n)" if block.language == "sh" else command
+                script.append(f"{substitute(command, names)}\nprintf '\\n{mark} %s\\n' $?")
+        output = run_script("\n".join(script), place, environment)
+
+    parts = re.split(rf"\n?{mark} (\d+)\n", output)
+    faults = []
+    for number, (block, command, shown) in enumerate(steps):
+        said, status = (parts[2 * number : 2 * number + 2] + ["", ""])[:2]
+        for name, used in ports.items():
+            said = re.sub(rf"\b{used}\b", name, said)
+        if (block.language == "sh" and status != "0") or (block.language == "console" and not matches(shown, said)):
+            wanted = "\n".join(shown)
+            faults.append(f"line {block.start}: {command}\n--- shown\n{wanted}\n--- output (status {status})\n{said}")
+    assert not faults, f"{document.relative_to(REPOSITORY)}\n" + "\n\n".join(faults)
+
+
+def test_commands_of_make_exist():
+    """`make` builds for minutes, so its commands are not run here; they must be there."""
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for document in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")):
+        for target in re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(), re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{document}: there is no `make {target}`"
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mdBook make them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_lead_somewhere():
+    faults = []
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "bench").glob("*.md")]
+    for page in pages + [p / "README.md" for part in ("crates", "packages") for p in (REPOSITORY / part).iterdir() if p.is_dir()]:
+        if not page.exists():
+            continue
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for link in re.findall(r"(?:\]\(|src=\"|href=\")([^)\s\"]+)", text):
+            if link.startswith(("http://", "https://", "mailto:")):
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path) if path else page
+            if not target.exists():
+                faults.append(f"{page.relative_to(REPOSITORY)}: {link}: there is no such file")
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                faults.append(f"{page.relative_to(REPOSITORY)}: {link}: there is no such heading")
+    assert not faults, "\n".join(faults)
+
+
+def test_every_page_is_in_the_summary():
+    docs = REPOSITORY / "docs"
+    listed = re.findall(r"\]\(([\w./-]+\.md)\)", (docs / "SUMMARY.md").read_text())
+    assert len(listed) == len(set(listed)), "a page stands twice in docs/SUMMARY.md"
+    there = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"SUMMARY.md"}
+    assert set(listed) == there
+
+
+def test_the_architecture_names_every_room():
+    text = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
+    source = REPOSITORY / "crates" / "josoor-auth" / "src"
+    rooms = [f"{path.name}/" if path.is_dir() else path.name for path in source.iterdir()]
+    # A room of one file and its tests, or of a file and a folder, is named once.
+    missing = [room for room in rooms if room != "lib.rs" and room.removesuffix(".rs").removesuffix("/") not in re.findall(r"[\w]+", text)]
+    assert not missing, f"docs/ARCHITECTURE.md lacks {missing}"
+    named = re.findall(r"src/(\w+)/ ", text)
+    assert all((source / room).is_dir() or (source / f"{room}.rs").exists() for room in named), named
