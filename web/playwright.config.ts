@@ -2,7 +2,7 @@ import { defineConfig } from "@playwright/test";
 
 /**
  * Against the real binary, with the browser of the system (`CHROMIUM`, or Debian's). All journeys run on SQLite alone and on
- * PostgreSQL with Redis; what only concerns looks runs once.
+ * PostgreSQL with Redis; what only concerns appearance runs once.
  */
 export default defineConfig({
   testDir: "e2e",
@@ -31,6 +31,6 @@ export default defineConfig({
   },
   projects: [
     { name: "sqlite", metadata: { footprint: "sqlite" } },
-    { name: "postgres_redis", metadata: { footprint: "postgres_redis" }, testIgnore: /(looks|delivery)\.spec\.ts/ },
+    { name: "postgres_redis", metadata: { footprint: "postgres_redis" }, testIgnore: /(appearance|delivery)\.spec\.ts/ },
   ],
 });

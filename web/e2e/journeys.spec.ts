@@ -129,7 +129,7 @@ test("nothing of a page is shown to who may not see it", async ({ page, server }
   await expect(page.getByRole("table")).toHaveCount(0);
 });
 
-test("e-mail address, sessions, profile, leaving", async ({ page, server, browser }) => {
+test("email address, sessions, profile, deletion", async ({ page, server, browser }) => {
   const email = server.newUser();
   const next = server.newEmail("moved");
   await server.signIn(page, email);

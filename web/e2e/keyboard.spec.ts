@@ -20,7 +20,7 @@ async function tabTo(page: Page, name: string | RegExp, role?: string) {
       (typeof name === "string" ? focused.name === name : name.test(focused.name)) &&
       (!role || focused.tag === role)
     ) {
-      // Whoever goes by keyboard has to see where they are.
+      // A keyboard's user has to see where the focus is.
       const outline = await page.evaluate(() => getComputedStyle(document.activeElement as Element).outlineStyle);
       expect(outline).not.toBe("none");
       return;
@@ -94,7 +94,7 @@ test("an administrator invites and deactivates without a mouse", async ({ page, 
   await expect(page.getByText("The account is deactivated.")).toBeVisible();
 });
 
-test("Caps Lock is told of, and a password can be pasted", async ({ page, server }) => {
+test("Caps Lock is reported, and a password can be pasted", async ({ page, server }) => {
   await page.goto(`${server.url}/login`);
   const password = page.getByLabel("Password", { exact: true });
   await password.focus();

@@ -153,7 +153,7 @@ export class Server {
     return readFileSync(join(this.directory, file), "utf8").trim();
   }
 
-  /** An address that nobody has used yet. */
+  /** An unused address. */
   newEmail(name = "user") {
     this.numbers += 1;
     return `${name}-${this.numbers}@example.com`;

@@ -72,7 +72,7 @@ test("two tabs that refresh at the same moment stay signed in", async ({ context
   }
 });
 
-test("a lost answer to a refresh signs nobody out", async ({ page, server }) => {
+test("a lost answer to a refresh does not sign the user out", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   let lost = 0;
   await page.route("**/auth/refresh", async (route) => {
@@ -87,7 +87,7 @@ test("a lost answer to a refresh signs nobody out", async ({ page, server }) => 
   expect(lost).toBe(1);
 });
 
-test("the server stopped and started again signs nobody out, and loses nothing that was typed", async ({
+test("the server stopped and started again does not sign the user out, and loses nothing that was typed", async ({
   page,
   server,
 }) => {
@@ -132,7 +132,7 @@ test("signing out in one tab reaches the other, and signing in too", async ({ co
   await expect(second).toHaveURL(`${server.url}/account/sessions`);
 });
 
-test("signing out while the server is down holds, and is told to it later", async ({ page, server }) => {
+test("signing out while the server is down holds, and reaches it later", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   await page.route("**/auth/logout", (route) => route.abort("connectionrefused"));
   await page.getByRole("button", { name: "Sign out", exact: true }).click();
@@ -147,11 +147,11 @@ test("signing out while the server is down holds, and is told to it later", asyn
   await expect(page).toHaveURL(/\/login/);
 });
 
-test("who is near the end of the session is asked, and stays", async ({ page, server }) => {
+test("before the end of the session the user is asked, and stays", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   let isNear = true;
   await page.route("**/auth/sessions", async (route) => {
-    // The page may be left while the service answers; then nobody waits for it any more.
+    // The page may be closed while the service answers; then the answer is not read.
     try {
       const response = await route.fetch();
       const body = (await response.json()) as { items: { current: boolean; expires_at: string }[] };

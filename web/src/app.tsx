@@ -59,17 +59,17 @@ export function App() {
   );
 }
 
-/** The pages of somebody who is signed in; those of at least the role that it needs. */
+/** A page for signed-in users, of at least the role that it needs. */
 function Guarded({ page: Content, needs }: { page: ComponentType; needs?: "admin" }): ReactNode {
   const { reason, connectivity, status } = useAuth();
   const [, navigate] = useLocation();
-  // Who left on purpose, here or in another tab, is told so; whoever's session ended is asked to sign in again.
+  // After a sign-out, here or in another tab, the page says so; after the end of a session it asks for the sign-in.
   const hasLeft = reason === "signed_out" || reason === "signed_out_elsewhere" || reason === "account_deleted";
   return (
     <ProtectedRoute
       {...(needs ? { requiredRole: needs } : {})}
       signInPath={hasLeft ? "/signed-out" : "/login"}
-      navigate={(to) => navigate(to, { replace: true })}
+      navigate={navigate}
       loading={
         <Page>
           <Loading unreachable={status === "loading" ? connectivity : "online"} />

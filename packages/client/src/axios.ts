@@ -24,7 +24,7 @@ export function attachAuth(instance: AxiosInstance, client: AuthClient): () => v
     const adapt: AxiosAdapter = async (config) => {
       const adapter = axios.getAdapter(inner, config);
       const url = plain.getUri({ ...config, params: undefined });
-      // Who set a header of their own means it. A socket is another address than the one that was checked.
+      // A header that the caller set stays. A socket is another address than the one that was checked.
       if (config.headers.has("Authorization") || config.socketPath || !client.isTrusted(url)) return adapter(config);
       let token: string;
       try {
@@ -93,7 +93,7 @@ export function attachAuth(instance: AxiosInstance, client: AuthClient): () => v
       const newest = await client.getAccessToken();
       if (newest === used) await client.refresh();
     } catch (refused) {
-      // The session is over, which the client's listeners hear; the caller gets the answer that the API gave.
+      // The session is over, which the client reports to its listeners; the caller gets the answer that the API gave.
       throw isAuthError(refused) && refused.kind === "signed_out" ? error : refused;
     }
     return instance.request(config);

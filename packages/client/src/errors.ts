@@ -4,9 +4,9 @@ import type { components } from "./api";
 export type AuthErrorKind =
   /** There is no session, or it has ended. */
   | "signed_out"
-  /** This device has no network. Nobody was signed out. */
+  /** This device has no network. The user stays signed in. */
   | "offline"
-  /** The service did not answer, or answered 5xx. Nobody was signed out. */
+  /** The service did not answer, or answered 5xx. The user stays signed in. */
   | "server_unavailable"
   /** Too many tries; see `retryAfter`. */
   | "rate_limited"
@@ -29,7 +29,7 @@ const STALE = /^(token_expired|token_invalid)$/;
 
 /**
  * What a 401 means for the session, by its code and its `WWW-Authenticate`. `stale`: a new access token helps; what is no problem
- * document of the service, such as the answer of an API of somebody else's, is taken for that. `over`: the session has ended.
+ * document of the service, such as the answer of an API of your own, counts as that. `over`: the session has ended.
  * `kept`: it is about something else, such as a wrong password or a verification that is too old, and nothing follows from it.
  */
 export function meaningOf(code: string | null, challenge: string | null = null): "stale" | "over" | "kept" {
@@ -44,6 +44,16 @@ export async function codeOf(response: Response): Promise<string | null> {
   const code = (problem as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : null;
 }
+
+/** What is said by code, else by kind, where the service said nothing. */
+const DETAILS: Record<string, string> = {
+  offline: "This device has no network.",
+  timeout: "The service did not answer in time.",
+  server_unavailable: "The service cannot be reached.",
+  cors_blocked: "The service refuses this page's origin. List it in its CORS_ORIGINS.",
+  cookies_blocked: "The browser blocks cookies. Signing in needs them.",
+  signed_out: "There is no session. Sign in.",
+};
 
 // Not `instanceof`: two copies of this package in one bundle must know each other's errors.
 const BRAND = "josoor-auth-error";
@@ -63,13 +73,13 @@ interface Details {
 export class AuthError extends Error {
   readonly kind: AuthErrorKind;
   /**
-   * Stable, in `snake_case`: the service's code, or one of this package: `offline`, `timeout`, `server_unavailable`,
-   * `signed_out`, `destination_refused`, `redirect_refused`.
+   * Stable, in `snake_case`: the service's code, or one of this package: `offline`, `timeout`, `server_unavailable`, `cors_blocked`,
+   * `cookies_blocked`, `signed_out`, `destination_refused`, `redirect_refused`.
    */
   readonly code: string;
   /** The HTTP status; null when there was no answer. */
   readonly status: number | null;
-  /** One English sentence; show a text of your own, chosen by `code`. */
+  /** One English sentence, never empty; show a text of your own, chosen by `code`. */
   readonly detail: string;
   readonly errors: FieldError[];
   /** How long to wait, in seconds. */
@@ -82,12 +92,14 @@ export class AuthError extends Error {
   readonly brand = BRAND;
 
   constructor(details: Details) {
-    super(details.detail || details.code);
+    const { kind, code } = details;
+    const detail = details.detail || DETAILS[code] || DETAILS[kind] || `The request failed: ${code}.`;
+    super(detail);
     this.name = "AuthError";
-    this.kind = details.kind;
-    this.code = details.code;
+    this.kind = kind;
+    this.code = code;
     this.status = details.status ?? null;
-    this.detail = details.detail ?? "";
+    this.detail = detail;
     this.errors = details.errors ?? [];
     this.retryAfter = details.retryAfter ?? null;
     this.requestId = details.requestId ?? null;
@@ -142,8 +154,12 @@ export async function errorOf(response: Response): Promise<AuthError> {
   });
 }
 
-/** The error for a request that got no answer. */
-export function noAnswer(timedOut: boolean): AuthError {
+/**
+ * The error for a request that got no answer. A service that does not list this origin is unavailable, too, and not a refusal: a proxy in
+ * front of it that answers instead looks the same.
+ */
+export function noAnswer(isLate: boolean, isBlocked: boolean): AuthError {
   if (globalThis.navigator?.onLine === false) return new AuthError({ kind: "offline", code: "offline" });
-  return new AuthError({ kind: "server_unavailable", code: timedOut ? "timeout" : "server_unavailable" });
+  const code = isLate ? "timeout" : isBlocked ? "cors_blocked" : "server_unavailable";
+  return new AuthError({ kind: "server_unavailable", code });
 }

@@ -1,3 +1,5 @@
+import { attempt, browserWindow } from "./environment";
+
 /** Where tokens are kept when they are not kept by the cookie. */
 export interface TokenStorage {
   get(key: string): string | null | Promise<string | null>;
@@ -5,14 +7,11 @@ export interface TokenStorage {
   remove(key: string): void | Promise<void>;
 }
 
-/** `localStorage`, or null where reading it throws (blocked cookies, sandboxed frames). */
-export function localStore(): Storage | null {
-  try {
-    return globalThis.localStorage ?? null;
-  } catch {
-    return null;
-  }
-}
+/**
+ * `localStorage` of a browser, or null where reading it throws (blocked cookies, sandboxed frames). Node.js has one since version 25,
+ * which all visitors of a server would share.
+ */
+export const localStore = (): Storage | null => browserWindow() && attempt(() => globalThis.localStorage);
 
 const browser: TokenStorage = {
   get: (key) => localStore()?.getItem(key) ?? null,
@@ -25,8 +24,8 @@ const browser: TokenStorage = {
 };
 
 /**
- * A storage that never fails: what cannot be written (full, forbidden) is kept in memory, so that the user stays signed in at
- * least until the page is left.
+ * A storage that never fails: what cannot be written (full, forbidden) is kept in memory, so that the user stays signed in until the page
+ * is closed.
  */
 export function reliable(choice: "localStorage" | "memory" | TokenStorage): Required<TokenStorage> {
   const memory = new Map<string, string>();

@@ -6,7 +6,7 @@ import type { TokenStorage } from "./storage";
 export type Schemas = components["schemas"];
 /** A user, as the service describes it. */
 export type User = components["schemas"]["UserResponse"];
-/** A place where somebody is signed in. */
+/** A session of the user: one sign-in on one device. */
 export type Session = components["schemas"]["SessionResponse"];
 /** A device that the account knows: one that the user signed in on since the password and the address last changed. */
 export type Device = components["schemas"]["DeviceResponse"];
@@ -14,7 +14,7 @@ export type Device = components["schemas"]["DeviceResponse"];
 export type ActivityList = components["schemas"]["ActivityList"];
 export type { Role };
 
-/** Why somebody is signed out. */
+/** Why the user is signed out. */
 export type SignOutReason =
   | "signed_out"
   | "signed_out_elsewhere"
@@ -32,7 +32,7 @@ export interface AuthState {
   /** `loading` until the service has said once whether there is a session. */
   readonly status: "loading" | "signed-in" | "signed-out";
   readonly user: User | null;
-  /** `offline`: no network. `unavailable`: the service does not answer as it should. Neither signs anybody out. */
+  /** `offline`: no network. `unavailable`: the service does not answer as it should. Neither signs the user out. */
   readonly connectivity: "online" | "offline" | "unavailable";
   /** Why the last session ended; null when there was none. */
   readonly reason: SignOutReason | null;
@@ -55,7 +55,7 @@ export interface AuthClientOptions {
   timeout?: number;
   /** Sent as `Accept-Language`. */
   locale?: () => string | undefined;
-  /** The name under which tabs talk to each other. */
+  /** The name of the channel between tabs. */
   channel?: string;
 }
 
@@ -114,7 +114,7 @@ export interface AuthClient {
   };
   readonly account: {
     /**
-     * Takes back a change of the address, or a deletion, with the token of the link that told of it. Ends all sessions. With
+     * Takes back a change of the address, or a deletion, with the token of the link in the message about it. Ends all sessions. With
      * `recovery_required` a password has to be set next, by the link of a second mail.
      */
     undo(input: { token: string }): Promise<Schemas["UndoneResponse"]>;
@@ -133,7 +133,7 @@ export interface AuthClient {
    * empty answer.
    */
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
-  /** Listeners run on their own, after the change; what they throw disturbs nobody. Gives the function that ends it. */
+  /** Listeners run in a task of their own, after the change; what one throws stops no other. Gives the function that removes the listener. */
   onAuthStateChange(listener: (event: AuthEvent, state: AuthState) => void): () => void;
   /** Ends timers and listeners. */
   dispose(): void;

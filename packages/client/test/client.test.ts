@@ -174,7 +174,7 @@ describe("refresh", () => {
 });
 
 describe("a service that is away", () => {
-  it("signs nobody out, and is met again when it is back", async () => {
+  it("signs out no user, and is found again when it is back", async () => {
     const client = await signedIn();
     const port = Number(new URL(service.url).port);
     await service.stop();
@@ -187,7 +187,7 @@ describe("a service that is away", () => {
     await expect(client.me()).resolves.toMatchObject({ email: "user@example.com" });
   });
 
-  it.each([500, 502, 503, 429])("in the form of a %i signs nobody out either", async (status) => {
+  it.each([500, 502, 503, 429])("in the form of a %i signs out no user either", async (status) => {
     const client = await signedIn();
     service.instead["/auth/refresh"] = [
       { status, body: {} },
@@ -206,7 +206,7 @@ describe("a service that is away", () => {
     await vi.waitFor(() => expect(second.state.status).toBe("signed-in"), { timeout: 10_000 });
   });
 
-  it("is told apart from a device without a network", async () => {
+  it("is distinguished from a device without a network", async () => {
     const client = await signedIn();
     await service.stop();
     vi.spyOn(navigator, "onLine", "get").mockReturnValue(false);
@@ -215,14 +215,14 @@ describe("a service that is away", () => {
     await service.start();
   });
 
-  it("that takes too long is given up, with nobody signed out", async () => {
+  it("that takes too long is given up, and the user stays signed in", async () => {
     const client = await signedIn({ timeout: 100 });
     service.delay["/auth/me"] = 1000;
     await expect(client.me()).rejects.toMatchObject({ kind: "server_unavailable", code: "timeout" });
     expect(client.state.status).toBe("signed-in");
   });
 
-  it("hears of a sign-out when it is back", async () => {
+  it("gets the sign-out when it is back", async () => {
     const client = await signedIn();
     service.lose["/auth/logout"] = 1;
     await client.logout();
@@ -233,7 +233,7 @@ describe("a service that is away", () => {
 });
 
 describe("tabs", () => {
-  it("forget a sign-out that is still to be told once somebody signs in", async () => {
+  it("drop a pending sign-out once a user signs in", async () => {
     const first = await signedIn();
     service.lose["/auth/logout"] = 1;
     await first.logout();
@@ -258,7 +258,7 @@ describe("tabs", () => {
     expect(events).toContain("signed-out");
   });
 
-  it("follow a sign-in, also of somebody else", async () => {
+  it("follow a sign-in, also of another user", async () => {
     const second = tab();
     await second.ready();
     expect(second.state.status).toBe("signed-out");
@@ -350,7 +350,7 @@ it("ready gives the state of now, also later", async () => {
 });
 
 describe("errors", () => {
-  it("of a wrong password sign nobody out", async () => {
+  it("of a wrong password do not sign the user out", async () => {
     const client = await signedIn();
     await expect(client.password.change({ current_password: "wrong", new_password: "x" })).rejects.toMatchObject({
       kind: "invalid_credentials",
@@ -424,7 +424,7 @@ describe("errors", () => {
     expect(service.count("/auth/refresh")).toBe(1);
   });
 
-  it("of a sign-in that is refused for the moment are told apart", async () => {
+  it("of a sign-in that is refused for the moment are distinguished", async () => {
     const client = tab();
     for (const [status, code, kind] of [
       [409, "session_limit", "failed"],
@@ -453,7 +453,7 @@ describe("errors", () => {
 });
 
 describe("listeners", () => {
-  it("may call the client and throw, and disturb nobody", async () => {
+  it("may call the client and throw, and stop no other", async () => {
     const thrown: unknown[] = [];
     const onError = (event: ErrorEvent) => {
       event.preventDefault();
@@ -479,7 +479,7 @@ describe("listeners", () => {
     expect(client.state.status).toBe("signed-in");
   });
 
-  it("hear no more after they were taken off", async () => {
+  it("are not called after they were removed", async () => {
     const client = tab();
     const heard: AuthEvent[] = [];
     const off = client.onAuthStateChange((event) => heard.push(event));

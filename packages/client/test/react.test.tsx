@@ -77,7 +77,7 @@ describe("ProtectedRoute", () => {
     const { rerender } = render(<Route needs="user" navigate={navigate} />);
     await screen.findByText("secret");
     rerender(<Route needs="analyst" navigate={navigate} />);
-    await waitFor(() => expect(navigate).toHaveBeenCalledWith("/unauthorized"));
+    await waitFor(() => expect(navigate).toHaveBeenCalledWith("/unauthorized", { replace: true }));
     expect(screen.queryByText("secret")).toBeNull();
   });
 
@@ -108,7 +108,7 @@ describe("Show and useReturnTo", () => {
     render(
       <AuthProvider client={client}>
         <Show when="signed-out">
-          <p>nobody</p>
+          <p>signed out</p>
         </Show>
         <Show when={{ role: "admin" }} fallback={<p>no admin</p>}>
           <p>admin</p>
@@ -116,10 +116,10 @@ describe("Show and useReturnTo", () => {
         <Back />
       </AuthProvider>,
     );
-    await screen.findByText("nobody");
+    await screen.findByText("signed out");
     expect(screen.getByText("back to /home")).toBeTruthy();
     await signIn();
-    await waitFor(() => expect(screen.queryByText("nobody")).toBeNull());
+    await waitFor(() => expect(screen.queryByText("signed out")).toBeNull());
     expect(screen.getByText("no admin")).toBeTruthy();
   });
 });

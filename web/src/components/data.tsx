@@ -9,7 +9,7 @@ const queries = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 5000,
-      // What was refused stays refused; what got no answer is asked again, without end, while the page is looked at.
+      // What was refused stays refused; what got no answer is asked for again.
       retry: (count, error) =>
         isAuthError(error) && (error.kind === "offline" || error.kind === "server_unavailable") && count < 5,
       networkMode: "always",
@@ -36,7 +36,7 @@ export function Result<T>({ of, children }: { of: UseQueryResult<T>; children: (
   );
 }
 
-/** A moment, as long ago as it was; the exact time for whoever points at it or hears it. */
+/** A moment, as long ago as it was; the exact time in its title. */
 export function Time({ at }: { at: string }) {
   const { relative, dateTime } = useI18n();
   return (

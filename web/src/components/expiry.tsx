@@ -8,7 +8,7 @@ import { Dialog } from "./dialog";
 /** How long before the end the user is asked, in seconds: WCAG 2.2.1 wants at least 20. */
 const WARN = 120;
 /** How often the end is asked for again, in milliseconds: what another tab does moves it. */
-const LOOK = 60_000;
+const POLL = 60_000;
 
 /** When this session ends, on this machine's clock, which need not agree with the server's. */
 async function endOfSession(fetchAuthed: typeof fetch, base: string): Promise<number | null> {
@@ -31,14 +31,14 @@ export function ExpiryWarning() {
   const isNear = left < WARN;
   useEffect(() => {
     let isCurrent = true;
-    const look = () => {
+    const poll = () => {
       if (document.visibilityState === "hidden") return;
       void endOfSession(client.fetch, config.base)
         .then((found) => isCurrent && found !== null && setEnd(found))
         .catch(() => {});
     };
-    look();
-    const timer = setInterval(look, LOOK);
+    poll();
+    const timer = setInterval(poll, POLL);
     return () => {
       isCurrent = false;
       clearInterval(timer);

@@ -12,7 +12,7 @@ interface FieldProps {
   autoComplete: string;
 }
 
-/** What an input and what is said about it are called, so that they belong together for whoever hears the page. */
+/** The ids that tie an input to its hint and its error, for screen readers. */
 export function useField(name: string, hint: unknown) {
   const { id, errorOf } = useForm();
   const error = errorOf(name);
@@ -144,7 +144,7 @@ export function PasswordField({
   // biome-ignore lint/correctness/useExhaustiveDependencies: hidden again by every submission
   useEffect(() => setShown(false), [submissions]);
 
-  const look = (event: KeyboardEvent<HTMLInputElement>) => setCaps(event.getModifierState("CapsLock"));
+  const readCapsLock = (event: KeyboardEvent<HTMLInputElement>) => setCaps(event.getModifierState("CapsLock"));
   const script = scriptOf(value);
   // What cannot be seen in a row of dots: that the keyboard is set to the other language.
   const isOther = !isShown && script !== null && script !== language;
@@ -177,8 +177,8 @@ export function PasswordField({
           autoCapitalize="none"
           autoCorrect="off"
           spellCheck={false}
-          onKeyDown={look}
-          onKeyUp={look}
+          onKeyDown={readCapsLock}
+          onKeyUp={readCapsLock}
           onBlur={() => setCaps(false)}
           onInput={(event) => setValue(event.currentTarget.value)}
           {...aria}

@@ -69,7 +69,7 @@ export function Form({
   const names = Object.keys(fields);
   const hasFailed = names.length > 0 || failure !== null;
 
-  // Whoever hears pages learns from the title, the first thing that is read, that something went wrong.
+  // A screen reader reads the title first: it says that something went wrong.
   useEffect(() => {
     if (!hasFailed) return;
     const title = document.title;
@@ -188,7 +188,7 @@ export function Form({
 
 const isRateLimited = (error: unknown) => isAuthError(error) && error.kind === "rate_limited";
 
-/** How many seconds are left of the limit that an answer spoke of. */
+/** How many seconds are left of the limit that an answer named. */
 function useCountdown(failure: unknown): number {
   const [left, setLeft] = useState(0);
   useEffect(() => {

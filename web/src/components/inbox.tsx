@@ -3,7 +3,7 @@ import { useI18n } from "../i18n";
 import { Form } from "./form";
 import { Done, MailHint, Page } from "./layout";
 
-/** A page that says where a message went, whoever has the address: it can be sent again, or somewhere else. */
+/** Says where a message went, the same for every address. It can be sent again, or to another address. */
 export function CheckInbox({
   kind,
   email,

@@ -141,7 +141,7 @@ function UserMenu() {
   );
 }
 
-/** Says that the network or the service is away. Nothing that was typed is lost meanwhile, and nobody is signed out. */
+/** Says that the network or the service is away. Nothing that was typed is lost meanwhile, and the user stays signed in. */
 function Connectivity() {
   const { connectivity } = useAuth();
   const { t } = useI18n();
@@ -209,7 +209,7 @@ export function Done({ title, children }: { title: string; children?: ReactNode 
   );
 }
 
-/** Where mails are while no mail server is set up; for who tries the service on their own machine. */
+/** Where mails are while no mail server is set up, on a developer's machine. */
 export function MailHint({ isOn }: { isOn: boolean }) {
   const { t } = useI18n();
   return isOn ? (

@@ -10,7 +10,7 @@ export function withReturnTo(path: string): string {
 }
 
 /**
- * Goes back to where the sign-in began, once somebody is signed in: here or, meanwhile, in another tab. A full load, because the place
+ * Goes back to where the sign-in began, once the user is signed in: here or, meanwhile, in another tab. A full load, because the place
  * may be a page of another program of this site.
  */
 export function UnlessSignedIn({ children }: { children: ReactNode }) {

@@ -222,7 +222,7 @@ function UserSessions({ user, onDone }: { user: User; onDone: (text: string) => 
   );
 }
 
-/** What happened to the account, by whomever. */
+/** The newest audit rows about the account. */
 function UserActivity({ user }: { user: User }) {
   const { t } = useI18n();
   const { client } = useAuth();

@@ -5,7 +5,7 @@ import type { more } from "./en.more";
 import { type Counted, plural } from "./plural";
 
 export type Language = "en" | "ar";
-/** Each by its own name, as whoever needs it can read it. */
+/** Each by its own name, which its readers know. */
 export const LANGUAGES: Record<Language, string> = { en: "English", ar: "العربية" };
 type Catalogue = typeof en & typeof more;
 export type TextKey = keyof Catalogue;
@@ -35,7 +35,7 @@ export function texts(language: Language): Promise<Catalogue> {
 /** Loads the other texts, beside the page that needs them. */
 export async function moreTexts(): Promise<void> {
   wantsMore = true;
-  // Into the same object, which is what is being shown: nothing has to be drawn anew for it.
+  // Into the same object, which is what is being shown: nothing has to be rendered again for it.
   await Promise.all(
     [...loading].map(async ([language, promise]) => Object.assign(await promise, await rest[language]())),
   );
@@ -52,7 +52,7 @@ export function fill(text: string, values: Values = {}): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? `\u2068${values[name]}\u2069` : whole));
 }
 
-/** ٣ and ۳ are 3 to whoever types them. */
+/** ٣ and ۳ mean 3. */
 export function latinDigits(text: string): string {
   return text.replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (digit) => String(digit.charCodeAt(0) & 0xf));
 }

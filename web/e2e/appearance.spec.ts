@@ -8,61 +8,61 @@ const PICTURES = resolve(import.meta.dirname, "../../target/e2e/screenshots");
 mkdirSync(PICTURES, { recursive: true });
 
 /** Every page, and how to get it to show what there is to see. */
-const PAGES: [name: string, path: string, as: "nobody" | "user" | "admin", act?: (page: Page) => Promise<void>][] = [
-  ["login", "/login", "nobody"],
+const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?: (page: Page) => Promise<void>][] = [
+  ["login", "/login", "visitor"],
   [
     "login-failed",
     "/login",
-    "nobody",
+    "visitor",
     async (page) => {
-      await page.locator('input[name="email"]').fill("nobody@example.com");
+      await page.locator('input[name="email"]').fill("unknown@example.com");
       await page.locator('input[name="password"]').fill("wrong");
       await page.locator('form button[type="submit"]').click();
       await page.getByRole("alert").waitFor();
     },
   ],
-  ["register", "/register", "nobody"],
+  ["register", "/register", "visitor"],
   [
     "register-failed",
     "/register",
-    "nobody",
+    "visitor",
     async (page) => {
       await page.locator('form button[type="submit"]').click();
       await page.getByRole("alert").waitFor();
     },
   ],
-  ["forgot", "/forgot-password", "nobody"],
+  ["forgot", "/forgot-password", "visitor"],
   [
     "forgot-sent",
     "/forgot-password",
-    "nobody",
+    "visitor",
     async (page) => {
-      await page.locator('input[name="email"]').fill("nobody@example.com");
+      await page.locator('input[name="email"]').fill("unknown@example.com");
       await page.locator('form button[type="submit"]').click();
       await page.locator("h1[tabindex]").waitFor();
     },
   ],
-  ["reset", "/reset-password#token=x", "nobody"],
-  ["reset-invalid", "/reset-password", "nobody"],
-  ["verify", "/verify-email#token=x", "nobody"],
-  ["undo", "/undo#token=x", "nobody"],
-  ["undo-invalid", "/undo", "nobody"],
-  ["secure", "/secure-account#token=x", "nobody"],
+  ["reset", "/reset-password#token=x", "visitor"],
+  ["reset-invalid", "/reset-password", "visitor"],
+  ["verify", "/verify-email#token=x", "visitor"],
+  ["undo", "/undo#token=x", "visitor"],
+  ["undo-invalid", "/undo", "visitor"],
+  ["secure", "/secure-account#token=x", "visitor"],
   [
     "secure-mismatch",
     "/secure-account#token=x",
-    "nobody",
+    "visitor",
     async (page) => {
-      await page.locator('input[name="email"]').fill("nobody@example.com");
+      await page.locator('input[name="email"]').fill("unknown@example.com");
       await page.locator('form button[type="submit"]').click();
       await page.getByRole("alert").waitFor();
     },
   ],
-  ["setup", "/setup#token=x", "nobody"],
-  ["signed-out", "/signed-out", "nobody"],
+  ["setup", "/setup#token=x", "visitor"],
+  ["signed-out", "/signed-out", "visitor"],
   ["unauthorized", "/unauthorized", "user"],
-  ["not-found", "/no/such/page", "nobody"],
-  ["error-page", "/errors/session_revoked", "nobody"],
+  ["not-found", "/no/such/page", "visitor"],
+  ["error-page", "/errors/session_revoked", "visitor"],
   ["account", "/account", "user"],
   ["account-password", "/account/password", "user"],
   ["account-email", "/account/email", "user"],
@@ -134,7 +134,7 @@ async function prepare(
   server: Server,
   language: "en" | "ar",
   theme: "light" | "dark",
-  as: "nobody" | "user" | "admin",
+  as: "visitor" | "user" | "admin",
   email: string,
 ) {
   const context = await browser.newContext({
@@ -144,7 +144,7 @@ async function prepare(
     viewport: { width: 1280, height: 900 },
   });
   await context.addCookies([{ name: "josoor_locale", value: language, url: server.url }]);
-  if (as !== "nobody") {
+  if (as !== "visitor") {
     const answer = await context.request.post(`${server.url}/auth/login`, {
       data: { email, password: PASSWORD, transport: "cookie" },
       headers: { Origin: server.url },
@@ -164,12 +164,12 @@ for (const language of ["en", "ar"] as const) {
     test(`no page breaks a rule of accessibility: ${language}, ${theme}`, async ({ browser, server }) => {
       test.setTimeout(240_000);
       const user = server.newUser("user", "ليلى Hassan");
-      const emails = { nobody: "", user, admin: server.adminEmail };
+      const emails = { visitor: "", user, admin: server.adminEmail };
       // A second session, so that there is one to end.
       await (await browser.newContext()).request.post(`${server.url}/auth/login`, {
         data: { email: user, password: PASSWORD },
       });
-      for (const as of ["nobody", "user", "admin"] as const) {
+      for (const as of ["visitor", "user", "admin"] as const) {
         const context = await prepare(browser, server, language, theme, as, emails[as]);
         for (const [name, path, who, act] of PAGES) {
           if (who !== as) continue;
