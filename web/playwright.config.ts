@@ -31,6 +31,10 @@ export default defineConfig({
   },
   projects: [
     { name: "sqlite", metadata: { footprint: "sqlite" } },
-    { name: "postgres_redis", metadata: { footprint: "postgres_redis" }, testIgnore: /(appearance|delivery)\.spec\.ts/ },
+    {
+      name: "postgres_redis",
+      metadata: { footprint: "postgres_redis" },
+      testIgnore: /(appearance|delivery|pictures)\.spec\.ts/,
+    },
   ],
 });
