@@ -19,7 +19,8 @@ function shells(): Plugin {
       const chunks = Object.values(bundle).filter((file) => file.type === "chunk");
       const entry = chunks.find((chunk) => chunk.isEntry);
       if (!entry) this.error("there is no entry");
-      const styles = Object.values(bundle).filter((file) => file.type === "asset" && file.fileName.endsWith(".css"));
+      // What only later pages need comes with them.
+      const styles = Object.values(bundle).filter((file) => /^assets\/style-.*\.css$/.test(file.fileName));
       for (const [language, direction] of [
         ["en", "ltr"],
         ["ar", "rtl"],
@@ -30,10 +31,16 @@ function shells(): Plugin {
           .map((name) => `<link rel="modulepreload" href="{{base}}/${name}">\n`)
           .join("");
         const sheets = styles.map((file) => `<link rel="stylesheet" href="{{base}}/${file.fileName}">\n`).join("");
-        const noscript =
+        const [noscript, late] =
           language === "ar"
-            ? "تحتاج هذه الصفحة إلى JavaScript. فعّلها في متصفحك ثم أعد تحميل الصفحة."
-            : "This page needs JavaScript. Switch it on in your browser and load the page again.";
+            ? [
+                "تحتاج هذه الصفحة إلى JavaScript. فعّلها في متصفحك ثم أعد تحميل الصفحة.",
+                "تعذّر تحميل الصفحة. تحقق من اتصالك ثم أعد تحميلها.",
+              ]
+            : [
+                "This page needs JavaScript. Switch it on in your browser and load the page again.",
+                "This page could not be loaded. Check your connection and load it again.",
+              ];
         this.emitFile({
           type: "asset",
           fileName: `shell.${language}.html`,
@@ -50,7 +57,7 @@ function shells(): Plugin {
 ${sheets}${preload}<script type="module" src="{{base}}/${entry.fileName}"></script>
 </head>
 <body>
-<div id="root"></div>
+<div id="root"><p class="noscript late">${late}</p></div>
 <noscript><p class="noscript">${noscript}</p></noscript>
 </body>
 </html>
@@ -76,7 +83,6 @@ export default defineConfig(({ mode }) => ({
     emptyOutDir: true,
     minify: mode !== "development",
     target: "es2022",
-    cssCodeSplit: false,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
@@ -85,7 +91,9 @@ export default defineConfig(({ mode }) => ({
       output: {
         entryFileNames: "assets/[name]-[hash].js",
         chunkFileNames: "assets/[name]-[hash].js",
-        assetFileNames: "assets/[name]-[hash][extname]",
+        // The first style sheet by name is the one of every page, also of those that the server writes by itself.
+        assetFileNames: ({ names: [name = ""] }) =>
+          `assets/${name === "main.css" ? "style" : name.endsWith(".css") ? "styles-later" : "[name]"}-[hash][extname]`,
       },
     },
   },

@@ -1,16 +1,12 @@
 import { ProtectedRoute, useAuth } from "@josoor/auth/react";
-import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from "react";
+import { type ComponentType, type ReactNode, Suspense, useEffect } from "react";
 import { Route, Router, Switch, useLocation } from "wouter";
+import { Boundary, later } from "./components/boundary";
 import { Loading, Page } from "./components/layout";
 import { config } from "./config";
-import { moreTexts, remember, useI18n } from "./i18n";
+import { remember, useI18n } from "./i18n";
 import { Login } from "./pages/login";
 import { SignedOut } from "./pages/notices";
-
-/** A page that comes with its texts when it is opened: only the sign-in is in the first load. */
-function later(load: () => Promise<ComponentType>) {
-  return lazy(async () => ({ default: (await Promise.all([load(), moreTexts()]))[0] }));
-}
 
 const Register = later(() => import("./pages/register").then((page) => page.Register));
 const Forgot = later(() => import("./pages/forgot").then((page) => page.Forgot));
@@ -28,33 +24,35 @@ export function App() {
   return (
     <Router base={config.base}>
       <FollowUser />
-      <Suspense
-        fallback={
-          <Page>
-            <Loading />
-          </Page>
-        }
-      >
-        <Switch>
-          <Route path="/login" component={Login} />
-          <Route path="/register" component={Register} />
-          <Route path="/forgot-password" component={Forgot} />
-          <Route path="/reset-password" component={Reset} />
-          <Route path="/verify-email" component={Verify} />
-          <Route path="/undo" component={Undo} />
-          <Route path="/secure-account" component={Secure} />
-          <Route path="/setup" component={Setup} />
-          <Route path="/signed-out" component={SignedOut} />
-          <Route path="/unauthorized" component={Unauthorized} />
-          <Route path="/account/*?">
-            <Guarded page={Account} />
-          </Route>
-          <Route path="/console/*?">
-            <Guarded page={Console} needs="admin" />
-          </Route>
-          <Route component={NotFound} />
-        </Switch>
-      </Suspense>
+      <Boundary>
+        <Suspense
+          fallback={
+            <Page>
+              <Loading />
+            </Page>
+          }
+        >
+          <Switch>
+            <Route path="/login" component={Login} />
+            <Route path="/register" component={Register} />
+            <Route path="/forgot-password" component={Forgot} />
+            <Route path="/reset-password" component={Reset} />
+            <Route path="/verify-email" component={Verify} />
+            <Route path="/undo" component={Undo} />
+            <Route path="/secure-account" component={Secure} />
+            <Route path="/setup" component={Setup} />
+            <Route path="/signed-out" component={SignedOut} />
+            <Route path="/unauthorized" component={Unauthorized} />
+            <Route path="/account/*?">
+              <Guarded page={Account} />
+            </Route>
+            <Route path="/console/*?">
+              <Guarded page={Console} needs="admin" />
+            </Route>
+            <Route component={NotFound} />
+          </Switch>
+        </Suspense>
+      </Boundary>
     </Router>
   );
 }

@@ -6,6 +6,7 @@ import { auth } from "./auth";
 import { applyTheme } from "./components/layout";
 import { I18nProvider, texts } from "./i18n";
 import "./styles.css";
+import "./translation";
 
 applyTheme();
 const root = document.getElementById("root");

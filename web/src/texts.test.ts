@@ -101,9 +101,12 @@ describe("inputs", () => {
   });
 });
 
-describe("the style sheet", () => {
-  it("has no side that is fixed to left or right", () => {
-    const css = readFileSync(join(SOURCES, "styles.css"), "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+describe("the style sheets", () => {
+  it("have no side that is fixed to left or right", () => {
+    const css = ["styles.css", "later.css"]
+      .map((file) => readFileSync(join(SOURCES, file), "utf8"))
+      .join("")
+      .replace(/\/\*[\s\S]*?\*\//g, "");
     const fixed =
       css.match(
         /\b(left|right|margin-(left|right|top|bottom)|padding-(left|right|top|bottom)|border-(left|right)|(?<!-)width|(?<!-)height)\s*:/g,

@@ -27,6 +27,13 @@ const clock = () => ({ steady: performance.now(), wall: Date.now() });
 const since = (start: ReturnType<typeof clock>) =>
   Math.max(performance.now() - start.steady, Date.now() - start.wall) / 1000;
 
+/** Whether this browser keeps cookies of this page. `navigator.cookieEnabled` may be true where the user blocks them. */
+const keepsCookies = () => {
+  // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API is not everywhere
+  document.cookie = "josoor_auth=1;Max-Age=9";
+  return document.cookie.includes("josoor_auth=");
+};
+
 export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const destinations = createDestinations(options.baseUrl ?? "", options.origins ?? []);
   const byCookie = (options.storage ?? "cookie") === "cookie";
@@ -336,8 +343,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
 
   async function signIn(path: string, input: object): Promise<TokenResponse | undefined> {
     // The session would be lost with the page, and the next one would only ask for the sign-in again.
-    if (byCookie && page?.navigator.cookieEnabled === false)
-      throw new AuthError({ kind: "failed", code: "cookies_blocked" });
+    if (byCookie && page && !attempt(keepsCookies)) throw new AuthError({ kind: "failed", code: "cookies_blocked" });
     if (hasPendingLogout()) await sendLogout();
     const answer = await callService<TokenResponse>("POST", path, null, {
       body: { ...input, transport: byCookie ? "cookie" : "body" },
@@ -452,7 +458,7 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
         const answer = await rawFetch(first);
         // Said on a developer's machine only.
         if (answer.status === 401 && /^(localhost|127\.|\[::1)/.test(page?.location.hostname ?? ""))
-          console.warn(`josoor-auth: ${new URL(first.url).origin} got no token: it is not in \`origins\``);
+          console.warn(`josoor-auth: no token for ${new URL(first.url).origin}, which origins lack`);
         return answer;
       }
       // A stream can be sent only once.

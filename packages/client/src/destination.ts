@@ -7,7 +7,7 @@ const REDIRECTS = [301, 302, 303, 307, 308];
 export interface Destinations {
   /** Whether an address is the service's, this page's own origin's, or one of `origins`. */
   trusts(url: string | URL): boolean;
-  /** The address of a path of the service. Throws `destination_refused` for whatever is not a path below it. */
+  /** The address of a path of the service. Throws `destination_refused` for anything but a path below it. */
   service(path: string): URL;
   /**
    * Sends a request with the token to an address that is trusted. A redirect never takes the token along: browsers from before
@@ -38,7 +38,7 @@ export const redirectRefused = (kind: "failed" | "server_unavailable"): AuthErro
   new AuthError({
     kind,
     code: "redirect_refused",
-    detail: "The answer was a redirect, and a token follows none. Use the address that it leads to.",
+    detail: "A token follows no redirect. Use the address that it leads to.",
   });
 
 export function createDestinations(baseUrl: string, origins: readonly string[]): Destinations {
@@ -76,7 +76,7 @@ export function createDestinations(baseUrl: string, origins: readonly string[]):
       code: "destination_refused",
       detail: base
         ? "A path begins with exactly one slash and stays below the service."
-        : "There is no page that a relative baseUrl could belong to; give an absolute one.",
+        : "Outside a page baseUrl has to be absolute.",
     });
   }
 

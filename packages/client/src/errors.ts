@@ -47,10 +47,11 @@ export async function codeOf(response: Response): Promise<string | null> {
 
 /** What is said by code, else by kind, where the service said nothing. */
 const DETAILS: Record<string, string> = {
-  offline: "This device has no network.",
-  timeout: "The service did not answer in time.",
+  offline: "There is no network.",
+  timeout: "There was no answer in time.",
   server_unavailable: "The service cannot be reached.",
-  cors_blocked: "The service refuses this page's origin. List it in its CORS_ORIGINS.",
+  foreign_server_unavailable: "The service cannot be reached, or its CORS_ORIGINS lack this page's origin.",
+  cors_blocked: "The service's CORS_ORIGINS lack this page's origin.",
   cookies_blocked: "The browser blocks cookies. Signing in needs them.",
   signed_out: "There is no session. Sign in.",
 };
@@ -158,8 +159,8 @@ export async function errorOf(response: Response): Promise<AuthError> {
  * The error for a request that got no answer. A service that does not list this origin is unavailable, too, and not a refusal: a proxy in
  * front of it that answers instead looks the same.
  */
-export function noAnswer(isLate: boolean, isBlocked: boolean): AuthError {
+export function noAnswer(isLate: boolean, isForeign: boolean, isRefused: boolean | null): AuthError {
   if (globalThis.navigator?.onLine === false) return new AuthError({ kind: "offline", code: "offline" });
-  const code = isLate ? "timeout" : isBlocked ? "cors_blocked" : "server_unavailable";
-  return new AuthError({ kind: "server_unavailable", code });
+  const code = isLate ? "timeout" : isRefused ? "cors_blocked" : "server_unavailable";
+  return new AuthError({ kind: "server_unavailable", code, detail: isForeign ? DETAILS[`foreign_${code}`] : "" });
 }

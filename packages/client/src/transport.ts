@@ -32,26 +32,19 @@ export function createTransport({
   let blocked: Promise<boolean> | null = null;
 
   /**
-   * Whether the service is there, but does not list this page's origin. A browser does not say so to scripts (Fetch, 4.9): a request
-   * whose answer stays hidden succeeds all the same, one whose answer is to be read does not.
+   * Whether the service is there, but does not list this page's origin. A browser does not say so to scripts: a request whose answer stays
+   * hidden succeeds all the same, one whose answer is to be read does not.
    */
-  async function isCrossOriginBlocked(url: URL): Promise<boolean> {
-    const page = browserWindow();
-    if (!page || url.origin === page.location.origin) return false;
-    const [readable, hidden] = await Promise.all(
+  async function isOriginRefused(): Promise<boolean> {
+    const [isReadable, isThere] = await Promise.all(
       (["cors", "no-cors"] as const).map((mode) =>
-        rawFetch(health().href, {
-          mode,
-          credentials: "omit",
-          cache: "no-store",
-          signal: AbortSignal.timeout(timeout),
-        }).then(
+        rawFetch(health().href, { mode, credentials: "omit", signal: AbortSignal.timeout(timeout) }).then(
           () => true,
           () => false,
         ),
       ),
     );
-    return !readable && hidden === true;
+    return !isReadable && !!isThere;
   }
 
   return async (method, url, bearer, { body, query, signal } = {}) => {
@@ -84,8 +77,10 @@ export function createTransport({
       if (signal?.aborted) throw signal.reason ?? error;
       if (isAuthError(error)) throw error;
       const isLate = limit.signal.aborted;
-      if (!isLate) blocked ??= isCrossOriginBlocked(url);
-      throw noAnswer(isLate, !isLate && (await blocked) === true);
+      const page = browserWindow();
+      const isForeign = !!page && url.origin !== page.location.origin;
+      if (isForeign && !isLate) blocked ??= isOriginRefused();
+      throw noAnswer(isLate, isForeign, await blocked);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);

@@ -37,6 +37,7 @@ export function DeleteAccount() {
       {isOpen ? (
         <Form
           danger
+          passwordField="password"
           submit={t(isFinal ? "delete.submit" : "delete.submit_undo")}
           onSubmit={async ({ password = "" }) => {
             if (isArmed) await client.deleteAccount({ password });
@@ -50,7 +51,7 @@ export function DeleteAccount() {
           <PasswordField name="password" label={t("field.current_password")} email={user.email} required />
         </Form>
       ) : (
-        <button type="button" className="button" onClick={() => setOpen(true)}>
+        <button type="button" className="button risky" onClick={() => setOpen(true)}>
           {t("delete.open")}
         </button>
       )}

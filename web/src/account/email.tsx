@@ -41,6 +41,7 @@ export function ChangeEmail() {
         <p>{t("email_page.lead")}</p>
         <Form
           key={pending}
+          passwordField="password"
           submit={t("email_page.submit")}
           onSubmit={async ({ new_email = "", password = "" }) => {
             await client.email.change({ new_email: new_email.trim(), password });

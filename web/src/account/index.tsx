@@ -12,6 +12,7 @@ import { ChangeEmail } from "./email";
 import { ChangePassword } from "./password";
 import { Profile } from "./profile";
 import { Sessions } from "./sessions";
+import "../later.css";
 
 const SECTIONS: [path: string, title: TextKey, content: ComponentType][] = [
   ["/account", "account.profile", Profile],

@@ -18,6 +18,7 @@ export function ChangePassword() {
         {/* A new form after each change: no password stays in it. */}
         <Form
           key={changes}
+          passwordField="current_password"
           submit={t("password_page.submit")}
           onSubmit={async ({ current_password = "", new_password = "" }) => {
             await client.password.change({ current_password, new_password });

@@ -93,7 +93,7 @@ export function RemovableList<T extends Item>({
                   ))}
               </ul>
               {found.some(isRemovable) && (
-                <button type="button" className="button danger" onClick={() => setAsked("all")}>
+                <button type="button" className="button risky" onClick={() => setAsked("all")}>
                   {t(`${kind}.remove_all`)}
                 </button>
               )}

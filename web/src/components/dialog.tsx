@@ -2,7 +2,18 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { useI18n } from "../i18n";
 
 /** A modal question. The browser keeps the focus inside; Escape is "no". */
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
+export function Dialog({
+  title,
+  onClose,
+  isOpaque = false,
+  children,
+}: {
+  title: string;
+  onClose: () => void;
+  /** Whether it hides the page behind it. */
+  isOpaque?: boolean;
+  children: ReactNode;
+}) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = element.current;
@@ -17,6 +28,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
   return (
     <dialog
       ref={element}
+      className={isOpaque ? "opaque" : undefined}
       aria-labelledby="dialog-title"
       onCancel={(event) => {
         event.preventDefault();

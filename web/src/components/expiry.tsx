@@ -1,6 +1,6 @@
 import type { Session } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
-import { useEffect, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 import { Dialog } from "./dialog";
@@ -9,6 +9,9 @@ import { Dialog } from "./dialog";
 const WARN = 120;
 /** How often the end is asked for again, in milliseconds: what another tab does moves it. */
 const POLL = 60_000;
+
+/** How often the service is asked once the end is there, in milliseconds. */
+const AFTER_END = 5000;
 
 /** When this session ends, on this machine's clock, which need not agree with the server's. */
 async function endOfSession(fetchAuthed: typeof fetch, base: string): Promise<number | null> {
@@ -21,40 +24,58 @@ async function endOfSession(fetchAuthed: typeof fetch, base: string): Promise<nu
   return Date.now() + (Date.parse(current.expires_at) - servers);
 }
 
-/** Asks, before the session ends by itself, whether it shall go on. Escape goes on. */
+/**
+ * Asks, before the session ends by itself, whether it shall go on. Escape goes on. At the end nothing of the page is shown any more, and the
+ * service is asked: either the session is over, which leads to the sign-in with the reason, or another tab has extended it.
+ */
 export function ExpiryWarning() {
   const { t, duration } = useI18n();
   const { client } = useAuth();
   const [end, setEnd] = useState<number | null>(null);
   const [now, setNow] = useState(Date.now);
+  const [isAnswered, setAnswered] = useState(false);
   const left = end === null ? Number.POSITIVE_INFINITY : (end - now) / 1000;
-  const isNear = left < WARN;
-  useEffect(() => {
-    let isCurrent = true;
-    const poll = () => {
-      if (document.visibilityState === "hidden") return;
-      void endOfSession(client.fetch, config.base)
-        .then((found) => isCurrent && found !== null && setEnd(found))
-        .catch(() => {});
-    };
-    poll();
-    const timer = setInterval(poll, POLL);
-    return () => {
-      isCurrent = false;
-      clearInterval(timer);
-    };
+  const isShown = left < WARN;
+  const isOver = left <= 0;
+  const poll = useCallback(async () => {
+    const found = await endOfSession(client.fetch, config.base).catch(() => null);
+    if (found !== null) setEnd(found);
   }, [client]);
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), isNear ? 1000 : 10_000);
+    const pollShown = () => {
+      if (document.visibilityState !== "hidden") void poll();
+    };
+    pollShown();
+    const timer = setInterval(pollShown, POLL);
     return () => clearInterval(timer);
-  }, [isNear]);
-  if (!isNear) return null;
+  }, [poll]);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), isShown ? 1000 : 10_000);
+    return () => clearInterval(timer);
+  }, [isShown]);
+  useEffect(() => {
+    if (!isOver) return;
+    void poll();
+    const timer = setInterval(() => void poll(), AFTER_END);
+    return () => clearInterval(timer);
+  }, [isOver, poll]);
+  useEffect(() => {
+    if (!isShown) setAnswered(false);
+  }, [isShown]);
+  if (isOver) {
+    return (
+      <Dialog title={t("expiry.over")} onClose={() => void poll()} isOpaque>
+        <button type="button" className="button" onClick={() => void poll()}>
+          {t("offline.retry")}
+        </button>
+      </Dialog>
+    );
+  }
+  // A session lasts no longer than its absolute end, however often it is refreshed: the question is not asked again before it.
+  if (!isShown || isAnswered) return null;
   const stay = async () => {
-    setEnd(null);
-    await client.refresh().catch(() => {});
-    // Signing in lasts no longer than its absolute end, however often it is refreshed: then the question is not asked again.
-    const found = await endOfSession(client.fetch, config.base).catch(() => null);
-    if (found !== null && found - Date.now() > WARN * 1000) setEnd(found);
+    setAnswered(true);
+    await client.refresh().then(poll, () => {});
   };
   // Said now and then, and at the end every second: a clock that speaks all the time cannot be listened to.
   const said = left <= 20 ? Math.ceil(left) : Math.ceil(left / 15) * 15;

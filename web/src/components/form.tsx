@@ -42,6 +42,7 @@ export function Form({
   submit,
   onSubmit,
   danger = false,
+  passwordField,
   footer,
   done,
 }: {
@@ -51,6 +52,8 @@ export function Form({
   /** Sends the values; what it throws is shown. */
   onSubmit: (values: Record<string, string>) => Promise<void>;
   danger?: boolean;
+  /** The field of the account's password, where the form asks for no address: a wrong password is said there. */
+  passwordField?: string;
   footer?: ReactNode;
   /** What to say once it is sent, where the form stays on the page. */
   done?: string;
@@ -116,6 +119,7 @@ export function Form({
           if (element.elements.namedItem(field)) refused[field] ??= i18n.maybe(`field.${code}`) ?? message;
         }
         if (error.code === "invalid_credentials") {
+          if (passwordField) refused[passwordField] = t("field.wrong_password");
           // Unless the next try is being typed already.
           for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]'))
             if (input.value === values[input.name]) input.value = "";

@@ -1,4 +1,4 @@
-import type { Role, User } from "@josoor/auth";
+import { isAuthError, type Role, type User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useRef, useState } from "react";
 import { Dialog } from "../components/dialog";
@@ -12,7 +12,7 @@ export interface BulkChange {
   is_active?: boolean;
 }
 
-/** What became of one user. */
+/** The result for one user. */
 type Outcome = "changed" | "skipped" | { failed: string };
 
 /**
@@ -29,7 +29,11 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
   const isSame = (user: User) =>
     (change.role === undefined || user.role === change.role) &&
     (change.is_active === undefined || user.is_active === change.is_active);
-  const concerned = users.filter((user) => !isSame(user));
+  // One's own account last would still end the work under way: it is changed on its own page, if at all.
+  const isOwnAccess = (user: User) =>
+    user.id === me?.id && (change.is_active === false || (change.role !== undefined && change.role !== "admin"));
+  const isKept = (user: User) => isSame(user) || isOwnAccess(user);
+  const concerned = users.filter((user) => !isKept(user));
   const isDone = outcomes.size > 0 && !isRunning;
   const failed = [...outcomes.values()].filter((outcome) => typeof outcome === "object").length;
   const changed = [...outcomes.values()].filter((outcome) => outcome === "changed").length;
@@ -37,13 +41,15 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
 
   const run = async () => {
     setRunning(true);
-    const found = new Map<number, Outcome>(users.filter(isSame).map((user) => [user.id, "skipped"]));
+    const found = new Map<number, Outcome>(users.filter(isKept).map((user) => [user.id, "skipped"]));
     for (const user of concerned) {
       if (isStopped.current) break;
       try {
         await client.request<User>("PATCH", `/admin/users/${user.id}`, { body: change });
         found.set(user.id, "changed");
       } catch (error) {
+        // Signed out meanwhile: nothing more can be changed.
+        if (isAuthError(error) && error.kind === "signed_out") break;
         found.set(user.id, { failed: messageOf(error, i18n) });
       }
       setOutcomes(new Map(found));
@@ -61,9 +67,11 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
       {!isDone && !isRunning && (
         <>
           <p>{n("bulk.preview", concerned.length, { state: wanted })}</p>
-          {concerned.length < users.length && <p>{n("bulk.unchanged", users.length - concerned.length)}</p>}
+          {users.some(isSame) && <p>{n("bulk.unchanged", users.filter(isSame).length, { state: wanted })}</p>}
           {change.is_active === false && <p>{t("bulk.signs_out")}</p>}
-          {concerned.some(({ id }) => id === me?.id) && <Notice kind="note">{t("bulk.includes_you")}</Notice>}
+          {users.some((user) => isOwnAccess(user) && !isSame(user)) && (
+            <Notice kind="note">{t("bulk.leaves_you_out")}</Notice>
+          )}
         </>
       )}
       <p role="status">
@@ -84,7 +92,7 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
               <td>{change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}</td>
               <td>
                 {outcome === undefined ? (
-                  isSame(user) ? (
+                  isKept(user) ? (
                     t("bulk.stays")
                   ) : (
                     <>→ {wanted}</>

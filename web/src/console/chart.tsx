@@ -6,7 +6,13 @@ export interface Series {
   /** Which colour of the style sheet, and which pattern where colours do not tell. */
   tone: "good" | "bad" | "main";
   values: number[];
+  /** What is said of the whole range: those who are counted on several days must not be summed. */
+  whole?: "sum" | "average";
 }
+
+const sum = (values: number[]) => values.reduce((whole, value) => whole + value, 0);
+/** To one decimal. */
+const average = (values: number[]) => Math.round((sum(values) / Math.max(1, values.length)) * 10) / 10;
 
 const HEIGHT = 120;
 const STEP = 10;
@@ -17,7 +23,7 @@ const STEP = 10;
  */
 export function Chart({ title, days, series }: { title: string; days: string[]; series: Series[] }) {
   const { t, date, number, language } = useI18n();
-  const sums = days.map((_, day) => series.reduce((sum, { values }) => sum + (values[day] ?? 0), 0));
+  const sums = days.map((_, day) => sum(series.map(({ values }) => values[day] ?? 0)));
   const most = Math.max(1, ...sums);
   const width = days.length * STEP;
   return (
@@ -25,12 +31,15 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
       <figcaption>
         <h2>{title}</h2>
         <p className="legend">
-          {series.map(({ label, tone, values }) => (
+          {series.map(({ label, tone, values, whole }) => (
             <span key={label}>
               <svg width="12" height="12" aria-hidden="true">
                 <rect className={`bar ${tone}`} width="12" height="12" rx="2" />
               </svg>{" "}
-              {label}: <strong>{number(values.reduce((sum, value) => sum + value, 0))}</strong>
+              {label}:{" "}
+              <strong>
+                {whole === "average" ? t("chart.a_day", { count: number(average(values)) }) : number(sum(values))}
+              </strong>
             </span>
           ))}
         </p>

@@ -6,6 +6,7 @@ import { AuditTrail } from "./audit";
 import { Overview } from "./overview";
 import { UserDetail } from "./user";
 import { Users } from "./users";
+import "../later.css";
 
 export function Console() {
   return (

@@ -70,7 +70,12 @@ export function Overview() {
                   title={t("overview.active_users")}
                   days={dates}
                   series={[
-                    { label: t("overview.active_users"), tone: "main", values: series.map((day) => day.active_users) },
+                    {
+                      label: t("overview.active_users"),
+                      tone: "main",
+                      values: series.map((day) => day.active_users),
+                      whole: "average",
+                    },
                   ]}
                 />
               </div>

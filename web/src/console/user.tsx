@@ -192,7 +192,7 @@ function UserSessions({ user, onDone }: { user: User; onDone: (text: string) => 
                   </li>
                 ))}
               </ul>
-              <button type="button" className="button danger" onClick={() => setAsking(true)}>
+              <button type="button" className="button risky" onClick={() => setAsking(true)}>
                 {t("user.end_sessions")}
               </button>
             </>
@@ -266,13 +266,17 @@ function Danger({
       <h2 id="danger">{t("user.danger")}</h2>
       <p>{t(user.is_active ? "user.deactivate_lead" : "user.activate_lead")}</p>
       <p>
-        <button type="button" className="button" onClick={() => setAsked("activation")}>
+        <button
+          type="button"
+          className={user.is_active ? "button risky" : "button"}
+          onClick={() => setAsked("activation")}
+        >
           {t(user.is_active ? "user.deactivate" : "user.activate")}
         </button>
       </p>
       <p>{t("user.delete_lead")}</p>
       <p>
-        <button type="button" className="button" onClick={() => setAsked("deletion")}>
+        <button type="button" className="button risky" onClick={() => setAsked("deletion")}>
           {t("user.delete")}
         </button>
       </p>

@@ -224,7 +224,7 @@ export function Users() {
                 <button type="button" className="button quiet" onClick={() => setBulk({ is_active: true })}>
                   {t("bulk.activate")}
                 </button>
-                <button type="button" className="button danger" onClick={() => setBulk({ is_active: false })}>
+                <button type="button" className="button risky" onClick={() => setBulk({ is_active: false })}>
                   {t("bulk.deactivate")}
                 </button>
                 <button type="button" className="link" onClick={() => setChosen(new Map())}>

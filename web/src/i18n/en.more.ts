@@ -18,16 +18,29 @@ export const more = {
   "field.password_too_personal":
     "This password is little more than your name, your address or the name of this service. Choose another one.",
   "field.password_breached": "This password is known from a data breach. Choose one that you use nowhere else.",
-  "field.password_unchanged": "Choose another password than the one from before: somebody else may know it.",
+  "field.password_unchanged": "Choose another password than the one from before: it may be known to others.",
   "field.email_domain_not_allowed": "Addresses of this mail domain are not accepted here. Use another one.",
   "field.name_too_long": "A name has at most 200 characters.",
-  "field.mismatch": "This is not what was asked for. Type it once more.",
+  "field.mismatch": "This does not match. Type the email address exactly as shown.",
+  "field.wrong_password": "This is not your current password.",
+  "error.cookies_blocked":
+    "Your browser blocks the cookies of this site, and signing in needs them. Allow them in its settings, then try again.",
   "error.recovery_blocked":
     "The link alone is not enough. Also give a password from before the address was changed, or use a device that you signed in on before. Otherwise ask an administrator.",
   "error.last_admin":
-    "This is the last administrator who can sign in; without one, nobody could manage the users. Give the role to another active account first.",
+    "This is the last administrator who can sign in; without one, the users could not be managed. Give the role to another active account first.",
   "error.email_taken": "There is an account with this email address already. Sign in, or reset its password.",
   "error.registration_closed": "New accounts are made by administrators only. Ask one for an invitation.",
+  "login.unverified": "We can send the link to {email} again. Open it, then sign in.",
+  "login.send_verification": "Send the link again",
+  "error.session_limit":
+    "Your account is signed in on too many devices, all in use. Sign out somewhere, then try again.",
+  "error.email_not_verified": "This needs a verified email address. Open the link in the mail that we sent you.",
+  "error.origin_not_allowed":
+    "This page is open under another address than the service expects. Open it under its own address.",
+  "error.account_inactive": "This account is deactivated. Ask an administrator.",
+  "error.overloaded": "Very many people are signing in right now. Try again in a moment.",
+  "error.store_unavailable": "The service cannot reach its database at the moment. Try again shortly.",
   "password.at_least": counted({ one: "At least {count} character", other: "At least {count} characters" }),
   "password.long_enough": "Long enough.",
   "password.not_common": "Not one that many people use",
@@ -36,7 +49,7 @@ export const more = {
   "unauthorized.title": "This is not open to you",
   "unauthorized.as": "You are signed in as {email} ({role}).",
   "unauthorized.account": "Go to my account",
-  "unauthorized.other": "Sign in as somebody else",
+  "unauthorized.other": "Sign in with another account",
   "not_found.title": "There is no such page",
   "not_found.lead": "The address may be mistyped, or the page has moved.",
   "error.insufficient_role": "Your role does not allow this. Ask an administrator if you need it.",
@@ -53,19 +66,19 @@ export const more = {
 
   "register.title": "Create an account",
   "register.submit": "Create the account",
-  "register.have_account": "You have an account?",
+  "register.have_account": "Already have an account?",
   "inbox.title": "Check your inbox",
   "register.sent": "We sent a message to {email}. Open its link to finish creating your account.",
-  "register.sent_more": "Nothing there after a few minutes? Look among unwanted mail, or let us send it again.",
+  "register.sent_more": "Nothing there after a few minutes? Check your spam folder, or let us send it again.",
   "register.again": "Send it again",
   "inbox.other_email": "Use another address",
 
   "forgot.title": "Forgot your password?",
-  "forgot.lead": "Give the email address of your account. We send a link to set a new password.",
+  "forgot.lead": "Enter the email address of your account. We send a link to set a new password.",
   "forgot.submit": "Send the link",
   "forgot.sent": "If an account exists for {email}, we sent a link. It works for 30 minutes.",
   "forgot.sent_more":
-    "Nothing there after a few minutes? Look among unwanted mail, or let us send another one; only the newest link works.",
+    "Nothing there after a few minutes? Check your spam folder, or let us send another one; only the newest link works.",
   "forgot.again": "Send another link",
   "forgot.back": "Back to sign in",
 
@@ -91,7 +104,7 @@ export const more = {
 
   "undo.title": "Take a change back",
   "undo.lead":
-    "The button takes back what the message told you about: a change of the email address, or the deletion of the account.",
+    "The button takes back what the message was about: a change of the email address, or the deletion of the account.",
   "undo.ends_sessions": "The account is signed out everywhere.",
   "undo.address":
     "After a change of the address, the password and the known devices are removed as well. We send you a link to set a new password; for that you also need a password or a device from before the change.",
@@ -126,8 +139,7 @@ export const more = {
 
   "verify.title": "Confirm your email address",
   "verify.lead": "Press the button to confirm.",
-  "verify.lead_password":
-    "Give the account's password, so that nobody else can use your mailbox for an account of theirs.",
+  "verify.lead_password": "Enter the password of the account to confirm that it is yours.",
   "verify.password": "Password of the account",
   "verify.submit": "Confirm",
   "verify.unknown_password": "You do not know the password? Set a new one",
@@ -220,7 +232,7 @@ export const more = {
   "activity.by_other": "By an administrator",
   "activity.not_me": "Was that not you?",
   "activity.not_me_lead":
-    "Change your password, which ends all other sessions, and look through the places where you are signed in.",
+    "Change your password, which ends all other sessions, and check the places where you are signed in.",
 
   "delete.lead": "What happens:",
   "delete.loses_account": "The account with name and address is deleted.",
@@ -236,6 +248,7 @@ export const more = {
 
   "expiry.title": "Are you still there?",
   "expiry.lead": "You will be signed out in {duration}.",
+  "expiry.over": "Your session has ended",
   "expiry.stay": "Stay signed in",
 
   "action.register": "Account created",
@@ -250,7 +263,7 @@ export const more = {
   "action.user_restore": "Account restored",
   "action.user_purge": "Account removed for good",
   "action.account_secure": "Account secured by its owner",
-  "action.new_device": "Owner told of a new device",
+  "action.new_device": "Owner notified of a new device",
   "action.user_invite": "Invitation",
   "action.user_import": "Users imported",
   "action.export": "Export",
@@ -319,6 +332,7 @@ export const more = {
 
   "chart.as_table": "As a table",
   "chart.day": "Day",
+  "chart.a_day": "{count} a day on average",
 
   "users.search": "Search by address or name",
   "users.find": "Search",
@@ -337,7 +351,7 @@ export const more = {
   "users.choose": "Choose {email}",
   "users.choose_page": "Choose all on this page",
   "users.count": counted({ one: "{count} user", other: "{count} users" }),
-  "users.no_match": "Nobody matches. Change or clear the filters.",
+  "users.no_match": "No user matches. Change or clear the filters.",
   "users.none": "There are no users yet.",
   "users.export": "Export as CSV",
   "users.invite": "Invite a user",
@@ -357,9 +371,12 @@ export const more = {
     one: "{count} user is changed to: {state}.",
     other: "{count} users are changed to: {state}.",
   }),
-  "bulk.unchanged": counted({ one: "{count} user is so already.", other: "{count} users are so already." }),
+  "bulk.unchanged": counted({
+    one: "{count} user has that already: {state}.",
+    other: "{count} users have that already: {state}.",
+  }),
   "bulk.signs_out": "Deactivated users are signed out everywhere at once.",
-  "bulk.includes_you": "You are among them.",
+  "bulk.leaves_you_out": "Your own account is left out: change it on its own page.",
   "bulk.apply": "Change them",
   "bulk.running": "{done} of {all}…",
   "bulk.now": "Now",
@@ -371,11 +388,10 @@ export const more = {
 
   "user.title": "User",
   "user.back": "All users",
-  "user.saved": "Saved. It holds from the user's next request on.",
-  "user.role_hint": "A change of role holds from the next request on.",
+  "user.saved": "Saved. The change takes effect immediately.",
+  "user.role_hint": "A change of role takes effect immediately.",
   "user.access": "Access",
-  "user.reset_lead":
-    "Sends the link to choose a new password; an invitation, where there is none yet. Nobody but the owner ever knows it.",
+  "user.reset_lead": "Email this person a link to set their own password. You will not see it.",
   "user.send_reset": "Send the link",
   "user.reset_sent": "The message to {email} is on its way.",
   "user.no_sessions": "Not signed in anywhere.",
@@ -392,7 +408,7 @@ export const more = {
   "user.activate_lead": "The user can sign in again.",
   "user.activated": "The account is active.",
   "user.delete": "Delete the user",
-  "user.delete_lead": "To keep somebody out for a while, deactivate the account instead.",
+  "user.delete_lead": "To stop a user for a while, deactivate the account instead.",
   "user.delete_undo": "It can be restored for {duration}: by its owner with a link, or by an administrator.",
   "user.deleted_lead":
     "The account was deleted on {date}. Until {until} it can be restored; then it is removed for good.",

@@ -54,8 +54,6 @@ export const en = {
   "login.forgot": "Forgot your password?",
   "login.no_account": "No account yet?",
   "login.register": "Create one",
-  "login.unverified": "We can send the link to {email} again. Open it, then sign in.",
-  "login.send_verification": "Send the link again",
 
   "signed_out.title": "You are signed out",
   "signed_out.here": "You have been signed out.",
@@ -81,17 +79,9 @@ export const en = {
   "error.offline": "You are offline. Nothing was changed; try again when you are back.",
   "error.timeout": "The service took too long to answer. Try again.",
   "error.server_unavailable": "The service does not answer at the moment. Nothing you typed is lost; try again.",
-  "error.overloaded": "Very many people are signing in right now. Try again in a moment.",
-  "error.store_unavailable": "The service cannot reach its database at the moment. Try again shortly.",
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "That email address and password do not match. Try again or reset your password.",
-  "error.account_inactive": "This account is deactivated. Ask an administrator.",
-  "error.email_not_verified": "This needs a verified email address. Open the link in the mail that we sent you.",
-  "error.session_limit":
-    "Your account is signed in on too many devices, all in use. Sign out somewhere, then try again.",
   "error.not_found": "There is nothing here any more.",
-  "error.origin_not_allowed":
-    "This page is open under another address than the service expects. Open it under its own address.",
   "error.signed_out": "You are signed out. Sign in again.",
   "error.validation_failed": "Some of it is not acceptable. Correct it and try again.",
   "error.forbidden": "This is not allowed.",

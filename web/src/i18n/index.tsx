@@ -27,6 +27,8 @@ export function texts(language: Language): Promise<Catalogue> {
     promise = Promise.all([base[language](), wantsMore ? rest[language]() : null]).then(
       (parts) => Object.assign({}, ...parts) as Catalogue,
     );
+    // What could not be loaded is asked for again, not refused for good.
+    promise.catch(() => loading.delete(language));
     loading.set(language, promise);
   }
   return promise;
@@ -96,11 +98,14 @@ export function I18nProvider({ children }: { children: ReactNode }) {
     remember(next);
     if (document.documentElement.lang === next) return;
     // The texts first: nothing on the page, and nothing that was typed, goes away while they come.
-    void texts(next).then(() => {
-      document.documentElement.lang = next;
-      document.documentElement.dir = next === "ar" ? "rtl" : "ltr";
-      setCurrent(next);
-    });
+    texts(next).then(
+      () => {
+        document.documentElement.lang = next;
+        document.documentElement.dir = next === "ar" ? "rtl" : "ltr";
+        setCurrent(next);
+      },
+      () => {},
+    );
   }, []);
   const value = useMemo(() => make(language, catalogue, setLanguage), [language, catalogue, setLanguage]);
   return <Context value={value}>{children}</Context>;

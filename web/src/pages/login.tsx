@@ -7,7 +7,7 @@ import { Form } from "../components/form";
 import { MailHint, Notice, Page } from "../components/layout";
 import { UnlessSignedIn, withReturnTo } from "../components/return-to";
 import { config } from "../config";
-import { useI18n } from "../i18n";
+import { moreTexts, useI18n } from "../i18n";
 
 export function Login() {
   const { t, maybe } = useI18n();
@@ -28,6 +28,8 @@ export function Login() {
                 await login({ email: email.trim(), password });
               } catch (error) {
                 if (isAuthError(error, "email_not_verified")) setUnverified(email.trim());
+                // The words for rarer failures are not in the first load.
+                if (isAuthError(error) && error.kind !== "invalid_credentials") await moreTexts().catch(() => {});
                 throw error;
               }
             }}
