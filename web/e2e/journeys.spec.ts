@@ -46,7 +46,7 @@ test("an account from its beginning: register, verify, sign in, change, forget, 
   await page.getByLabel("Current password").fill("not this one");
   await page.getByLabel("New password").fill(NEXT);
   await page.getByRole("button", { name: "Change the password" }).click();
-  await expect(page.getByRole("alert")).toContainText("do not match");
+  await expect(page.getByRole("alert")).toContainText("This is not your current password");
   await expect(page.getByLabel("Current password")).toHaveValue("");
   await page.getByLabel("Current password").fill(PASSWORD);
   await page.getByRole("button", { name: "Change the password" }).click();

@@ -90,7 +90,7 @@ describe("a4: a failure", () => {
       throw new TypeError("Failed to fetch");
     };
 
-  it("by CORS is told apart from a service that is away, and signs out in neither case", async () => {
+  it("by CORS is distinguished from a service that is away, and signs out in neither case", async () => {
     const send = vi.fn(blocking(true));
     const blocked = create({ fetch: send });
     await expect(blocked.login(credentials)).rejects.toMatchObject({
