@@ -481,12 +481,12 @@ describe("listeners", () => {
 
   it("are not called after they were removed", async () => {
     const client = tab();
-    const heard: AuthEvent[] = [];
-    const off = client.onAuthStateChange((event) => heard.push(event));
+    const events: AuthEvent[] = [];
+    const off = client.onAuthStateChange((event) => events.push(event));
     off();
     await client.login(credentials);
     await new Promise((done) => setTimeout(done, 5));
-    expect(heard).toEqual([]);
+    expect(events).toEqual([]);
   });
 });
 

@@ -27,9 +27,10 @@ export function Login() {
               try {
                 await login({ email: email.trim(), password });
               } catch (error) {
-                if (isAuthError(error, "email_not_verified")) setUnverified(email.trim());
                 // The words for rarer failures are not in the first load.
-                if (isAuthError(error) && error.kind !== "invalid_credentials") await moreTexts().catch(() => {});
+                const isAnswer = isAuthError(error) && (error.status !== null || error.code === "cookies_blocked");
+                if (isAnswer && error.kind !== "invalid_credentials") await moreTexts().catch(() => {});
+                if (isAuthError(error, "email_not_verified")) setUnverified(email.trim());
                 throw error;
               }
             }}
