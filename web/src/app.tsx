@@ -2,11 +2,12 @@ import { ProtectedRoute, useAuth } from "@josoor/auth/react";
 import { type ComponentType, type ReactNode, Suspense, useEffect } from "react";
 import { Route, Router, Switch, useLocation } from "wouter";
 import { Boundary, later } from "./components/boundary";
-import { Loading, Page } from "./components/layout";
+import { Loading } from "./components/notice";
+import { Page } from "./components/page";
 import { config } from "./config";
 import { remember, useI18n } from "./i18n";
 import { Login } from "./pages/login";
-import { SignedOut } from "./pages/notices";
+import { SignedOut } from "./pages/signed-out";
 
 const Register = later(() => import("./pages/register").then((page) => page.Register));
 const Forgot = later(() => import("./pages/forgot").then((page) => page.Forgot));

@@ -3,7 +3,7 @@ import { StrictMode, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app";
 import { auth } from "./auth";
-import { applyTheme } from "./components/layout";
+import { applyTheme } from "./components/theme";
 import { I18nProvider, texts } from "./i18n";
 import "./styles.css";
 import "./translation";

@@ -2,7 +2,9 @@ import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "wouter";
-import { Code, Pager, Result, Time } from "../components/data";
+import { Pager } from "../components/pager";
+import { Result } from "../components/queries";
+import { Code, Time } from "../components/values";
 import { useI18n } from "../i18n";
 
 const PAGE_SIZE = 20;

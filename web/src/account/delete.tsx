@@ -1,8 +1,8 @@
 import { useAuth, useUser } from "@josoor/auth/react";
 import { useEffect, useState } from "react";
-import { Code } from "../components/data";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
+import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 

@@ -1,5 +1,5 @@
 import { useAuth } from "@josoor/auth/react";
-import { Code, Time } from "../components/data";
+import { Code, Time } from "../components/values";
 import { useI18n } from "../i18n";
 import { RemovableList } from "./removable-list";
 

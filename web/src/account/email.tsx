@@ -2,7 +2,7 @@ import { useAuth, useUser } from "@josoor/auth/react";
 import { useState } from "react";
 import { EmailField, PasswordField } from "../components/fields";
 import { Form } from "../components/form";
-import { MailHint, Notice } from "../components/layout";
+import { MailHint, Notice } from "../components/notice";
 import { suggestedEmail } from "../components/suggestion";
 import { config } from "../config";
 import { useI18n } from "../i18n";

@@ -1,8 +1,8 @@
 import type { ComponentType } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
-import { Data } from "../components/data";
-import { ExpiryWarning } from "../components/expiry";
-import { Page } from "../components/layout";
+import { ExpiryWarning } from "../components/expiry-warning";
+import { Page } from "../components/page";
+import { Data } from "../components/queries";
 import { type TextKey, useI18n } from "../i18n";
 import { NotFound } from "../pages/refusals";
 import { Activity } from "./activity";

@@ -2,7 +2,7 @@ import { useAuth, useUser } from "@josoor/auth/react";
 import { useState } from "react";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
-import { Notice } from "../components/layout";
+import { Notice } from "../components/notice";
 import { useI18n } from "../i18n";
 
 export function ChangePassword() {

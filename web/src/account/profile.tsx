@@ -1,11 +1,11 @@
 import { useAuth, useUser } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
-import { Code } from "../components/data";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { LanguageSelect } from "../components/language-select";
-import { MailHint, Notice } from "../components/layout";
+import { MailHint, Notice } from "../components/notice";
+import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 

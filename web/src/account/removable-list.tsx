@@ -1,9 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
-import { Result } from "../components/data";
 import { Cancel, Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
-import { Notice } from "../components/layout";
+import { Notice } from "../components/notice";
+import { Result } from "../components/queries";
 import { useI18n } from "../i18n";
 
 interface Item {

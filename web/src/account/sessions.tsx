@@ -1,5 +1,5 @@
 import { useAuth } from "@josoor/auth/react";
-import { SessionFacts } from "../components/session";
+import { SessionFacts } from "../components/session-facts";
 import { RemovableList } from "./removable-list";
 
 export function Sessions() {

@@ -1,7 +1,7 @@
 import { Component, type ComponentType, lazy, type ReactNode, useEffect } from "react";
 import { useLocation } from "wouter";
 import { moreTexts, useI18n } from "../i18n";
-import { Page } from "./layout";
+import { Page } from "./page";
 
 /**
  * A page that comes with its texts when it is opened: only the sign-in is in the first load. After an upgrade the server has other

@@ -1,7 +1,7 @@
 import { useAuth, useReturnTo } from "@josoor/auth/react";
 import { type ReactNode, useEffect } from "react";
 import { at } from "../config";
-import { Loading } from "./layout";
+import { Loading } from "./notice";
 
 /** Where to go from here, with the way back kept. */
 export function withReturnTo(path: string): string {

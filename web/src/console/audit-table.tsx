@@ -1,7 +1,7 @@
 import type { Schemas } from "@josoor/auth";
 import { Link } from "wouter";
-import { Code } from "../components/data";
 import { Table } from "../components/table";
+import { Code } from "../components/values";
 import { useI18n } from "../i18n";
 
 type AuditRow = Schemas["AuditResponse"];

@@ -1,9 +1,10 @@
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useMemo, useState } from "react";
-import { Result } from "../components/data";
 import { messageOf } from "../components/form";
-import { Notice, Page } from "../components/layout";
+import { Notice } from "../components/notice";
+import { Page } from "../components/page";
+import { Result } from "../components/queries";
 import { latinDigits, useI18n } from "../i18n";
 import { useAddress } from "./address";
 import { type AuditPage, AuditTable } from "./audit-table";

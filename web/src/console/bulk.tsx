@@ -3,7 +3,7 @@ import { useAuth } from "@josoor/auth/react";
 import { useRef, useState } from "react";
 import { Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
-import { Notice } from "../components/layout";
+import { Notice } from "../components/notice";
 import { Table } from "../components/table";
 import { useI18n } from "../i18n";
 

@@ -1,6 +1,6 @@
 import { Route, Switch } from "wouter";
-import { Data } from "../components/data";
-import { ExpiryWarning } from "../components/expiry";
+import { ExpiryWarning } from "../components/expiry-warning";
+import { Data } from "../components/queries";
 import { NotFound } from "../pages/refusals";
 import { AuditTrail } from "./audit";
 import { Overview } from "./overview";

@@ -2,10 +2,10 @@ import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { useHistoryState } from "wouter/use-browser-location";
+import { CheckInbox } from "../components/check-inbox";
 import { EmailField } from "../components/fields";
 import { Form } from "../components/form";
-import { CheckInbox } from "../components/inbox";
-import { Page } from "../components/layout";
+import { Page } from "../components/page";
 import { withReturnTo } from "../components/return-to";
 import { useI18n } from "../i18n";
 

@@ -1,7 +1,7 @@
 import { safeReturnTo } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { Link } from "wouter";
-import { Page } from "../components/layout";
+import { Page } from "../components/page";
 import { useI18n } from "../i18n";
 
 export function Unauthorized() {

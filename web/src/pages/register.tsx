@@ -1,10 +1,11 @@
 import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
+import { CheckInbox } from "../components/check-inbox";
 import { EmailField, PasswordField, TextField } from "../components/fields";
 import { Form } from "../components/form";
-import { CheckInbox } from "../components/inbox";
-import { Notice, Page } from "../components/layout";
+import { Notice } from "../components/notice";
+import { Page } from "../components/page";
 import { UnlessSignedIn, withReturnTo } from "../components/return-to";
 import { suggestedEmail } from "../components/suggestion";
 import { config } from "../config";

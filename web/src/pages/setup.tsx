@@ -3,8 +3,8 @@ import { useState } from "react";
 import { Link } from "wouter";
 import { EmailField, PasswordField, TextField } from "../components/fields";
 import { Form } from "../components/form";
-import { Done, Page } from "../components/layout";
-import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/link";
+import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/one-time-link";
+import { Done, Page } from "../components/page";
 import { useI18n } from "../i18n";
 
 /** The first administrator, by the link that the first start printed. */

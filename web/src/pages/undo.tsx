@@ -2,8 +2,9 @@ import { useAuth } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { Form } from "../components/form";
-import { Done, MailHint, Page } from "../components/layout";
-import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/link";
+import { MailHint } from "../components/notice";
+import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/one-time-link";
+import { Done, Page } from "../components/page";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 

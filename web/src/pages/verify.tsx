@@ -4,8 +4,9 @@ import { useState } from "react";
 import { Link } from "wouter";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
-import { Done, MailHint, Page } from "../components/layout";
-import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/link";
+import { MailHint } from "../components/notice";
+import { type BadLink, badLink, LinkProblem, useLinkToken } from "../components/one-time-link";
+import { Done, Page } from "../components/page";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 

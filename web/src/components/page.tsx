@@ -1,8 +1,9 @@
 import { Show, useAuth } from "@josoor/auth/react";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { Link, useLocation } from "wouter";
 import { at } from "../config";
 import { LANGUAGES, type Language, type TextKey, useI18n } from "../i18n";
+import { ThemeSwitch } from "./theme";
 
 /** The frame of every page: name, language, theme, who is signed in, and whether the service can be reached. */
 export function Page({
@@ -80,46 +81,6 @@ function LanguageSwitch() {
   );
 }
 
-const THEMES = ["system", "light", "dark"] as const;
-
-function ThemeSwitch() {
-  const { t } = useI18n();
-  const [theme, setTheme] = useState(readTheme);
-  useEffect(() => {
-    applyTheme(theme);
-  }, [theme]);
-  const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
-  return (
-    <button
-      type="button"
-      className="button quiet"
-      aria-label={t("layout.theme_is", { theme: t(`layout.theme_${theme}`) })}
-      onClick={() => setTheme(next)}
-    >
-      <span aria-hidden="true">{theme === "dark" ? "☾" : theme === "light" ? "☀" : "◐"}</span>
-    </button>
-  );
-}
-
-function readTheme(): (typeof THEMES)[number] {
-  try {
-    return THEMES.find((theme) => theme === localStorage.getItem("josoor_theme")) ?? "system";
-  } catch {
-    return "system";
-  }
-}
-
-export function applyTheme(theme: (typeof THEMES)[number] = readTheme()) {
-  if (theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  try {
-    if (theme === "system") localStorage.removeItem("josoor_theme");
-    else localStorage.setItem("josoor_theme", theme);
-  } catch {
-    // Then it holds for this page.
-  }
-}
-
 function UserMenu() {
   const { user, logout, hasRole } = useAuth();
   const { t } = useI18n();
@@ -154,46 +115,6 @@ function Connectivity() {
   );
 }
 
-/** Something is on its way. Shown only after a moment: a flash of it would disturb more than it tells. */
-export function Loading({ unreachable = "online" }: { unreachable?: "online" | "offline" | "unavailable" }) {
-  const { t } = useI18n();
-  const { client } = useAuth();
-  if (unreachable !== "online") {
-    return (
-      <div className="card">
-        <h1>{t("offline.title")}</h1>
-        <p>{t(unreachable === "offline" ? "offline.no_network" : "offline.no_service")}</p>
-        <button type="button" className="button" onClick={() => void client.refresh().catch(() => {})}>
-          {t("offline.retry")}
-        </button>
-      </div>
-    );
-  }
-  return (
-    <p className="loading" role="status">
-      <span className="spinner" aria-hidden="true" /> {t("layout.loading")}
-    </p>
-  );
-}
-
-/** A message of one kind: done, note or bad. */
-export function Notice({
-  kind = "note",
-  title,
-  children,
-}: {
-  kind?: "done" | "note" | "bad";
-  title?: string;
-  children?: ReactNode;
-}) {
-  return (
-    <div className={`notice ${kind}`} role={kind === "bad" ? "alert" : "status"}>
-      {title && <h2>{title}</h2>}
-      {children}
-    </div>
-  );
-}
-
 /** What stands in for a page once its work is done: gets the focus, so that it is read out. */
 export function Done({ title, children }: { title: string; children?: ReactNode }) {
   const heading = useRef<HTMLHeadingElement>(null);
@@ -207,16 +128,4 @@ export function Done({ title, children }: { title: string; children?: ReactNode 
       {children}
     </div>
   );
-}
-
-/** Where mails are while no mail server is set up, on a developer's machine. */
-export function MailHint({ isOn }: { isOn: boolean }) {
-  const { t } = useI18n();
-  return isOn ? (
-    <p className="small">
-      <a href={at("/dev/mail")} target="_blank" rel="noreferrer">
-        {t("layout.dev_mail")}
-      </a>
-    </p>
-  ) : null;
 }

@@ -1,7 +1,7 @@
 import { isAuthError } from "@josoor/auth";
 import { type ReactNode, useState } from "react";
 import { useI18n } from "../i18n";
-import { Done, Page } from "./layout";
+import { Done, Page } from "./page";
 
 /**
  * The one-time token of a link. It stands behind "#", which browsers keep to themselves, and is taken out of the address as

@@ -1,7 +1,8 @@
 import { config } from "../config";
 import { useI18n } from "../i18n";
 import { Form } from "./form";
-import { Done, MailHint, Page } from "./layout";
+import { MailHint } from "./notice";
+import { Done, Page } from "./page";
 
 /** Says where a message went, the same for every address. It can be sent again, or to another address. */
 export function CheckInbox({

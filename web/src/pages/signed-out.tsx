@@ -1,6 +1,6 @@
 import { useAuth } from "@josoor/auth/react";
 import { Link } from "wouter";
-import { Page } from "../components/layout";
+import { Page } from "../components/page";
 import { withReturnTo } from "../components/return-to";
 import { config } from "../config";
 import { useI18n } from "../i18n";

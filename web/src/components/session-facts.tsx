@@ -1,6 +1,6 @@
 import type { Session } from "@josoor/auth";
 import { useI18n } from "../i18n";
-import { Code, Time } from "./data";
+import { Code, Time } from "./values";
 
 /** A session that did something in the last minutes is in use as far as anybody can tell. */
 const ACTIVE_NOW = 3 * 60_000;
