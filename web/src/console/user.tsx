@@ -1,21 +1,21 @@
-import { AuthError, type Session, type User } from "@josoor/auth";
+import type { User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
-import { Link, useLocation } from "wouter";
-import { Cancel, Dialog } from "../components/dialog";
+import { Link } from "wouter";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
 import { Page, useTitle } from "../components/page";
 import { Result } from "../components/queries";
-import { SessionFacts } from "../components/session-facts";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { LANGUAGES, useI18n } from "../i18n";
 import { type AuditPage, AuditTable } from "./audit-table";
+import { DangerZone } from "./danger-zone";
 import { ConsoleNav } from "./nav";
 import { type AdminUser, RoleSelect, StatusOf } from "./user-fields";
+import { UserSessions } from "./user-sessions";
 
 export function UserDetail({ id }: { id: string }) {
   const { client } = useAuth();
@@ -118,7 +118,7 @@ function Detail({ user }: { user: AdminUser }) {
       </div>
       <UserSessions user={user} onDone={setDone} />
       <UserActivity user={user} />
-      {!user.deleted_at && <Danger user={user} onChanged={refresh} onDone={setDone} />}
+      {!user.deleted_at && <DangerZone user={user} onChanged={refresh} onDone={setDone} />}
     </>
   );
 }
@@ -169,61 +169,6 @@ function Copy({ text }: { text: string }) {
   );
 }
 
-function UserSessions({ user, onDone }: { user: User; onDone: (text: string) => void }) {
-  const i18n = useI18n();
-  const { t, n } = i18n;
-  const { client } = useAuth();
-  const sessions = useQuery({
-    queryKey: ["user-sessions", user.id],
-    queryFn: () => client.request<{ items: Session[]; total: number }>("GET", `/admin/users/${user.id}/sessions`),
-  });
-  const [isAsking, setAsking] = useState(false);
-  return (
-    <section aria-labelledby="sessions">
-      <h2 id="sessions">{t("account.sessions")}</h2>
-      <Result of={sessions}>
-        {({ items }) =>
-          items.length === 0 ? (
-            <p>{t("user.no_sessions")}</p>
-          ) : (
-            <>
-              <ul className="cards">
-                {items.map((session) => (
-                  <li key={session.id} className="card row">
-                    <SessionFacts session={session} />
-                  </li>
-                ))}
-              </ul>
-              <button type="button" className="button risky" onClick={() => setAsking(true)}>
-                {t("user.end_sessions")}
-              </button>
-            </>
-          )
-        }
-      </Result>
-      {isAsking && (
-        <Dialog title={t("user.end_sessions")} onClose={() => setAsking(false)}>
-          <p>{t("user.end_sessions_lead", { email: user.email })}</p>
-          <Form
-            danger
-            submit={t("user.end_sessions")}
-            onSubmit={async () => {
-              const { revoked } = await client.request<{ revoked: number }>(
-                "DELETE",
-                `/admin/users/${user.id}/sessions`,
-              );
-              setAsking(false);
-              onDone(n("sessions.removed_count", revoked));
-              await sessions.refetch();
-            }}
-            footer={<Cancel onClick={() => setAsking(false)} />}
-          />
-        </Dialog>
-      )}
-    </section>
-  );
-}
-
 /** The newest audit rows about the account. */
 function UserActivity({ user }: { user: User }) {
   const { t } = useI18n();
@@ -241,100 +186,6 @@ function UserActivity({ user }: { user: User }) {
       <p>
         <Link href={`/console/audit?user_id=${user.id}`}>{t("user.all_activity")}</Link>
       </p>
-    </section>
-  );
-}
-
-/** What was typed to confirm is not what was asked for. */
-const mismatch = (field: string) =>
-  new AuthError({ kind: "validation", code: "validation_failed", errors: [{ field, code: "mismatch", message: "" }] });
-
-function Danger({
-  user,
-  onChanged,
-  onDone,
-}: {
-  user: User;
-  onChanged: () => Promise<void>;
-  onDone: (text: string) => void;
-}) {
-  const { t, duration } = useI18n();
-  const { client } = useAuth();
-  const [, navigate] = useLocation();
-  const [asked, setAsked] = useState<"activation" | "deletion" | null>(null);
-  const close = () => setAsked(null);
-  return (
-    <section className="card danger-zone" aria-labelledby="danger">
-      <h2 id="danger">{t("user.danger")}</h2>
-      <p>{t(user.is_active ? "user.deactivate_lead" : "user.activate_lead")}</p>
-      <p>
-        <button
-          type="button"
-          className={user.is_active ? "button risky" : "button"}
-          onClick={() => setAsked("activation")}
-        >
-          {t(user.is_active ? "user.deactivate" : "user.activate")}
-        </button>
-      </p>
-      <p>{t("user.delete_lead")}</p>
-      <p>
-        <button type="button" className="button risky" onClick={() => setAsked("deletion")}>
-          {t("user.delete")}
-        </button>
-      </p>
-      {asked === "activation" && (
-        <Dialog title={t(user.is_active ? "user.deactivate" : "user.activate")} onClose={close}>
-          <p>{t(user.is_active ? "user.deactivate_lead" : "user.activate_lead")}</p>
-          <p>
-            <Code>{user.email}</Code>
-          </p>
-          <Form
-            danger={user.is_active}
-            submit={t(user.is_active ? "user.deactivate" : "user.activate")}
-            onSubmit={async () => {
-              await client.request("PATCH", `/admin/users/${user.id}`, { body: { is_active: !user.is_active } });
-              close();
-              onDone(t(user.is_active ? "user.deactivated" : "user.activated"));
-              await onChanged();
-            }}
-            footer={<Cancel onClick={close} />}
-          />
-        </Dialog>
-      )}
-      {asked === "deletion" && (
-        <Dialog title={t("user.delete")} onClose={close}>
-          <ul>
-            <li>{t("delete.loses_account")}</li>
-            <li>{t("delete.loses_sessions")}</li>
-            <li>{t("delete.keeps_audit")}</li>
-            <li>
-              {config.deletionGrace > 0
-                ? t("user.delete_undo", { duration: duration(config.deletionGrace) })
-                : t("delete.no_return")}
-            </li>
-          </ul>
-          <Form
-            danger
-            submit={t("user.delete")}
-            onSubmit={async ({ confirm_email = "" }) => {
-              if (confirm_email.trim() !== user.email) throw mismatch("confirm_email");
-              await client.request("DELETE", `/admin/users/${user.id}`);
-              close();
-              navigate("/console/users", { replace: true });
-              await onChanged();
-            }}
-            footer={<Cancel onClick={close} />}
-          >
-            <TextField
-              name="confirm_email"
-              label={t("user.type_email", { email: user.email })}
-              dir="ltr"
-              autoComplete="off"
-              required
-            />
-          </Form>
-        </Dialog>
-      )}
     </section>
   );
 }

@@ -3,34 +3,23 @@ import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
-import { Cancel, Dialog } from "../components/dialog";
-import { EmailField, TextField } from "../components/fields";
-import { Form, messageOf } from "../components/form";
-import { LanguageSelect } from "../components/language-select";
+import { messageOf } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
 import { Page } from "../components/page";
 import { Pager } from "../components/pager";
 import { Result } from "../components/queries";
-import { suggestedEmail } from "../components/suggestion";
-import { Time } from "../components/values";
 import { config } from "../config";
-import { latinDigits, type TextKey, useI18n } from "../i18n";
+import { latinDigits, useI18n } from "../i18n";
 import { useAddress } from "./address";
 import { type BulkChange, BulkDialog } from "./bulk";
 import { ExportButton } from "./export-button";
 import { SelectFilter } from "./filters";
+import { InviteDialog } from "./invite-dialog";
 import { ConsoleNav } from "./nav";
-import { RoleSelect, StatusOf } from "./user-fields";
+import { UsersTable } from "./users-table";
 
 type UserList = Schemas["UserList"];
 
-const COLUMNS: [sort: string, title: TextKey][] = [
-  ["email", "field.email"],
-  ["full_name", "field.full_name"],
-  ["role", "field.role"],
-  ["created_at", "users.created"],
-  ["updated_at", "users.updated"],
-];
 const SIZES = ["20", "50", "100"];
 /** How many users "all that match" takes in at most: each is a request of its own. */
 const BULK_AT_MOST = 1000;
@@ -46,7 +35,7 @@ function storedSize(): string {
 export function Users() {
   const i18n = useI18n();
   const { t, n, number } = i18n;
-  const { client, user: me } = useAuth();
+  const { client } = useAuth();
   const queries = useQueryClient();
   const [address, change] = useAddress();
   const filter = {
@@ -64,7 +53,6 @@ export function Users() {
   const [isInviting, setInviting] = useState(false);
   const [invited, setInvited] = useState<User | null>(null);
   const [failure, setFailure] = useState<unknown>(null);
-  const last = useRef<number | null>(null);
 
   const query = { ...filter, sort, page_size: size };
   const users = useQuery({
@@ -95,15 +83,6 @@ export function Users() {
   const narrow = (values: Record<string, string | null>) => {
     setChosen(new Map());
     change({ ...values, page: null });
-  };
-
-  const choose = (items: User[], index: number, isOn: boolean, withShift: boolean) => {
-    const from = withShift && last.current !== null ? Math.min(last.current, index) : index;
-    const to = withShift && last.current !== null ? Math.max(last.current, index) : index;
-    last.current = index;
-    const next = new Map(chosen);
-    for (const user of items.slice(from, to + 1)) isOn ? next.set(user.id, user) : next.delete(user.id);
-    setChosen(next);
   };
 
   const chooseAll = async () => {
@@ -238,85 +217,13 @@ export function Users() {
             {items.length === 0 ? (
               <p className="card">{t(hasFilter ? "users.no_match" : "users.none")}</p>
             ) : (
-              <div className="scroll" tabIndex={0} role="region" aria-label={t("console.users")}>
-                <table>
-                  <thead>
-                    <tr>
-                      <th scope="col" className="narrow">
-                        <input
-                          type="checkbox"
-                          aria-label={t("users.choose_page")}
-                          checked={items.every(({ id }) => chosen.has(id))}
-                          onChange={(event) => {
-                            const next = new Map(chosen);
-                            for (const user of items)
-                              event.target.checked ? next.set(user.id, user) : next.delete(user.id);
-                            setChosen(next);
-                          }}
-                        />
-                      </th>
-                      {COLUMNS.map(([key, title]) => {
-                        const direction = sort === key ? "ascending" : sort === `-${key}` ? "descending" : undefined;
-                        return (
-                          <th scope="col" key={key} aria-sort={direction}>
-                            <button
-                              type="button"
-                              className="link"
-                              onClick={() =>
-                                change(
-                                  { sort: direction === "ascending" ? `-${key}` : key, page: null },
-                                  { replace: true },
-                                )
-                              }
-                            >
-                              {t(title)}{" "}
-                              <span aria-hidden="true">
-                                {direction === "ascending" ? "▲" : direction === "descending" ? "▼" : ""}
-                              </span>
-                            </button>
-                          </th>
-                        );
-                      })}
-                      <th scope="col">{t("users.status")}</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {items.map((user, index) => (
-                      <tr key={user.id}>
-                        <td className="narrow">
-                          <input
-                            type="checkbox"
-                            aria-label={t("users.choose", { email: user.email })}
-                            checked={chosen.has(user.id)}
-                            onChange={(event) =>
-                              choose(items, index, event.target.checked, (event.nativeEvent as MouseEvent).shiftKey)
-                            }
-                          />
-                        </td>
-                        <th scope="row">
-                          <Link href={`/console/users/${user.id}`}>
-                            <bdi dir="ltr">{user.email}</bdi>
-                          </Link>{" "}
-                          {user.id === me?.id && <span className="badge">{t("users.you")}</span>}
-                        </th>
-                        <td>
-                          <bdi>{user.full_name}</bdi>
-                        </td>
-                        <td>{t(`role.${user.role}`)}</td>
-                        <td>
-                          <Time at={user.created_at} />
-                        </td>
-                        <td>
-                          <Time at={user.updated_at} />
-                        </td>
-                        <td>
-                          <StatusOf user={user} />
-                        </td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <UsersTable
+                users={items}
+                sort={sort}
+                onSort={(sort) => change({ sort, page: null }, { replace: true })}
+                chosen={chosen}
+                onChoose={setChosen}
+              />
             )}
             <div className="actions">
               <Pager
@@ -349,25 +256,14 @@ export function Users() {
         )}
       </Result>
       {isInviting && (
-        <Dialog title={t("users.invite")} onClose={() => setInviting(false)}>
-          <p>{t("users.invite_lead")}</p>
-          <Form
-            submit={t("users.invite_submit")}
-            onSubmit={async ({ email = "", full_name = "", role, locale }) => {
-              const name = full_name.trim();
-              const body = { email: email.trim(), role, locale, ...(name ? { full_name: name } : {}) };
-              setInvited(await client.request<User>("POST", "/admin/users", { body }));
-              setInviting(false);
-              await queries.invalidateQueries({ queryKey: ["users"] });
-            }}
-            footer={<Cancel onClick={() => setInviting(false)} />}
-          >
-            <EmailField name="email" label={t("field.email")} autoComplete="off" required suggest={suggestedEmail} />
-            <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="off" />
-            <RoleSelect name="role" value="user" />
-            <LanguageSelect value={i18n.language} />
-          </Form>
-        </Dialog>
+        <InviteDialog
+          onClose={() => setInviting(false)}
+          onInvited={(user) => {
+            setInvited(user);
+            setInviting(false);
+            return queries.invalidateQueries({ queryKey: ["users"] });
+          }}
+        />
       )}
       {bulk && (
         <BulkDialog
