@@ -214,3 +214,15 @@ def test_the_architecture_names_every_room():
     assert not missing, f"docs/ARCHITECTURE.md lacks {missing}"
     named = re.findall(r"src/(\w+)/ ", text)
     assert all((source / room).is_dir() or (source / f"{room}.rs").exists() for room in named), named
+
+
+def test_documented_log_messages_are_logged():
+    """Operators match messages: each one of the reference is in the sources, `…` aside."""
+    sources = [path.read_text() for path in (REPOSITORY / "crates" / "josoor-auth" / "src").rglob("*.rs")]
+    text = re.sub(r"\\\n\s*", "", "\n".join(sources))
+    page = (REPOSITORY / "docs" / "reference" / "log-codes.md").read_text()
+    missing = []
+    for row in re.findall(r"^\| (`.+?) \| (?:error|warn|info|debug)", page, re.MULTILINE):
+        for message in re.findall(r"`([^`]+)`", row):
+            missing += [message for part in message.split("…") if part.strip(" ;,:") not in text]
+    assert not missing, f"docs/reference/log-codes.md names messages that the code does not log: {missing}"
