@@ -18,6 +18,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+#[cfg(test)]
+mod documents;
 pub mod domain;
 pub mod error;
 pub mod hasher;

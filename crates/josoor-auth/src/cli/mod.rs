@@ -42,6 +42,12 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// The whole command line, for the reference in `docs/`.
+#[cfg(test)]
+pub(crate) fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Runs the service; the default
