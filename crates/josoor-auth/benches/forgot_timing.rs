@@ -1,10 +1,10 @@
 //! Does the time of "forgot password", or of a registration under `verify_first`, tell whether the address has an account?
 //!
-//! Sends pairs of each over HTTP, one for a registered address and one for an address that nobody has, in random order
+//! Sends pairs of each over HTTP, one for a registered address and one for an address without an account, in random order
 //! within each pair, and reports how well the best threshold on the time tells them apart (see `sign_in_timing`). Each
 //! address is used once, and the outbox is empty before each request, so that what a request leaves to be done is not
 //! counted as the next one's time. That is shown by itself: the time of a request which is sent right behind a
-//! "forgot password", to whoever is curious about the work that follows it.
+//! "forgot password", to a client that times the work that follows it.
 //!
 //! `cargo bench --bench forgot_timing`, or `make bench`. Settings: `PAIRS` (1000), `COST` (4: the less a hash costs, the less
 //! can hide behind it).

@@ -1,7 +1,7 @@
 //! Does the time of a refused sign-in tell whether the address has an account?
 //!
 //! Sends pairs of refused sign-ins over HTTP, one to a registered address with a wrong password and one to an address
-//! that nobody has, in random order within each pair, and reports how well the best threshold on the time tells them
+//! without an account, in random order within each pair, and reports how well the best threshold on the time separates them
 //! apart: the area under the ROC curve, where 0.5 is blind guessing and 1 is certainty.
 //!
 //! `cargo bench --bench sign_in_timing`, or `make bench`. Settings: `PAIRS` (1000), `COST` (12).

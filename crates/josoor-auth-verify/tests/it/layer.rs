@@ -54,7 +54,7 @@ fn router(layer: AuthLayer<Arc<Sessions>>) -> Router {
         .route("/user", get(|user: CurrentUser| async move { user.email }))
         .route(
             "/optional",
-            get(|user: Option<CurrentUser>| async move { user.map_or("nobody".to_owned(), |user| user.email) }),
+            get(|user: Option<CurrentUser>| async move { user.map_or("unknown".to_owned(), |user| user.email) }),
         )
         .route("/analyst", get(|RequireAnalyst(user): RequireAnalyst| async move { user.role.to_string() }))
         .route("/verified", get(|RequireVerified(user): RequireVerified| async move { user.email }))
@@ -179,7 +179,7 @@ async fn without_a_token_only_what_needs_none_is_open() {
     ] {
         let router = router(layer);
         assert_eq!(get_with(&router, "/public", None).await.body, "public");
-        assert_eq!(get_with(&router, "/optional", None).await.body, "nobody");
+        assert_eq!(get_with(&router, "/optional", None).await.body, "unknown");
         for path in ["/user", "/analyst", "/admin", "/guarded"] {
             get_with(&router, path, None)
                 .await

@@ -420,7 +420,7 @@ on_both!(
             .header("authorization", "Bearer a.b.c")
             .header("authorization", "Basic eDp5");
         server.send(two).await.is(200);
-        // What is malformed is told here as everywhere.
+        // Malformed input is reported here as everywhere.
         log_out(&server, &json!({ "refresh_token": 7 }))
             .await
             .is_problem(422, "validation_failed");

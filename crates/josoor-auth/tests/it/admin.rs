@@ -1,4 +1,4 @@
-//! What administrators do with users, and what nobody else does.
+//! What administrators, and they alone, do with users.
 
 use josoor_auth::act::Client;
 use josoor_auth::admin::users;
@@ -84,7 +84,7 @@ on_both!(users_are_found_sorted_filtered_and_paged, async |stage: Stage| {
         ("?q='%20or%201=1--", &[]),
         ("?q=+carol+", &["carol"]),
         ("?q=", &["admin", "carol", "Alice", "bob", "dave"]),
-        ("?q=nobody", &[]),
+        ("?q=unknown", &[]),
         ("?page=2&page_size=2", &["Alice", "bob"]),
         ("?page=3&page_size=2", &["dave"]),
         ("?page=4&page_size=2", &[]),
@@ -489,7 +489,7 @@ enum Need {
 }
 
 on_both!(
-    t02_t04_t69_nobody_passes_a_door_that_is_not_theirs,
+    t02_t04_t69_every_role_is_refused_what_is_not_its_own,
     async |mut stage: Stage| {
         let server = stage.start().await;
         let admin = server.register_admin("admin@example.com").await;

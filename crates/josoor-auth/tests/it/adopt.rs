@@ -94,7 +94,7 @@ async fn takes_over(mut stage: Stage, role: &str) {
     let db = open(&stage).await;
     platform(&db, role).await;
     db.close().await;
-    // Untouched until it is asked for, and told how.
+    // Untouched until the operator asks for it; the error says how.
     run(&stage, &["migrate"]).with(1).says(&["migrate --adopt"]);
     let ended = run(&stage, &["migrate", "--adopt", "--dry-run"]).with(0);
     assert!(ended.out.contains("3 users would be taken over"), "{ended:?}");
@@ -187,7 +187,7 @@ async fn a_role_as_text_is_taken_over_as_well() {
 }
 
 on_both!(
-    what_cannot_be_taken_over_is_told_and_nothing_is_changed,
+    what_cannot_be_taken_over_is_reported_and_nothing_is_changed,
     async |stage: Stage| {
         let db = open(&stage).await;
         platform(&db, "varchar(20)").await;
@@ -205,13 +205,13 @@ on_both!(
             execute(&db, &format!("insert into users (id, email, password_hash, role, is_active) values ({id}, '{email}', '{password}', '{role}', true)")).await;
         }
         let ended = run(&stage, &["migrate", "--adopt"]).with(1);
-        for told in [
+        for reported in [
             "user 11: its address is that of user 3",
             "user 12: its address",
             "user 13: its password hash",
             "user 14: its role",
         ] {
-            assert!(ended.out.contains(told), "{ended:?}");
+            assert!(ended.out.contains(reported), "{ended:?}");
         }
         assert!(!format!("{ended:?}").contains("5f4dcc3b"), "{ended:?}");
         assert_eq!(number(&db, "select count(*) from users").await, 7);

@@ -38,11 +38,11 @@ pub(crate) async fn stop_sealing(server: &Server) {
         &format!("update leases set holder = holder, until = {far}"),
     )
     .await;
-    let nobody = match server.app.db {
+    let no_node = match server.app.db {
         Db::Postgres(_) => "'00000000-0000-0000-0000-000000000000'",
         Db::Sqlite { .. } => "x'00000000000000000000000000000000'",
     };
-    execute(&server.app.db, &format!("update leases set holder = {nobody}")).await;
+    execute(&server.app.db, &format!("update leases set holder = {no_node}")).await;
 }
 
 on_both!(every_act_writes_one_row, async |stage: Stage| {
@@ -58,8 +58,8 @@ on_both!(every_act_writes_one_row, async |stage: Stage| {
     let own = format!("= {}", user.user_id);
     let by_admin = format!("= {}", admin.user_id);
     assert_eq!(count("register", "success", user.user_id, &own).await, 1);
-    // A failure is told of its account, where there is one.
-    for email in ["user@example.com", "nobody@example.com"] {
+    // A failure names its account, where there is one.
+    for email in ["user@example.com", "unknown@example.com"] {
         let body = json!({ "email": email, "password": "wrong password" });
         server.post("/auth/login", &body).await.is(401);
     }
@@ -423,7 +423,7 @@ on_both!(
                 .await
                 .is_problem(403, "insufficient_role");
         }
-        // One's own, and nobody else's.
+        // One's own, and no other user's.
         server
             .patch(
                 &format!("/admin/users/{}", user.user_id),

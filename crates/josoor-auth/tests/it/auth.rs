@@ -136,7 +136,7 @@ on_both!(
                 assert_eq!(signed_in.json["user"]["email"], kept);
             }
         }
-        // A look-alike that is no case variant is another account.
+        // A similar letter that is no case variant is another account.
         server.register("mike@example.com").await;
         log_in_as(&server, "mıke@example.com", PASSWORD)
             .await
@@ -153,7 +153,7 @@ on_both!(
         for address in [
             "",
             " ",
-            "nobody",
+            "unknown",
             "a@b",
             "@example.com",
             "a@",
@@ -249,7 +249,7 @@ on_both!(
 );
 
 on_both!(
-    closed_registration_refuses_newcomers_and_nobody_else,
+    closed_registration_refuses_newcomers_only,
     async |mut stage: Stage| {
         let server = stage.start().await;
         server.register("early@example.com").await;
@@ -550,7 +550,7 @@ on_both!(
 );
 
 on_both!(
-    t35_a_deactivated_account_is_told_so_only_with_its_password,
+    t35_a_deactivated_account_is_reported_only_with_its_password,
     async |stage: Stage| {
         let server = stage.start().await;
         let admin = server.register_admin("admin@example.com").await;
@@ -564,7 +564,7 @@ on_both!(
             .await
             .is_problem(403, "account_inactive");
         let known = log_in_as(&server, "left@example.com", "WrongPassword").await;
-        let unknown = log_in_as(&server, "nobody@example.com", "WrongPassword").await;
+        let unknown = log_in_as(&server, "unknown@example.com", "WrongPassword").await;
         assert_eq!(known.json["detail"], unknown.json["detail"]);
         known.is_problem(401, "invalid_credentials");
         unknown.is_problem(401, "invalid_credentials");
@@ -581,7 +581,7 @@ on_both!(
 );
 
 on_both!(
-    t21_a_broken_stored_hash_lets_nobody_in_and_breaks_nothing,
+    t21_a_broken_stored_hash_admits_no_sign_in_and_breaks_nothing,
     async |stage: Stage| {
         let server = stage.start().await;
         server.register("broken@example.com").await;
@@ -663,7 +663,7 @@ on_both!(
             log_in_as(&server, EMAIL, "WrongPassword")
                 .await
                 .is_problem(401, "invalid_credentials");
-            // The password is the same, so nobody is signed out.
+            // The password is the same, so no user is signed out.
             server.get("/auth/me", &first.access).await.is(200);
             let fresh = format!("{}@example.com", scheme.to_owned() + cost);
             server.register(&fresh).await;
@@ -684,7 +684,7 @@ on_both!(
         let tokens = server.register("busy@example.com").await;
         let sign_ins = futures_util::future::join_all((0..24).map(|number| {
             let server = &server;
-            async move { log_in_as(server, &format!("nobody{number}@example.com"), PASSWORD).await }
+            async move { log_in_as(server, &format!("unknown{number}@example.com"), PASSWORD).await }
         }));
         let mut answered_meanwhile = 0;
         let meanwhile = async {
@@ -709,7 +709,7 @@ on_both!(
                 answer.is_problem(401, "invalid_credentials");
             }
         }
-        assert!((1..24).contains(&shed), "{shed} of 24 were turned away");
+        assert!((1..24).contains(&shed), "{shed} of 24 were rejected");
         assert!(answered_meanwhile > 0);
         server.log_in("busy@example.com").await;
         server.stop().await;

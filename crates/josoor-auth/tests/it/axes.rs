@@ -168,7 +168,7 @@ on_both!(
     }
 );
 
-/// The median time of sign-ins from other networks to four accounts by turns, the first of which has this number, and how many
+/// The median time of sign-ins from other networks to four accounts in alternation, the first of which has this number, and how many
 /// were refused.
 async fn measure_sign_ins(server: &Server, first: usize, count: usize) -> (Duration, usize) {
     let mut times = Vec::new();

@@ -230,7 +230,7 @@ on_both!(
 );
 
 on_both!(
-    b4_a_verified_address_can_be_demanded_and_is_told,
+    b4_a_verified_address_can_be_demanded_and_is_reported,
     async |stage: Stage| {
         let server = stage.start().await;
         let tokens = server.register("ceo@corp.test").await;
@@ -340,7 +340,7 @@ on_both!(
 );
 
 on_both!(
-    a_session_that_is_over_is_told_with_its_reason,
+    a_session_that_is_over_is_reported_with_its_reason,
     async |stage: Stage| {
         let server = stage.start().await;
         let tokens = server.register("over@example.com").await;

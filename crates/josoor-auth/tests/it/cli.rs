@@ -108,19 +108,19 @@ on_both!(
         let all = listed.json();
         assert_eq!(all.as_array().unwrap().len(), 2);
         assert_eq!(all[0], user);
-        let none = run(&stage, &["user", "list", "--json", "--search", "nobody"]).with(0);
+        let none = run(&stage, &["user", "list", "--json", "--search", "unknown"]).with(0);
         assert_eq!(none.json(), json!([]));
         let searched = run(&stage, &["user", "list", "--search", "USER@", "--role", "user"]).with(0);
         assert_eq!(searched.out.lines().count(), 1, "{searched:?}");
         for arguments in [
-            &["user", "show", "nobody@example.com"][..],
+            &["user", "show", "unknown@example.com"][..],
             &["user", "show", "999"],
-            &["user", "set-role", "nobody@example.com", "admin"],
+            &["user", "set-role", "unknown@example.com", "admin"],
             &["user", "activate", "999"],
             &["user", "deactivate", "999"],
             &["user", "delete", "999", "--yes"],
             &["session", "list", "999"],
-            &["session", "revoke", "nobody@example.com"],
+            &["session", "revoke", "unknown@example.com"],
         ] {
             run(&stage, arguments)
                 .with(1)
@@ -396,8 +396,8 @@ on_both!(
             .map(|(at, ..)| at)
             .collect();
         assert!(looked.iter().any(|at| at == "mail"), "{looked:?}");
-        let nobody = format!("smtp://mailer:secret-of-mail@127.0.0.1:{}", process::free_port());
-        stage.set("SMTP_URL", &nobody);
+        let no_server = format!("smtp://mailer:secret-of-mail@127.0.0.1:{}", process::free_port());
+        stage.set("SMTP_URL", &no_server);
         stage.set("MAIL_FROM", "no-reply@example.org");
         problem(&stage, "mail", "not available", "SMTP_URL");
         stage.set("SMTP_URL", "");
@@ -527,7 +527,7 @@ fn a_broken_configuration_does_not_start_and_names_key_and_remedy() {
         }
         assert!(!stage.directory().join("auth.db").exists(), "{variable}={value}");
     }
-    // Two wrong things are told at once; a missing file is told too.
+    // Two wrong settings are reported at once; a missing file is reported too.
     let mut stage = Stage::new(Footprint::Embedded);
     stage.set("JWT_SECRET", "tooshort");
     stage.set("PORT", "x");
@@ -681,7 +681,7 @@ on_both!(
 );
 
 on_both!(
-    a_port_in_use_is_told_before_anything_is_opened,
+    a_port_in_use_is_reported_before_anything_is_opened,
     async |mut stage: Stage| {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         stage.set("PORT", &taken.local_addr().unwrap().port().to_string());

@@ -192,7 +192,7 @@ on_both!(
             let answer = ask(&server, Some(origin)).await;
             assert_eq!(answer.status, status, "{origin}: {answer:?}");
         }
-        // CORS answers who may read: the listed ones, with credentials, nobody else.
+        // CORS answers who may read: the listed ones, with credentials, and no others.
         for (origin, allowed) in [
             ("https://app.example.com", true),
             ("https://other.example.net", true),
@@ -205,12 +205,12 @@ on_both!(
                 .header("access-control-request-method", "POST")
                 .header("access-control-request-headers", "content-type,authorization");
             let answer = server.send(request).await;
-            let told = answer.headers.get("access-control-allow-origin");
+            let answered = answer.headers.get("access-control-allow-origin");
             if allowed {
-                assert_eq!(told.unwrap(), origin);
+                assert_eq!(answered.unwrap(), origin);
                 assert_eq!(answer.headers["access-control-allow-credentials"], "true");
             } else {
-                assert!(told.is_none(), "{origin}: {answer:?}");
+                assert!(answered.is_none(), "{origin}: {answer:?}");
             }
         }
         server.stop().await;

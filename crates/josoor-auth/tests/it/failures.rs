@@ -47,7 +47,7 @@ async fn all_works(server: &Server, email: &str) -> Tokens {
     tokens
 }
 
-/// Runs an outage: nobody is logged out in it, and who is revoked in it stays so.
+/// Runs an outage: no user is signed out in it, and a session that is revoked in it stays revoked.
 async fn survive(redis: &Redis, begin: impl FnOnce(), end: impl FnOnce()) {
     let stage = stage_on(redis);
     let (one, other) = (stage.start().await, stage.start().await);
@@ -317,7 +317,7 @@ async fn with_the_channel_cut_changes_hold_within_the_near_life() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_that_loses_writes_revives_nobody() {
+async fn a_failover_that_loses_writes_revives_no_session() {
     const SESSIONS: usize = 1000;
     let mut master = RedisServer::start(&[]);
     let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
@@ -348,14 +348,14 @@ async fn a_failover_that_loses_writes_revives_nobody() {
         replica.ask(&["EXISTS", &last]) == ":1\r\n"
     })
     .await;
-    // Still a replica, but of nobody: it misses what comes now.
+    // Still a replica, but of no server: it misses what comes now.
     replica.ask(&["REPLICAOF", "127.0.0.1", "1"]);
     let answer = one.delete("/auth/sessions", &keeper.access).await.is(200);
     assert_eq!(answer.json["revoked"], SESSIONS);
     assert!(master.ask(&["GET", &last]).contains("revoked"));
     assert!(!replica.ask(&["GET", &last]).contains("revoked"));
     master.kill();
-    // One that has heard of none of it.
+    // One that has received none of it.
     let cold = stage.start_unready(Clock::System).await;
     let mut admitted = 0;
     let mut round = 0;
@@ -394,7 +394,7 @@ async fn a_failover_that_loses_writes_revives_nobody() {
     other.stop().await;
 }
 
-/// Refused for now, quickly, and told when to come again.
+/// Refused for now, quickly, with the time of the next try.
 #[track_caller]
 fn is_away(answer: Answer, started: Instant) {
     assert!(
@@ -502,7 +502,7 @@ async fn connections_of_postgres_end_under_load() {
         for tokens in &dead {
             all_dead(&server, &[tokens], "session_revoked").await;
         }
-        // Nobody was signed out by a lost answer.
+        // No user was signed out by a lost answer.
         server.refresh(&tokens.refresh).await.is(200);
         (served, away)
     };

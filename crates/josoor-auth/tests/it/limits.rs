@@ -402,7 +402,7 @@ on_both!(
             "q=5;w=3600",
         );
         assert!(hashed(&server) - before <= 5);
-        // With nobody hanging up.
+        // Without a client that hangs up.
         for _ in 0..5 {
             sign_in(&server, "patient@example.com", "Wrong-Password")
                 .await
@@ -561,7 +561,7 @@ on_both!(
         let server = stage.start().await;
         server.register("known@example.com").await;
         let mut answers = Vec::new();
-        for email in ["known@example.com", "nobody@example.com"] {
+        for email in ["known@example.com", "unknown@example.com"] {
             for _ in 0..2 {
                 let answer = sign_in(&server, email, "Wrong-Password").await.is(401);
                 for name in ["ratelimit", "ratelimit-policy", "retry-after"] {
@@ -647,7 +647,7 @@ on_both!(without_limits_nothing_is_limited, async |mut stage: Stage| {
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_count_together_and_redis_is_not_told_who() {
+async fn nodes_count_together_and_redis_holds_no_names() {
     let mut stage = Stage::new(Footprint::Production);
     stage.set_limit("login_account", "10/1h");
     stage.set("JOSOOR_AUTH__REDIS__TIMEOUT", "5s");
@@ -663,7 +663,7 @@ async fn nodes_count_together_and_redis_is_not_told_who() {
     }
     assert_eq!(admitted, 10);
     assert_eq!(hashed(&one) + hashed(&other), 10);
-    // A restart frees nobody.
+    // A restart empties no bucket.
     one.stop().await;
     let one = stage.start().await;
     sign_in(&one, "shared@example.com", PASSWORD).await.is(429);

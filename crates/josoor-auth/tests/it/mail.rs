@@ -171,7 +171,7 @@ on_both!(
         smtp.wait_for(1).await;
         smtp.stop();
         // Away: the answer is the same, and the mail waits.
-        for (email, expected) in [("later@example.com", 202), ("nobody@example.com", 202)] {
+        for (email, expected) in [("later@example.com", 202), ("unknown@example.com", 202)] {
             let begun = Instant::now();
             server
                 .post("/auth/password/forgot", &json!({ "email": email }))
@@ -251,7 +251,7 @@ on_both!(
         .await;
         let mails = smtp.wait_for(1).await;
         assert_eq!(mails[0]["to"], json!(["crash@example.com"]));
-        // The link, made anew from its row, works.
+        // The link, made again from its row, works.
         let text = mails[0]["text"].as_str().unwrap();
         let token = text
             .lines()

@@ -1,4 +1,4 @@
-//! The tables: made once, whoever comes first, and never over somebody else's.
+//! The tables: created once, by the first node, and never over those of another program.
 
 use std::collections::BTreeSet;
 
@@ -95,10 +95,10 @@ on_both!(
         database::execute(&db, "create table users (name text)").await;
         database::execute(&db, "insert into users values ('theirs')").await;
         let refused = open(&stage).await.expect_err("a foreign table");
-        let told = format!("{refused:?}");
+        let reported = format!("{refused:?}");
         assert!(
-            told.contains("users") && told.contains("JOSOOR_AUTH__DATABASE__SCHEMA"),
-            "{told}"
+            reported.contains("users") && reported.contains("JOSOOR_AUTH__DATABASE__SCHEMA"),
+            "{reported}"
         );
         for arguments in [&["migrate"][..], &["serve"], &["user", "list"]] {
             command::run(&stage, arguments)

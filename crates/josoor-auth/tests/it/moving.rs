@@ -251,13 +251,13 @@ on_both!(
             0,
         );
         let before = table(&stage).await;
-        let (dry, told) = import(&stage, &[&native, "--dry-run"], 1);
+        let (dry, reported) = import(&stage, &[&native, "--dry-run"], 1);
         assert_eq!(dry["dry_run"], true);
-        assert_eq!(codes(&told), [(3, "id_taken")]);
+        assert_eq!(codes(&reported), [(3, "id_taken")]);
         assert_eq!(table(&stage).await, before);
         assert_eq!(audit(&stage, "user_import").await.len(), 1);
-        let (wet, told_again) = import(&stage, &[&native], 1);
-        assert_eq!(told, told_again);
+        let (wet, reported_again) = import(&stage, &[&native], 1);
+        assert_eq!(reported, reported_again);
         for count in [
             "lines",
             "created",
@@ -317,11 +317,14 @@ on_both!(conflicts_cost_their_own_line_only, async |stage: Stage| {
     }
     long.push_str("{\"email\":\"FIRST@example.com\",\"id\":100}\n");
     let long = file(&stage, "long.ndjson", long);
-    let (dry, told) = import(&stage, &[&long, "--dry-run"], 1);
+    let (dry, reported) = import(&stage, &[&long, "--dry-run"], 1);
     let (wet, refused) = import(&stage, &[&long], 1);
     counts(&dry, 1201, 0, 1);
     counts(&wet, 1201, 0, 1);
-    assert_eq!((codes(&refused), &told), (vec![(1202, "duplicate")], &refused));
+    assert_eq!(
+        (codes(&refused), &reported),
+        (vec![(1202, "duplicate")], &refused)
+    );
 });
 
 on_both!(
@@ -342,7 +345,7 @@ on_both!(
 );
 
 on_both!(
-    broken_lines_are_told_by_number_and_cost_no_other,
+    broken_lines_are_reported_by_number_and_affect_no_other,
     async |stage: Stage| {
         let hash = hash();
         let mut csv = b"\xEF\xBB\xBFemail,full_name,password_hash\r\n".to_vec();
@@ -480,7 +483,7 @@ on_both!(
 );
 
 #[test]
-fn what_makes_no_sense_as_a_whole_is_told_before_anything_is_done() {
+fn what_makes_no_sense_as_a_whole_is_reported_before_anything_is_done() {
     let stage = Stage::new(Footprint::Embedded);
     let import = |arguments: &[&str]| {
         let all: Vec<&str> = ["user", "import"]
@@ -497,7 +500,9 @@ fn what_makes_no_sense_as_a_whole_is_told_before_anything_is_done() {
     ] {
         import(arguments).with(2).says(&["Usage"]);
     }
-    import(&[&native, "--from", "nobody"]).with(2).says(&["keycloak"]);
+    import(&[&native, "--from", "unknown"])
+        .with(2)
+        .says(&["keycloak"]);
     import(&["absent.csv"]).with(1).says(&["cannot read absent.csv"]);
     import(&["-"]).with(1).says(&["--format"]);
     import(&[&native, "--from", "keycloak"])
@@ -854,21 +859,27 @@ on_both!(an_export_imports_again_as_it_is, async |stage: Stage| {
         let bare = file(&stage, &format!("bare.{format}"), bare.out);
         counts(&import(&stage, &[&bare], 0).0, 0, 5, 0);
     }
-    let told = audit(&stage, "export").await;
-    assert_eq!(told[0], "5 users, with password hashes");
-    assert_eq!(told.iter().filter(|reason| reason.contains("without")).count(), 2);
+    let reported = audit(&stage, "export").await;
+    assert_eq!(reported[0], "5 users, with password hashes");
+    assert_eq!(
+        reported
+            .iter()
+            .filter(|reason| reason.contains("without"))
+            .count(),
+        2
+    );
 });
 
 on_both!(keycloaks_realm_comes_from_its_export, async |stage: Stage| {
     let arguments = [&*fixture("keycloak.json"), "--from", "keycloak"];
     let (_, refused) = import(&stage, &arguments, 1);
-    let told: Vec<_> = refused
+    let reported: Vec<_> = refused
         .iter()
         .map(|line| (line["code"].as_str().unwrap(), line["email"].as_str()))
         .collect();
-    assert!(told.contains(&("email_missing", None)), "{refused:?}");
+    assert!(reported.contains(&("email_missing", None)), "{refused:?}");
     assert!(
-        told.contains(&("unsupported_hash", Some("md5@example.com"))),
+        reported.contains(&("unsupported_hash", Some("md5@example.com"))),
         "{refused:?}"
     );
     let server = stage.start().await;

@@ -302,7 +302,7 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
         server.log_in("garbage@example.com").await;
         cold.stop().await;
     }
-    // The refresh writes copies again, whatever type stood there, on a node that believes Redis again.
+    // The refresh writes copies again, whatever type stood there, on a node that uses Redis again.
     eventually("this node uses Redis again", || async {
         server.app.hot.is_shared()
     })

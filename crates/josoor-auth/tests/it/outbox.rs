@@ -123,7 +123,7 @@ on_both!(
 );
 
 on_both!(
-    a2_an_unverified_account_corrects_its_address_three_times_and_mails_nobody_else,
+    a2_an_unverified_account_corrects_its_address_three_times_and_mails_no_other,
     async |stage: Stage| {
         let server = stage.start().await;
         let victim = "victim@example.com";
@@ -131,7 +131,7 @@ on_both!(
         let body = json!({ "email": "mistyped@example.com", "password": PASSWORD, "full_name": "Words of a stranger" });
         let own = Tokens::of(&server.post("/auth/register", &body).await.is(201));
         let mut answers = Vec::new();
-        // One of the three is for an address that has an account: its owner is not told by somebody unverified.
+        // One of the three is for an address that has an account: an unverified account causes no mail to its owner.
         for new in [victim, "stranger1@example.com", "stranger2@example.com"] {
             answers.push(change(&server, &own, new).await.is(202).json["message"].clone());
             settled(&server).await;
@@ -283,11 +283,11 @@ on_both!(
         for mail in &sent {
             says_nothing_hostile(&mail.kind, mail);
         }
-        let told = sent
+        let notice = sent
             .iter()
             .find(|mail| mail.kind == "password_changed")
             .expect("one");
-        assert!(told.text.contains("Firefox on Windows"), "{}", told.text);
+        assert!(notice.text.contains("Firefox on Windows"), "{}", notice.text);
         server.stop().await;
     }
 );
@@ -329,7 +329,7 @@ on_both!(
             send("/auth/email/change", Some(&own.access), body).await.is(202);
         }
         mail(&server, "stranger@example.com", "confirm_email").await;
-        // The squatted account moves away: the unverified address is told, without the new one.
+        // The squatted account moves away: the unverified address gets a mail, without the new one.
         let moved = "HOSTILE.within.24h@evil.example";
         let body = json!({ "new_email": moved, "password": PASSWORD });
         send("/auth/email/change", Some(&squatter.access), body)
@@ -414,10 +414,10 @@ on_both!(
                 && !text.contains("josoor_auth_mail_budget_refused_total{class=\"reset\"}")
         })
         .await;
-        let told = run(&stage, &["doctor"]);
+        let notice = run(&stage, &["doctor"]);
         assert!(
-            told.out.contains("the budget of mails is spent for: other"),
-            "{told:?}"
+            notice.out.contains("the budget of mails is spent for: other"),
+            "{notice:?}"
         );
         server.stop().await;
     }
@@ -773,7 +773,7 @@ on_both!(
                 .json(&json!({ "email": victim }));
             server.send(request).await;
         }
-        // The owner asks, too, and is either sent a link or told to take the newest one.
+        // The owner asks, too, and gets either a link or the advice to take the newest one.
         let answer = forgot_from(&server, "203.0.113.7", victim).await;
         assert!(
             answer.status == 202 || answer.code() == "rate_limited",
@@ -795,7 +795,7 @@ on_both!(
 );
 
 on_both!(
-    d2_administrators_are_told_of_every_new_one,
+    d2_administrators_get_a_mail_about_every_new_one,
     async |stage: Stage| {
         let server = stage.start().await;
         let first = server.register_admin("first@example.com").await;
@@ -804,7 +804,7 @@ on_both!(
             .enumerate()
         {
             server.register_admin(email).await;
-            // Only those whose address is verified, and who are active, are told of those after them.
+            // Only those whose address is verified, and who are active, get a mail about those after them.
             assert_eq!(count(&server, email, "new_admin").await, 0, "{number}");
         }
         settled(&server).await;
@@ -815,7 +815,7 @@ on_both!(
         .await;
         let gone = "update users set is_active = false where email = 'gone@example.com'";
         database::execute(&server.app.db, gone).await;
-        let told = async |count: usize| {
+        let notice = async |count: usize| {
             let mail = mail_number(&server, "first@example.com", "new_admin", count).await;
             mail_number(&server, "second@example.com", "new_admin", count).await;
             let row = "select max(id) from audit where action in
@@ -831,7 +831,7 @@ on_both!(
         // Invited, promoted, activated again, made by an operator.
         let body = json!({ "email": "invited@example.com", "role": "admin", "full_name": "HOSTILE" });
         let invited = server.post_as("/admin/users", &first.access, &body).await.is(201);
-        let mail = told(1).await;
+        let mail = notice(1).await;
         let link = format!("/console/users/{}", invited.json["id"]);
         assert!(mail.link.ends_with(&link), "{mail:?}");
         says_nothing_hostile("new_admin", &mail);
@@ -841,7 +841,7 @@ on_both!(
             .patch(&path, &first.access, &json!({ "role": "admin" }))
             .await
             .is(200);
-        told(2).await;
+        notice(2).await;
         server
             .patch(&path, &first.access, &json!({ "is_active": false }))
             .await
@@ -850,7 +850,7 @@ on_both!(
             .patch(&path, &first.access, &json!({ "is_active": true }))
             .await
             .is(200);
-        told(3).await;
+        notice(3).await;
         let made = [
             "user",
             "create",
@@ -860,15 +860,15 @@ on_both!(
             "--password-stdin",
         ];
         run_with(&stage, &made, NEW.as_bytes()).with(0);
-        told(4).await;
+        notice(4).await;
         run(&stage, &["user", "set-role", "plain@example.com", "user"]).with(0);
         run(&stage, &["user", "set-role", "plain@example.com", "admin"]).with(0);
-        told(5).await;
+        notice(5).await;
         let file = stage.directory().join("users.ndjson");
         let line = json!({ "email": "imported@example.com", "role": "admin", "email_verified": true });
         std::fs::write(&file, format!("{line}\n")).expect("written");
         run(&stage, &["user", "import", file.to_str().expect("a path")]).with(0);
-        told(6).await;
+        notice(6).await;
         settled(&server).await;
         for email in [
             "unverified@example.com",

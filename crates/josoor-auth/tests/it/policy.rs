@@ -237,7 +237,7 @@ on_both!(
 );
 
 on_both!(
-    d3_under_require_verified_nobody_signs_in_before_the_verification,
+    d3_under_require_verified_no_sign_in_succeeds_before_the_verification,
     async |mut stage: Stage| {
         let email = "late@example.com";
         let server = stage.start().await;
@@ -256,7 +256,7 @@ on_both!(
             "{answer:?}"
         );
         assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
-        // Only the right password is told.
+        // Only with the right password is it reported.
         let wrong = json!({ "email": email, "password": "Wrong-Password-1" });
         server
             .post("/auth/login", &wrong)

@@ -192,7 +192,7 @@ on_both!(
 );
 
 on_both!(
-    t75_slow_broken_and_hostile_bytes_get_a_refusal_and_nobody_else_notices,
+    t75_slow_broken_and_hostile_bytes_get_a_refusal_and_no_other_client_notices,
     async |mut stage: Stage| {
         stage.set("JOSOOR_AUTH__SERVER__BODY_TIMEOUT", "300ms");
         let server = stage.start().await;
@@ -556,9 +556,9 @@ on_both!(
         foreign["sid"] = other.claim("sid");
         let mut unknown = claims.clone();
         unknown["sid"] = json!("0191f2d4-7c1e-4a33-9f5e-0242ac120002");
-        let mut nobody = claims.clone();
-        nobody["sub"] = json!("9223372036854775807");
-        for claims in [foreign, unknown, nobody] {
+        let mut no_user = claims.clone();
+        no_user["sub"] = json!("9223372036854775807");
+        for claims in [foreign, unknown, no_user] {
             let answer = server.get("/auth/me", &forge(&claims)).await;
             assert_eq!(answer.status, 401, "{answer:?}");
         }

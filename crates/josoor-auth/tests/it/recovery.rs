@@ -48,8 +48,8 @@ async fn audit(server: &Server, action: &str, outcome: &str) -> i64 {
     database::number(&server.app.db, &sql).await
 }
 
-/// Proves the address of a fresh account by its own session.
-async fn prove(server: &Server, email: &str, tokens: &Tokens) {
+/// Verifies the address of a fresh account by its own session.
+async fn verify_own(server: &Server, email: &str, tokens: &Tokens) {
     let token = mail(server, email, "verify_email").await.token();
     server
         .post_as("/auth/email/verify", &tokens.access, &json!({ "token": token }))
@@ -58,14 +58,14 @@ async fn prove(server: &Server, email: &str, tokens: &Tokens) {
 }
 
 on_both!(
-    a_forgotten_password_is_set_anew_and_ends_every_session,
+    a_forgotten_password_is_reset_and_ends_every_session,
     async |stage: Stage| {
         let server = stage.start().await;
         let (one, other) = (
             server.register("sara@example.com").await,
             server.log_in("sara@example.com").await,
         );
-        prove(&server, "sara@example.com", &one).await;
+        verify_own(&server, "sara@example.com", &one).await;
         let answer = forgot(&server, "SARA@example.com").await.is(202);
         assert_eq!(answer.json["success"], true);
         let link = mail(&server, "sara@example.com", "reset_password").await;
@@ -221,7 +221,7 @@ on_both!(
         let server = stage.start().await;
         server.register("mike@example.com").await;
         let known = forgot(&server, "mike@example.com").await.is(202);
-        let unknown = forgot(&server, "nobody@example.com").await.is(202);
+        let unknown = forgot(&server, "unknown@example.com").await.is(202);
         assert_eq!(known.json["message"], unknown.json["message"]);
         let names = |answer: &Answer| {
             let mut names: Vec<_> = answer
@@ -278,7 +278,7 @@ on_both!(
         // Mail goes to the stored address alone.
         mail(&server, "mike@example.com", "reset_password").await;
         for stranger in [
-            "nobody@example.com",
+            "unknown@example.com",
             "mıke@example.com",
             "mıKE@example.com",
             "evil@example.com",
@@ -325,7 +325,7 @@ on_both!(
 );
 
 on_both!(
-    t13_who_proves_an_address_by_reset_inherits_nothing_of_who_registered_it,
+    t13_a_reset_that_verifies_an_address_keeps_nothing_of_the_registration,
     async |stage: Stage| {
         let server = stage.start().await;
         let body = json!({ "email": "victim@example.com", "password": PASSWORD, "full_name": "Attacker" });
@@ -339,7 +339,7 @@ on_both!(
             .await
             .token();
         let proof = mail(&server, "victim@example.com", "verify_email").await.token();
-        // A click of the victim alone proves nothing for the attacker.
+        // A click of the victim alone verifies nothing for the attacker.
         let wanted = verify(&server, &proof, None)
             .await
             .is_problem(422, "validation_failed");
@@ -470,7 +470,7 @@ on_both!(
     async |stage: Stage| {
         let server = stage.start().await;
         let own = server.register("old@example.com").await;
-        prove(&server, "old@example.com", &own).await;
+        verify_own(&server, "old@example.com", &own).await;
         let other = server.log_in("old@example.com").await;
         forgot(&server, "old@example.com").await.is(202);
         let pending_reset = mail(&server, "old@example.com", "reset_password").await.token();
@@ -484,7 +484,7 @@ on_both!(
         let free = change("new@example.com", PASSWORD).await.is(202);
         // Before another request replaces its link.
         mail(&server, "new@example.com", "confirm_email").await;
-        // A taken address: the same answer, and its owner is told.
+        // A taken address: the same answer, and its owner gets a mail.
         server.register("taken@example.com").await;
         let taken = change("taken@example.com", PASSWORD).await.is(202);
         assert_eq!(free.json["message"], taken.json["message"]);
@@ -521,11 +521,11 @@ on_both!(
             .is_problem(401, "invalid_credentials");
         log_in(&server, "new@example.com", PASSWORD).await.is(200);
         mail(&server, "new@example.com", "email_change_done").await;
-        let told = mail(&server, "old@example.com", "email_changed").await;
+        let notice = mail(&server, "old@example.com", "email_changed").await;
         assert!(
-            told.text.contains("new@example.com") && told.text.contains("72 hours"),
+            notice.text.contains("new@example.com") && notice.text.contains("72 hours"),
             "{}",
-            told.text
+            notice.text
         );
         // Another change does not take the first owner's way back away.
         let again = server.log_in("new@example.com").await;
@@ -537,7 +537,7 @@ on_both!(
         let third = mail(&server, "third@example.com", "confirm_email").await.token();
         verify(&server, &third, Some(PASSWORD)).await.is(200);
         let second_undo = mail(&server, "new@example.com", "email_changed").await.token();
-        verify(&server, &told.token(), None).await.is(200);
+        verify(&server, &notice.token(), None).await.is(200);
         server
             .get("/auth/me", &again.access)
             .await
@@ -552,7 +552,7 @@ on_both!(
         verify(&server, &second_undo, None)
             .await
             .is_problem(400, "link_expired");
-        verify(&server, &told.token(), None)
+        verify(&server, &notice.token(), None)
             .await
             .is_problem(400, "link_used");
         mail(&server, "old@example.com", "account_frozen").await;
@@ -568,11 +568,11 @@ on_both!(
 );
 
 on_both!(
-    an_address_is_proved_by_session_or_password_and_asked_for_again,
+    an_address_is_verified_by_session_or_password_and_asked_for_again,
     async |stage: Stage| {
         let server = stage.start().await;
-        let own = server.register("prove@example.com").await;
-        let first = mail(&server, "prove@example.com", "verify_email").await;
+        let own = server.register("verify@example.com").await;
+        let first = mail(&server, "verify@example.com", "verify_email").await;
         assert!(
             first
                 .link
@@ -602,13 +602,13 @@ on_both!(
             .post_as("/auth/email/verify/resend", &own.access, &json!({}))
             .await
             .is(202);
-        let second = mail_number(&server, "prove@example.com", "verify_email", 2)
+        let second = mail_number(&server, "verify@example.com", "verify_email", 2)
             .await
             .token();
         verify(&server, &first.token(), Some(PASSWORD))
             .await
             .is_problem(400, "link_expired");
-        for email in ["PROVE@example.com", "nobody@example.com"] {
+        for email in ["VERIFY@example.com", "unknown@example.com"] {
             server
                 .post("/auth/email/verify/resend", &json!({ "email": email }))
                 .await
@@ -618,7 +618,7 @@ on_both!(
             .post("/auth/email/verify/resend", &json!({}))
             .await
             .is_problem(422, "validation_failed");
-        let third = mail_number(&server, "prove@example.com", "verify_email", 3)
+        let third = mail_number(&server, "verify@example.com", "verify_email", 3)
             .await
             .token();
         verify(&server, &second, Some(PASSWORD))
@@ -635,7 +635,7 @@ on_both!(
             server.get("/auth/me", &own.access).await.json["email_verified"],
             true
         );
-        // There is nothing left to prove.
+        // There is nothing left to verify.
         server
             .post_as("/auth/email/verify/resend", &own.access, &json!({}))
             .await
@@ -643,13 +643,13 @@ on_both!(
         server
             .post(
                 "/auth/email/verify/resend",
-                &json!({ "email": "prove@example.com" }),
+                &json!({ "email": "verify@example.com" }),
             )
             .await
             .is(202);
         settled(&server).await;
-        assert_eq!(mails(&server, "prove@example.com").await.len(), 3);
-        assert!(mails(&server, "nobody@example.com").await.is_empty());
+        assert_eq!(mails(&server, "verify@example.com").await.len(), 3);
+        assert!(mails(&server, "unknown@example.com").await.is_empty());
         server.stop().await;
     }
 );
@@ -701,8 +701,8 @@ on_both!(
             names
         };
         assert_eq!(names(&fresh), names(&taken));
-        let told = mail(&server, "Sara@example.com", "already_registered").await;
-        assert!(told.link.ends_with("/forgot-password"), "{told:?}");
+        let notice = mail(&server, "Sara@example.com", "already_registered").await;
+        assert!(notice.link.ends_with("/forgot-password"), "{notice:?}");
         log_in(&server, "sara@example.com", "some other password")
             .await
             .is_problem(401, "invalid_credentials");
@@ -898,30 +898,33 @@ on_both!(
     }
 );
 
-on_both!(reuse_and_deletion_are_told_to_the_owner, async |stage: Stage| {
-    let server = stage.start().await;
-    let own = server.register("owner@example.com").await;
-    let next = Tokens::of(&server.refresh(&own.refresh).await.is(200));
-    server.get("/auth/me", &next.access).await.is(200);
-    let sql = "update sessions set superseded = ''";
-    database::execute(&server.app.db, sql).await;
-    server
-        .refresh(&own.refresh)
-        .await
-        .is_problem(401, "refresh_token_reused");
-    // Once; who presents it again raises no second alarm.
-    assert_eq!(server.refresh(&own.refresh).await.status, 401);
-    let told = mail(&server, "owner@example.com", "refresh_reuse").await;
-    assert!(told.text.contains("127.0.0.1"), "{}", told.text);
-    let again = server.log_in("owner@example.com").await;
-    let request = server
-        .request(Method::DELETE, "/auth/me")
-        .bearer_auth(&again.access)
-        .json(&json!({ "password": PASSWORD }));
-    server.send(request).await.is(204);
-    mail(&server, "owner@example.com", "account_deletion").await;
-    server.stop().await;
-});
+on_both!(
+    the_owner_gets_a_mail_about_reuse_and_deletion,
+    async |stage: Stage| {
+        let server = stage.start().await;
+        let own = server.register("owner@example.com").await;
+        let next = Tokens::of(&server.refresh(&own.refresh).await.is(200));
+        server.get("/auth/me", &next.access).await.is(200);
+        let sql = "update sessions set superseded = ''";
+        database::execute(&server.app.db, sql).await;
+        server
+            .refresh(&own.refresh)
+            .await
+            .is_problem(401, "refresh_token_reused");
+        // Once; who presents it again raises no second alarm.
+        assert_eq!(server.refresh(&own.refresh).await.status, 401);
+        let notice = mail(&server, "owner@example.com", "refresh_reuse").await;
+        assert!(notice.text.contains("127.0.0.1"), "{}", notice.text);
+        let again = server.log_in("owner@example.com").await;
+        let request = server
+            .request(Method::DELETE, "/auth/me")
+            .bearer_auth(&again.access)
+            .json(&json!({ "password": PASSWORD }));
+        server.send(request).await.is(204);
+        mail(&server, "owner@example.com", "account_deletion").await;
+        server.stop().await;
+    }
+);
 
 /// Waits until some unit of work waits for another one's lock; where there is one writer, that is so from the start.
 async fn somebody_waits(stage: &Stage, server: &Server) {
@@ -980,7 +983,7 @@ on_both!(
 );
 
 on_both!(
-    t13_taking_a_change_back_proves_nothing_for_who_made_the_account,
+    t13_undoing_a_change_verifies_nothing_for_the_registrant,
     async |stage: Stage| {
         let server = stage.start().await;
         let body = json!({ "email": "victim@example.com", "password": PASSWORD, "full_name": "Attacker" });
@@ -998,10 +1001,10 @@ on_both!(
             .header("user-agent", "Win at www.evil.example")
             .json(&json!({ "token": proof, "password": PASSWORD }));
         server.send(request).await.is(200);
-        // The address that nobody has proved is told, in nobody's words; and it is not kept for anybody.
-        let told = mail(&server, "victim@example.com", "email_changed").await;
-        assert!(!told.text.contains("evil"), "{}", told.text);
-        verify(&server, &told.token(), None).await.is(200);
+        // The unverified address gets a mail without words of a user; and it is not reserved.
+        let notice = mail(&server, "victim@example.com", "email_changed").await;
+        assert!(!notice.text.contains("evil"), "{}", notice.text);
+        verify(&server, &notice.token(), None).await.is(200);
         let own = log_in(&server, "victim@example.com", PASSWORD).await.is(200);
         assert_eq!(own.json["user"]["email_verified"], false);
         // So its owner, who resets the password, still inherits nothing.
@@ -1022,7 +1025,7 @@ on_both!(
     async |stage: Stage| {
         let server = stage.start().await;
         let own = server.register("owner@example.com").await;
-        prove(&server, "owner@example.com", &own).await;
+        verify_own(&server, "owner@example.com", &own).await;
         // Somebody has got hold of the password, and moves the account away, twice.
         let mut thief = server.log_in("owner@example.com").await;
         for (old, new) in [
@@ -1065,7 +1068,7 @@ on_both!(
     async |stage: Stage| {
         let server = stage.start().await;
         let own = server.register("asks@example.com").await;
-        prove(&server, "asks@example.com", &own).await;
+        verify_own(&server, "asks@example.com", &own).await;
         server.register("taken@example.com").await;
         // Whichever of the two is looked into first.
         for round in 0..5 {
@@ -1157,7 +1160,7 @@ on_both!(
 );
 
 on_both!(
-    a_changed_password_gives_the_cookie_anew_to_its_own_page_only,
+    a_changed_password_sets_the_cookie_again_for_its_own_page_only,
     async |stage: Stage| {
         let server = stage.start().await;
         let origin = "http://localhost:8000";

@@ -156,7 +156,7 @@ on_both!(
         assert_eq!(held.claim("gen"), 5);
         let held = next(&server, &held).await;
         assert!(row_of(&server, &held).await.revoked_at.is_none());
-        // Whoever caught one of the lost answers ends the session, even at once.
+        // A thief with one of the lost answers ends the session, even at once.
         server
             .refresh(&lost[2].refresh)
             .await
@@ -371,7 +371,7 @@ on_both!(each_token_is_good_for_its_own_door_only, async |stage: Stage| {
         }
         server.send(request).await.is_problem(401, "token_invalid");
     }
-    // Signing out with the wrong one is no mistake that has to be told, and does nothing.
+    // Signing out with the wrong one is no mistake to report, and does nothing.
     server
         .post_as("/auth/logout", &tokens.refresh, &json!({}))
         .await
@@ -523,7 +523,7 @@ on_both!(
         for round in 0..10 {
             let tokens = server.register(&format!("zero{round}@example.com")).await;
             let answers = join_all((0..8).map(|_| server.refresh(&tokens.refresh))).await;
-            // While nobody has used the current generation, its predecessor may take its place.
+            // While the current generation is unused, its predecessor may take its place.
             let given: HashSet<String> = answers
                 .iter()
                 .filter(|answer| answer.status == 200)

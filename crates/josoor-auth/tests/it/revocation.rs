@@ -117,7 +117,7 @@ on_both!(each_way_out_holds_at_once, async |stage: Stage| {
     all_dead(&server, &[&second, &third], "session_revoked").await;
     server.get("/auth/me", &first.access).await.is(200);
 
-    // T48: nobody else's, and not a word about whether it exists.
+    // T48: no other user's, and not a word about whether it exists.
     let (_, stranger) = fresh().await;
     for path in [
         format!("/auth/sessions/{}", sid(&first)),

@@ -58,7 +58,7 @@ on_both!(
         for (filter, total) in [
             (filter(None, None), 50_001),
             (filter(Some("person4711"), None), 11),
-            (filter(Some("nobody has this"), None), 0),
+            (filter(Some("matches no user"), None), 0),
             // In nearly every address.
             (filter(Some("example.org"), None), 50_000),
             (filter(None, Some(Role::Analyst)), 10),

@@ -124,7 +124,7 @@ on_both!(users_read_back_as_written, async |stage: Stage| {
     db.close().await;
 });
 
-on_both!(users_change_only_as_told, async |stage: Stage| {
+on_both!(users_change_only_as_asked, async |stage: Stage| {
     let db = open(&stage).await;
     let mut conn = db.write().await.unwrap();
     let user = add(&mut conn, "change@example.com", Some("Old"), Role::User, NOW).await;

@@ -17,7 +17,7 @@ on_both!(
         for round in 0..30 {
             for (email, times) in [
                 ("known@example.com", &mut known),
-                ("nobody@example.com", &mut unknown),
+                ("unknown@example.com", &mut unknown),
             ] {
                 // Also long passwords, which are hashed in another format.
                 let password = if round % 2 == 0 {

@@ -178,7 +178,7 @@ async fn a4_a_copy_that_does_not_say_what_is_retired_is_not_enough() {
     let text = copy.to_string().replace('"', "\\\"");
     let answer = services::redis().command(&format!("SET {key} \"{text}\""));
     assert_eq!(answer.expect("an answer"), "+OK\r\n");
-    // A node that has heard nothing.
+    // A node that has received nothing.
     let other = stage.start().await;
     retired(&other, &tokens).await;
     other.get("/auth/me", &mine.access).await.is(200);

@@ -269,10 +269,10 @@ on_both!(
         forgot(&server, "thief@example.com").await;
         let open_reset = mail(&server, "thief@example.com", "reset_password").await.token();
 
-        let told = mail(&server, "owner@example.com", "email_changed").await;
-        let undone = undo(&server, &told.token()).await.is(200);
+        let notice = mail(&server, "owner@example.com", "email_changed").await;
+        let undone = undo(&server, &notice.token()).await.is(200);
         assert_eq!(undone.json["recovery_required"], true);
-        undo(&server, &told.token()).await.is_problem(400, "link_used");
+        undo(&server, &notice.token()).await.is_problem(400, "link_used");
         server
             .get("/auth/me", &thief.access)
             .await
@@ -305,8 +305,8 @@ on_both!(
             .is_problem(400, "link_expired");
 
         // The restored mailbox alone does not recover it.
-        let told = mail(&server, "owner@example.com", "account_frozen").await;
-        assert!(told.text.contains("before the change"), "{}", told.text);
+        let notice = mail(&server, "owner@example.com", "account_frozen").await;
+        assert!(notice.text.contains("before the change"), "{}", notice.text);
         let link = mail(&server, "owner@example.com", "reset_password").await.token();
         let blocked = reset(&server, &link, NEW)
             .await
@@ -910,11 +910,11 @@ on_both!(
 );
 
 on_both!(
-    d2_a_sign_in_from_a_new_device_is_told_once_a_day_to_a_verified_owner,
+    d2_a_verified_owner_gets_one_mail_a_day_about_new_devices,
     async |stage: Stage| {
         let clock = Clock::manual(Clock::System.now());
         let server = stage.start_with(clock.clone()).await;
-        let told = async |count: usize| {
+        let notice = async |count: usize| {
             settled(&server).await;
             let all = mails(&server, "owner@example.com").await;
             let new = all.iter().filter(|mail| mail.kind == "new_device").count();
@@ -927,7 +927,7 @@ on_both!(
                 .is(200),
         );
         // Nothing is verified: the address may be a stranger's.
-        told(0).await;
+        notice(0).await;
         let token = mail(&server, "owner@example.com", "verify_email").await.token();
         verify(&server, &token, Some(PASSWORD)).await.is(200);
         // A mark is known, and so is the pair of network and program.
@@ -935,24 +935,24 @@ on_both!(
             sign_in_from(&server, "owner@example.com", PASSWORD, agent, mark)
                 .await
                 .is(200);
-            told(0).await;
+            notice(0).await;
         }
         sign_in_from(&server, "owner@example.com", PASSWORD, "curl/8.14.1", None)
             .await
             .is(200);
-        told(1).await;
+        notice(1).await;
         let letter = mail(&server, "owner@example.com", "new_device").await;
         assert!(letter.link.contains("/secure-account#token="), "{letter:?}");
         assert!(letter.text.contains("72 hours"), "{}", letter.text);
         sign_in_from(&server, "owner@example.com", PASSWORD, "Wget/1.25.0", None)
             .await
             .is(200);
-        told(1).await;
+        notice(1).await;
         clock.advance(Duration::from_hours(24));
         sign_in_from(&server, "owner@example.com", PASSWORD, "okhttp/5.1.0", None)
             .await
             .is(200);
-        told(2).await;
+        notice(2).await;
         let rows = "select count(*) from audit where action = 'new_device' and outcome = 'success'";
         assert_eq!(database::number(&server.app.db, rows).await, 2);
         server.stop().await;

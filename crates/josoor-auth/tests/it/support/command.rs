@@ -188,7 +188,7 @@ impl Serving {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The whole lines of the log, which are JSON when nobody watches.
+    /// The whole lines of the log, which are JSON without a terminal.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let log = self.log();
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);

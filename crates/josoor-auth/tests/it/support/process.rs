@@ -96,7 +96,7 @@ impl Drop for Process {
     }
 }
 
-/// A TCP port that nobody listens on and that this binary has not given out before.
+/// A TCP port without a listener that this binary has not given out before.
 ///
 /// The ports are below the range that systems take for outgoing connections, or a connection of another test could sit
 /// on the port before its server does.

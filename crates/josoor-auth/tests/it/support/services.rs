@@ -26,7 +26,7 @@ pub(crate) fn postgres() -> &'static Postgres {
     SHARED.get_or_init(Postgres::start_own)
 }
 
-/// The tests' Redis. Tests keep apart by their own `redis.prefix` or by their random ids; nobody flushes it.
+/// The tests' Redis. Tests keep apart by their own `redis.prefix` or by their random ids; no test flushes it.
 pub(crate) fn redis() -> &'static Redis {
     static SHARED: OnceLock<Redis> = OnceLock::new();
     SHARED.get_or_init(|| Redis::start_own(0))
@@ -83,7 +83,7 @@ impl Postgres {
         self.url_of("postgres")
     }
 
-    /// Makes an empty database that nobody else uses, and gives its URL.
+    /// Creates an empty database for the caller alone, and gives its URL.
     pub(crate) fn new_database(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -126,7 +126,7 @@ impl Postgres {
                 "listen_addresses=127.0.0.1",
                 "unix_socket_directories=",
                 "max_connections=400",
-                // Nobody pulls the plug in these tests, and an fsync of every commit is what they would wait for.
+                // No power fails in these tests, and an fsync of every commit is what they would wait for.
                 "fsync=off",
                 "synchronous_commit=on",
                 // Shared memory of a killed server would stay in /dev/shm.
