@@ -95,9 +95,10 @@ fn metrics_are_documented() {
     for (name, help) in comments("# HELP ") {
         let kind = comments("# TYPE ").find(|typed| typed.0 == name).expect(name).1;
         let suffix = if kind == "counter" { "_total" } else { "" };
+        let of_value = if kind == "histogram" { "_count" } else { suffix };
         let sample = exposition
             .lines()
-            .find(|line| line.starts_with(&format!("{name}{suffix}{{")));
+            .find(|line| line.starts_with(&format!("{name}{of_value}{{")));
         let labels: Vec<_> = sample
             .and_then(|line| line.split_once('{')?.1.split_once('}'))
             .map(|(labels, _)| labels.split(',').filter_map(|label| label.split_once('=')))
