@@ -13,10 +13,6 @@ use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn};
 use crate::{cli, limits};
 
 /// Compares the part `name` of a page with `text`, or renews it where `UPDATE_DOCS` is set.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this test reads and writes the repository's own documents"
-)]
 fn hold(page: &str, name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../docs")
