@@ -205,15 +205,15 @@ def test_every_page_is_in_the_summary():
     assert set(listed) == there
 
 
-def test_the_architecture_names_every_room():
+def test_the_architecture_names_every_module():
     text = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
     source = REPOSITORY / "crates" / "josoor-auth" / "src"
-    rooms = [f"{path.name}/" if path.is_dir() else path.name for path in source.iterdir()]
-    # A room of one file and its tests, or of a file and a folder, is named once.
-    missing = [room for room in rooms if room != "lib.rs" and room.removesuffix(".rs").removesuffix("/") not in re.findall(r"[\w]+", text)]
+    modules = [f"{path.name}/" if path.is_dir() else path.name for path in source.iterdir()]
+    # A module of one file and its tests, or of a file and a folder, is named once.
+    missing = [module for module in modules if module != "lib.rs" and module.removesuffix(".rs").removesuffix("/") not in re.findall(r"[\w]+", text)]
     assert not missing, f"docs/ARCHITECTURE.md lacks {missing}"
     named = re.findall(r"src/(\w+)/ ", text)
-    assert all((source / room).is_dir() or (source / f"{room}.rs").exists() for room in named), named
+    assert all((source / module).is_dir() or (source / f"{module}.rs").exists() for module in named), named
 
 
 def test_documented_log_messages_are_logged():
