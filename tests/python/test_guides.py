@@ -226,3 +226,13 @@ def test_documented_log_messages_are_logged():
         for message in re.findall(r"`([^`]+)`", row):
             missing += [message for part in message.split("…") if part.strip(" ;,:") not in text]
     assert not missing, f"docs/reference/log-codes.md names messages that the code does not log: {missing}"
+
+
+@pytest.mark.parametrize("record", sorted((REPOSITORY / "docs" / "adr").glob("*.md")), ids=lambda path: path.stem)
+def test_decision_records_have_one_form(record: Path):
+    text = record.read_text()
+    number = int(record.name[:4])
+    assert re.match(rf"# {number}\. .+\n\n(Accepted|Superseded by .+), \d{{4}}-\d\d-\d\d\.", text), "title, then status and date"
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    wanted = ["Context", "Decision", "Consequences"]
+    assert [heading for heading in headings if heading in wanted] == wanted, headings
