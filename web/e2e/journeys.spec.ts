@@ -23,7 +23,7 @@ test("an account from its beginning: register, verify, sign in, change, forget, 
   await expect(page.getByRole("heading", { name: "Confirm your email address" })).toBeVisible();
   expect(page.url()).not.toContain("token");
   await page.getByRole("button", { name: "Confirm" }).click();
-  await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
   await page.getByRole("link", { name: "Go to my account" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
   await expect(page.getByText("is not confirmed yet")).toBeHidden();
@@ -125,7 +125,7 @@ test("a deep link survives the sign-in, and never leads to another site", async 
 test("nothing of a page is shown to who may not see it", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   await page.goto(`${server.url}/console/users`);
-  await expect(page.getByRole("heading", { name: "This is not open to you" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "You do not have access to this page" })).toBeVisible();
   await expect(page.getByRole("table")).toHaveCount(0);
 });
 
@@ -146,12 +146,12 @@ test("email address, sessions, profile, deletion", async ({ page, server, browse
   const link = (await server.mail(next)).link ?? "";
   await page.goto(link);
   await page.getByRole("button", { name: "Confirm" }).click();
-  await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
 
   const other = await browser.newPage();
   await server.signIn(other, next);
   await page.goto(`${server.url}/account/sessions`);
-  await expect(page.getByText("This one")).toHaveCount(1);
+  await expect(page.getByText("This device")).toHaveCount(1);
   await page.getByRole("button", { name: /^End: / }).click();
   await page.getByRole("button", { name: "Yes, sign out" }).click();
   await expect(page.locator(".cards > li")).toHaveCount(1);
@@ -241,7 +241,7 @@ test("the other two modes of registration", async ({ page }) => {
     await page.getByRole("button", { name: "Confirm" }).click();
     await page.getByLabel("Password of the account").fill(PASSWORD);
     await page.getByRole("button", { name: "Confirm" }).click();
-    await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+    await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
     await server.signIn(page, "first@example.com");
   });
   await withServer({ JOSOOR_AUTH__REGISTRATION__MODE: "closed" }, async (server) => {

@@ -13,9 +13,9 @@ test("known devices: listed, forgotten one by one and all at once", async ({ pag
   await page.getByRole("link", { name: "Devices" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Devices" })).toBeVisible();
   await expect(page.locator(".cards > li")).toHaveCount(2);
-  await expect(page.getByText("This one", { exact: true })).toHaveCount(1);
+  await expect(page.getByText("This device", { exact: true })).toHaveCount(1);
 
-  const strange = page.locator(".cards > li").filter({ hasNotText: "This one" });
+  const strange = page.locator(".cards > li").filter({ hasNotText: "This device" });
   await strange.getByRole("button", { name: /^Forget: / }).click();
   const dialog = page.getByRole("dialog", { name: "Forget the device?" });
   await dialog.getByRole("button", { name: "Cancel" }).click();
@@ -47,8 +47,10 @@ test("a change of the password forgets the other devices", async ({ page, server
   await page.getByRole("button", { name: "Change the password" }).click();
   await expect(page.getByText("Your password is changed")).toBeVisible();
   await page.getByRole("link", { name: "Devices" }).click();
-  await expect(page.getByText("No devices are known.").or(page.getByText("This one", { exact: true }))).toBeVisible();
-  await expect(page.locator(".cards > li").filter({ hasNotText: "This one" })).toHaveCount(0);
+  await expect(
+    page.getByText("No devices are known.").or(page.getByText("This device", { exact: true })),
+  ).toBeVisible();
+  await expect(page.locator(".cards > li").filter({ hasNotText: "This device" })).toHaveCount(0);
   await other.close();
 });
 
@@ -143,7 +145,7 @@ test("a change of the address that is taken back: the reset asks for more than i
   await expect(intruder.getByText("Check the new inbox")).toBeVisible();
   await intruder.goto((await server.mail(stolen)).link ?? "");
   await intruder.getByRole("button", { name: "Confirm" }).click();
-  await expect(intruder.getByRole("heading", { name: "Done" })).toBeVisible();
+  await expect(intruder.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
 
   const undo = await server.mail(email, "email_changed");
   await page.goto("about:blank");
@@ -256,7 +258,7 @@ test("where addresses must be verified, the sign-in offers the link again", asyn
     await page.getByRole("button", { name: "Confirm" }).click();
     await page.getByLabel("Password of the account").fill(PASSWORD);
     await page.getByRole("button", { name: "Confirm" }).click();
-    await expect(page.getByRole("heading", { name: "Done" })).toBeVisible();
+    await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
     await server.signIn(page, email);
   });
 });

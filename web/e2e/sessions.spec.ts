@@ -122,7 +122,7 @@ test("signing out in one tab reaches the other, and signing in too", async ({ co
   const [first, second] = [await context.newPage(), await context.newPage()];
   await server.signIn(first, email);
   await second.goto(`${server.url}/account/sessions`);
-  await expect(second.getByText("This one")).toBeVisible();
+  await expect(second.getByText("This device")).toBeVisible();
   await first.getByRole("button", { name: "Sign out", exact: true }).click();
   await expect(second.getByText("You signed out in another tab.")).toBeVisible();
   await second.getByRole("link", { name: "Sign in again" }).click();

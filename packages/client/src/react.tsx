@@ -109,7 +109,7 @@ export function ProtectedRoute({
     setTimeout(() => {
       isSent.current = false;
     });
-    const { pathname, search, hash } = globalThis.location;
+    const { pathname = "/", search = "", hash = "" } = globalThis.location ?? {};
     const mark = signInPath.includes("?") ? "&" : "?";
     const signIn = `${signInPath}${mark}return_to=${encodeURIComponent(pathname + search + hash)}`;
     navigate(isMissing ? signIn : unauthorizedPath, { replace: true });

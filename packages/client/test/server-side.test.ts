@@ -1,5 +1,8 @@
+import { createElement } from "react";
+import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type AuthClient, type AuthClientOptions, createAuthClient } from "../src";
+import { AuthProvider, ProtectedRoute, Show, useReturnTo, useUser } from "../src/react";
 import { Service } from "./service";
 
 // Without a browser: this file runs in Node.js as it is.
@@ -60,6 +63,22 @@ describe("d2: on a server that renders for many visitors", () => {
     await other.ready();
     await other.refresh();
     expect(other.state.status).toBe("signed-in");
+  });
+
+  it("a page is rendered as one whose user is not known yet, also beside a signed-in visitor", async () => {
+    const [one, other] = [create({ storage: "memory" }), create({ storage: "memory" })];
+    await one.login(credentials);
+    const Page = () =>
+      createElement(
+        "main",
+        null,
+        `${useUser()?.email ?? "unknown"} back to ${useReturnTo("/home")}`,
+        createElement(Show, { when: "signed-in" }, "for users"),
+        createElement(Show, { when: "loading" }, "for all"),
+        createElement(ProtectedRoute, { loading: "waiting" }, "secret"),
+      );
+    const html = renderToString(createElement(AuthProvider, { client: other }, createElement(Page)));
+    expect(html.replace(/<!-- -->/g, "")).toBe("<main>unknown back to /homefor allwaiting</main>");
   });
 
   it("no visitor waits for another's refresh", async () => {

@@ -115,7 +115,7 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
             aria-disabled={isRunning}
             onClick={() => !isRunning && void run()}
           >
-            {t("bulk.apply")}
+            {n("bulk.apply", concerned.length)}
           </button>
         )}
         <button type="button" className="button quiet" onClick={close}>

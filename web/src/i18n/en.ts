@@ -8,7 +8,7 @@ export const en = {
   "layout.skip": "Skip to the content",
   "layout.sign_out": "Sign out",
   "layout.loading": "Loading…",
-  "layout.offline": "You are offline. Nothing is lost; we go on when you are back.",
+  "layout.offline": "You are offline. Your work is safe, and we reconnect automatically.",
   "layout.unavailable": "The service does not answer at the moment. You stay signed in; we keep trying.",
   "layout.theme_is": "Colours: {theme}. Change",
   "layout.theme_system": "as the system",
@@ -71,7 +71,7 @@ export const en = {
   "reason.refresh_token_required": "This session cannot be continued any longer. Sign in again.",
   "reason.account_inactive": "This account was deactivated. Ask an administrator.",
   "reason.refresh_token_reused":
-    "An old key of this session was used again, which a thief would do, so it was ended. Sign in again.",
+    "We signed you out on this device because your session may have been copied. Sign in again.",
   "reason.token_invalid": "This session cannot be continued. Sign in again.",
 
   "error.unknown": "Something went wrong. Try again.",
@@ -81,9 +81,9 @@ export const en = {
   "error.server_unavailable": "The service does not answer at the moment. Nothing you typed is lost; try again.",
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "That email address and password do not match. Try again or reset your password.",
-  "error.not_found": "There is nothing here any more.",
+  "error.not_found": "This was not found. It may have been deleted.",
   "error.signed_out": "You are signed out. Sign in again.",
-  "error.validation_failed": "Some of it is not acceptable. Correct it and try again.",
+  "error.validation_failed": "Some fields need fixing.",
   "error.forbidden": "This is not allowed.",
 
   "console.title": "Console",
