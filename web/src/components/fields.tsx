@@ -146,8 +146,9 @@ export function PasswordField({
 
   const readCapsLock = (event: KeyboardEvent<HTMLInputElement>) => setCaps(event.getModifierState("CapsLock"));
   const script = scriptOf(value);
-  // What cannot be seen in a row of dots: that the keyboard is set to the other language.
-  const isOther = !isShown && script !== null && script !== language;
+  // What cannot be seen in a row of dots: that the keyboard is set to the other language. Most passwords are in Latin letters, so that in
+  // Arabic it is worth a word only after a try.
+  const isOther = !isShown && script !== null && script !== language && (script === "ar" || submissions > 0);
   const said = [
     hasCaps ? t("password.caps_lock") : "",
     isOther ? t(script === "ar" ? "password.arabic_letters" : "password.latin_letters") : "",

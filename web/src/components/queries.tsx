@@ -29,9 +29,11 @@ export function Result<T>({ of, children }: { of: UseQueryResult<T>; children: (
   return (
     <Notice kind="bad">
       <p>{messageOf(of.error, i18n)}</p>
-      <button type="button" className="button" onClick={() => void of.refetch()}>
-        {i18n.t("offline.retry")}
-      </button>
+      {!isAuthError(of.error, "not_found") && (
+        <button type="button" className="button" onClick={() => void of.refetch()}>
+          {i18n.t("offline.retry")}
+        </button>
+      )}
     </Notice>
   );
 }

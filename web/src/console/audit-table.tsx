@@ -37,7 +37,8 @@ export function AuditTable({ rows }: { rows: AuditRow[] }) {
           <td>
             <details>
               <summary>
-                <span className="visually-hidden">{t("list.details")} </span>#<bdi>{row.id}</bdi>
+                <span className="visually-hidden">{t("list.details")} </span>
+                <bdi dir="ltr">#{row.id}</bdi>
               </summary>
               <dl className="facts small">
                 {row.session_id && (

@@ -12,37 +12,6 @@ import { ExportButton } from "./export-button";
 import { SelectFilter } from "./filters";
 import { ConsoleNav } from "./nav";
 
-const ACTIONS = [
-  "sign_in",
-  "register",
-  "session_revoke",
-  "refresh_reuse",
-  "password_change",
-  "password_reset_request",
-  "password_reset",
-  "email_verify",
-  "email_change_request",
-  "email_change",
-  "email_change_undo",
-  "device_forget",
-  "user_update",
-  "role_change",
-  "activation_change",
-  "user_invite",
-  "user_delete",
-  "user_restore",
-  "user_purge",
-  "account_secure",
-  "new_device",
-  "user_import",
-  "export",
-  "key_change",
-  "configuration_change",
-  "audit_boundary",
-  "audit_rebase",
-  "audit_erase",
-] as const;
-
 const RANGES = { hour: 3600, day: 86_400, week: 7 * 86_400, month: 30 * 86_400 } as const;
 const FILTERS = ["user_id", "actor_id", "action", "outcome", "session_id", "ip", "request_id", "from", "to"] as const;
 /** How often a live view asks for what is new, in milliseconds. */
@@ -50,7 +19,7 @@ const LIVE = 3000;
 
 export function AuditTrail() {
   const i18n = useI18n();
-  const { t, maybe } = i18n;
+  const { t, entries } = i18n;
   const { client } = useAuth();
   const [address, change] = useAddress();
   const [isLive, setLive] = useState(false);
@@ -122,7 +91,7 @@ export function AuditTrail() {
           name="action"
           label={t("audit.action")}
           value={filter.action}
-          options={ACTIONS.map((action) => [action, maybe(`action.${action}`) ?? action])}
+          options={entries("action.")}
           onChange={(action) => change({ action })}
         />
         <SelectFilter
@@ -139,7 +108,7 @@ export function AuditTrail() {
           name="range"
           label={t("audit.range")}
           value={range}
-          options={Object.keys(RANGES).map((name) => [name, maybe(`audit.range_${name}`) ?? name])}
+          options={entries("audit.range_")}
           onChange={(range) => change({ range, from: null, to: null })}
         />
         {(["from", "to"] as const).map((name) => (

@@ -66,6 +66,8 @@ export interface I18n {
   n(key: TextKey, count: number, values?: Values): string;
   /** The text of a key that is put together, such as `error.<code>`; undefined when there is none. */
   maybe(key: string, values?: Values): string | undefined;
+  /** The texts whose keys begin so, in their order, each with the rest of its key. */
+  entries(prefix: string): [name: string, text: string][];
   number(value: number): string;
   date(time: string | number | Date): string;
   dateTime(time: string | number | Date): string;
@@ -134,6 +136,10 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
     t,
     n,
     maybe: (key, values) => (typeof lookUp[key] === "string" ? t(key, values) : undefined),
+    entries: (prefix) =>
+      Object.keys(lookUp)
+        .filter((key) => key.startsWith(prefix))
+        .map((key) => [key.slice(prefix.length), t(key)]),
     number: (value) => number.format(value),
     date,
     dateTime: format({ dateStyle: "medium", timeStyle: "short" }),
