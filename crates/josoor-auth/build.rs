@@ -1,4 +1,5 @@
-//! Packs the built pages (`assets/web`, made by `make web`) for the binary: each file plain, as gzip and as brotli, in one table.
+//! Packs the built pages (`assets/web`, made by `make web`) for the binary: each file plain, as gzip and as brotli, in one table. Lists
+//! the migrations.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -39,6 +40,29 @@ fn main() {
     }
     table.push(']');
     fs::write(out.join("web_files.rs"), table).expect("a writable OUT_DIR");
+    list_migrations(&out);
+}
+
+/// `0012_ways_of_signing_in.sql` is `(12, "ways of signing in", text)`.
+fn list_migrations(out: &Path) {
+    println!("cargo::rerun-if-changed=migrations");
+    let mut files = Vec::new();
+    collect(Path::new("migrations"), &mut files);
+    files.sort();
+    let mut table = String::from("&[\n");
+    for file in files {
+        let name = file
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .expect("a name in UTF-8");
+        let (number, words) = name.split_once('_').expect("a number and words");
+        let number: i64 = number.parse().expect("a number");
+        let path = fs::canonicalize(&file).expect("a path");
+        let (words, path) = (words.replace('_', " "), path.to_str().expect("a path in UTF-8"));
+        writeln!(table, "({number}, {words:?}, include_str!({path:?})),").expect("a string grows");
+    }
+    table.push(']');
+    fs::write(out.join("migrations.rs"), table).expect("a writable OUT_DIR");
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -121,11 +121,10 @@ pub(crate) async fn send_reset(
     client: &Client,
     now: Timestamp,
 ) -> Result<uuid::Uuid> {
-    // Where a password was taken away, there has been one.
-    let (kind, purpose) = if user.password_hash.is_some() || user.password_changed_at.is_some() {
-        (MailKind::ResetPassword, Purpose::ResetPassword)
-    } else {
+    let (kind, purpose) = if user.is_invited() {
         (MailKind::Invitation, Purpose::Invitation)
+    } else {
+        (MailKind::ResetPassword, Purpose::ResetPassword)
     };
     let email = address_of(user)?;
     let state = state_of(user, &email);
@@ -155,13 +154,9 @@ pub async fn invite(
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let new = NewUser {
-        email,
-        password_hash: None,
         full_name,
         role,
-        locale,
-        email_verified_at: None,
-        created_at: now,
+        ..NewUser::new(email, locale, now)
     };
     let user = tx.insert_user(&new).await?.ok_or(Error::EmailTaken)?;
     send_reset(&mut tx, &user, client, now).await?;
@@ -534,9 +529,9 @@ pub async fn reset(
     if !before.is_active && frozen_at.is_none() {
         return Err(Error::AccountInactive);
     }
-    // What stands there before the proof was written by whoever registered the address, who need not be its owner. An
-    // account without a password was made by an administrator.
-    let forget = before.email_verified_at.is_none() && before.password_hash.is_some();
+    // What stands there before the proof was written by whoever registered the address, who need not be its owner. What
+    // stands in an invitation was written by an administrator.
+    let forget = before.email_verified_at.is_none() && !before.is_invited();
     let user = if frozen_at.is_some() {
         tx.delete_past_credentials(id).await?;
         tx.recover_user(id, &hash, now).await?
@@ -560,10 +555,10 @@ pub async fn reset(
         subject: Some(id),
         reason: Some(if frozen_at.is_some() {
             "recovery"
-        } else if before.password_changed_at.is_some() {
-            "reset"
-        } else {
+        } else if before.is_invited() {
             "invitation"
+        } else {
+            "reset"
         }),
         ..client.audit(Audit::PasswordReset, now)
     })
@@ -599,13 +594,9 @@ async fn reset_registration(
         .pop()
         .map_or(app.config.mail.locale, |registration| registration.locale);
     let new = NewUser {
-        email: &email,
         password_hash: Some(hash),
-        full_name: None,
-        role: Role::User,
-        locale,
         email_verified_at: Some(now),
-        created_at: now,
+        ..NewUser::new(&email, locale, now)
     };
     make_account(&mut tx, &new, client, now).await?;
     tx.commit().await
@@ -951,13 +942,10 @@ async fn finish_registration(
     let now = app.clock.now();
     lock_and_claim(&mut tx, token, now).await?;
     let new = NewUser {
-        email: &email,
         password_hash: Some(&hash),
         full_name: full_name.as_ref(),
-        role: Role::User,
-        locale: registration.locale,
         email_verified_at: Some(now),
-        created_at: now,
+        ..NewUser::new(&email, registration.locale, now)
     };
     make_account(&mut tx, &new, client, now).await?;
     tx.commit().await

@@ -164,13 +164,10 @@ async fn create(
     }
     let user = tx
         .insert_user(&NewUser {
-            email: &new.email,
             password_hash: Some(&hash),
             full_name: new.full_name.as_ref(),
             role,
-            locale: new.locale,
-            email_verified_at: None,
-            created_at: now,
+            ..NewUser::new(&new.email, new.locale, now)
         })
         .await?
         .ok_or(Error::EmailTaken)?;

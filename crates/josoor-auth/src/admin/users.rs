@@ -82,13 +82,10 @@ pub async fn create(
     };
     let mut act = app.act(client).await?;
     let new = NewUser {
-        email,
         password_hash: hash.as_ref(),
         full_name: full_name.as_ref(),
         role,
-        locale,
-        email_verified_at: None,
-        created_at: act.now,
+        ..NewUser::new(email, locale, act.now)
     };
     let user = act.tx.insert_user(&new).await?.ok_or(Error::EmailTaken)?;
     act.audit(
@@ -242,10 +239,10 @@ async fn keep_an_admin(tx: &mut Conn, before: &User) -> Result<()> {
     if before.role != Role::Admin || !before.is_active {
         return Ok(());
     }
-    let left = if before.password_hash.is_some() {
-        tx.count_admins_with_password().await?
-    } else {
+    let left = if before.is_invited() {
         tx.count_active_admins().await?
+    } else {
+        tx.count_accepted_admins().await?
     };
     if left == 0 { Err(Error::LastAdmin) } else { Ok(()) }
 }

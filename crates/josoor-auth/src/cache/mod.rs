@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::CacheConfig;
-use crate::domain::{Locale, Role, SessionId, Timestamp, UserId};
+use crate::domain::{Locale, Profile, Role, SessionId, Timestamp, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::redis::{Kv, KvError};
 use crate::store::{Change, Conn, Db, RevokeReason, SessionRow, Touch, User};
@@ -118,35 +118,26 @@ enum SessionEntry {
     Live(SessionCopy),
 }
 
-/// The copy of a user under `user:<id>`.
+/// The copy of a user under `user:<id>`. A copy that a node of the release before has written lacks `uid`, and is read again from
+/// the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserCopy {
     /// Grows with every change.
     pub version: i64,
-    /// The id.
-    pub id: i64,
-    /// The identifier for other systems. A copy that a node of the release before has written lacks it, and is read again
-    /// from the database.
-    pub uid: Uuid,
-    /// The address, as typed.
-    pub email: String,
-    /// What the user may do, now.
-    pub role: Role,
-    /// Whether the user may do anything at all.
-    pub is_active: bool,
-    /// The name to show.
-    pub full_name: Option<String>,
-    /// Whether the address was proved.
-    pub email_verified: bool,
-    /// `en` or `ar`.
-    pub locale: String,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
+    /// What is shown of the user.
+    #[serde(flatten)]
+    pub profile: Profile,
     /// What was made of this copy.
     #[serde(skip)]
     pub memo: Memo,
+}
+
+impl std::ops::Deref for UserCopy {
+    type Target = Profile;
+
+    fn deref(&self) -> &Profile {
+        &self.profile
+    }
 }
 
 /// What somebody has made of a copy, such as its text in JSON: made once and kept as long as the copy, which never changes.
@@ -189,36 +180,29 @@ impl From<&User> for UserCopy {
     fn from(user: &User) -> Self {
         Self {
             version: user.version,
-            id: user.id.0,
-            uid: user.uid,
-            email: user.email.clone(),
-            role: user.role,
-            is_active: user.is_active,
-            full_name: user.full_name.clone(),
-            email_verified: user.email_verified_at.is_some(),
-            locale: user.locale.as_str().to_owned(),
-            created_at: user.created_at,
-            updated_at: user.updated_at,
+            profile: user.into(),
             memo: Memo::default(),
         }
     }
 }
 
 impl UserCopy {
-    /// What replaces the copy of a user who was deleted: nobody, and newer than anything.
+    /// What replaces the copy of a user who was deleted: newer than any.
     fn gone(id: UserId, now: Timestamp) -> Self {
         Self {
             version: i64::MAX,
-            id: id.0,
-            uid: Uuid::nil(),
-            email: String::new(),
-            role: Role::User,
-            is_active: false,
-            full_name: None,
-            email_verified: false,
-            locale: Locale::En.as_str().to_owned(),
-            created_at: now,
-            updated_at: now,
+            profile: Profile {
+                id: id.0,
+                uid: Uuid::nil(),
+                email: String::new(),
+                role: Role::User,
+                is_active: false,
+                full_name: None,
+                email_verified: false,
+                locale: Locale::En.as_str().to_owned(),
+                created_at: now,
+                updated_at: now,
+            },
             memo: Memo::default(),
         }
     }

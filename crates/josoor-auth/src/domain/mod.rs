@@ -13,6 +13,7 @@ mod password_hash;
 mod request_id;
 mod secret;
 mod timestamp;
+mod user;
 
 pub use change::Change;
 pub use device::{DeviceLabel, device_label};
@@ -28,3 +29,4 @@ pub use password_hash::PasswordHash;
 pub use request_id::RequestId;
 pub use secret::Secret;
 pub use timestamp::Timestamp;
+pub use user::{LocaleName, Profile, RoleName};

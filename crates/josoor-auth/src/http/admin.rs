@@ -198,7 +198,7 @@ fn to_csv(user: &UserResponse) -> Vec<u8> {
         user.id.to_string(),
         csv_text(&user.email),
         csv_text(user.full_name.as_deref().unwrap_or_default()),
-        user.role.to_owned(),
+        user.role.as_str().to_owned(),
         user.is_active.to_string(),
         user.email_verified.to_string(),
         user.locale.clone(),

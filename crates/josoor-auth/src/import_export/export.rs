@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{COLUMNS, Format};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::store::{Audit, NewAudit, StoredUser};
+use crate::store::{Audit, NewAudit, User};
 
 /// Users in the memory at a time.
 const PAGE: i64 = 500;
@@ -18,6 +19,7 @@ const PAGE: i64 = 500;
 #[derive(Serialize)]
 struct Row<'a> {
     id: i64,
+    uid: Uuid,
     email: &'a str,
     full_name: Option<&'a str>,
     role: &'a str,
@@ -33,17 +35,22 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(user: &'a StoredUser, with_hashes: bool) -> Self {
+    fn new(user: &'a User, with_hashes: bool) -> Self {
         Self {
-            id: user.id().0,
+            id: user.id.0,
+            uid: user.uid,
             email: &user.email,
             full_name: user.full_name.as_deref(),
-            role: user.role().as_str(),
+            role: user.role.as_str(),
             is_active: user.is_active,
             email_verified: user.email_verified_at.is_some(),
             email_verified_at: user.email_verified_at,
             locale: user.locale.as_str(),
-            password_hash: user.password_hash().filter(|_| with_hashes),
+            password_hash: user
+                .password_hash
+                .as_ref()
+                .map(PasswordHash::as_str)
+                .filter(|_| with_hashes),
             // Without its hash the time would be of a password that is not there.
             password_changed_at: user.password_changed_at.filter(|_| with_hashes),
             last_login_at: user.last_login_at,
@@ -78,7 +85,7 @@ pub async fn run(
     loop {
         let users = app.db.read().await?.users_after(last, PAGE).await?;
         let Some(end) = users.last() else { break };
-        last = end.id();
+        last = end.id;
         let mut page = Vec::new();
         match format {
             Format::Csv => {

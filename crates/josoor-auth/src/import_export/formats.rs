@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::lines::{Elements, LONGEST, Layout, Lines, Record, Stop};
 use super::{COLUMNS, Format, Incoming, LARGEST_ID, Preset, Refused, Verified};
@@ -336,6 +337,7 @@ impl Reading {
         };
         Ok(Incoming {
             id: get.id("id")?,
+            uid: get.uid("uid")?,
             email: get.email("email")?,
             full_name: get.name("full_name")?,
             role: get.role("role")?,
@@ -358,6 +360,7 @@ impl Reading {
         };
         Ok(Incoming {
             id: get.id("id")?,
+            uid: None,
             email: get.email("email")?,
             full_name: get.name("full_name")?,
             role: get.role("role")?,
@@ -403,6 +406,7 @@ impl Reading {
             .is_some_and(|until| until > self.now);
         Ok(Incoming {
             id: None,
+            uid: None,
             email: get.email("email")?,
             full_name,
             role,
@@ -435,6 +439,7 @@ impl Reading {
         let password_hash = self.password("credentials", keycloak_hash(get.array("credentials")?))?;
         Ok(Incoming {
             id: None,
+            uid: None,
             email,
             full_name,
             role,
@@ -467,6 +472,7 @@ impl Reading {
         let parts = FullName::parse(&parts).map_err(|reason| reason.in_field("given_name"))?;
         Ok(Incoming {
             id: None,
+            uid: None,
             email: get.email("email")?,
             full_name: name.or(parts),
             role: None,
@@ -497,6 +503,7 @@ impl Reading {
         };
         Ok(Incoming {
             id: None,
+            uid: None,
             email: get.email("email")?,
             full_name: get.name("displayName")?,
             role,
@@ -814,6 +821,16 @@ impl<'a> Get<'a> {
                 "invalid_id",
                 "An id is a whole number from 1 to 9007199254740992.",
             ),
+        }
+    }
+
+    fn uid(&self, name: &str) -> Parsed<Option<Uuid>> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match Uuid::try_parse(text.trim()) {
+            Ok(uid) if !uid.is_nil() => Ok(Some(uid)),
+            _ => Self::wrong(name, "invalid_uid", "A uid is a UUID that is not zero."),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::formats::{Fields, LONGEST_RECORD, Line, Message, Reading};
 use super::{Incoming, Preset, Refused, Verified};
@@ -13,7 +14,7 @@ use crate::act::Client;
 use crate::app::App;
 use crate::domain::{FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::{Error, FieldError, Invalid, Result};
-use crate::store::{Audit, ImportedUser, Seen, SourceTable, StoredUser};
+use crate::store::{Audit, NewUser, Seen, SourceTable, User};
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who
 /// write wait for milliseconds.
@@ -199,6 +200,7 @@ async fn settle(
 fn keys(user: &Incoming) -> Vec<String> {
     let mut keys = vec![format!("e{}", user.email.key())];
     keys.extend(user.id.map(|id| format!("i{id}")));
+    keys.extend(user.uid.map(|uid| format!("u{uid}")));
     keys
 }
 
@@ -220,20 +222,21 @@ async fn apply(
         return Ok(Vec::new());
     }
     let ids: Vec<UserId> = users.iter().filter_map(|(_, user)| user.id).collect();
+    let uids: Vec<Uuid> = users.iter().filter_map(|(_, user)| user.uid).collect();
     let keys: Vec<&str> = users.iter().map(|(_, user)| user.email.key()).collect();
     let now = app.clock.now();
     if options.dry_run {
         let mut conn = app.db.read().await?;
-        let there = There::look(&mut conn, &ids, &keys, now).await?;
+        let there = There::look(&mut conn, &ids, &uids, &keys, now).await?;
         return Ok(judge_all(users, met, &there));
     }
     if let Some(largest) = ids.iter().max() {
         app.db.reserve_ids(*largest).await?;
     }
     let mut tx = app.db.begin().await?;
-    let there = There::look(&mut tx, &ids, &keys, now).await?;
+    let there = There::look(&mut tx, &ids, &uids, &keys, now).await?;
     let mut verdicts = judge_all(users, met, &there);
-    let new: Vec<ImportedUser<'_>> = users
+    let new: Vec<NewUser<'_>> = users
         .iter()
         .zip(&verdicts)
         .filter(|(_, verdict)| matches!(verdict, Verdict::New))
@@ -243,12 +246,12 @@ async fn apply(
     let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
     // Who was an administrator before: imported ones are not told of each other.
     let admins = recovery::admins_to_tell(&mut tx).await?;
-    let mut made = tx.import_users(&with_id).await?;
-    made.extend(tx.import_users(&without_id).await?);
+    let mut made = tx.insert_users(&with_id).await?;
+    made.extend(tx.insert_users(&without_id).await?);
     if made.len() < new.len() {
         // Somebody registered an address or took an id between the look and the insertion.
-        let added: HashSet<&str> = made.iter().map(|(_, key)| key.as_str()).collect();
-        let there = There::look(&mut tx, &ids, &keys, now).await?;
+        let added: HashSet<&str> = made.iter().map(|user| user.email_key.as_str()).collect();
+        let there = There::look(&mut tx, &ids, &uids, &keys, now).await?;
         for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
             if matches!(verdict, Verdict::New) && !added.contains(user.email.key()) {
                 *verdict = match there.judge(user) {
@@ -271,10 +274,10 @@ async fn apply(
         .collect();
     let new_admins: Vec<UserId> = made
         .iter()
-        .filter(|(_, key)| new_admins.contains(key.as_str()))
-        .map(|(id, _)| *id)
+        .filter(|user| new_admins.contains(user.email_key.as_str()))
+        .map(|user| user.id)
         .collect();
-    let made: Vec<UserId> = made.into_iter().map(|(id, _)| id).collect();
+    let made: Vec<UserId> = made.into_iter().map(|user| user.id).collect();
     tx.insert_import_audit(&made, options.preset.as_str(), now)
         .await?;
     for id in new_admins {
@@ -294,10 +297,10 @@ fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> V
         let earlier = keys.iter().find_map(|key| Some((key, *met.get(key)?)));
         let verdict = match earlier {
             Some((key, line)) => {
-                let (field, what) = if key.starts_with('e') {
-                    ("email", "address")
-                } else {
-                    ("id", "id")
+                let (field, what) = match key.as_bytes().first() {
+                    Some(b'e') => ("email", "address"),
+                    Some(b'u') => ("uid", "uid"),
+                    _ => ("id", "id"),
                 };
                 let told = format!("Line {line} has the same {what}, and was taken first.");
                 Verdict::Refused(Invalid::new("duplicate", told).in_field(field))
@@ -316,7 +319,8 @@ fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> V
 struct There {
     by_key: HashMap<String, usize>,
     by_id: HashMap<UserId, usize>,
-    users: Vec<StoredUser>,
+    uids: HashMap<Uuid, UserId>,
+    users: Vec<User>,
     deleted: HashSet<UserId>,
 }
 
@@ -324,10 +328,11 @@ impl There {
     async fn look(
         conn: &mut crate::store::Conn,
         ids: &[UserId],
+        uids: &[Uuid],
         keys: &[&str],
         now: Timestamp,
     ) -> Result<Self> {
-        let users = conn.users_with(ids, keys).await?;
+        let users = conn.users_with(ids, uids, keys).await?;
         let deleted = conn.recently_deleted(ids, now).await?;
         Ok(Self {
             by_key: users
@@ -338,8 +343,9 @@ impl There {
             by_id: users
                 .iter()
                 .enumerate()
-                .map(|(index, user)| (user.id(), index))
+                .map(|(index, user)| (user.id, index))
                 .collect(),
+            uids: users.iter().map(|user| (user.uid, user.id)).collect(),
             users,
             deleted: deleted.into_iter().collect(),
         })
@@ -355,11 +361,11 @@ impl There {
             .and_then(|id| self.by_id.get(&id))
             .map(|index| &self.users[*index]);
         match (by_key, by_id, user.id) {
-            (Some(there), _, Some(id)) if there.id() != id => {
-                refuse("email", "email_taken", format!("The address belongs to the user with the id {}.", there.id()))
+            (Some(there), _, Some(id)) if there.id != id => {
+                refuse("email", "email_taken", format!("The address belongs to the user with the id {}.", there.id))
             }
             (None, Some(there), _) => {
-                refuse("id", "id_taken", format!("The id {} belongs to a user with another address.", there.id()))
+                refuse("id", "id_taken", format!("The id {} belongs to a user with another address.", there.id))
             }
             (Some(there), _, _) => {
                 let differences = differences(user, there);
@@ -371,6 +377,9 @@ impl There {
                         format!("The user is there with other values of {}, and was left as it is.", differences.join(", ")),
                     ),
                 }
+            }
+            (None, None, _) if user.uid.is_some_and(|uid| self.uids.contains_key(&uid)) => {
+                refuse("uid", "uid_taken", "The uid belongs to a user with another address.".to_owned())
             }
             (None, None, Some(id)) if self.deleted.contains(&id) => refuse(
                 "id",
@@ -384,7 +393,7 @@ impl There {
 
 /// In what a user differs from what its line says. What the line leaves open does not count, nor does what changes by
 /// itself with time.
-fn differences(user: &Incoming, there: &StoredUser) -> Vec<&'static str> {
+fn differences(user: &Incoming, there: &User) -> Vec<&'static str> {
     let verified = match user.verified {
         Verified::Unknown => None,
         Verified::No => Some(false),
@@ -392,9 +401,10 @@ fn differences(user: &Incoming, there: &StoredUser) -> Vec<&'static str> {
     };
     let name = user.full_name.as_ref().map(FullName::as_str);
     let pairs = [
+        ("uid", user.uid.is_some_and(|uid| uid != there.uid)),
         ("email", user.email.address() != there.email),
         ("full_name", name.is_some() && name != there.full_name.as_deref()),
-        ("role", user.role.is_some_and(|role| role != there.role())),
+        ("role", user.role.is_some_and(|role| role != there.role)),
         (
             "is_active",
             user.is_active.is_some_and(|active| active != there.is_active),
@@ -424,11 +434,11 @@ fn differences(user: &Incoming, there: &StoredUser) -> Vec<&'static str> {
 
 /// A sign-in replaces an imported hash by one of the same password and leaves the time of the password alone; another
 /// password sets that time.
-fn is_other_password(hash: &PasswordHash, user: &Incoming, there: &StoredUser) -> bool {
-    let Some(stored) = there.password_hash() else {
+fn is_other_password(hash: &PasswordHash, user: &Incoming, there: &User) -> bool {
+    let Some(stored) = &there.password_hash else {
         return true;
     };
-    if stored == hash.as_str() {
+    if stored.as_str() == hash.as_str() {
         return false;
     }
     let imported_at = user.password_changed_at.or(user.created_at);
@@ -441,11 +451,12 @@ fn is_other_password(hash: &PasswordHash, user: &Incoming, there: &StoredUser) -
 }
 
 /// Fills in what the source leaves open.
-fn complete(user: &Incoming, locale: Locale, now: Timestamp) -> ImportedUser<'_> {
+fn complete(user: &Incoming, locale: Locale, now: Timestamp) -> NewUser<'_> {
     let created_at = user.created_at.unwrap_or(now);
-    ImportedUser {
+    let new = NewUser::new(&user.email, user.locale.unwrap_or(locale), created_at);
+    NewUser {
         id: user.id,
-        email: &user.email,
+        uid: user.uid.unwrap_or(new.uid),
         password_hash: user.password_hash.as_ref(),
         full_name: user.full_name.as_ref(),
         role: user.role.unwrap_or(Role::User),
@@ -455,13 +466,10 @@ fn complete(user: &Incoming, locale: Locale, now: Timestamp) -> ImportedUser<'_>
             Verified::Yes => Some(created_at),
             Verified::At(at) => Some(at),
         },
-        locale: user.locale.unwrap_or(locale),
-        created_at,
         updated_at: user.updated_at.unwrap_or(created_at),
-        password_changed_at: user
-            .password_changed_at
-            .or(user.password_hash.as_ref().map(|_| created_at)),
+        password_changed_at: user.password_changed_at,
         last_login_at: user.last_login_at,
+        ..new
     }
 }
 

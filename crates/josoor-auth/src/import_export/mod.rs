@@ -10,6 +10,7 @@ pub mod import;
 mod lines;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::FieldError;
@@ -95,6 +96,8 @@ pub enum Verified {
 pub struct Incoming {
     /// The id to keep.
     pub id: Option<UserId>,
+    /// The identifier for other systems, to keep.
+    pub uid: Option<Uuid>,
     /// The address.
     pub email: Email,
     /// The name to show.
@@ -151,8 +154,9 @@ impl Refused {
 pub const LARGEST_ID: i64 = 1 << 53;
 
 /// The columns of a native file, in the order in which they are written.
-pub const COLUMNS: [&str; 13] = [
+pub const COLUMNS: [&str; 14] = [
     "id",
+    "uid",
     "email",
     "full_name",
     "role",

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
-use super::migrate::{Engine, TABLE, lock_and_prepare, migrate_error, migrator};
-use super::{Db, store_error};
+use super::db::Db;
+use super::failure::store_error;
+use super::migrate::{Engine, backfill_sqlite, lock_and_prepare, migrate_error, migrator, sqlite_tables};
 use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp};
 use crate::error::{Error, Result};
 
@@ -62,6 +63,30 @@ const COLUMNS: [&str; 7] = [
 
 /// The names that the platform's documents have for the password's column.
 const PASSWORD_COLUMNS: [&str; 2] = ["password_hash", "hashed_password"];
+
+/// Columns of our table, with types and defaults.
+const COLUMNS_OF_OURS: &str =
+    "select a.attname::text, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid)
+    from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid = 'users'::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum";
+
+/// Those that may not be null.
+const REQUIRED_OF_OURS: &str = "select attname::text from pg_attribute
+    where attrelid = 'users'::regclass and attnum > 0 and not attisdropped and attnotnull order by attnum";
+
+/// The statements that give another table of that name the constraints, indexes and triggers of ours, and other tables their
+/// references to it. The primary key is there.
+const PARTS_OF_OURS: &str = "
+    select format('alter table users add %s', pg_get_constraintdef(oid))
+        from pg_constraint where conrelid = 'users'::regclass and contype in ('c', 'u')
+    union all
+    select pg_get_indexdef(indexrelid) from pg_index where indrelid = 'users'::regclass
+        and not exists (select 1 from pg_constraint where conindid = indexrelid and conrelid = indrelid)
+    union all
+    select pg_get_triggerdef(oid) from pg_trigger where tgrelid = 'users'::regclass and not tgisinternal
+    union all
+    select format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+        from pg_constraint where confrelid = 'users'::regclass and contype = 'f'";
 
 /// Rows written in one statement: five values each.
 const BATCH: usize = 500;
@@ -182,7 +207,7 @@ fn translate_row(row: Old, now: Timestamp) -> Result<New, String> {
     Ok(New {
         id: row.id,
         email_key: email.key().to_owned(),
-        search_text: super::users::search_text(email.key(), full_name.as_ref().map(FullName::as_str)),
+        search_text: super::users::user::search_text(email.key(), full_name.as_ref().map(FullName::as_str)),
         email: email.address().to_owned(),
         password_hash,
         full_name: full_name.map(|name| name.as_str().to_owned()),
@@ -273,19 +298,28 @@ async fn adopt_postgres(
     if !adopted.conflicts.is_empty() {
         return Ok(adopted);
     }
-    // Our tables are made as always, with a `users` of their own, whose place the old one then takes.
+    // Our tables are created as always, with a `users` of their own, whose place the old one then takes: with the columns that it
+    // lacks, then, once they are filled, with everything else that belongs to the table.
     run(conn, "alter table users rename to users_adopted".to_owned()).await?;
-    migrator(&Engine::Postgres)
+    migrator(Engine::Postgres)
         .run(&mut *conn)
         .await
         .map_err(migrate_error)?;
+    let is_taken = |name: &str| is_known(name) || name == "password_hash";
+    let ours: Vec<(String, String, Option<String>)> = sqlx::query_as(COLUMNS_OF_OURS)
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(store_error)?;
+    let parts: Vec<String> = sqlx::query_scalar(PARTS_OF_OURS)
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(store_error)?;
+    let required: Vec<String> = sqlx::query_scalar(REQUIRED_OF_OURS)
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(store_error)?;
     let mut steps = vec![
-        "alter table sessions drop constraint sessions_user_id_fkey".to_owned(),
-        "alter table one_time_tokens drop constraint one_time_tokens_user_id_fkey".to_owned(),
-        "alter table email_corrections drop constraint email_corrections_user_id_fkey".to_owned(),
-        "alter table devices drop constraint devices_user_id_fkey".to_owned(),
-        "alter table past_credentials drop constraint past_credentials_user_id_fkey".to_owned(),
-        "drop table users".to_owned(),
+        "drop table users cascade".to_owned(),
         "alter table users_adopted rename to users".to_owned(),
     ];
     if password != "password_hash" {
@@ -293,22 +327,13 @@ async fn adopt_postgres(
             "alter table users rename column {password} to password_hash"
         ));
     }
-    for column in [
-        "email",
-        "password_hash",
-        "full_name",
-        "role",
-        "is_active",
-        "created_at",
-        "updated_at",
-    ] {
+    for column in COLUMNS.into_iter().chain(["password_hash"]) {
         steps.push(format!("alter table users alter column {column} drop default"));
     }
     steps.extend([
         "alter table users alter column id drop identity if exists".to_owned(),
-        "alter table users alter column id drop default".to_owned(),
         "alter table users alter column id type bigint".to_owned(),
-        "alter table users alter column email type text".to_owned(),
+        "alter table users alter column email type text, alter column email drop not null".to_owned(),
         "alter table users alter column password_hash type text, alter column password_hash drop not null"
             .to_owned(),
         "alter table users alter column full_name type text, alter column full_name drop not null".to_owned(),
@@ -319,20 +344,13 @@ async fn adopt_postgres(
             zoned("created_at"),
             zoned("updated_at")
         ),
-        format!(
-            "alter table users add column email_key text, add column search_text text,
-             add column email_verified_at timestamptz,
-             add column locale text not null default '{locale}' check (locale in ('en', 'ar')),
-             add column version bigint not null default 1, add column password_changed_at timestamptz,
-             add column last_login_at timestamptz,
-             add column uid uuid not null default gen_random_uuid(),
-             add column session_limit_mailed_at timestamptz, add column deleted_at timestamptz,
-             add column purge_at timestamptz, add column kept_password_hash text,
-             add column kept_is_active boolean not null default false, add column frozen_at timestamptz,
-             add column new_device_mailed_at timestamptz"
-        ),
-        "alter table users alter column locale drop default, alter column version drop default".to_owned(),
     ]);
+    for (name, kind, default) in ours.iter().filter(|(name, ..)| !is_taken(name)) {
+        let default = default
+            .as_ref()
+            .map_or_else(String::new, |value| format!(" default {value}"));
+        steps.push(format!("alter table users add column {name} {kind}{default}"));
+    }
     for step in steps {
         run(conn, step).await?;
     }
@@ -348,10 +366,11 @@ async fn adopt_postgres(
         let mut query = QueryBuilder::new(
             "update users set email = v.column2, email_key = v.column3, search_text = v.column4, full_name = v.column5,
                 created_at = v.column6, updated_at = v.column7, is_active = v.column8,
-                password_hash = nullif(users.password_hash, ''),
-                password_changed_at = case when nullif(users.password_hash, '') is null then null else v.column6 end
-             from (",
+                password_hash = nullif(users.password_hash, ''), version = 1,
+                password_changed_at = case when nullif(users.password_hash, '') is null then null else v.column6 end,
+                invited_at = case when nullif(users.password_hash, '') is null then v.column6 end, locale = ",
         );
+        query.push_bind(locale.as_str()).push(" from (");
         query.push_values(batch, |mut row, user| {
             row.push_bind(user.id)
                 .push_bind(user.email.as_str())
@@ -365,29 +384,17 @@ async fn adopt_postgres(
         query.push(") as v where users.id = v.column1");
         query.build().execute(&mut *conn).await.map_err(store_error)?;
     }
+    let required = required
+        .iter()
+        .filter(|name| *name != "id")
+        .map(|name| format!("alter table users alter column {name} set not null"));
+    for step in required.chain(parts) {
+        run(conn, step).await?;
+    }
     for step in [
-        "alter table users alter column email set not null, alter column email_key set not null,
-         alter column search_text set not null, alter column role set not null, alter column is_active set not null,
-         alter column created_at set not null, alter column updated_at set not null,
-         add check (role in ('user', 'analyst', 'admin')), add unique (email_key)",
         "alter table users alter column id add generated by default as identity",
         "select setval(pg_get_serial_sequence('users', 'id'), greatest((select max(id) from users), 1),
             exists (select 1 from users))",
-        "create index users_role on users (role, is_active)",
-        "create index users_created_at on users (created_at)",
-        "create unique index users_uid on users (uid)",
-        "create index users_purge_at on users (purge_at) where purge_at is not null",
-        "create index users_deleted_at on users (deleted_at) where deleted_at is not null",
-        "alter table sessions add constraint sessions_user_id_fkey
-         foreign key (user_id) references users (id) on delete cascade",
-        "alter table email_corrections add constraint email_corrections_user_id_fkey
-         foreign key (user_id) references users (id) on delete cascade",
-        "alter table devices add constraint devices_user_id_fkey
-         foreign key (user_id) references users (id) on delete cascade",
-        "alter table past_credentials add constraint past_credentials_user_id_fkey
-         foreign key (user_id) references users (id) on delete cascade",
-        "alter table one_time_tokens add constraint one_time_tokens_user_id_fkey
-         foreign key (user_id) references users (id) on delete cascade",
     ] {
         run(conn, step.to_owned()).await?;
     }
@@ -410,18 +417,7 @@ async fn adopt_sqlite(
     dry_run: bool,
 ) -> Result<Option<Adopted>> {
     let mut tx = conn.begin_with("begin immediate").await.map_err(store_error)?;
-    let counts = sqlx::query(
-        "select coalesce(sum(name = 'users'), 0) as users, coalesce(sum(name = $1), 0) as ours
-         from sqlite_master where type = 'table'",
-    )
-    .bind(TABLE)
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(store_error)?;
-    let (there, ours): (i64, i64) = (
-        counts.try_get("users").map_err(store_error)?,
-        counts.try_get("ours").map_err(store_error)?,
-    );
+    let (there, ours) = sqlite_tables(&mut tx).await?;
     if there == 0 || ours > 0 {
         return Ok(None);
     }
@@ -478,7 +474,7 @@ async fn adopt_sqlite(
         .execute(&mut *tx)
         .await
         .map_err(store_error)?;
-    migrator(&Engine::Sqlite)
+    migrator(Engine::Sqlite)
         .run(&mut *tx)
         .await
         .map_err(migrate_error)?;
@@ -504,6 +500,7 @@ async fn adopt_sqlite(
             .await
             .map_err(store_error)?;
     }
+    backfill_sqlite(&mut tx).await?;
     sqlx::raw_sql("drop table users_adopted")
         .execute(&mut *tx)
         .await

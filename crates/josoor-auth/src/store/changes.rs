@@ -1,12 +1,14 @@
-//! The table `changes`: what every node must hear of, written in the transaction that made it so.
+//! The table `changes`: what every node must apply, written in the transaction of the change.
 
 use uuid::Uuid;
 
-use super::{Conn, RevokeReason, SessionRow, execute, from_row, on};
+use super::conn::{Conn, execute, on};
+use super::row::from_row;
+use super::sessions::session::{RevokeReason, SessionRow};
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
 
-/// One row: a session was ended, or (without a session) a user changed or went.
+/// One row: a session was revoked, or (without a session) a user was changed or removed.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Grows, but not in the order of the commits.
@@ -15,15 +17,15 @@ pub struct Change {
     pub at: Timestamp,
     user_id: i64,
     session_id: Option<Uuid>,
-    /// Why the session was ended.
+    /// Why the session was revoked.
     pub reason: Option<RevokeReason>,
-    /// Until when a copy of what changed could be believed somewhere.
+    /// Until when a copy of what changed could be considered fresh anywhere.
     pub until: Timestamp,
     retired_session: Option<Uuid>,
     retired_generation: Option<i64>,
 }
 
-from_row!(Change {
+from_row!(Change as columns {
     id,
     at,
     user_id,
@@ -35,12 +37,12 @@ from_row!(Change {
 });
 
 impl Change {
-    /// The user who changed, or whose session was ended.
+    /// The user who was changed, or whose session was revoked.
     pub const fn user_id(&self) -> UserId {
         UserId(self.user_id)
     }
 
-    /// The session that was ended.
+    /// The session that was revoked.
     pub fn session_id(&self) -> Option<SessionId> {
         self.session_id.map(SessionId)
     }
@@ -52,7 +54,7 @@ impl Change {
 }
 
 impl Conn {
-    /// Records that a session was ended.
+    /// Records that a session was revoked.
     pub async fn record_revocation(
         &mut self,
         session: &SessionRow,
@@ -74,7 +76,7 @@ impl Conn {
         .map(drop)
     }
 
-    /// Records that all the sessions were ended that this user had, in one statement: those that were ended at `now`.
+    /// Records, in one statement, that all sessions of a user were revoked: those that were revoked at `now`.
     pub async fn record_revocations_of(
         &mut self,
         user: UserId,
@@ -91,13 +93,13 @@ impl Conn {
         .map(drop)
     }
 
-    /// Records that a user changed or went. Copies of it can be believed until `until`.
+    /// Records that a user was changed or removed. Copies of it can be considered fresh until `until`.
     pub async fn record_user_change(&mut self, user: UserId, now: Timestamp, until: Timestamp) -> Result<()> {
         const SQL: &str = "insert into changes (at, user_id, until) values ($1, $2, $3)";
         execute!(self, sqlx::query(SQL).bind(now).bind(user.0).bind(until)).map(drop)
     }
 
-    /// Records that a session's generations up to its retired one are refused from now on. To nodes of older releases the row is
+    /// Records that a session's generations up to its retired one are rejected from now on. To nodes of older releases the row is
     /// a change of the user.
     pub async fn record_retirement(&mut self, session: &SessionRow, now: Timestamp) -> Result<()> {
         const SQL: &str = "insert into changes (at, user_id, until, retired_session, retired_generation) values ($1, $2, $3, $4, $5)";
@@ -116,8 +118,11 @@ impl Conn {
     /// Up to `limit` changes, by time and id, after the one made at `since` with the id `after`; with 0 for `after`, from
     /// that moment on.
     pub async fn changes_since(&mut self, since: Timestamp, after: i64, limit: i64) -> Result<Vec<Change>> {
-        const SQL: &str = "select id, at, user_id, session_id, reason, until, retired_session, retired_generation from changes
-             where (at, id) > ($1, $2) order by at, id limit $3";
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from changes where (at, id) > ($1, $2) order by at, id limit $3"
+        );
         on!(
             self,
             sqlx::query_as(SQL).bind(since).bind(after).bind(limit),
@@ -125,7 +130,7 @@ impl Conn {
         )
     }
 
-    /// Removes up to `limit` changes that no copy can contradict any more. How many went.
+    /// Removes up to `limit` changes that no copy can contradict any more. How many were removed.
     pub async fn purge_changes(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
         const SQL: &str =
             "delete from changes where id in (select id from changes where until < $1 limit $2)";

@@ -102,9 +102,47 @@ impl std::str::FromStr for RoleColumn {
     }
 }
 
+impl From<RoleColumn> for crate::domain::Role {
+    fn from(column: RoleColumn) -> Self {
+        column.0
+    }
+}
+
+/// A column that holds one of our types under another of sqlx's.
+macro_rules! column_as {
+    ($type:ty, $inner:ty, $from:expr) => {
+        column_as!(@for Postgres, PgTypeInfo, PgValueRef, $type, $inner, $from);
+        column_as!(@for Sqlite, SqliteTypeInfo, SqliteValueRef, $type, $inner, $from);
+    };
+    (@for $engine:ty, $info:ty, $value:ident, $type:ty, $inner:ty, $from:expr) => {
+        impl Type<$engine> for $type {
+            fn type_info() -> $info {
+                <$inner as Type<$engine>>::type_info()
+            }
+
+            fn compatible(info: &$info) -> bool {
+                <$inner as Type<$engine>>::compatible(info)
+            }
+        }
+
+        impl<'r> Decode<'r, $engine> for $type {
+            fn decode(value: $value<'r>) -> Result<Self, BoxDynError> {
+                <$inner as Decode<'r, $engine>>::decode(value).map($from)
+            }
+        }
+    };
+}
+
+column_as!(crate::domain::UserId, i64, crate::domain::UserId);
+column_as!(
+    crate::domain::PasswordHash,
+    String,
+    crate::domain::PasswordHash::from_stored
+);
+
 text_column!(
     RoleColumn,
     crate::domain::Locale,
-    super::RevokeReason,
-    super::Transport
+    super::sessions::session::RevokeReason,
+    super::sessions::session::Transport
 );

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Conn, execute, from_row, on};
+use super::conn::{Conn, execute, on};
+use super::row::from_row;
 use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
 
@@ -30,7 +31,7 @@ pub struct Device {
     pub ip: String,
 }
 
-from_row!(Device {
+from_row!(Device as columns {
     id,
     user_id,
     epoch,
@@ -53,12 +54,6 @@ impl Device {
     pub fn is_current(&self, epoch: &str) -> bool {
         self.forgotten_at.is_none() && self.epoch == epoch
     }
-}
-
-macro_rules! columns {
-    () => {
-        "id, user_id, epoch, created_at, last_seen_at, presented_at, forgotten_at, label, network, ip"
-    };
 }
 
 /// A sign-in on a device.

@@ -3,233 +3,40 @@
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, QueryBuilder, Row as _,
-    Sqlite, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, QueryBuilder, Row as _, Sqlite,
+    SqliteConnection,
 };
 
-use super::codec::RoleColumn;
-use super::{Audit, Conn, Db, NewAudit, Raw, from_row, on, store_error};
-use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Secret, Timestamp, UserId};
+use super::audit::rows::{Audit, NewAudit};
+use super::conn::{Conn, built};
+use super::db::Db;
+use super::failure::store_error;
+use crate::domain::{Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 
-/// A user as stored, whole.
-#[derive(Debug)]
-pub struct StoredUser {
-    id: i64,
-    /// As typed.
-    pub email: String,
-    /// The canonical form.
-    pub email_key: String,
-    password_hash: Option<String>,
-    /// The name to show.
-    pub full_name: Option<String>,
-    role: RoleColumn,
-    /// Whether the user may sign in.
-    pub is_active: bool,
-    /// When the address was proved.
-    pub email_verified_at: Option<Timestamp>,
-    /// The language.
-    pub locale: Locale,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
-    /// When the password was set.
-    pub password_changed_at: Option<Timestamp>,
-    /// When somebody last signed in.
-    pub last_login_at: Option<Timestamp>,
-}
-
-from_row!(StoredUser {
-    id,
-    email,
-    email_key,
-    password_hash,
-    full_name,
-    role,
-    is_active,
-    email_verified_at,
-    locale,
-    created_at,
-    updated_at,
-    password_changed_at,
-    last_login_at,
-});
-
-impl StoredUser {
-    /// The id.
-    pub const fn id(&self) -> UserId {
-        UserId(self.id)
-    }
-
-    /// What the user may do.
-    pub const fn role(&self) -> Role {
-        self.role.0
-    }
-
-    /// The hash, if there is a password.
-    pub fn password_hash(&self) -> Option<&str> {
-        self.password_hash.as_deref()
-    }
-}
-
-/// A user to add as a source had it.
-#[derive(Debug)]
-pub struct ImportedUser<'a> {
-    /// The id to keep; `None` gives the next one.
-    pub id: Option<UserId>,
-    /// The address.
-    pub email: &'a Email,
-    /// The hash.
-    pub password_hash: Option<&'a PasswordHash>,
-    /// The name to show.
-    pub full_name: Option<&'a FullName>,
-    /// What the user may do.
-    pub role: Role,
-    /// Whether the user may sign in.
-    pub is_active: bool,
-    /// When the address was proved.
-    pub email_verified_at: Option<Timestamp>,
-    /// The language.
-    pub locale: Locale,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
-    /// When the password was set.
-    pub password_changed_at: Option<Timestamp>,
-    /// When somebody last signed in.
-    pub last_login_at: Option<Timestamp>,
-}
-
-/// Builds a statement of any length and runs it on whichever engine the connection belongs to. Not kept prepared: every
-/// length is a statement of its own.
-macro_rules! built {
-    ($conn:expr, $head:expr, |$query:ident| $fill:block, $build:ident, $fetch:ident) => {
-        match $conn.raw() {
-            Raw::Postgres(c) => {
-                let mut $query = QueryBuilder::<Postgres>::new($head);
-                $fill
-                $query.$build().persistent(false).$fetch(&mut *c).await
-            }
-            Raw::Sqlite(c) => {
-                let mut $query = QueryBuilder::<Sqlite>::new($head);
-                $fill
-                $query.$build().persistent(false).$fetch(&mut *c).await
-            }
-        }
-        .map_err(store_error)
-    };
-}
-
-const STORED: &str = "select id, email, email_key, password_hash, full_name, role, is_active, email_verified_at, locale, created_at,
-        updated_at, password_changed_at, last_login_at from users ";
-
 impl Conn {
-    /// The users that have one of these ids or one of these canonical addresses.
-    pub async fn users_with(&mut self, ids: &[UserId], keys: &[&str]) -> Result<Vec<StoredUser>> {
-        // Two statements instead of an "or": each is a plain look into one index.
-        let mut users: Vec<StoredUser> = Vec::new();
-        if !keys.is_empty() {
-            users = built!(
-                self,
-                STORED,
-                |query| {
-                    query.push("where email_key in (");
-                    let mut list = query.separated(", ");
-                    for key in keys {
-                        list.push_bind((*key).to_owned());
-                    }
-                    query.push(")");
-                },
-                build_query_as,
-                fetch_all
-            )?;
-        }
-        if !ids.is_empty() {
-            let more: Vec<StoredUser> = built!(
-                self,
-                STORED,
-                |query| {
-                    query.push("where id in (");
-                    let mut list = query.separated(", ");
-                    for id in ids {
-                        list.push_bind(id.0);
-                    }
-                    query.push(")");
-                },
-                build_query_as,
-                fetch_all
-            )?;
-            let known: std::collections::HashSet<i64> = users.iter().map(|user| user.id).collect();
-            users.extend(more.into_iter().filter(|user| !known.contains(&user.id)));
-        }
-        Ok(users)
-    }
-
-    /// Those of the ids that belonged to a user who was deleted so recently that copies of the deletion are still believed.
+    /// Those of the ids that belonged to a user who was deleted so recently that copies of the deletion may still be considered fresh.
     pub async fn recently_deleted(&mut self, ids: &[UserId], now: Timestamp) -> Result<Vec<UserId>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let ids: Vec<(i64,)> = built!(
             self,
-            "select distinct user_id from changes where session_id is null and until > ",
-            |query| {
+            {
+                let mut query = QueryBuilder::new(
+                    "select distinct user_id from changes where session_id is null and until > ",
+                );
                 query.push_bind(now).push(" and user_id in (");
                 let mut list = query.separated(", ");
                 for id in ids {
                     list.push_bind(id.0);
                 }
                 query.push(")");
+                query
             },
-            build_query_as,
-            fetch_all
+            build_query_as().persistent(false).fetch_all
         )?;
         Ok(ids.into_iter().map(|(id,)| UserId(id)).collect())
-    }
-
-    /// Adds users, as far as neither their id nor their address is taken. The ids and canonical addresses of those that
-    /// were added. All of them bring an id, or none does.
-    pub async fn import_users(&mut self, users: &[&ImportedUser<'_>]) -> Result<Vec<(UserId, String)>> {
-        const WITH_ID: &str = "insert into users (id, email, email_key, password_hash, full_name, search_text, role, is_active,
-                email_verified_at, locale, version, created_at, updated_at, password_changed_at, last_login_at) ";
-        const WITHOUT_ID: &str = "insert into users (email, email_key, password_hash, full_name, search_text, role, is_active,
-                email_verified_at, locale, version, created_at, updated_at, password_changed_at, last_login_at) ";
-        let Some(first) = users.first() else {
-            return Ok(Vec::new());
-        };
-        let head = if first.id.is_some() { WITH_ID } else { WITHOUT_ID };
-        let rows: Vec<(i64, String)> = built!(
-            self,
-            head,
-            |query| {
-                query.push_values(users, |mut row, user| {
-                    if let Some(id) = user.id {
-                        row.push_bind(id.0);
-                    }
-                    let full_name = user.full_name.map(|name| name.as_str().to_owned());
-                    row.push_bind(user.email.address().to_owned())
-                        .push_bind(user.email.key().to_owned())
-                        .push_bind(user.password_hash.map(|hash| hash.as_str().to_owned()))
-                        .push_bind(full_name.clone())
-                        .push_bind(super::users::search_text(user.email.key(), full_name.as_deref()))
-                        .push_bind(user.role.as_str())
-                        .push_bind(user.is_active)
-                        .push_bind(user.email_verified_at)
-                        .push_bind(user.locale.as_str())
-                        .push_bind(1_i64)
-                        .push_bind(user.created_at)
-                        .push_bind(user.updated_at)
-                        .push_bind(user.password_changed_at)
-                        .push_bind(user.last_login_at);
-                });
-                query.push(" on conflict do nothing returning id, email_key");
-            },
-            build_query_as,
-            fetch_all
-        )?;
-        Ok(rows.into_iter().map(|(id, key)| (UserId(id), key)).collect())
     }
 
     /// Records that these users were brought in.
@@ -249,21 +56,13 @@ impl Conn {
             .collect();
         self.insert_audits(&rows).await
     }
-
-    /// Up to `limit` users with ids above `after`, by id.
-    pub async fn users_after(&mut self, after: UserId, limit: i64) -> Result<Vec<StoredUser>> {
-        const SQL: &str = "select id, email, email_key, password_hash, full_name, role, is_active, email_verified_at, locale,
-                created_at, updated_at, password_changed_at, last_login_at
-             from users where id > $1 and deleted_at is null order by id limit $2";
-        on!(self, sqlx::query_as(SQL).bind(after.0).bind(limit), fetch_all)
-    }
 }
 
 impl Db {
     /// Makes sure that no id up to this one will be given to a new user.
     ///
     /// SQLite's counter follows what is inserted. PostgreSQL's sequence does not, and it is set outside of transactions: the
-    /// table's lock, held for a moment, keeps others from taking an id between the look and the step.
+    /// table's lock, held for a moment, keeps others from taking an id between the check and the step.
     pub async fn reserve_ids(&self, up_to: UserId) -> Result<()> {
         const SEQUENCE: &str = "pg_get_serial_sequence('users', 'id')";
         let Self::Postgres(pool) = self else {
@@ -379,7 +178,7 @@ impl SourceTable {
     pub async fn open(url: &Secret, table: &'static str, wanted: &'static [&'static str]) -> Result<Self> {
         let options: PgConnectOptions = url.expose().parse().map_err(|_| {
             Error::Internal(anyhow::anyhow!(
-                "the source's URL is not understood; it looks like postgres://user:password@host:5432/database"
+                "the source's URL is not understood; its form is postgres://user:password@host:5432/database"
             ))
         })?;
         let options = options

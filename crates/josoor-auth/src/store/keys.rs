@@ -1,6 +1,9 @@
 //! The table `keys`: signing keys, sealed under the master key before they come here.
 
-use super::{Audit, Conn, Db, NewAudit, execute, from_row, on};
+use super::audit::rows::{Audit, NewAudit};
+use super::conn::{Conn, execute, on};
+use super::db::Db;
+use super::row::from_row;
 use crate::domain::Timestamp;
 use crate::error::Result;
 

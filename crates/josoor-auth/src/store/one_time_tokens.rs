@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Conn, execute, from_row, on};
+use super::conn::{Conn, execute, on};
+use super::row::from_row;
 use crate::domain::{Email, SessionId, Timestamp, UserId};
 use crate::error::Result;
 
@@ -99,7 +100,7 @@ pub struct NewOneTimeToken<'a> {
     pub purpose: Purpose,
     /// Whose it is, if it is anybody's.
     pub user: Option<UserId>,
-    /// The address that it proves or restores.
+    /// The address that it verifies or restores.
     pub email: Option<&'a Email>,
     /// The session that asked.
     pub session: Option<SessionId>,
@@ -121,7 +122,7 @@ pub struct OneTimeToken {
     /// What it is good for; see [`Purpose::as_str`].
     pub purpose: String,
     user_id: Option<i64>,
-    /// The address that it proves or restores.
+    /// The address that it verifies or restores.
     pub email: Option<String>,
     email_key: Option<String>,
     session_id: Option<Uuid>,
@@ -138,7 +139,7 @@ pub struct OneTimeToken {
     mail_id: Option<i64>,
 }
 
-from_row!(OneTimeToken {
+from_row!(OneTimeToken as columns {
     id,
     purpose,
     user_id,
@@ -199,9 +200,7 @@ impl Conn {
 
     /// The token with this id.
     pub async fn one_time_token(&mut self, id: Uuid) -> Result<Option<OneTimeToken>> {
-        const SQL: &str =
-            "select id, purpose, user_id, email, email_key, session_id, bound_to, created_at, expires_at, used_at, is_pending,
-                mail_id from one_time_tokens where id = $1";
+        const SQL: &str = concat!("select ", columns!(), " from one_time_tokens where id = $1");
         on!(self, sqlx::query_as(SQL).bind(id), fetch_optional)
     }
 
@@ -222,7 +221,7 @@ impl Conn {
         execute!(self, sqlx::query(SQL).bind(id)).map(drop)
     }
 
-    /// Ends every unused token of a purpose that belongs to this user, or, with `None`, to nobody.
+    /// Ends every unused token of a purpose that belongs to this user, or, with `None`, to none.
     pub async fn expire_one_time_tokens(
         &mut self,
         purpose: Purpose,
@@ -300,7 +299,7 @@ impl Conn {
         Ok(count > 0)
     }
 
-    /// Ends every unused token of a purpose that is about this address and belongs to nobody.
+    /// Ends every unused token of a purpose that is about this address and belongs to no user.
     pub async fn expire_one_time_tokens_for(
         &mut self,
         purpose: Purpose,

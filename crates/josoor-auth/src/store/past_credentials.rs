@@ -1,7 +1,8 @@
 //! The table `past_credentials`: what an account had until a moment, kept for as long as what happened at that moment can be
 //! undone.
 
-use super::{Conn, execute, from_row, on};
+use super::conn::{Conn, execute, on};
+use super::row::from_row;
 use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
 

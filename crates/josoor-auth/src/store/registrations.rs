@@ -1,15 +1,16 @@
-//! The table `registrations`: accounts that will be there once their address is proved.
+//! The table `registrations`: accounts that are created once their address is verified.
 
 use uuid::Uuid;
 
-use super::{Conn, execute, from_row, on};
+use super::conn::{Conn, execute, on};
+use super::row::from_row;
 use crate::domain::{Email, FullName, Locale, PasswordHash, Timestamp};
 use crate::error::Result;
 
-/// A registration that waits for the proof of its address.
+/// A registration that waits for the verification of its address.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// The token of the mail that asks for the proof.
+    /// The token of the mail that verifies the address.
     pub token: Uuid,
     /// The address as it was typed.
     pub email: String,
@@ -108,7 +109,7 @@ impl Conn {
         execute!(self, sqlx::query(SQL).bind(token))
     }
 
-    /// Removes every registration of an address: what they hold is worth nothing once somebody has proved it.
+    /// Removes every registration of an address, once it is verified.
     pub async fn delete_registrations_of(&mut self, email_key: &str) -> Result<u64> {
         const SQL: &str = "delete from registrations where email_key = $1";
         execute!(self, sqlx::query(SQL).bind(email_key))

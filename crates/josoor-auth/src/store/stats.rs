@@ -1,6 +1,7 @@
 //! Counts over several tables, for the console.
 
-use super::{Conn, from_row, on};
+use super::conn::{Conn, on};
+use super::row::from_row;
 use crate::domain::Timestamp;
 use crate::error::Result;
 
@@ -11,9 +12,9 @@ pub struct UserCounts {
     pub total: i64,
     /// Who may sign in.
     pub active: i64,
-    /// Whose address is not proved.
+    /// Whose address is not verified.
     pub unverified: i64,
-    /// Who has no password yet.
+    /// Who has not accepted the invitation yet.
     pub invited: i64,
     /// Active analysts.
     pub analysts: i64,
@@ -55,7 +56,7 @@ impl Conn {
     pub async fn count_users_by_kind(&mut self) -> Result<UserCounts> {
         const SQL: &str = "select count(*) as total, count(*) filter (where is_active) as active,
                 count(*) filter (where email_verified_at is null) as unverified,
-                count(*) filter (where password_hash is null) as invited,
+                count(*) filter (where invited_at is not null and accepted_at is null) as invited,
                 count(*) filter (where is_active and role = 'analyst') as analysts,
                 count(*) filter (where is_active and role = 'admin') as admins
              from users where deleted_at is null";

@@ -36,3 +36,4 @@ mod store;
 mod timing;
 mod tokens;
 mod undo;
+mod upgrade;

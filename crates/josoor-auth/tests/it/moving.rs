@@ -870,6 +870,36 @@ on_both!(an_export_imports_again_as_it_is, async |stage: Stage| {
     );
 });
 
+on_both!(a_uid_is_kept_and_never_given_twice, async |stage: Stage| {
+    let codes = |rows: &str| {
+        let path = file(&stage, "uids.csv", format!("uid,email\n{rows}"));
+        let (_, refused) = import(&stage, &[&path], i32::from(!rows.contains("kept")));
+        let codes = refused
+            .iter()
+            .map(|line| line["code"].as_str().expect("a code").to_owned());
+        codes.collect::<Vec<_>>()
+    };
+    let uid = "0b2a1f52-6a1c-4c57-9d7e-3f5a8f1f8a11";
+    assert_eq!(codes(&format!("{uid},kept@example.com\n")), [""; 0]);
+    assert_eq!(
+        codes(&format!(
+            "{uid},other@example.com\nnonsense,third@example.com\n00000000-0000-0000-0000-000000000000,zero@example.com\n"
+        )),
+        ["uid_taken", "invalid_uid", "invalid_uid"]
+    );
+    let other = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+    let twice = format!("{other},one@example.com\n{other},two@example.com\n");
+    assert_eq!(codes(&twice), ["duplicate"]);
+    let db = db(&stage).await;
+    let shown = match stage.footprint {
+        Footprint::Embedded => "lower(hex(uid))",
+        Footprint::Production => "replace(uid::text, '-', '')",
+    };
+    let sql = format!("select {shown} from users where email = 'kept@example.com'");
+    assert_eq!(database::texts(&db, &sql).await, [uid.replace('-', "")]);
+    db.close().await;
+});
+
 on_both!(keycloaks_realm_comes_from_its_export, async |stage: Stage| {
     let arguments = [&*fixture("keycloak.json"), "--from", "keycloak"];
     let (_, refused) = import(&stage, &arguments, 1);

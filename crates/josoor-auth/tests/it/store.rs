@@ -12,6 +12,7 @@ use josoor_auth::store::{
 use josoor_auth::{config::Config, worker::purge};
 use uuid::Uuid;
 
+use crate::support::database;
 use crate::support::server::{Stage as TheStage, eventually, on_both};
 
 /// A moment with all six decimals, and one at each end of what can be kept.
@@ -38,13 +39,9 @@ fn later(secs: u64) -> Timestamp {
 async fn add(conn: &mut Conn, address: &str, name: Option<&str>, role: Role, at: Timestamp) -> User {
     let full_name = name.and_then(|name| FullName::parse(name).expect("a name"));
     conn.insert_user(&NewUser {
-        email: &email(address),
-        password_hash: None,
         full_name: full_name.as_ref(),
         role,
-        locale: Locale::En,
-        email_verified_at: None,
-        created_at: at,
+        ..NewUser::new(&email(address), Locale::En, at)
     })
     .await
     .expect("an answer")
@@ -78,26 +75,25 @@ on_both!(users_read_back_as_written, async |stage: Stage| {
     let hash = PasswordHash::from_stored("$2b$04$one".to_owned());
     let name = FullName::parse("ليلى O'Hara").unwrap();
     for moment in [NOW, Timestamp::from_micros(0), Timestamp::from_micros(i64::MAX)] {
-        let address = format!("Layla.{}@Exämple.COM", moment.as_micros());
+        let text = format!("Layla.{}@Exämple.COM", moment.as_micros());
+        let address = email(&text);
         let new = NewUser {
-            email: &email(&address),
             password_hash: Some(&hash),
             full_name: name.as_ref(),
             role: Role::Analyst,
-            locale: Locale::Ar,
             email_verified_at: Some(moment),
-            created_at: moment,
+            ..NewUser::new(&address, Locale::Ar, moment)
         };
         let added = conn.insert_user(&new).await.unwrap().unwrap();
         assert!(conn.insert_user(&new).await.unwrap().is_none());
-        let spelled = email(&address.to_uppercase());
+        let spelled = email(&text.to_uppercase());
         for found in [
             conn.user_by_id(added.id).await.unwrap().unwrap(),
             conn.user_by_email(&spelled).await.unwrap().unwrap(),
             added.clone(),
         ] {
             assert_eq!(found.id, added.id);
-            assert_eq!(found.email, address);
+            assert_eq!(found.email, text);
             assert_eq!(found.full_name.as_deref(), Some("ليلى O'Hara"));
             assert_eq!((found.role, found.locale), (Role::Analyst, Locale::Ar));
             assert_eq!(found.password_hash.unwrap().as_str(), "$2b$04$one");
@@ -828,3 +824,70 @@ on_both!(audit_rows_take_nulls_and_text, async |stage: Stage| {
     drop(conn);
     db.close().await;
 });
+
+on_both!(
+    a_connection_whose_unit_of_work_broke_off_is_closed,
+    async |mut stage: Stage| {
+        stage.set("JOSOOR_AUTH__DATABASE__MAX_CONNECTIONS", "1");
+        let (db, other) = (open(&stage).await, open(&stage).await);
+        // What a connection keeps to itself tells whether it is still the same.
+        let (mark, is_same) = match stage.footprint {
+            Footprint::Embedded => (
+                "create temp table mark (number bigint)",
+                "select count(*) from sqlite_temp_master where name = 'mark'",
+            ),
+            Footprint::Production => (
+                "create temp table mark (number bigint)",
+                "select count(*) from pg_class where relname = 'mark' and pg_table_is_visible(oid)",
+            ),
+        };
+        database::execute(&db, mark).await;
+        // Given up by choice: the connection is as good as before.
+        let mut tx = db.begin().await.unwrap();
+        let user = add(&mut tx, "given-up@example.com", None, Role::User, NOW).await;
+        drop(tx);
+        assert_eq!(database::number(&db, is_same).await, 1);
+        // A statement failed: nothing is committed, and the connection goes.
+        let mut tx = db.begin().await.unwrap();
+        add(&mut tx, "failed@example.com", None, Role::User, NOW).await;
+        let session = NewSession {
+            id: SessionId::random(),
+            user_id: UserId(user.id.0 + 1_000_000),
+            created_at: NOW,
+            expires_at: later(9),
+            idle_expires_at: later(9),
+            ip: "",
+            user_agent: "",
+            transport: Transport::Body,
+            device: None,
+            on_known_device: false,
+        };
+        tx.insert_session(&session)
+            .await
+            .expect_err("there is no such user");
+        tx.commit().await.expect_err("a statement has failed");
+        assert_eq!(database::number(&db, is_same).await, 0);
+        // The caller went away, at any moment: what is written next is committed at once.
+        for micros in (0..6000).step_by(150) {
+            let unit = async {
+                let mut tx = db.begin().await.unwrap();
+                add(&mut tx, "cut-off@example.com", None, Role::User, NOW).await;
+                add(&mut tx, "cut-off-too@example.com", None, Role::User, NOW).await;
+                std::future::pending::<()>().await;
+            };
+            let cut_off = tokio::time::timeout(Duration::from_micros(micros), unit).await;
+            assert!(cut_off.is_err());
+            let name = format!("cut-off-{micros}");
+            database::execute(
+                &db,
+                &format!("insert into guards (name, passes) values ('{name}', 0)"),
+            )
+            .await;
+            let sql = format!("select count(*) from guards where name = '{name}'");
+            assert_eq!(database::number(&other, &sql).await, 1, "{name}");
+        }
+        assert_eq!(database::number(&other, "select count(*) from users").await, 0);
+        db.close().await;
+        other.close().await;
+    }
+);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::auth::devices::DEVICES_AT_MOST;
 use crate::cache::UserCopy;
 use crate::domain::{Email, FullName, Password, SessionId, Timestamp, device_label};
+pub use crate::domain::{LocaleName, Profile as UserResponse, RoleName};
 use crate::sessions::Issued;
 use crate::store::{Device, SessionRow, User};
 
@@ -94,55 +95,6 @@ pub fn full_name_schema() -> Object {
         .build()
 }
 
-/// A user.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct UserResponse {
-    /// Positive; never given to another user.
-    #[schema(minimum = 1)]
-    pub id: i64,
-    /// For other systems: random, and the same for the account's whole life.
-    #[schema(value_type = String, format = Uuid)]
-    pub uid: Uuid,
-    /// As it was typed.
-    pub email: String,
-    /// Null when the user gave none.
-    #[schema(required)]
-    pub full_name: Option<String>,
-    /// `user`, `analyst` or `admin`.
-    #[schema(value_type = RoleName)]
-    pub role: &'static str,
-    /// Whether the user may sign in.
-    pub is_active: bool,
-    /// Whether the address was proved.
-    pub email_verified: bool,
-    /// `en` or `ar`.
-    #[schema(value_type = LocaleName)]
-    pub locale: String,
-    /// When the account was made.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    #[schema(value_type = String, format = DateTime)]
-    pub updated_at: Timestamp,
-}
-
-impl From<&UserCopy> for UserResponse {
-    fn from(user: &UserCopy) -> Self {
-        Self {
-            id: user.id,
-            uid: user.uid,
-            email: user.email.clone(),
-            full_name: user.full_name.clone(),
-            role: user.role.as_str(),
-            is_active: user.is_active,
-            email_verified: user.email_verified,
-            locale: user.locale.clone(),
-            created_at: user.created_at,
-            updated_at: user.updated_at,
-        }
-    }
-}
-
 /// A user, as administrators see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AdminUserResponse {
@@ -204,9 +156,7 @@ impl Shown {
         let email = HeaderValue::from_str(&utf8_percent_encode(&user.email, ENCODED).to_string());
         Self {
             // Texts and numbers into memory: this cannot fail.
-            body: serde_json::to_vec(&UserResponse::from(user))
-                .unwrap_or_default()
-                .into(),
+            body: serde_json::to_vec(&user.profile).unwrap_or_default().into(),
             id: HeaderValue::from(user.id),
             uid: HeaderValue::from_str(&user.uid.to_string()).ok(),
             email: email.ok(),
@@ -215,34 +165,6 @@ impl Shown {
             version: HeaderValue::from(user.version),
         }
     }
-}
-
-impl From<&User> for UserResponse {
-    fn from(user: &User) -> Self {
-        Self::from(&UserCopy::from(user))
-    }
-}
-
-/// The roles, lowest first.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RoleName {
-    /// Every registered user.
-    User,
-    /// May see and build analyses.
-    Analyst,
-    /// May manage users.
-    Admin,
-}
-
-/// The languages.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LocaleName {
-    /// English.
-    En,
-    /// Arabic.
-    Ar,
 }
 
 /// The tokens of a session (RFC 6749, 5.1), and whose they are.
@@ -274,7 +196,7 @@ impl From<&Issued> for TokenResponse {
                 .map(|token| token.expose().to_owned()),
             token_type: "bearer",
             expires_in: issued.expires_in,
-            user: (&issued.user).into(),
+            user: issued.user.profile.clone(),
         }
     }
 }

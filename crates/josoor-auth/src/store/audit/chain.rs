@@ -3,11 +3,14 @@
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{AuditRow, columns};
+use super::codes::{Blanked, Signed};
+use super::rows::{AuditRow, columns};
 use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
-use crate::store::audit_codes::{Blanked, Signed};
-use crate::store::{Conn, Db, Raw, execute, from_row, on, store_error};
+use crate::store::conn::{Conn, built, execute, on};
+use crate::store::db::Db;
+use crate::store::failure::store_error;
+use crate::store::row::from_row;
 
 /// A row's place in the chain.
 #[derive(Clone, Debug)]
@@ -198,27 +201,15 @@ impl Conn {
         if seals.is_empty() {
             return Ok(0);
         }
-        match self.raw() {
-            Raw::Postgres(c) => {
+        built!(
+            self,
+            {
                 let mut query = QueryBuilder::new(HEAD);
                 push(&mut query, seals);
                 query
-                    .build()
-                    .execute(&mut *c)
-                    .await
-                    .map(|done| done.rows_affected())
-            }
-            Raw::Sqlite(c) => {
-                let mut query = QueryBuilder::new(HEAD);
-                push(&mut query, seals);
-                query
-                    .build()
-                    .execute(&mut *c)
-                    .await
-                    .map(|done| done.rows_affected())
-            }
-        }
-        .map_err(store_error)
+            },
+            execute
+        )
     }
 
     /// An end of the chain: `head` or `anchor`.

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::MailKind;
+use super::kind::MailKind;
 use crate::domain::{DeviceLabel, UserId};
 use crate::error::{Error, Result};
-use crate::store::User;
+use crate::store::users::user::User;
 
 /// The name of a user whose address is verified: others may have given the account its name, to write to its recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl MailDetails {
     }
 
     /// Names the address that the account has `after` a change, in a mail to the one that it had `before`, if both are
-    /// verified: an address that was not need not be the owner's, and is told nothing that the holder of the account chose.
+    /// verified: an address that was not need not be the owner's, and learns nothing that the holder of the account chose.
     #[must_use]
     pub fn with_new_address(self, before: &User, after: &User) -> Self {
         Self {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::{Backlog, MailClass};
+use super::kind::MailClass;
+use super::queue::Backlog;
 use crate::domain::Timestamp;
 
 /// What this node knows of the mails that wait.

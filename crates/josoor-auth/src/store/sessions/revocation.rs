@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::{RevokeReason, SessionRow, columns};
+use super::session::{RevokeReason, SessionRow, columns};
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
-use crate::store::{Conn, execute, on};
+use crate::store::conn::{Conn, execute, on};
 
 impl Conn {
-    /// Ends a session, if it is live. Gives it as it was ended; `None` when there was nothing to end.
+    /// Revokes a session, if it is live. `None` when it was not.
     pub async fn revoke_session(
         &mut self,
         id: SessionId,
@@ -28,7 +28,7 @@ impl Conn {
         )
     }
 
-    /// Ends a session by a token of it, if it is live and the token's generation is not retired.
+    /// Revokes a session by a token of it, if it is live and the token's generation is not retired.
     pub async fn revoke_session_by_token(
         &mut self,
         id: SessionId,
@@ -53,7 +53,7 @@ impl Conn {
         )
     }
 
-    /// Ends all live sessions of a user but, if given, one.
+    /// Revokes all live sessions of a user but, if given, one.
     pub async fn revoke_sessions_of(
         &mut self,
         user: UserId,
@@ -95,7 +95,7 @@ impl Conn {
         )
     }
 
-    /// The live sessions of a user that may be ended for a new one, up to `limit`: those that were never used first, then those
+    /// The live sessions of a user that may be revoked for a new one, up to `limit`: those that were never used first, then those
     /// that were unused for longest; none that was used on a known device since `recent`.
     pub async fn dispensable_sessions(
         &mut self,
@@ -121,7 +121,7 @@ impl Conn {
         Ok(ids.into_iter().map(SessionId).collect())
     }
 
-    /// Notes that the owner of an account is told of too many sessions. Whether it has not been noted since `before`.
+    /// Claims the mail that reports too many sessions to the owner of an account: at most one since `before`.
     pub async fn claim_session_limit_mail(
         &mut self,
         user: UserId,
@@ -133,7 +133,7 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(user.0).bind(now).bind(before))? == 1)
     }
 
-    /// Removes up to `limit` sessions whose absolute end lies before `before`. How many went.
+    /// Removes up to `limit` sessions whose absolute end lies before `before`. How many were removed.
     pub async fn purge_sessions(&mut self, before: Timestamp, limit: i64) -> Result<u64> {
         const SQL: &str = "delete from sessions where id in
             (select id from sessions where expires_at < $1 order by expires_at limit $2)";

@@ -1,9 +1,10 @@
 //! Refresh generations and notes of use.
 
-use super::{SessionRow, columns};
+use super::session::{SessionRow, columns};
 use crate::domain::{SessionId, Timestamp};
 use crate::error::Result;
-use crate::store::{Conn, Db, execute, on};
+use crate::store::conn::{Conn, execute, on};
+use crate::store::db::Db;
 
 /// A step to the next refresh generation, with what must still be true for it to happen.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct Touch {
 }
 
 impl Conn {
-    /// Takes the step, if the session is still as the decision saw it and nobody has ended it. This one statement
+    /// Takes the step, if the session is still as the decision saw it and live. This one statement
     /// decides between any number of refreshes, and between a refresh and a revocation.
     pub async fn rotate_session(&mut self, step: &Rotation) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
@@ -61,7 +62,7 @@ impl Conn {
         )
     }
 
-    /// Makes the next generation, if `generation` is the current one of a live session, and its memory has less than `room`
+    /// Makes the next generation, if `generation` is the current one of a live session, and its memory has less than `capacity`
     /// characters: what most refreshes are, in one statement. `superseding` is appended to the memory.
     pub async fn rotate_current(
         &mut self,
@@ -70,7 +71,7 @@ impl Conn {
         now: Timestamp,
         idle_expires_at: Timestamp,
         superseding: &str,
-        room: i64,
+        capacity: i64,
     ) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
             "update sessions set generation = generation + 1, generation_issued_at = $3,
@@ -91,12 +92,12 @@ impl Conn {
                 .bind(now)
                 .bind(idle_expires_at)
                 .bind(superseding)
-                .bind(room),
+                .bind(capacity),
             fetch_optional
         )
     }
 
-    /// Begins a new generation and retires all before it, whatever became of them. `None` when the session has ended.
+    /// Begins a new generation and retires all before it, used or not. `None` when the session has ended.
     pub async fn retire_generations(
         &mut self,
         id: SessionId,

@@ -1,9 +1,10 @@
 //! The password and the address of a user.
 
-use super::{User, UserRow, columns, search_text};
+use super::user::{User, columns, search_text};
 use crate::domain::{Email, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::store::{Conn, execute, is_unique_violation, on};
+use crate::store::conn::{Conn, execute, on};
+use crate::store::failure::is_unique_violation;
 
 impl Conn {
     /// Replaces a stored hash by one with the current parameters, if it is still the one that was verified.
@@ -38,8 +39,8 @@ impl Conn {
         )? == 1)
     }
 
-    /// Sets a password for whoever holds a link to the account's address, which is proved thereby. With `forget`, what was
-    /// set before the proof goes. The user is locked.
+    /// Sets a password for the holder of a link that was sent to the account's address, which is verified thereby. With `forget`, what
+    /// was set before is removed. The user is locked.
     pub async fn reset_password_hash(
         &mut self,
         id: UserId,
@@ -51,38 +52,33 @@ impl Conn {
             "update users set password_hash = $2, password_changed_at = $3, updated_at = $3, version = version + 1,
                 email_verified_at = coalesce(email_verified_at, $3),
                 full_name = case when $4 then null else full_name end,
-                search_text = case when $4 then email_key else search_text end
+                search_text = case when $4 then email_key else search_text end,
+                accepted_at = case when invited_at is null then accepted_at else coalesce(accepted_at, $3) end
              where id = $1 returning ",
             columns!()
         );
-        Ok(on!(
+        on!(
             self,
-            sqlx::query_as::<_, UserRow>(SQL)
+            sqlx::query_as(SQL)
                 .bind(id.0)
                 .bind(new.as_str())
                 .bind(now)
                 .bind(forget),
             fetch_optional
-        )?
-        .map(User::from))
+        )
     }
 
-    /// Notes that a user's address was proved. The user is locked.
+    /// Marks the address of a user, who is locked, as verified.
     pub async fn verify_email(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
         const SQL: &str = concat!(
             "update users set email_verified_at = $2, updated_at = $2, version = version + 1 where id = $1 returning ",
             columns!()
         );
-        Ok(on!(
-            self,
-            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
-            fetch_optional
-        )?
-        .map(User::from))
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now), fetch_optional)
     }
 
-    /// Gives a user, who is locked, another address, proved at `verified_at`. `None` when somebody else has it; after that
-    /// the unit of work can only be given up.
+    /// Gives a user, who is locked, another address, verified at `verified_at`. `None` when it is taken; after that the unit
+    /// of work can only be rolled back.
     pub async fn change_email(
         &mut self,
         user: &User,
@@ -99,7 +95,7 @@ impl Conn {
         );
         let row = on!(
             self,
-            sqlx::query_as::<_, UserRow>(SQL)
+            sqlx::query_as(SQL)
                 .bind(user.id.0)
                 .bind(email.address())
                 .bind(email.key())
@@ -109,8 +105,8 @@ impl Conn {
             fetch_optional
         );
         match row {
-            Ok(row) => Ok(row.map(User::from)),
-            // Another transaction took it between the look and the commit.
+            Ok(user) => Ok(user),
+            // Another transaction took it between the check and the commit.
             Err(Error::Internal(cause)) if is_unique_violation(&cause) => Ok(None),
             Err(error) => Err(error),
         }
@@ -125,18 +121,13 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(at_most))? == 1)
     }
 
-    /// Takes the password of a user, who is locked, away: nothing signs in until a link has set another one.
+    /// Removes the password of a user, who is locked: a link sets another one.
     pub async fn remove_password(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
         const SQL: &str = concat!(
             "update users set password_hash = null, password_changed_at = $2, updated_at = $2, version = version + 1
              where id = $1 returning ",
             columns!()
         );
-        Ok(on!(
-            self,
-            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
-            fetch_optional
-        )?
-        .map(User::from))
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now), fetch_optional)
     }
 }

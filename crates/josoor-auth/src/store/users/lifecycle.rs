@@ -1,9 +1,9 @@
 //! Deleting, restoring, freezing and removing a user.
 
-use super::{User, UserRow, columns};
+use super::user::{User, columns};
 use crate::domain::{PasswordHash, Timestamp, UserId};
 use crate::error::Result;
-use crate::store::{Conn, execute, on};
+use crate::store::conn::{Conn, execute, on};
 
 impl Conn {
     /// Marks a user, who is locked, as deleted until `purge_at`: without a password and inactive. `None` when it is already.
@@ -20,15 +20,11 @@ impl Conn {
              where id = $1 and deleted_at is null returning ",
             columns!()
         );
-        Ok(on!(
+        on!(
             self,
-            sqlx::query_as::<_, UserRow>(SQL)
-                .bind(id.0)
-                .bind(now)
-                .bind(purge_at),
+            sqlx::query_as(SQL).bind(id.0).bind(now).bind(purge_at),
             fetch_optional
-        )?
-        .map(User::from))
+        )
     }
 
     /// Restores a deleted user, who is locked, as it was. `None` when it is not deleted.
@@ -40,12 +36,7 @@ impl Conn {
              where id = $1 and deleted_at is not null returning ",
             columns!()
         );
-        Ok(on!(
-            self,
-            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
-            fetch_optional
-        )?
-        .map(User::from))
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now), fetch_optional)
     }
 
     /// Freezes a user, who is locked: without a password and inactive until the owner recovers the account.
@@ -56,12 +47,7 @@ impl Conn {
              where id = $1 returning ",
             columns!()
         );
-        Ok(on!(
-            self,
-            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
-            fetch_optional
-        )?
-        .map(User::from))
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now), fetch_optional)
     }
 
     /// Sets the password with which its owner recovers a frozen account, which is locked, and which is active from then on.
@@ -78,15 +64,11 @@ impl Conn {
              where id = $1 and frozen_at is not null and not is_active and deleted_at is null returning ",
             columns!()
         );
-        Ok(on!(
+        on!(
             self,
-            sqlx::query_as::<_, UserRow>(SQL)
-                .bind(id.0)
-                .bind(now)
-                .bind(new.as_str()),
+            sqlx::query_as(SQL).bind(id.0).bind(now).bind(new.as_str()),
             fetch_optional
-        )?
-        .map(User::from))
+        )
     }
 
     /// Lets the owner of a frozen account, which is locked, set a password with a link alone. `None` when it is not frozen.
@@ -96,12 +78,7 @@ impl Conn {
              where id = $1 and frozen_at is not null and not is_active and deleted_at is null returning ",
             columns!()
         );
-        Ok(on!(
-            self,
-            sqlx::query_as::<_, UserRow>(SQL).bind(id.0).bind(now),
-            fetch_optional
-        )?
-        .map(User::from))
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now), fetch_optional)
     }
 
     /// Up to `limit` deleted users whose time to be restored has passed.

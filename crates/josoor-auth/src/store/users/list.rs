@@ -1,15 +1,17 @@
 //! Lists of users: filter, order and search.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::QueryBuilder;
+use uuid::Uuid;
 
-use super::{User, UserRow, columns};
-use crate::domain::Role;
+use super::user::{User, columns};
+use crate::domain::{Role, UserId};
 use crate::error::Result;
-use crate::store::{Conn, Raw, store_error};
+use crate::store::conn::{Conn, Raw, built, on};
+use crate::store::failure::store_error;
 
-/// Which users a list holds.
+/// Filter of a list of users.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
     /// Lower-case text that the address or the name contains.
@@ -71,7 +73,7 @@ impl UserSort {
 }
 
 impl Conn {
-    /// One page of the users that a filter lets through, and how many there are in all.
+    /// One page of the users that match a filter, and how many there are in all.
     pub async fn list_users(
         &mut self,
         filter: &UserFilter,
@@ -79,34 +81,17 @@ impl Conn {
         limit: i64,
         offset: i64,
     ) -> Result<(Vec<User>, i64)> {
-        let total: i64 = match self.raw() {
-            Raw::Postgres(c) => {
-                let mut query = counting("", filter, GRAMS_POSTGRES);
-                query.build_query_scalar().fetch_one(&mut *c).await
-            }
-            Raw::Sqlite(c) => {
-                let mut query = counting("", filter, GRAMS_SQLITE);
-                query.build_query_scalar().fetch_one(&mut *c).await
-            }
-        }
-        .map_err(store_error)?;
+        let total: i64 = built!(self, counting("", filter), build_query_scalar().fetch_one)?;
         let page = Page { limit, offset };
-        let rows: Vec<UserRow> = match self.raw() {
-            Raw::Postgres(c) => {
-                let mut query = listing("", columns!(), filter, sort, total, Some(page), GRAMS_POSTGRES);
-                query.build_query_as().fetch_all(&mut *c).await
-            }
-            Raw::Sqlite(c) => {
-                let mut query = listing("", columns!(), filter, sort, total, Some(page), GRAMS_SQLITE);
-                query.build_query_as().fetch_all(&mut *c).await
-            }
-        }
-        .map_err(store_error)?;
-        Ok((rows.into_iter().map(User::from).collect(), total))
+        let users: Vec<User> = built!(
+            self,
+            listing("", columns!(), filter, sort, total, Some(page)),
+            build_query_as().fetch_all
+        )?;
+        Ok((users, total))
     }
 
-    /// How the engine would go about [`list_users`](Self::list_users), for a list of which `total` is known: the lines of its
-    /// plans, for tests.
+    /// The engine's plans for [`list_users`](Self::list_users), for a list of which `total` is known: for tests.
     #[doc(hidden)]
     pub async fn explain_list_users(
         &mut self,
@@ -114,22 +99,12 @@ impl Conn {
         sort: UserSort,
         total: i64,
     ) -> Result<Vec<String>> {
-        let page = Page { limit: 20, offset: 0 };
+        let page = Some(Page { limit: 20, offset: 0 });
         let mut lines = Vec::new();
         match self.raw() {
             Raw::Postgres(c) => {
-                for mut query in [
-                    counting("explain ", filter, GRAMS_POSTGRES),
-                    listing(
-                        "explain ",
-                        columns!(),
-                        filter,
-                        sort,
-                        total,
-                        Some(page),
-                        GRAMS_POSTGRES,
-                    ),
-                ] {
+                let count = counting("explain ", filter);
+                for mut query in [count, listing("explain ", columns!(), filter, sort, total, page)] {
                     let plan: Vec<String> = query
                         .build_query_scalar()
                         .fetch_all(&mut *c)
@@ -139,18 +114,9 @@ impl Conn {
                 }
             }
             Raw::Sqlite(c) => {
-                for mut query in [
-                    counting("explain query plan ", filter, GRAMS_SQLITE),
-                    listing(
-                        "explain query plan ",
-                        columns!(),
-                        filter,
-                        sort,
-                        total,
-                        Some(page),
-                        GRAMS_SQLITE,
-                    ),
-                ] {
+                const PREFIX: &str = "explain query plan ";
+                let count = counting(PREFIX, filter);
+                for mut query in [count, listing(PREFIX, columns!(), filter, sort, total, page)] {
                     let plan: Vec<(i64, i64, i64, String)> = query
                         .build_query_as()
                         .fetch_all(&mut *c)
@@ -163,60 +129,73 @@ impl Conn {
         Ok(lines)
     }
 
-    /// The ids of the users that a filter lets through, in order. Eight bytes for each: what follows can be read in pieces, and
-    /// nobody is lost or met twice when others come and go meanwhile.
+    /// The ids of the users that match a filter, in order. Eight bytes for each: what follows can be read in pieces, and
+    /// no user is lost or repeated when others are added or removed meanwhile.
     pub async fn list_user_ids(&mut self, filter: &UserFilter, sort: UserSort) -> Result<Vec<i64>> {
         // All of them are wanted, so no index spares the sorting.
-        match self.raw() {
-            Raw::Postgres(c) => {
-                let mut query = listing("", "id", filter, sort, 0, None, GRAMS_POSTGRES);
-                query.build_query_scalar().fetch_all(&mut *c).await
-            }
-            Raw::Sqlite(c) => {
-                let mut query = listing("", "id", filter, sort, 0, None, GRAMS_SQLITE);
-                query.build_query_scalar().fetch_all(&mut *c).await
-            }
-        }
-        .map_err(store_error)
+        built!(
+            self,
+            listing("", "id", filter, sort, 0, None),
+            build_query_scalar().fetch_all
+        )
     }
 
     /// The users with these ids that are still there, in the order of the ids.
     pub async fn users_by_ids(&mut self, ids: &[i64]) -> Result<Vec<User>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let head = concat!("select ", columns!(), " from users where id in (");
-        let rows: Vec<UserRow> = match self.raw() {
-            Raw::Postgres(c) => {
-                let mut query = QueryBuilder::new(head);
-                push_ids(&mut query, ids);
-                query.build_query_as().fetch_all(&mut *c).await
-            }
-            Raw::Sqlite(c) => {
-                let mut query = QueryBuilder::new(head);
-                push_ids(&mut query, ids);
-                query.build_query_as().fetch_all(&mut *c).await
-            }
-        }
-        .map_err(store_error)?;
-        let mut found: HashMap<i64, User> = rows.into_iter().map(|row| (row.id, row.into())).collect();
+        let users = self.users_where("id", ids).await?;
+        let mut found: HashMap<i64, User> = users.into_iter().map(|user| (user.id.0, user)).collect();
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
-}
 
-fn push_ids<'a, E>(query: &mut QueryBuilder<E>, ids: &[i64])
-where
-    E: sqlx::Database,
-    i64: sqlx::Encode<'a, E> + sqlx::Type<E>,
-{
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(*id);
+    /// The users that have one of these ids, one of these uids or one of these canonical addresses.
+    pub async fn users_with(&mut self, ids: &[UserId], uids: &[Uuid], keys: &[&str]) -> Result<Vec<User>> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        // Statements of their own instead of an "or": each is a plain lookup in one index.
+        let mut users = self.users_where("email_key", keys).await?;
+        users.extend(self.users_where("id", &ids).await?);
+        users.extend(self.users_where("uid", uids).await?);
+        let mut seen = HashSet::new();
+        users.retain(|user| seen.insert(user.id.0));
+        Ok(users)
     }
-    query.push(")");
+
+    async fn users_where<T>(&mut self, column: &'static str, values: &[T]) -> Result<Vec<User>>
+    where
+        T: Copy + Send + Sync + for<'q> sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+        T: for<'q> sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        built!(
+            self,
+            {
+                let mut query = QueryBuilder::new(concat!("select ", columns!(), " from users where "));
+                query.push(column).push(" in (");
+                let mut list = query.separated(", ");
+                for value in values {
+                    list.push_bind(*value);
+                }
+                query.push(")");
+                query
+            },
+            // Every length is a statement of its own.
+            build_query_as().persistent(false).fetch_all
+        )
+    }
+
+    /// Up to `limit` users with ids above `after`, by id.
+    pub async fn users_after(&mut self, after: UserId, limit: i64) -> Result<Vec<User>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from users where id > $1 and deleted_at is null order by id limit $2"
+        );
+        on!(self, sqlx::query_as(SQL).bind(after.0).bind(limit), fetch_all)
+    }
 }
 
-/// Up to so many users that a filter lets through are gathered by its index and then sorted. Where there are more, the order's
+/// Up to so many users that match a filter are gathered by its index and then sorted. Where there are more, the order's
 /// index is followed, and a page is soon full.
 const GATHERED: i64 = 10_000;
 
@@ -242,12 +221,18 @@ struct Page {
     offset: i64,
 }
 
-/// What a filter's parts are bound as.
-trait Engine: sqlx::Database {}
-impl Engine for sqlx::Postgres {}
-impl Engine for sqlx::Sqlite {}
+/// What a filter's parts are bound as, and how its text is found.
+trait Engine: sqlx::Database {
+    const GRAMS: Grams;
+}
+impl Engine for sqlx::Postgres {
+    const GRAMS: Grams = GRAMS_POSTGRES;
+}
+impl Engine for sqlx::Sqlite {
+    const GRAMS: Grams = GRAMS_SQLITE;
+}
 
-fn counting<E: Engine>(prefix: &str, filter: &UserFilter, grams: Grams) -> QueryBuilder<E>
+fn counting<E: Engine>(prefix: &str, filter: &UserFilter) -> QueryBuilder<E>
 where
     String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
     bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
@@ -255,14 +240,14 @@ where
     let mut query = QueryBuilder::new(prefix);
     if filter.deleted {
         query.push("select count(*) from users where true");
-        push_filter(&mut query, filter, Some(grams));
+        push_filter(&mut query, filter, Some(E::GRAMS));
         return query;
     }
     // The deleted ones, which are few and have an index, are subtracted: so counting all the others reads the smallest index.
     query.push("select (select count(*) from users where true");
-    push_conditions(&mut query, filter, Some(grams));
+    push_conditions(&mut query, filter, Some(E::GRAMS));
     query.push(") - (select count(*) from users where deleted_at is not null");
-    push_conditions(&mut query, filter, Some(grams));
+    push_conditions(&mut query, filter, Some(E::GRAMS));
     query.push(")");
     query
 }
@@ -274,7 +259,6 @@ fn listing<E: Engine>(
     sort: UserSort,
     total: i64,
     page: Option<Page>,
-    grams: Grams,
 ) -> QueryBuilder<E>
 where
     String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
@@ -285,7 +269,7 @@ where
     let mut query = QueryBuilder::new(prefix);
     if is_gathered {
         query.push("with found as materialized (select * from users where true");
-        push_filter(&mut query, filter, Some(grams));
+        push_filter(&mut query, filter, Some(E::GRAMS));
         query.push(format!(") select {columns} from found"));
     } else {
         query.push(format!("select {columns} from users where true"));

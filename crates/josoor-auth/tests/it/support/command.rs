@@ -87,7 +87,11 @@ pub(crate) fn run(stage: &Stage, arguments: &[&str]) -> Ended {
 
 /// Runs a command with something on its standard input.
 pub(crate) fn run_with(stage: &Stage, arguments: &[&str], input: &[u8]) -> Ended {
-    let mut child = command(stage, arguments)
+    end(command(stage, arguments), input)
+}
+
+fn end(mut command: Command, input: &[u8]) -> Ended {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -101,6 +105,23 @@ pub(crate) fn run_with(stage: &Stage, arguments: &[&str], input: &[u8]) -> Ended
         out: String::from_utf8(output.stdout).expect("UTF-8"),
         err: String::from_utf8(output.stderr).expect("UTF-8"),
     }
+}
+
+/// Runs a command of the version before with something on its standard input.
+pub(crate) fn run_previous(stage: &Stage, arguments: &[&str], input: &[u8]) -> Ended {
+    end(previous_command(stage, arguments), input)
+}
+
+/// A command of the version before, which does not know the limits that came after it.
+fn previous_command(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = command_of(previous_program(), stage, arguments);
+    for variable in stage.environment().keys() {
+        if variable.starts_with("JOSOOR_AUTH__LIMITS__") {
+            command.env_remove(variable);
+        }
+    }
+    command.env("JOSOOR_AUTH__LIMITS__ENABLED", "false");
+    command
 }
 
 /// Starts a command that the test does not wait for.
@@ -139,14 +160,7 @@ impl Serving {
 
     /// Starts the version before this one, as [`start`](Self::start) does this one.
     pub(crate) fn start_previous(stage: &Stage) -> Self {
-        let mut command = command_of(previous_program(), stage, &["serve"]);
-        // It does not know the limits that came after it.
-        for variable in stage.environment().keys() {
-            if variable.starts_with("JOSOOR_AUTH__LIMITS__") {
-                command.env_remove(variable);
-            }
-        }
-        command.env("JOSOOR_AUTH__LIMITS__ENABLED", "false");
+        let command = previous_command(stage, &["serve"]);
         Self::start_program(command, stage, "log-of-previous", &[])
     }
 

@@ -19,6 +19,16 @@ pub(crate) async fn execute(db: &Db, sql: &str) -> u64 {
     done.unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
+/// Runs statements, one after another, on one connection.
+pub(crate) async fn execute_script(db: &Db, sql: &str) {
+    let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    let done = match db {
+        Db::Postgres(pool) => script.execute(&**pool).await.map(drop),
+        Db::Sqlite { writer, .. } => script.execute(writer).await.map(drop),
+    };
+    done.unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// The one number that a query gives.
 pub(crate) async fn number(db: &Db, sql: &str) -> i64 {
     let query = AssertSqlSafe(sql.to_owned());

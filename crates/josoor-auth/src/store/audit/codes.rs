@@ -8,7 +8,7 @@
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::audit::{AuditRow, NewAudit};
+use super::rows::{AuditRow, NewAudit};
 use crate::crypto;
 
 /// Where the code of a row comes from. The code itself covers it.

@@ -1,0 +1,53 @@
+//! Adding and finding sessions.
+
+use super::session::{NewSession, SessionRow, columns};
+use crate::domain::{SessionId, Timestamp, UserId};
+use crate::error::Result;
+use crate::store::conn::{Conn, on};
+
+impl Conn {
+    /// Adds a session.
+    pub async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<SessionRow> {
+        const SQL: &str = concat!(
+            "insert into sessions (id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent,
+                generation, generation_issued_at, generation_expires_at, used_generation, superseded, transport, device_id,
+                on_known_device)
+             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '', $8, $9, $10)
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(new.id.0)
+                .bind(new.user_id.0)
+                .bind(new.created_at)
+                .bind(new.expires_at)
+                .bind(new.idle_expires_at)
+                .bind(new.ip)
+                .bind(new.user_agent)
+                .bind(new.transport.as_str())
+                .bind(new.device)
+                .bind(new.on_known_device),
+            fetch_one
+        )
+    }
+
+    /// The session with this id, live or ended.
+    pub async fn session_by_id(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!("select ", columns!(), " from sessions where id = $1");
+        on!(self, sqlx::query_as(SQL).bind(id.0), fetch_optional)
+    }
+
+    /// A user's live sessions, the latest first.
+    pub async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from sessions
+              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+              order by created_at desc, id limit 1000"
+        );
+        on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
+    }
+}

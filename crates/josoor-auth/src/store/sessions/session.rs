@@ -1,0 +1,284 @@
+//! What a session is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::domain::{SessionId, Timestamp, UserId};
+use crate::error::{Refusal, Result};
+use crate::store::row::from_row;
+
+/// Why a session was ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevokeReason {
+    /// Its owner signed out.
+    Logout,
+    /// Its owner ended it from another session.
+    RevokedByUser,
+    /// An administrator ended it.
+    RevokedByAdmin,
+    /// The password was changed or reset.
+    PasswordChanged,
+    /// The account was deactivated.
+    AccountDeactivated,
+    /// The account was deleted.
+    AccountDeleted,
+    /// An old refresh token was presented again.
+    RefreshReuse,
+    /// Another sign-in in the same browser took the place of its cookie.
+    Replaced,
+    /// The account had too many sessions, and this one was unused for longest.
+    SessionLimit,
+}
+
+impl RevokeReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Logout,
+        Self::RevokedByUser,
+        Self::RevokedByAdmin,
+        Self::PasswordChanged,
+        Self::AccountDeactivated,
+        Self::AccountDeleted,
+        Self::RefreshReuse,
+        Self::Replaced,
+        Self::SessionLimit,
+    ];
+
+    /// As stored, and as written into tombstones.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::RevokedByUser => "revoked_by_user",
+            Self::RevokedByAdmin => "revoked_by_admin",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountDeactivated => "account_deactivated",
+            Self::AccountDeleted => "account_deleted",
+            Self::RefreshReuse => "refresh_reuse",
+            Self::Replaced => "replaced",
+            Self::SessionLimit => "session_limit",
+        }
+    }
+
+    /// What the holder of a token of such a session is told.
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::Logout
+            | Self::RevokedByUser
+            | Self::RevokedByAdmin
+            | Self::AccountDeleted
+            | Self::Replaced
+            | Self::SessionLimit => Refusal::SessionRevoked,
+            Self::PasswordChanged => Refusal::PasswordChanged,
+            Self::AccountDeactivated => Refusal::AccountInactive,
+            Self::RefreshReuse => Refusal::RefreshTokenReused,
+        }
+    }
+}
+
+impl fmt::Display for RevokeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl RevokeReason {
+    /// Reads what [`as_str`](Self::as_str) wrote. A later release may know more reasons; whatever it was, the session is
+    /// over, so an unknown one is read as the most general.
+    pub fn read(text: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .unwrap_or(Self::RevokedByAdmin)
+    }
+}
+
+impl FromStr for RevokeReason {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self::read(text))
+    }
+}
+
+/// Where a session's refresh token lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// With the client, which got it in a body.
+    #[default]
+    Body,
+    /// In a cookie.
+    Cookie,
+}
+
+impl Transport {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+impl FromStr for Transport {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Body, Self::Cookie]
+            .into_iter()
+            .find(|transport| transport.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// A session, as stored.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    id: Uuid,
+    user_id: i64,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+    /// When a token of it was last accepted, to the minute or so.
+    pub last_seen_at: Timestamp,
+    /// The absolute end.
+    pub expires_at: Timestamp,
+    /// The idle end.
+    pub idle_expires_at: Timestamp,
+    /// The address that signed in.
+    pub ip: String,
+    /// The program that signed in.
+    pub user_agent: String,
+    /// The current refresh generation.
+    pub generation: i64,
+    /// `iat` of the current refresh token.
+    pub generation_issued_at: Timestamp,
+    /// `exp` of the current refresh token.
+    pub generation_expires_at: Timestamp,
+    /// The highest generation of which an access token was accepted.
+    pub used_generation: i64,
+    /// The generation that the current one replaced.
+    pub replaced_generation: Option<i64>,
+    /// The generations superseded last, as `rotation` writes them.
+    pub superseded: String,
+    /// Generations up to this one were retired by a change of the password; their reuse is no theft.
+    pub retired_generation: i64,
+    /// When the session was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Why.
+    pub revoke_reason: Option<RevokeReason>,
+    /// Where its refresh token lies.
+    pub transport: Transport,
+    /// How often a change of the password has begun a new generation; the other new generations were refreshes.
+    pub retirements: i64,
+    /// The device that the user signed in on.
+    pub device_id: Option<Uuid>,
+    /// Whether the account knew it then.
+    pub on_known_device: bool,
+}
+
+from_row!(SessionRow as columns {
+    id,
+    user_id,
+    created_at,
+    last_seen_at,
+    expires_at,
+    idle_expires_at,
+    ip,
+    user_agent,
+    generation,
+    generation_issued_at,
+    generation_expires_at,
+    used_generation,
+    replaced_generation,
+    superseded,
+    retired_generation,
+    revoked_at,
+    revoke_reason,
+    transport,
+    retirements,
+    device_id,
+    on_known_device
+});
+pub(super) use columns;
+
+impl SessionRow {
+    /// The session's id.
+    pub const fn id(&self) -> SessionId {
+        SessionId(self.id)
+    }
+
+    /// The user's id.
+    pub const fn user_id(&self) -> UserId {
+        UserId(self.user_id)
+    }
+
+    /// When the session ends if nothing more happens.
+    pub fn ends_at(&self) -> Timestamp {
+        self.idle_expires_at.min(self.expires_at)
+    }
+
+    /// Why the session is over, or `None` when it is live.
+    pub fn ended(&self, now: Timestamp) -> Option<Refusal> {
+        if let Some(reason) = self.revoke_reason {
+            return Some(reason.refusal());
+        }
+        (self.revoked_at.is_some() || now >= self.ends_at()).then_some(Refusal::SessionExpired)
+    }
+}
+
+#[cfg(test)]
+impl SessionRow {
+    /// A session that has just begun, for tests of what is decided about one.
+    pub(crate) fn begun(at: Timestamp, expires_at: Timestamp) -> Self {
+        Self {
+            id: Uuid::from_u128(1),
+            user_id: 1,
+            created_at: at,
+            last_seen_at: at,
+            expires_at,
+            idle_expires_at: expires_at,
+            ip: String::new(),
+            user_agent: String::new(),
+            generation: 1,
+            generation_issued_at: at,
+            generation_expires_at: expires_at,
+            used_generation: 0,
+            replaced_generation: None,
+            superseded: String::new(),
+            retired_generation: 0,
+            revoked_at: None,
+            revoke_reason: None,
+            transport: Transport::Body,
+            retirements: 0,
+            device_id: None,
+            on_known_device: false,
+        }
+    }
+}
+
+/// What a session begins with; its first generation is 1.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Fresh.
+    pub id: SessionId,
+    /// The user's id.
+    pub user_id: UserId,
+    /// Now.
+    pub created_at: Timestamp,
+    /// The absolute end.
+    pub expires_at: Timestamp,
+    /// The idle end.
+    pub idle_expires_at: Timestamp,
+    /// The client's address.
+    pub ip: &'a str,
+    /// The client's `User-Agent`.
+    pub user_agent: &'a str,
+    /// Where its refresh token lies.
+    pub transport: Transport,
+    /// The device that the user signs in on.
+    pub device: Option<Uuid>,
+    /// Whether the account knew it before.
+    pub on_known_device: bool,
+}
