@@ -236,3 +236,12 @@ def test_decision_records_have_one_form(record: Path):
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     wanted = ["Context", "Decision", "Consequences"]
     assert [heading for heading in headings if heading in wanted] == wanted, headings
+
+
+def test_badges_are_true():
+    cargo = (REPOSITORY / "Cargo.toml").read_text()
+    readme = (REPOSITORY / "README.md").read_text()
+    version = re.search(r'rust-version = "([\d.]+)"', cargo)[1]
+    assert f"rust-{version}%2B" in readme
+    assert re.search(r'license = "Apache-2.0"', cargo) and "licence-Apache--2.0" in readme
+    assert len(readme.splitlines()) <= 150
