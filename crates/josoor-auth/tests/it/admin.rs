@@ -420,7 +420,7 @@ on_both!(
 );
 
 on_both!(
-    of_32_administrators_who_leave_at_once_one_stays,
+    of_32_administrators_deleted_at_once_one_stays,
     async |stage: Stage| {
         let server = stage.start().await;
         let mut admins = Vec::new();

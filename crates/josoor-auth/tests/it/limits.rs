@@ -126,7 +126,7 @@ on_both!(
 );
 
 on_both!(
-    t58_forwarding_headers_open_no_second_bucket_to_who_is_not_trusted,
+    t58_forwarding_headers_of_untrusted_peers_open_no_second_bucket,
     async |mut stage: Stage| {
         const HEADERS: [(&str, &str); 12] = [
             ("x-forwarded-for", "203.0.113.7"),
@@ -418,7 +418,7 @@ on_both!(
 );
 
 on_both!(
-    t64_who_is_locked_out_at_one_door_is_not_let_in_at_another,
+    t64_a_client_over_a_limit_is_rejected_on_every_path,
     async |mut stage: Stage| {
         stage.set_limit("login_account", "3/1h");
         stage.set_limit("login_device", "2/1h");
@@ -491,7 +491,7 @@ fn device(answer: &Answer) -> String {
 }
 
 on_both!(
-    t68_an_attack_from_everywhere_does_not_lock_out_who_has_a_known_device,
+    t68_an_attack_from_everywhere_does_not_lock_out_a_known_device,
     async |mut stage: Stage| {
         stage.set("TRUSTED_PROXIES", "127.0.0.0/8");
         stage.set_limit("login_account", "10/1h");

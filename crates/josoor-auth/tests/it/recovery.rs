@@ -790,7 +790,7 @@ on_both!(
     }
 );
 
-on_both!(t35_a_deactivated_user_finds_no_door, async |stage: Stage| {
+on_both!(t35_a_deactivated_user_is_refused, async |stage: Stage| {
     let server = stage.start().await;
     let admin = server.register_admin("admin@example.com").await;
     let user = server.register("gone@example.com").await;

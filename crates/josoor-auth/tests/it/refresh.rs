@@ -357,7 +357,7 @@ on_both!(
     }
 );
 
-on_both!(each_token_is_good_for_its_own_door_only, async |stage: Stage| {
+on_both!(each_token_is_for_one_endpoint_only, async |stage: Stage| {
     let server = stage.start().await;
     let tokens = server.register("doors@example.com").await;
     server
@@ -421,7 +421,7 @@ fn doors(tokens: &Tokens) -> Vec<(Method, String, Option<Value>)> {
     ]
 }
 
-on_both!(a_revoked_session_opens_no_door, async |stage: Stage| {
+on_both!(a_revoked_session_stays_revoked, async |stage: Stage| {
     let server = stage.start().await;
     let tokens = server.register_admin("revoked@example.com").await;
     let other = server.log_in("revoked@example.com").await;

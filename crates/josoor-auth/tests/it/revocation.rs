@@ -66,7 +66,7 @@ pub(crate) async fn until_refused(server: &Server, token: &str, code: &str) -> D
     .await
 }
 
-on_both!(each_way_out_holds_at_once, async |stage: Stage| {
+on_both!(each_revocation_holds_at_once, async |stage: Stage| {
     let server = stage.start().await;
     let admin = server.register_admin("boss@example.com").await;
     let mut number = 0;

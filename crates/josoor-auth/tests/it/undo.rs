@@ -391,7 +391,7 @@ on_both!(
 );
 
 on_both!(
-    b6_who_holds_the_old_mailbox_cannot_take_an_account_that_was_moved_away_from_it,
+    b6_the_holder_of_the_old_mailbox_cannot_take_an_account_that_was_moved_away_from_it,
     async |stage: Stage| {
         let server = stage.start().await;
         let admin = server.register_admin("admin@example.com").await;
@@ -757,7 +757,7 @@ on_both!(
 );
 
 on_both!(
-    d7_under_verify_first_who_registers_a_deleted_address_again_is_sent_the_way_back,
+    d7_under_verify_first_registering_a_deleted_address_sends_the_way_back,
     async |mut stage: Stage| {
         stage.set("JOSOOR_AUTH__REGISTRATION__MODE", "verify_first");
         let server = stage.start().await;
