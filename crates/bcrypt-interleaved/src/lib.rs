@@ -1,6 +1,6 @@
 //! bcrypt (Provos and Mazières, 1999) for several passwords at once in one thread.
 //!
-//! A round of Blowfish is a chain of look-ups, each of which waits for the one before, so a single computation leaves a
+//! A round of Blowfish is a chain of lookups, each of which waits for the one before, so a single computation leaves a
 //! core idle most of the time. This crate computes `N` of them in step: while one waits for its table, the others go on.
 //! On current x86-64 and ARM cores two take about the time of one, and four about 1.4 times as long.
 //!
@@ -23,7 +23,7 @@ use zeroize::Zeroize;
 pub const MIN_COST: u32 = 4;
 /// The highest cost that bcrypt is defined for.
 pub const MAX_COST: u32 = 31;
-/// How many bytes of a password bcrypt looks at, the zero byte that ends each included.
+/// How many bytes of a password bcrypt reads, the zero byte that ends each included.
 pub const MAX_KEY: usize = 72;
 
 /// Bytes of a salt.
@@ -78,7 +78,7 @@ pub fn digests<const N: usize>(cost: u32, inputs: [(&[u8], Salt); N]) -> [Digest
 }
 
 /// The most that [`all`] computes at once. Four take about 1.3 times as long as one and so give three times as many; more
-/// gain little and keep everybody waiting longer.
+/// gain little and make all jobs wait longer.
 pub const LANES: usize = 4;
 
 /// The digests of any number of passwords, [`LANES`] at a time, in the order given. See [`digests`].

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use josoor_auth::domain::{Network, Password, PasswordHash};
-use josoor_auth::hasher::{Asker, Hasher, HasherConfig, Scheme};
+use josoor_auth::hasher::{Hasher, HasherConfig, Requester, Scheme};
 use josoor_auth::limits::PasswordCheck;
 use josoor_auth::passwords::NewPassword;
 
@@ -33,9 +33,9 @@ fn main() {
     })
     .expect("a pool");
     let password = || Password::parse("correct horse").expect("a password");
-    let asker = || Asker::Network(Network::Unknown);
+    let requester = || Requester::Network(Network::Unknown);
     let stored = runtime
-        .block_on(hasher.hash(NewPassword::not_checked(password()), asker()))
+        .block_on(hasher.hash(NewPassword::not_checked(password()), requester()))
         .expect("a hash");
     let crate_stored = bcrypt::hash("correct horse", cost).expect("a hash");
 
@@ -44,7 +44,7 @@ fn main() {
         Arc::new(move || {
             let stored = Some(PasswordHash::from_stored(stored.as_str().to_owned()));
             let verdict =
-                handle.block_on(hasher.verify(password(), stored, PasswordCheck::not_counted(asker())));
+                handle.block_on(hasher.verify(password(), stored, PasswordCheck::not_counted(requester())));
             assert!(verdict.is_ok(), "{verdict:?}");
         })
     };

@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
         bench.iter(|| assert!(app.keys.access.verify(black_box(&token), now).is_ok()));
     });
     criterion.bench_function("cache: session and user, near", |bench| {
-        bench.iter(|| assert!(runtime.block_on(app.hot.resolve(&claims, now)).is_ok()));
+        bench.iter(|| assert!(runtime.block_on(app.cache.resolve(&claims, now)).is_ok()));
     });
     criterion.bench_function("token, session and user", |bench| {
         bench.iter(|| {

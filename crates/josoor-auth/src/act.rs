@@ -7,9 +7,8 @@
 use crate::app::App;
 use crate::cache::{self, Effects};
 use crate::crypto;
-use crate::domain::{Email, Network, SessionId, Timestamp, UserId};
+use crate::domain::{Email, Network, Requester, SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::hasher::Asker;
 use crate::store::{
     Audit, Conn, Content, MailClass, MailDetails, MailKind, NewAudit, NewMail, NewOneTimeToken, Origin,
     Purpose, RequestOrigin, RevokeReason, SessionRow, User,
@@ -45,11 +44,11 @@ impl Client {
     }
 
     /// On whose behalf passwords are computed for this client.
-    pub fn asker(&self) -> Asker {
+    pub fn requester(&self) -> Requester {
         match (self.actor, Network::of(&self.ip)) {
-            (Some(user), _) => Asker::Known(user),
-            (None, Some(network)) => Asker::Network(network),
-            (None, None) => Asker::Operator,
+            (Some(user), _) => Requester::Known(user),
+            (None, Some(network)) => Requester::Network(network),
+            (None, None) => Requester::Operator,
         }
     }
 
@@ -393,7 +392,7 @@ impl Act {
             self.write_audit().await?;
             self.tx.commit().await?;
             if !self.effects.is_empty() {
-                self.app.hot.announce(self.effects).await;
+                self.app.cache.publish_effects(self.effects).await;
             }
             if self.has_mail {
                 self.app.mail_queued.notify_one();

@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit;
+use crate::cache::audit_watch::Watch as AuditWatch;
 use crate::cache::stats::StatsCache;
-use crate::cache::{Effects, Hot};
+use crate::cache::{Effects, SessionCache};
 use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::limits::Limiter;
 use crate::limits::keyed_mutex::KeyedMutex;
 use crate::mail::Mailer;
 use crate::passwords::Policy;
-use crate::redis::{Kv, KvConfig};
+use crate::redis::{ConnectionSettings, Redis};
 use crate::store::{Conn, Db, OutboxState};
 use crate::telemetry::{self, Metrics};
 
@@ -38,7 +38,7 @@ pub struct Parts {
     /// The database.
     pub db: Db,
     /// The cache of sessions and users.
-    pub hot: Hot,
+    pub cache: SessionCache,
     /// Which passwords may be set.
     pub passwords: Policy,
     /// The password hasher.
@@ -54,7 +54,7 @@ pub struct Parts {
     /// Wakes the task that sends mails, after a commit that queued one. It also wakes by itself each second.
     pub mail_queued: Notify,
     /// What this node remembers of the audit trail.
-    pub audit: audit::Watch,
+    pub audit: AuditWatch,
     /// What is known of the mails that wait.
     pub outbox: OutboxState,
     /// The latest counts for the console.
@@ -78,16 +78,16 @@ impl Deref for App {
 impl App {
     /// Connects the parts. The database is migrated, and the keys are its.
     pub(crate) fn new(config: Config, clock: Clock, passwords: Policy, db: Db, keys: Keys) -> Result<Self> {
-        let kv = match &config.redis.url {
-            None => Kv::InProcess,
+        let redis = match &config.redis.url {
+            None => None,
             Some(target) => {
-                let settings = KvConfig::new(target.url.clone(), config.redis.prefix.clone());
+                let settings = ConnectionSettings::new(target.url.clone(), config.redis.prefix.clone());
                 let settings = settings.map_err(Error::internal)?;
-                Kv::connect(KvConfig {
+                let redis = Redis::connect(ConnectionSettings {
                     timeout: config.redis.timeout,
                     ..settings
-                })
-                .map_err(Error::internal)?
+                });
+                Some(redis.map_err(Error::internal)?)
             }
         };
         let metrics = Metrics::new();
@@ -112,17 +112,17 @@ impl App {
         let limits = Limiter::new(
             config.limits,
             keys.limits_key(),
-            kv.clone(),
+            redis.clone(),
             clock.clone(),
             metrics.clone(),
         );
-        let hot = Hot::new(&config.cache, kv, db.clone(), clock.clone(), &metrics);
+        let cache = SessionCache::new(&config.cache, redis, db.clone(), clock.clone(), &metrics);
         let mailer = Mailer::new(&config.mail, config.dev).map_err(Error::Internal)?;
         Ok(Self(Arc::new(Parts {
             config,
             clock,
             db,
-            hot,
+            cache,
             passwords,
             hasher,
             keys,
@@ -130,7 +130,7 @@ impl App {
             mailer,
             limits,
             mail_queued: Notify::new(),
-            audit: audit::Watch::default(),
+            audit: AuditWatch::default(),
             outbox: OutboxState::default(),
             stats: StatsCache::default(),
             registrations: KeyedMutex::default(),
@@ -165,7 +165,7 @@ impl App {
         let app = self.clone();
         let work = async move {
             tx.commit().await?;
-            app.hot.announce(effects).await;
+            app.cache.publish_effects(effects).await;
             Ok(())
         };
         let task = match telemetry::current_request() {

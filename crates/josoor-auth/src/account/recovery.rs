@@ -511,7 +511,7 @@ pub async fn reset(
     };
     let new = app.passwords.accept("new_password", new, person).await?;
     // The slow part, with nothing held. Only who has a link gets here.
-    let hash = app.hasher.hash(new, client.asker()).await?;
+    let hash = app.hasher.hash(new, client.requester()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let Some(before) = lock_and_claim(&mut tx, &token, now).await? else {
@@ -635,7 +635,7 @@ pub async fn change_password(
         .passwords
         .accept("new_password", new, person(&verified))
         .await?;
-    let hash = app.hasher.hash(new, client.asker()).await?;
+    let hash = app.hasher.hash(new, client.requester()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let before = still_so(&mut tx, caller, &verified, now).await?;
@@ -1218,7 +1218,7 @@ pub(crate) async fn request_registration(
         .passwords
         .accept("password", new.password.clone(), new.person())
         .await?;
-    let hash = app.hasher.hash(password, client.asker()).await?;
+    let hash = app.hasher.hash(password, client.requester()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     let token = NewOneTimeToken {

@@ -153,7 +153,7 @@ async fn create(
     if app.db.read().await?.user_by_email(&new.email).await?.is_some() {
         return Err(Error::EmailTaken);
     }
-    let hash = app.hasher.hash(password, client.asker()).await?;
+    let hash = app.hasher.hash(password, client.requester()).await?;
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     if let Some(id) = setup {

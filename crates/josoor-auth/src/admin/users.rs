@@ -76,7 +76,7 @@ pub async fn create(
                 full_name: full_name.as_ref().map(FullName::as_str),
             };
             let password = app.passwords.accept("password", password, person).await?;
-            Some(app.hasher.hash(password, client.asker()).await?)
+            Some(app.hasher.hash(password, client.requester()).await?)
         }
         None => None,
     };

@@ -17,9 +17,9 @@ use uuid::Uuid;
 use crate::act::Client;
 use crate::app::App;
 use crate::crypto;
-use crate::domain::{Email, Network, Timestamp, UserId, device_label};
+use crate::domain::{Email, KnownDevice, Network, Timestamp, UserId, device_label};
 use crate::error::{Error, Refusal, Result};
-use crate::keys::{DeviceMark, KnownDevice};
+use crate::keys::DeviceMark;
 use crate::sessions::Caller;
 use crate::store::{Audit, Conn, Device, DeviceSeen, NewAudit, User};
 

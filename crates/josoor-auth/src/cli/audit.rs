@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{Json, Outcome, find_user, finish, open, pretty, print, print_raw, told};
+use super::output::{Json, Outcome, find_user, finish, open, pretty, print, print_raw, user_error};
 use crate::act::Client;
 use crate::app::App;
 use crate::audit;
@@ -25,7 +25,7 @@ pub(super) enum AuditCommand {
         #[command(flatten)]
         json: Json,
     },
-    /// Erases network addresses and user agents from the rows about a person, who may be deleted already
+    /// Erases network addresses and user agents from the rows about a user, deleted or not
     Erase {
         /// An id or an e-mail address; of a deleted person the id
         user: String,
@@ -94,7 +94,7 @@ fn confirm(question: &str, yes: bool) -> Outcome {
     if line.trim() == "yes" {
         Ok(())
     } else {
-        Err(told("nothing was done"))
+        Err(user_error("nothing was done"))
     }
 }
 
@@ -126,7 +126,7 @@ async fn erase(app: &App, user: &str, yes: bool) -> Outcome<String> {
         }
         tokio::time::sleep(WAIT.0).await;
     }
-    Err(told(format!(
+    Err(user_error(format!(
         "erased from {rows} rows about user {id}; others are not sealed, so they cannot be erased: `josoor-auth audit verify` says why"
     )))
 }
@@ -138,7 +138,7 @@ pub(super) async fn run(config: Config, command: AuditCommand) -> Outcome {
             let kept = head
                 .map(|text| {
                     audit::parse_head(&text)
-                        .ok_or_else(|| told("a head is a position, a colon and 64 hexadecimal digits"))
+                        .ok_or_else(|| user_error("a head is a position, a colon and 64 hexadecimal digits"))
                 })
                 .transpose()?;
             let app = open(config).await?;
@@ -261,7 +261,9 @@ fn show(report: &audit::Report, json: bool) -> Outcome {
     if report.findings.is_empty() {
         Ok(())
     } else {
-        Err(told("the audit trail was tampered with, or is not being sealed"))
+        Err(user_error(
+            "the audit trail was tampered with, or is not being sealed",
+        ))
     }
 }
 
@@ -271,7 +273,7 @@ async fn export(app: &App, filter: &AuditFilter, format: Format) -> Outcome {
         match std::io::stdout().lock().write_all(bytes) {
             // The reader has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                Err(told("the output was closed"))
+                Err(user_error("the output was closed"))
             }
             other => Ok(other?),
         }

@@ -1,4 +1,4 @@
-//! `josoor-auth doctor`: looks at what the service needs from where the service stands.
+//! `josoor-auth doctor`: checks what the service needs, from the machine of the service.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Outcome, describe, pretty, print, told};
+use super::output::{Outcome, describe, pretty, print, user_error};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Database};
 use crate::keys;
 use crate::mail::Mailer;
 use crate::passwords::Policy;
-use crate::redis::{Kv, KvConfig};
+use crate::redis::{ConnectionSettings, Redis};
 use crate::store::{Db, OutboxState};
 use crate::telemetry;
 
@@ -25,7 +25,7 @@ enum Level {
     Problem,
 }
 
-/// What was looked at, what was found, and what to do about it.
+/// What was checked, what was found, and the remedy.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
@@ -99,8 +99,8 @@ pub(super) async fn examine(config: Result<Config, ConfigError>, json: bool) -> 
         .count();
     match problems {
         0 => Ok(()),
-        1 => Err(told("1 problem found")),
-        more => Err(told(format!("{more} problems found"))),
+        1 => Err(user_error("1 problem found")),
+        more => Err(user_error(format!("{more} problems found"))),
     }
 }
 
@@ -188,7 +188,7 @@ fn check_settings(config: &Config, report: &mut Report) {
     if config.keys.master_key.is_none() && !config.database.url.is_sqlite() {
         report.warn(
             "master key",
-            "derived from JWT_SECRET: who holds that secret and the database can read every stored key",
+            "derived from JWT_SECRET: a holder of that secret and the database can read every stored key",
             "set MASTER_KEY; josoor-auth key generate prints one. Existing keys stay sealed with the derived one, so do this before the first start",
         );
     }
@@ -331,7 +331,7 @@ async fn check_outbox(db: &Db, report: &mut Report) {
         report.warn(
             "outbox",
             format!("{found}; the budget of mails is spent for: {}", spent.join(", ")),
-            "see who causes them (metrics: josoor_auth_limited_total, josoor_auth_mails_total), then raise limits.mail_total if they are wanted",
+            "see what causes them (metrics: josoor_auth_limited_total, josoor_auth_mails_total), then raise limits.mail_total if they are wanted",
         );
     } else if oldest.is_some_and(|oldest| oldest > OutboxState::LATE) {
         report.warn(
@@ -365,25 +365,26 @@ async fn check_redis(config: &Config, report: &mut Report) {
     let Some(target) = &config.redis.url else {
         return report.ok("Redis", "not used: one node, sessions in process");
     };
-    let connected = KvConfig::new(target.url.clone(), config.redis.prefix.clone()).and_then(|settings| {
-        Kv::connect(KvConfig {
-            timeout: config.redis.timeout,
-            ..settings
-        })
-    });
-    let kv = match connected {
-        Ok(kv) => kv,
+    let connected =
+        ConnectionSettings::new(target.url.clone(), config.redis.prefix.clone()).and_then(|settings| {
+            Redis::connect(ConnectionSettings {
+                timeout: config.redis.timeout,
+                ..settings
+            })
+        });
+    let redis = match connected {
+        Ok(redis) => redis,
         Err(error) => return report.problem("Redis", error.to_string(), "check REDIS_URL"),
     };
-    if !kv.wait_connected(Duration::from_secs(3)).await {
+    if !redis.wait_connected(Duration::from_secs(3)).await {
         return report.problem(
             "Redis",
             "does not answer; the service works without it, more slowly and with later invalidations",
             "check REDIS_URL, the password and that the server runs",
         );
     }
-    match kv.ping().await {
-        Ok(()) => report.ok("Redis", format!("answers ({})", kv.state().kind)),
+    match redis.ping().await {
+        Ok(()) => report.ok("Redis", format!("answers ({})", redis.state().kind)),
         Err(error) => report.problem("Redis", error.to_string(), "check the rights of the Redis user"),
     }
 }

@@ -1,62 +1,28 @@
 //! `user import` and `user export`: arguments, progress and report.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use base64::Engine as _;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::{Deserialize, Serialize};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Json, Outcome, finish, open, pretty, print, told};
+use super::import_report::{Report, State, fingerprint, private, progress_bar};
+use super::output::{Json, Outcome, finish, open, pretty, print, user_error};
 use crate::act::Client;
 use crate::app::App;
 use crate::config::Config;
-use crate::crypto;
 use crate::domain::Secret;
-use crate::error::Error;
-use crate::import_export::formats::{DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
 use crate::import_export::import::{Event, Options, Summary};
+use crate::import_export::{DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
 use crate::import_export::{Format, Preset, export, import};
 use crate::store::SourceTable;
 
 /// Records that may wait between the reader and the database.
 const AHEAD: usize = 1000;
-
-#[derive(Clone, Copy, ValueEnum)]
-enum From {
-    Native,
-    Document,
-    Supabase,
-    Keycloak,
-    Auth0,
-    Firebase,
-}
-
-impl From {
-    const fn preset(self) -> Preset {
-        match self {
-            Self::Native => Preset::Native,
-            Self::Document => Preset::Document,
-            Self::Supabase => Preset::Supabase,
-            Self::Keycloak => Preset::Keycloak,
-            Self::Auth0 => Preset::Auth0,
-            Self::Firebase => Preset::Firebase,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Written {
-    Csv,
-    Ndjson,
-    Json,
-}
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Writing {
@@ -71,14 +37,14 @@ pub(super) struct ImportArguments {
     file: Option<PathBuf>,
     /// Who wrote it
     #[arg(long, value_enum, default_value = "native")]
-    from: From,
-    /// How it is written; by default told by the file's name, else by what --from writes
+    from: Preset,
+    /// How it is written; by default from the file's name, else from what --from writes
     #[arg(long, value_enum)]
-    format: Option<Written>,
+    format: Option<Format>,
     /// Checks everything, also against the database, and writes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Where refused lines are told, one JSON object each; by default on standard error
+    /// Where refused lines are reported, one JSON object each; by default on standard error
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Goes on where a run with the same file and report was interrupted
@@ -128,17 +94,17 @@ enum Source {
 
 impl ImportArguments {
     fn source(&self) -> Outcome<Source> {
-        let url = match (&self.database_url_file, &self.database_url_env) {
-            (Some(path), _) => Some(read_text(path)?),
-            (None, Some(name)) => Some(
-                std::env::var(name)
-                    .map_err(|_| told(format!("the environment variable {name} is not set to a URL")))?,
-            ),
-            (None, None) => None,
-        };
+        let url =
+            match (&self.database_url_file, &self.database_url_env) {
+                (Some(path), _) => Some(read_text(path)?),
+                (None, Some(name)) => Some(std::env::var(name).map_err(|_| {
+                    user_error(format!("the environment variable {name} is not set to a URL"))
+                })?),
+                (None, None) => None,
+            };
         if let Some(url) = url {
-            if !matches!(self.from, From::Document | From::Supabase) {
-                return Err(told(
+            if !matches!(self.from, Preset::Document | Preset::Supabase) {
+                return Err(user_error(
                     "a live table is read with --from document or --from supabase",
                 ));
             }
@@ -147,18 +113,14 @@ impl ImportArguments {
         match &self.file {
             Some(path) if path.as_os_str() == "-" => Ok(Source::StandardInput),
             Some(path) => Ok(Source::File(path.clone())),
-            None => Err(told("name the file to import, or - for standard input")),
+            None => Err(user_error("name the file to import, or - for standard input")),
         }
     }
 
     /// What was asked for, else what the name says, else what the preset writes.
     fn written_as(&self, source: &Source) -> Outcome<Format> {
         if let Some(format) = self.format {
-            return Ok(match format {
-                Written::Csv => Format::Csv,
-                Written::Ndjson => Format::Ndjson,
-                Written::Json => Format::Json,
-            });
+            return Ok(format);
         }
         let extension = match source {
             Source::File(path) => path
@@ -169,10 +131,12 @@ impl ImportArguments {
         match (extension.as_deref(), self.from) {
             (Some("csv"), _) => Ok(Format::Csv),
             (Some("ndjson" | "jsonl"), _) => Ok(Format::Ndjson),
-            (Some("json"), _) | (_, From::Keycloak | From::Firebase) => Ok(Format::Json),
-            (_, From::Auth0) => Ok(Format::Ndjson),
+            (Some("json"), _) | (_, Preset::Keycloak | Preset::Firebase) => Ok(Format::Json),
+            (_, Preset::Auth0) => Ok(Format::Ndjson),
             _ if matches!(source, Source::Table(_)) => Ok(Format::Csv),
-            _ => Err(told("say how the file is written: --format csv, ndjson or json")),
+            _ => Err(user_error(
+                "say how the file is written: --format csv, ndjson or json",
+            )),
         }
     }
 }
@@ -180,141 +144,13 @@ impl ImportArguments {
 fn read_text(path: &Path) -> Outcome<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(64 * 1024).read_to_string(&mut text));
-    read.map_err(|error| told(format!("cannot read {}: {error}", path.display())))?;
+    read.map_err(|error| user_error(format!("cannot read {}: {error}", path.display())))?;
     Ok(text)
-}
-
-/// How far an interrupted import had come. Everything up to here is in the database and in the report.
-#[derive(Debug, Serialize, Deserialize)]
-struct State {
-    /// Of the file and of what was asked.
-    fingerprint: String,
-    /// The length of the report.
-    report: u64,
-    done: Summary,
-}
-
-impl State {
-    fn path(report: &Path) -> PathBuf {
-        let mut name = report.as_os_str().to_owned();
-        name.push(".state");
-        name.into()
-    }
-
-    /// Replaces the file in one step.
-    fn save(&self, path: &Path) -> io::Result<()> {
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let mut file = private(Path::new(&new), false)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        std::fs::rename(new, path)
-    }
-}
-
-/// Opens a file for writing, readable by its owner only, whatever it was before.
-fn private(path: &Path, must_be_new: bool) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600);
-    if must_be_new {
-        options.create_new(true);
-    } else {
-        options.create(true);
-    }
-    let file = options.open(path)?;
-    if !must_be_new {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Devices keep theirs.
-        if file.metadata()?.is_file() {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-            file.set_len(0)?;
-        }
-    }
-    Ok(file)
-}
-
-/// Tells a file from another one, or from itself after a change at its beginning or in its length.
-fn fingerprint(path: &Path, parts: &[&str]) -> Outcome<String> {
-    let failed = |error: io::Error| told(format!("cannot read {}: {error}", path.display()));
-    let file = File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    let mut start = Vec::new();
-    file.take(1024 * 1024).read_to_end(&mut start).map_err(failed)?;
-    let length = length.to_be_bytes();
-    let mut all: Vec<&[u8]> = vec![&length, &start];
-    all.extend(parts.iter().map(|part| part.as_bytes()));
-    let mac = crypto::mac(b"josoor-auth import state", &all);
-    Ok(base64::engine::general_purpose::STANDARD.encode(mac))
-}
-
-/// Where refused lines go.
-struct Report {
-    file: Option<(BufWriter<File>, PathBuf)>,
-    length: u64,
-    fingerprint: Option<String>,
-}
-
-impl Report {
-    fn line(
-        &mut self,
-        refused: &crate::import_export::Refused,
-        bar: &ProgressBar,
-    ) -> crate::error::Result<()> {
-        let mut line = serde_json::to_vec(refused).map_err(Error::internal)?;
-        line.push(b'\n');
-        match &mut self.file {
-            Some((file, _)) => {
-                file.write_all(&line).map_err(Error::internal)?;
-                self.length += line.len() as u64;
-                Ok(())
-            }
-            None => bar
-                .suspend(|| io::stderr().write_all(&line))
-                .map_err(Error::internal),
-        }
-    }
-
-    fn done(&mut self, records: u64, summary: &Summary) -> crate::error::Result<()> {
-        let Some((file, path)) = &mut self.file else {
-            return Ok(());
-        };
-        file.flush().map_err(Error::internal)?;
-        if let Some(fingerprint) = &self.fingerprint {
-            let state = State {
-                fingerprint: fingerprint.clone(),
-                report: self.length,
-                done: Summary {
-                    lines: records,
-                    ..*summary
-                },
-            };
-            state.save(&State::path(path)).map_err(Error::internal)?;
-        }
-        Ok(())
-    }
-}
-
-/// A bar where somebody watches, and nothing elsewhere.
-fn progress_bar(total: Option<u64>, is_bytes: bool) -> ProgressBar {
-    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    if !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-        return bar;
-    }
-    let template = match (total, is_bytes) {
-        (None, _) => "{spinner} {msg} {elapsed}",
-        (Some(_), true) => "{wide_bar} {bytes}/{total_bytes} {msg} {eta} left",
-        (Some(_), false) => "{wide_bar} {pos}/{len} {msg} {eta} left",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 pub(super) async fn import_users(config: Config, arguments: ImportArguments) -> Outcome {
     let source = arguments.source()?;
-    let preset = arguments.from.preset();
+    let preset = arguments.from;
     let format = arguments.written_as(&source)?;
     let supported = match preset {
         Preset::Native | Preset::Document | Preset::Supabase | Preset::Auth0 => true,
@@ -322,18 +158,18 @@ pub(super) async fn import_users(config: Config, arguments: ImportArguments) -> 
         Preset::Firebase => format != Format::Ndjson,
     };
     if !supported {
-        return Err(told(format!(
+        return Err(user_error(format!(
             "{} does not write {}",
             preset.as_str(),
             format.as_str()
         )));
     }
     let firebase = match &arguments.firebase_config {
-        Some(path) => Some(FirebaseConfig::parse(&read_text(path)?).map_err(told)?),
+        Some(path) => Some(FirebaseConfig::parse(&read_text(path)?).map_err(user_error)?),
         None => None,
     };
     if let Source::File(path) = &source {
-        File::open(path).map_err(|error| told(format!("cannot read {}: {error}", path.display())))?;
+        File::open(path).map_err(|error| user_error(format!("cannot read {}: {error}", path.display())))?;
     }
     let (report, before) = open_report(&arguments, &source, format)?;
     let app = open(config).await?;
@@ -347,8 +183,8 @@ pub(super) async fn import_users(config: Config, arguments: ImportArguments) -> 
     let imported = import_into(&app, source, reading, report, before, &arguments).await;
     finish(&app, imported, |refused| match refused {
         0 => Ok(()),
-        1 => Err(told("1 line was refused")),
-        more => Err(told(format!("{more} lines were refused"))),
+        1 => Err(user_error("1 line was refused")),
+        more => Err(user_error(format!("{more} lines were refused"))),
     })
     .await
 }
@@ -362,13 +198,13 @@ fn open_report(arguments: &ImportArguments, source: &Source, format: Format) -> 
         };
         return Ok((report, Summary::default()));
     };
-    let failed = |error: io::Error| told(format!("cannot write {}: {error}", path.display()));
+    let failed = |error: io::Error| user_error(format!("cannot write {}: {error}", path.display()));
     let fingerprint = match source {
         Source::File(file) if !arguments.dry_run => {
             let without = if arguments.without_password { "without" } else { "" };
             Some(fingerprint(
                 file,
-                &[arguments.from.preset().as_str(), format.as_str(), without],
+                &[arguments.from.as_str(), format.as_str(), without],
             )?)
         }
         _ => None,
@@ -378,22 +214,22 @@ fn open_report(arguments: &ImportArguments, source: &Source, format: Format) -> 
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let (file, before, length) = if arguments.resume {
         if fingerprint.is_none() {
-            return Err(told(
+            return Err(user_error(
                 "only the import of a file can be resumed; running it again does the same",
             ));
         }
         match earlier {
             None => (private(path, false).map_err(failed)?, Summary::default(), 0),
             Some(state) if Some(&state.fingerprint) != fingerprint.as_ref() => {
-                return Err(told(format!(
-                    "{} is of another file or of other options; leave --resume out to begin anew, which changes nothing that is \
+                return Err(user_error(format!(
+                    "{} is of another file or of other options; leave --resume out to start again, which changes nothing that is \
                      already done",
                     State::path(path).display()
                 )));
             }
             Some(state) => {
                 let mut file = File::options().write(true).open(path).map_err(failed)?;
-                // What came after the last batch is told again.
+                // What came after the last batch is reported again.
                 file.set_len(state.report).map_err(failed)?;
                 file.seek(SeekFrom::End(0)).map_err(failed)?;
                 (file, state.done, state.report)
@@ -410,7 +246,7 @@ fn open_report(arguments: &ImportArguments, source: &Source, format: Format) -> 
     Ok((report, before))
 }
 
-/// Imports, tells what became of it, and gives how many lines were refused.
+/// Imports, reports the outcome, and gives how many lines were refused.
 async fn import_into(
     app: &App,
     source: Source,
@@ -428,7 +264,7 @@ async fn import_into(
         dry_run: arguments.dry_run,
     };
     let mut observe = |event: Event<'_>| match event {
-        Event::LeftBehind(columns) => {
+        Event::IgnoredColumns(columns) => {
             bar.suspend(|| eprintln!("not taken over: {}", columns.join(", ")));
             Ok(())
         }
@@ -446,9 +282,9 @@ async fn import_into(
     let ended = import::run(app, receiver, &options, before, &mut observe).await;
     bar.finish_and_clear();
     let summary = ended.map_err(|error| {
-        told(format!(
+        user_error(format!(
             "{}\nwhat was imported until then stays; run the same command again for the rest",
-            super::describe(error)
+            super::output::describe(error)
         ))
     })?;
     if let (Some((_, path)), Some(_)) = (&report.file, &report.fingerprint) {
@@ -505,7 +341,7 @@ async fn start_reading(
         }
         Source::File(path) => {
             let file = File::open(&path)
-                .map_err(|error| told(format!("cannot read {}: {error}", path.display())))?;
+                .map_err(|error| user_error(format!("cannot read {}: {error}", path.display())))?;
             let length = file.metadata()?.len();
             read_in_thread(reading.clone(), file, sender)?;
             Ok(progress_bar(Some(length), true))
@@ -527,7 +363,7 @@ async fn start_reading(
 pub(super) async fn export_users(config: Config, arguments: ExportArguments) -> Outcome {
     let with_hashes = !arguments.without_hashes;
     if arguments.out.is_none() && with_hashes && io::stdout().is_terminal() {
-        return Err(told(
+        return Err(user_error(
             "password hashes are not shown on a terminal; write them to a file with --out, or leave them out with --without-hashes",
         ));
     }
@@ -560,11 +396,11 @@ async fn export_to(app: &App, out: Option<&Path>, format: Format, with_hashes: b
         return Ok(count?);
     };
     let file = private(path, true).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => told(format!(
+        io::ErrorKind::AlreadyExists => user_error(format!(
             "{} is already there; choose another name",
             path.display()
         )),
-        _ => told(format!("cannot write {}: {error}", path.display())),
+        _ => user_error(format!("cannot write {}: {error}", path.display())),
     })?;
     let mut out = BufWriter::new(file);
     let written = export::run(app, &mut out, format, with_hashes, &client, &mut progress).await;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, told};
+use super::output::{Outcome, user_error};
 use crate::account::register;
 use crate::app::App;
 use crate::audit;
@@ -20,7 +20,7 @@ use crate::http::server::serve::ServeOptions;
 use crate::mail::Mailer;
 use crate::{http, telemetry};
 
-/// Runs the service until it is told to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
+/// Runs the service until it is asked to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
 /// in flight finishes, exit.
 pub(super) async fn serve(config: Config) -> Outcome {
     let format = match config.log.format {
@@ -62,7 +62,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
         %public_url,
         docs = public_url.join("docs"),
         database = app.db.engine(),
-        sessions = app.hot.kv().state().kind,
+        sessions = app.cache.redis().map_or("in_process", |redis| redis.state().kind),
         version = env!("CARGO_PKG_VERSION"),
         "JOSOOR Auth is running"
     );
@@ -152,7 +152,7 @@ fn connections_at_most(config: &Config) -> usize {
 
 async fn bind(address: std::net::SocketAddr, setting: &str) -> Outcome<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        told(format!(
+        user_error(format!(
             "cannot listen on {address}: {error}\nset {setting} to a free address"
         ))
     })
@@ -220,7 +220,7 @@ async fn offer_setup(app: &App) -> Outcome {
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
-    // A file of that name may have other permissions, or be somebody's link to elsewhere.
+    // A file of that name may have other permissions, or be a link to another file.
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}

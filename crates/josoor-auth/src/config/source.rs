@@ -1,7 +1,6 @@
-//! Where values come from: the built-in file, the operator's file, the environment; and what is said about a bad one.
+//! The three layers: the built-in file, the operator's file, the environment.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,214 +8,15 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::values::shown;
+use super::problem::{ConfigError, ConfigProblem, Source};
+use super::raw::{Raw, shown};
+use super::variables::{PLATFORM_VARIABLES, PREFIX, is_secret, long_variable_of};
 
 /// Every key with its default, which is also the list of the keys that exist.
 pub(super) const DEFAULTS: &str = include_str!("../../config.default.toml");
 
-/// The platform's own names for some keys.
-pub(super) const PLATFORM_VARIABLES: [(&str, &str); 13] = [
-    ("DATABASE_URL", "database.url"),
-    ("REDIS_URL", "redis.url"),
-    ("MASTER_KEY", "keys.master_key"),
-    ("JWT_SECRET", "auth.jwt_secret"),
-    ("JWT_ALGORITHM", "auth.jwt_algorithm"),
-    ("JWT_EXPIRATION_MINUTES", "auth.jwt_expiration_minutes"),
-    ("BIND", "server.bind"),
-    ("PORT", "server.port"),
-    ("PUBLIC_URL", "server.public_url"),
-    ("SMTP_URL", "mail.smtp_url"),
-    ("MAIL_FROM", "mail.from"),
-    ("CORS_ORIGINS", "server.cors_origins"),
-    ("TRUSTED_PROXIES", "server.trusted_proxies"),
-];
-
-/// Keys that are never shown whole and may come from `<VARIABLE>_FILE`.
-const SECRET_KEYS: [&str; 5] = [
-    "database.url",
-    "redis.url",
-    "keys.master_key",
-    "auth.jwt_secret",
-    "mail.smtp_url",
-];
-
-const PREFIX: &str = "JOSOOR_AUTH__";
-
 /// A configuration file or a secret's file beyond this is a mistake, and is not read into memory.
 const LARGEST_FILE: u64 = 1024 * 1024;
-
-/// Where a setting's value comes from. Later kinds override earlier ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The built-in file.
-    Default,
-    /// The configuration file.
-    File {
-        /// As it was named on the command line.
-        name: String,
-        /// From 1; `None` when the file as a whole is meant.
-        line: Option<usize>,
-    },
-    /// An environment variable.
-    Variable(String),
-    /// A file that an environment variable names.
-    SecretFile {
-        /// The variable, with its `_FILE`.
-        variable: String,
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Source {
-    /// Later sources have higher ranks.
-    pub(super) const fn rank(&self) -> u8 {
-        match self {
-            Self::Default => 0,
-            Self::File { .. } => 1,
-            Self::Variable(_) | Self::SecretFile { .. } => 2,
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { name, line: None } => f.write_str(&shown(name)),
-            Self::File {
-                name,
-                line: Some(line),
-            } => write!(f, "{}:{line}", shown(name)),
-            Self::Variable(variable) => f.write_str(&shown(variable)),
-            Self::SecretFile { variable, path } => {
-                write!(f, "{}={}", shown(variable), shown(&path.to_string_lossy()))
-            }
-        }
-    }
-}
-
-/// One thing that keeps the configuration from being used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigProblem {
-    /// The key (`session.idle`), or the variable's name or the file's when it belongs to no key.
-    pub key: String,
-    /// The environment variable that sets the key; `None` when there is no such key.
-    pub variable: Option<String>,
-    /// Where the value came from.
-    pub source: Source,
-    /// What is wrong. Never a secret's value.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-impl ConfigProblem {
-    /// A problem of a key that exists.
-    pub(super) fn of_key(
-        key: &str,
-        source: Source,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            key: key.to_owned(),
-            variable: Some(variable_of(key)),
-            source,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
-    }
-
-    /// A problem of a name that is no key, or of a whole file.
-    fn of_name(
-        name: impl Into<String>,
-        source: Source,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            key: name.into(),
-            variable: None,
-            source,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
-
-impl fmt::Display for ConfigProblem {
-    /// One line: the key, its variable and its place; what is wrong; what to do.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut places = Vec::new();
-        match (&self.source, &self.variable) {
-            (Source::Default, variable) => places.extend(variable.clone()),
-            (Source::File { .. }, variable) => {
-                places.extend(variable.clone());
-                places.push(self.source.to_string());
-            }
-            (Source::Variable(name), _) if *name == self.key => {}
-            (Source::Variable(_) | Source::SecretFile { .. }, _) => places.push(self.source.to_string()),
-        }
-        f.write_str(&shown(&self.key))?;
-        if !places.is_empty() {
-            write!(f, " ({})", places.join(", "))?;
-        }
-        write!(f, ": {}; {}", self.message, self.remedy)
-    }
-}
-
-/// Why there is no [`Config`](super::Config): everything that is wrong with it, not only the first thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// Never empty.
-    pub problems: Vec<ConfigProblem>,
-}
-
-impl fmt::Display for ConfigError {
-    /// One line per problem.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// A value as it was written.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Raw {
-    /// A string, or anything from the environment.
-    Text(Zeroizing<String>),
-    /// A TOML integer in decimal digits.
-    Number(String),
-    /// A TOML boolean.
-    Boolean(bool),
-    /// A TOML array of strings.
-    List(Vec<String>),
-    /// Something that no key takes, by its name.
-    Other(&'static str),
-}
-
-impl Raw {
-    fn text(text: impl Into<String>) -> Self {
-        Self::Text(Zeroizing::new(text.into()))
-    }
-
-    /// Whether it says "not set".
-    pub(super) fn is_unset(&self) -> bool {
-        match self {
-            Self::Text(text) => text.is_empty(),
-            Self::List(items) => items.is_empty(),
-            _ => false,
-        }
-    }
-}
 
 /// A value and where it came from.
 #[derive(Clone)]
@@ -227,24 +27,6 @@ pub(super) struct Given {
 
 /// The value of every key, by key.
 pub(super) type Layers = BTreeMap<String, Given>;
-
-/// Whether a key is a secret.
-pub(super) fn is_secret(key: &str) -> bool {
-    SECRET_KEYS.contains(&key)
-}
-
-/// The environment variable that sets a key: the platform's name if it has one.
-pub(super) fn variable_of(key: &str) -> String {
-    PLATFORM_VARIABLES
-        .iter()
-        .find(|(_, platform_key)| *platform_key == key)
-        .map_or_else(|| long_variable_of(key), |(variable, _)| (*variable).to_owned())
-}
-
-/// `JOSOOR_AUTH__SECTION__KEY`.
-pub(super) fn long_variable_of(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
-}
 
 /// Reads the operator's file.
 pub(super) fn read_config_file(path: &Path) -> Result<String, ConfigError> {

@@ -4,8 +4,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::source::{self, DEFAULTS};
+use super::source::{self, DEFAULTS, Layers};
 use super::*;
+use crate::domain::Locale;
+use crate::domain::limit::Limit;
 
 const GOOD_SECRET: &str = "q7Vd0xK2mZ9sT4wB8nR1yL6cJ3hF5gPa";
 const GOOD_KEY: &str = "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=";
@@ -78,7 +80,6 @@ fn defaults_are_the_contract() {
     assert_eq!(config.server.request_timeout, seconds(30));
     assert_eq!(config.server.drain_delay, seconds(0));
     assert_eq!(config.server.drain_timeout, seconds(20));
-    assert_eq!(ServerConfig::BODY_LIMIT, 65536);
     assert_eq!(config.registration.mode, RegistrationMode::Open);
     assert_eq!(config.password.scheme, PasswordScheme::Bcrypt);
     assert_eq!(config.password.bcrypt_cost, 12);
@@ -96,9 +97,9 @@ fn defaults_are_the_contract() {
     assert_eq!(config.cache.near_ttl, seconds(5));
     assert_eq!(config.cache.near_bytes, 64 * 1024 * 1024);
     assert!(config.limits.enabled);
-    assert_eq!(config.limits.login_account, quota(10, 60));
-    assert_eq!(config.limits.login_pair, quota(10, 60));
-    assert_eq!(config.limits.login_address, quota(100, 60));
+    assert_eq!(config.limits.quota(Limit::LoginAccount), quota(10, 60));
+    assert_eq!(config.limits.quota(Limit::LoginPair), quota(10, 60));
+    assert_eq!(config.limits.quota(Limit::LoginAddress), quota(100, 60));
     assert_eq!(config.hash.threads, 0);
     assert_eq!(config.hash.queue, 16);
     assert_eq!(config.mail.locale, Locale::En);
@@ -118,7 +119,7 @@ fn the_default_file_and_the_code_have_the_same_keys() {
     assert!(reader.config().is_some());
     let in_file: BTreeSet<&str> = layers.keys().map(String::as_str).collect();
     assert_eq!(reader.keys_read, in_file);
-    for (variable, key) in source::PLATFORM_VARIABLES {
+    for (variable, key) in variables::PLATFORM_VARIABLES {
         assert!(
             in_file.contains(key),
             "{variable} sets {key}, which does not exist"
@@ -138,13 +139,13 @@ fn the_default_file_explains_every_key_and_names_its_variable() {
             comment.push_str(line);
         } else if let Some((key, _)) = line.split_once(" = ") {
             let key = format!("{section}.{key}");
-            for name in [source::variable_of(&key), source::long_variable_of(&key)] {
+            for name in [variables::variable_of(&key), variables::long_variable_of(&key)] {
                 let is_named = comment.split([' ', '(', ')', '#']).any(|word| word == name);
                 assert!(is_named, "{key}: its comment does not name {name}");
             }
             assert_eq!(
-                comment.contains(&format!("{}_FILE", source::variable_of(&key))),
-                source::is_secret(&key),
+                comment.contains(&format!("{}_FILE", variables::variable_of(&key))),
+                variables::is_secret(&key),
                 "{key}: _FILE"
             );
             seen += 1;
@@ -288,24 +289,24 @@ fn every_setting_of_the_contract_is_heard_by_name() {
     assert_eq!(config.cache.near_bytes, 2 << 20);
     let limits = &config.limits;
     assert!(!limits.enabled);
-    assert_eq!(limits.login_address, quota(1, 1));
-    assert_eq!(limits.login_account, quota(2, 60));
+    assert_eq!(limits.quota(Limit::LoginAddress), quota(1, 1));
+    assert_eq!(limits.quota(Limit::LoginAccount), quota(2, 60));
     assert_eq!(
-        limits.login_pair,
+        limits.quota(Limit::LoginPair),
         quota(2, 60),
         "as login_account, unless it is set"
     );
-    assert_eq!(limits.login_device, quota(3, 3600));
-    assert_eq!(limits.register_address, quota(4, 86400));
-    assert_eq!(limits.forgot_address, quota(5, 7 * 86400));
-    assert_eq!(limits.forgot_account, quota(6, 60));
-    assert_eq!(limits.verify_account, quota(7, 60));
-    assert_eq!(limits.email_change_address, quota(11, 60));
-    assert_eq!(limits.email_change_account, quota(12, 60));
-    assert_eq!(limits.refresh_session, quota(8, 60));
-    assert_eq!(limits.mail_recipient, quota(9, 60));
-    assert_eq!(limits.mail_network, quota(13, 60));
-    assert_eq!(limits.mail_total, quota(10, 60));
+    assert_eq!(limits.quota(Limit::LoginDevice), quota(3, 3600));
+    assert_eq!(limits.quota(Limit::RegisterAddress), quota(4, 86400));
+    assert_eq!(limits.quota(Limit::ForgotAddress), quota(5, 7 * 86400));
+    assert_eq!(limits.quota(Limit::ForgotAccount), quota(6, 60));
+    assert_eq!(limits.quota(Limit::VerifyAccount), quota(7, 60));
+    assert_eq!(limits.quota(Limit::EmailChangeAddress), quota(11, 60));
+    assert_eq!(limits.quota(Limit::EmailChangeAccount), quota(12, 60));
+    assert_eq!(limits.quota(Limit::RefreshSession), quota(8, 60));
+    assert_eq!(limits.quota(Limit::MailRecipient), quota(9, 60));
+    assert_eq!(limits.quota(Limit::MailNetwork), quota(13, 60));
+    assert_eq!(limits.quota(Limit::MailTotal), quota(10, 60));
     assert_eq!((config.hash.threads, config.hash.queue), (3, 4));
     assert_eq!(config.mail.locale, Locale::Ar);
     assert_eq!(config.audit.retention, seconds(30 * 86400));
@@ -351,7 +352,7 @@ fn a_setting_has_one_json_type_wherever_it_comes_from() {
             serde_json::Value::Bool(truth) => truth.to_string(),
             _ => continue,
         };
-        let config = from_env(&[(&source::variable_of(&entry.key), &text)]);
+        let config = from_env(&[(&variables::variable_of(&entry.key), &text)]);
         let again = config
             .sources()
             .iter()
@@ -459,7 +460,7 @@ fn urls_are_shown_without_what_may_be_a_password() {
         ("sqlite:x.db", "sqlite:x.db"),
         ("pw", "(set)"),
     ] {
-        assert_eq!(values::without_userinfo(url), expected);
+        assert_eq!(urls::without_userinfo(url), expected);
     }
 }
 
@@ -868,7 +869,7 @@ fn every_broken_setting_is_refused_by_name() {
         assert!(!problem.message.is_empty() && !problem.remedy.is_empty());
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(!text.contains("hidden"), "{variable}={value}: {text}");
-        if source::is_secret(&problem.key) && !value.contains(':') {
+        if variables::is_secret(&problem.key) && !value.contains(':') {
             assert!(!text.contains(value), "{text}");
         }
     }
@@ -898,7 +899,7 @@ fn values_of_the_wrong_type_are_refused_with_their_line() {
         let error = error_of(Some(line), &[]);
         assert_eq!(error.problems.len(), 1, "{line}: {error}");
         let text = error.to_string();
-        let start = format!("{key} ({}, josoor.toml:2): ", source::variable_of(key));
+        let start = format!("{key} ({}, josoor.toml:2): ", variables::variable_of(key));
         assert!(text.starts_with(&start), "{line}: {text}");
     }
 }
@@ -961,8 +962,8 @@ fn variable() -> impl Strategy<Value = String> {
         .iter()
         .flat_map(|entry| {
             [
-                source::variable_of(&entry.key),
-                source::long_variable_of(&entry.key),
+                variables::variable_of(&entry.key),
+                variables::long_variable_of(&entry.key),
             ]
         })
         .collect();

@@ -2,7 +2,19 @@
 
 use std::fmt;
 
-use super::Locale;
+use uuid::Uuid;
+
+use super::ids::UserId;
+use super::locale::Locale;
+
+/// A device that an account knows now, according to its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// The account.
+    pub user: UserId,
+    /// The device's row.
+    pub id: Uuid,
+}
 
 /// A program by the mark that its `User-Agent` has. The order matters: most browsers also name those that they descend from.
 const PROGRAMS: [(&str, &str); 19] = [

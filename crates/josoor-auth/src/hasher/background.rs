@@ -12,7 +12,7 @@ const NICENESS: i32 = 10;
 /// database or a proxy beside this program that wakes for a request may still have to wait until a hash has had its turn.
 /// Linux 6.12 and later let it in at once if its turns are shorter than those of whoever has the core
 /// (`sched_attr::sched_runtime`); older ones take no notice.
-pub(super) fn step_back() -> io::Result<()> {
+pub(super) fn lower_priority() -> io::Result<()> {
     let niceness = rustix::process::nice(NICENESS)?;
     if let Err(error) = take_long_turns(niceness) {
         // Sandboxes may not know the call. The priority is what matters more.
@@ -98,7 +98,7 @@ mod tests {
     fn has_a_low_priority_and_long_turns() {
         let before = niceness();
         let (niceness, turn, allowed) = thread::spawn(|| {
-            step_back().unwrap();
+            lower_priority().unwrap();
             let (niceness, turn) = (niceness(), told("se.slice"));
             // Asked again, only to know whether a sandbox forbids it.
             (niceness, turn, take_long_turns(niceness).is_ok())

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::bounds::Cost;
 
 /// The longest password that is given to bcrypt as it is. Longer ones are written in the other format, so that each of
-/// their bytes counts. One byte short of the 72 that bcrypt looks at: a hash of exactly 72 bytes cannot be told from
-/// one that an importing program cut there, and whoever appended anything to the password would get in.
+/// their bytes counts. One byte short of the 72 that bcrypt reads: a hash of exactly 72 bytes cannot be distinguished from
+/// one that an importing program truncated there, and the password with anything appended would match.
 pub(super) const PLAIN_BYTES: usize = 71;
 /// The lowest cost that bcrypt is defined for.
 pub(super) const BCRYPT_MIN_COST: u32 = bcrypt_interleaved::MIN_COST;
@@ -40,7 +40,7 @@ pub(super) struct Bcrypt {
 }
 
 impl Bcrypt {
-    /// bcrypt looks at the first 72 bytes of the key.
+    /// bcrypt reads the first 72 bytes of the key.
     pub(super) fn new(cost: u32, salt: [u8; 16], key: &[u8]) -> Self {
         let key = Zeroizing::new(key[..key.len().min(bcrypt_interleaved::MAX_KEY)].to_vec());
         Self { cost, salt, key }

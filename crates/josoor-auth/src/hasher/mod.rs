@@ -1,10 +1,10 @@
 //! Password hashing on a pool of its own.
 //!
-//! Hashing is slow on purpose, so it must not run where requests are served, and there must be an end to how much of it
-//! waits: beyond that, callers are turned away at once instead of everybody waiting longer and longer.
+//! Hashing is slow on purpose, so it does not run where requests are served, and its queue is bounded: beyond the capacity
+//! jobs are rejected at once instead of all waiting longer and longer.
 //!
 //! Formats, the same that Python's passlib 1.7 writes for `schemes=["bcrypt", "bcrypt_sha256"]`:
-//! * `$2b$…`: bcrypt, for passwords of up to 71 bytes; bcrypt looks at 72.
+//! * `$2b$…`: bcrypt, for passwords of up to 71 bytes; bcrypt reads 72.
 //! * `$bcrypt-sha256$v=2,…`: bcrypt of an HMAC-SHA-256 of the password, for longer ones.
 //! * `$argon2id$v=19$…`: Argon2id (RFC 9106) in the PHC string format.
 //!
@@ -33,13 +33,12 @@ use anyhow::{Context as _, anyhow, ensure};
 use tokio::sync::oneshot;
 
 use self::pool::{Answer, Handle, Job, Pool, Task};
-pub use self::queue::Asker;
 pub use self::scheme::Scheme;
 pub use self::verifier::Verdict;
 use self::verifier::Verifier;
 use crate::crypto;
-use crate::domain::Password;
 pub use crate::domain::PasswordHash;
+use crate::domain::{Password, Requester};
 use crate::error::Error;
 use crate::limits::PasswordCheck;
 use crate::passwords::NewPassword;
@@ -67,7 +66,7 @@ pub struct HasherStats {
     pub queued: usize,
     /// Jobs that are computed now.
     pub running: usize,
-    /// Callers turned away because the queue was full.
+    /// Jobs rejected because the queue was full.
     pub shed_total: u64,
     /// Jobs computed, failed ones included.
     pub done_total: u64,
@@ -77,7 +76,7 @@ pub struct HasherStats {
     pub busy_total: Duration,
 }
 
-/// The way to the pool. Clones share it; its threads end when the last one is dropped.
+/// Handle to the hashing pool. Clones share it; its threads end when the last one is dropped.
 #[derive(Clone)]
 pub struct Hasher(Arc<Handle>, Option<Metrics>);
 
@@ -115,32 +114,32 @@ impl Hasher {
         Ok(hasher)
     }
 
-    /// The same pool, which tells `metrics` how long each computation took, waiting included.
+    /// The same pool, which reports to `metrics` how long each computation took, waiting included.
     #[must_use]
     pub fn measured_by(self, metrics: Metrics) -> Self {
         Self(self.0, Some(metrics))
     }
 
-    /// Whether there is room for a job of this asker now: what is going to be refused need not be prepared.
+    /// Whether a job of this requester would be accepted now: what is going to be rejected need not be prepared.
     ///
     /// # Errors
-    /// `Overloaded`, counted like every caller that is turned away.
-    pub fn admit(&self, asker: Asker) -> Result<(), Error> {
+    /// `Overloaded`, counted like every rejected job.
+    pub fn admit(&self, requester: Requester) -> Result<(), Error> {
         let pool = &self.0.0;
         let mut state = pool.lock();
-        let room = pool.room(&mut state);
-        if state.waiting.has_room(asker, room) {
+        let capacity = pool.current_capacity(&mut state);
+        if state.waiting.accepts(requester, capacity) {
             return Ok(());
         }
-        Err(pool.refusal(&mut state))
+        Err(pool.rejection(&mut state))
     }
 
     /// Hashes a password for storing. Only one that the policy has accepted can be set: it alone makes a [`NewPassword`].
     ///
     /// Refuses with [`Error::Overloaded`] at once when too many wait already, or while it waits, when others come whose turn
     /// is before its own. If the caller drops the future before the computation began, it does not happen.
-    pub async fn hash(&self, password: NewPassword, asker: Asker) -> Result<PasswordHash, Error> {
-        self.hash_any(password.into_password(), asker).await
+    pub async fn hash(&self, password: NewPassword, requester: Requester) -> Result<PasswordHash, Error> {
+        self.hash_any(password.into_password(), requester).await
     }
 
     /// Hashes an account's own password once more, which was just verified, because its hash is outdated. It may be one that
@@ -152,21 +151,21 @@ impl Hasher {
         password: Password,
         counted: PasswordCheck,
     ) -> Result<PasswordHash, Error> {
-        self.hash_any(password, counted.asker()).await
+        self.hash_any(password, counted.requester()).await
     }
 
-    async fn hash_any(&self, password: Password, asker: Asker) -> Result<PasswordHash, Error> {
+    async fn hash_any(&self, password: Password, requester: Requester) -> Result<PasswordHash, Error> {
         let task = Task::Hash {
             salt: crypto::random_bytes(),
         };
-        let Answer::Hash(hash) = self.submit(password, task, asker).await? else {
+        let Answer::Hash(hash) = self.submit(password, task, requester).await? else {
             return Err(Error::Internal(anyhow!("the hasher answered another question")));
         };
         Ok(hash)
     }
 
     /// Compares a password with a stored hash. With none, or one that cannot be read, the work is that of a comparison under
-    /// the configured scheme, so that the time does not tell whether there is an account.
+    /// the configured scheme, so that the time does not reveal whether there is an account.
     ///
     /// A wrong password takes as long for an imported bcrypt hash of lower cost. For a hash of another scheme than the
     /// configured one, or of higher cost, the time differs until its owner has signed in once.
@@ -181,7 +180,7 @@ impl Hasher {
         counted: PasswordCheck,
     ) -> Result<Verdict, Error> {
         let task = Task::Verify(stored);
-        let Answer::Verdict(verdict) = self.submit(password, task, counted.asker()).await? else {
+        let Answer::Verdict(verdict) = self.submit(password, task, counted.requester()).await? else {
             return Err(Error::Internal(anyhow!("the hasher answered another question")));
         };
         Ok(verdict)
@@ -203,7 +202,7 @@ impl Hasher {
         }
     }
 
-    async fn submit(&self, password: Password, task: Task, asker: Asker) -> Result<Answer, Error> {
+    async fn submit(&self, password: Password, task: Task, requester: Requester) -> Result<Answer, Error> {
         let begun = Instant::now();
         let (reply, answer) = oneshot::channel();
         let pool = &self.0.0;
@@ -214,7 +213,7 @@ impl Hasher {
             first,
             reply,
         };
-        pool.enqueue(job, asker);
+        pool.enqueue(job, requester);
         let answer = answer
             .await
             .unwrap_or_else(|_| Err(Error::Internal(anyhow!("the password hasher has ended"))));

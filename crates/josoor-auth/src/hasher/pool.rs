@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 
 use super::background;
 use super::bcrypt::{Bcrypt, Ready};
-use super::queue::{Asker, Queue};
+use super::queue::Queue;
 use super::verifier::{Verdict, Verifier};
-use crate::domain::{Password, PasswordHash};
+use crate::domain::{Password, PasswordHash, Requester};
 use crate::error::Error;
 
-/// No caller is told to come back later than this.
+/// The longest `Retry-After`.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Ends the pool when the last [`Hasher`] goes. The threads hold the pool, not this.
@@ -86,16 +86,16 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a job in. Whom there is no room for then, this one or another, is turned away.
-    pub(super) fn enqueue(&self, job: Job, asker: Asker) {
+    /// Enqueues a job; evicts the lowest-priority job when the queue is full.
+    pub(super) fn enqueue(&self, job: Job, requester: Requester) {
         let mut state = self.lock();
-        let room = self.room(&mut state);
-        let refused = state.waiting.push(asker, job, room);
+        let capacity = self.current_capacity(&mut state);
+        let refused = state.waiting.push(requester, job, capacity);
         if let Some(refused) = refused {
-            let refusal = self.refusal(&mut state);
+            let rejection = self.rejection(&mut state);
             drop(state);
-            // Whoever has gone meanwhile need not be told.
-            let _ = refused.reply.send(Err(refusal));
+            // The caller may have gone meanwhile.
+            let _ = refused.reply.send(Err(rejection));
         } else {
             drop(state);
         }
@@ -103,16 +103,16 @@ impl Pool {
     }
 
     /// How many jobs may wait. Callers that have gone do not keep others out.
-    pub(super) fn room(&self, state: &mut State) -> usize {
-        let room = self.capacity.saturating_add(self.threads - state.busy);
-        if state.waiting.len() >= room {
+    pub(super) fn current_capacity(&self, state: &mut State) -> usize {
+        let capacity = self.capacity.saturating_add(self.threads - state.busy);
+        if state.waiting.len() >= capacity {
             state.skipped_total += state.waiting.retain(|job| !job.reply.is_closed());
         }
-        room
+        capacity
     }
 
-    /// What a caller is told for whom there is no room.
-    pub(super) fn refusal(&self, state: &mut State) -> Error {
+    /// The error of a rejected job.
+    pub(super) fn rejection(&self, state: &mut State) -> Error {
         state.shed_total += 1;
         Error::Overloaded {
             retry_after: retry_after(state.mean, state.waiting.len(), self.threads),
@@ -122,7 +122,7 @@ impl Pool {
     /// The life of a thread.
     pub(super) fn work(&self) {
         // Where the system does not allow it, it is still a pool of its own.
-        if let Err(error) = background::step_back() {
+        if let Err(error) = background::lower_priority() {
             tracing::warn!(%error, "passwords are computed at the priority of requests");
         }
         while let Some(mut jobs) = self.next() {
@@ -159,7 +159,7 @@ impl Pool {
             }
             for (reply, answer) in replies {
                 let answer = answer.unwrap_or_else(|_| Err(anyhow!("a password computation panicked")));
-                // The caller may have gone meanwhile; then nobody wants to know.
+                // The caller may have gone meanwhile.
                 let _ = reply.send(answer.map_err(Error::Internal));
             }
         }
@@ -216,7 +216,7 @@ impl Pool {
                 .map(Answer::Hash),
             Task::Verify(stored) => self
                 .verifier
-                .verify_as_typed(password, stored, ready)
+                .verify_both_forms(password, stored, ready)
                 .map(Answer::Verdict),
             #[cfg(test)]
             Task::Call(call) => {

@@ -1,25 +1,14 @@
-//! Whose password is computed next: shares, so that no one who asks can keep others waiting.
+//! A fair queue keyed by requester: no requester can delay the others.
 //!
-//! Two classes, known users and networks, alternate whenever both wait: half of the turns belong to each. Within a class
-//! everybody has one turn, then everybody the next one: start-time fair queueing (Goyal, Vin and Cheng, 1996) with jobs of
-//! equal size. A job's turn comes after those that its asker has waiting already, and the round is that of the job that was
-//! taken last. So of one account, or of one network, one job waits at the place of everybody else's first; its others wait
-//! behind everybody's first and are the first to go when the queue is full.
+//! Two classes, known users and networks, alternate whenever both wait: each gets half of the turns. Within a class every
+//! requester has one turn per round: start-time fair queueing (Goyal, Vin and Cheng, 1996) with jobs of equal size. A job's
+//! turn comes after the waiting jobs of the same requester, and the round is that of the job that was taken last. So the first
+//! job of an account or a network waits among the first jobs of the others; its further jobs wait behind these, and are the
+//! first to be evicted when the queue is full.
 
 use std::collections::VecDeque;
 
-use crate::domain::{Network, UserId};
-
-/// On whose behalf a password is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// A user who is signed in, or uses a known device of theirs. Strangers' tries at the same account are not among these.
-    Known(UserId),
-    /// The command line.
-    Operator,
-    /// Anybody, by the network that the request came from.
-    Network(Network),
-}
+use crate::domain::Requester;
 
 /// Which half of the turns a job belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,10 +19,10 @@ enum Class {
 }
 
 impl Class {
-    const fn of(asker: Asker) -> Self {
-        match asker {
-            Asker::Known(_) | Asker::Operator => Self::Known,
-            Asker::Network(_) => Self::Network,
+    const fn of(requester: Requester) -> Self {
+        match requester {
+            Requester::Known(_) | Requester::Operator => Self::Known,
+            Requester::Network(_) => Self::Network,
         }
     }
 
@@ -46,7 +35,7 @@ impl Class {
 }
 
 struct Entry<T> {
-    asker: Asker,
+    requester: Requester,
     /// The lower one first.
     turn: u64,
     job: T,
@@ -68,25 +57,29 @@ impl<T> Default for Line<T> {
 }
 
 impl<T> Line<T> {
-    /// When the turn of this asker's next job would be.
-    fn turn(&self, asker: Asker) -> u64 {
-        let of_the_same = self.waiting.iter().rev().find(|entry| entry.asker == asker);
+    /// When the turn of this requester's next job would be.
+    fn turn(&self, requester: Requester) -> u64 {
+        let of_the_same = self
+            .waiting
+            .iter()
+            .rev()
+            .find(|entry| entry.requester == requester);
         let behind_own = of_the_same.map_or(self.round, |entry| entry.turn + 1);
-        let Asker::Network(network) = asker else {
+        let Requester::Network(network) = requester else {
             return behind_own;
         };
         // The /64s of one customer must not have a turn each.
-        let others = self.waiting.iter().filter_map(|entry| match entry.asker {
-            Asker::Network(other) => Some(other),
-            Asker::Known(_) | Asker::Operator => None,
+        let others = self.waiting.iter().filter_map(|entry| match entry.requester {
+            Requester::Network(other) => Some(other),
+            Requester::Known(_) | Requester::Operator => None,
         });
         behind_own.max(self.round + network.crowd(others))
     }
 
-    fn insert(&mut self, asker: Asker, job: T) {
-        let turn = self.turn(asker);
+    fn insert(&mut self, requester: Requester, job: T) {
+        let turn = self.turn(requester);
         let place = self.waiting.partition_point(|entry| entry.turn <= turn);
-        self.waiting.insert(place, Entry { asker, turn, job });
+        self.waiting.insert(place, Entry { requester, turn, job });
     }
 
     /// Takes the first job that is `like` it.
@@ -142,22 +135,22 @@ impl<T> Queue<T> {
         self.line(class).waiting.len() + 1 < self.line(class.other()).waiting.len()
     }
 
-    /// Whether [`push`](Self::push) would take in this asker's next job.
-    pub(super) fn has_room(&self, asker: Asker, capacity: usize) -> bool {
-        let class = Class::of(asker);
+    /// Whether [`push`](Self::push) would take in this requester's next job.
+    pub(super) fn accepts(&self, requester: Requester, capacity: usize) -> bool {
+        let class = Class::of(requester);
         let line = self.line(class);
         self.len() < capacity
             || self.other_has_more(class)
             || line
                 .waiting
                 .back()
-                .is_some_and(|last| line.turn(asker) < last.turn)
+                .is_some_and(|last| line.turn(requester) < last.turn)
     }
 
     /// Takes a job in. What is over `capacity` comes back: the last one of the class that has more than its half, so that
     /// neither class can take the other's half.
-    pub(super) fn push(&mut self, asker: Asker, job: T, capacity: usize) -> Option<T> {
-        let class = Class::of(asker);
+    pub(super) fn push(&mut self, requester: Requester, job: T, capacity: usize) -> Option<T> {
+        let class = Class::of(requester);
         let refused = if self.len() < capacity {
             None
         } else if self.other_has_more(class) {
@@ -165,7 +158,7 @@ impl<T> Queue<T> {
         } else {
             Some(class)
         };
-        self.line_mut(class).insert(asker, job);
+        self.line_mut(class).insert(requester, job);
         let entry = self.line_mut(refused?).waiting.pop_back();
         entry.map(|entry| entry.job)
     }
@@ -212,14 +205,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::{Network, UserId};
 
-    fn network(name: &str) -> Asker {
+    fn network(name: &str) -> Requester {
         let last = name.bytes().next().unwrap_or_default();
-        Asker::Network(Network::of(&format!("192.0.2.{last}")).expect("a network"))
+        Requester::Network(Network::of(&format!("192.0.2.{last}")).expect("a network"))
     }
 
-    fn known(id: i64) -> Asker {
-        Asker::Known(UserId(id))
+    fn known(id: i64) -> Requester {
+        Requester::Known(UserId(id))
     }
 
     fn drain(queue: &mut Queue<&'static str>) -> Vec<&'static str> {
@@ -273,10 +267,10 @@ mod tests {
         for job in ["a1", "a2", "a3"] {
             assert_eq!(queue.push(network("a"), job, 3), None);
         }
-        let mut push = |asker: Asker, job| {
-            let has_room = queue.has_room(asker, 3);
-            let refused = queue.push(asker, job, 3);
-            assert_eq!(has_room, refused != Some(job), "{job}");
+        let mut push = |requester: Requester, job| {
+            let accepts = queue.accepts(requester, 3);
+            let refused = queue.push(requester, job, 3);
+            assert_eq!(accepts, refused != Some(job), "{job}");
             refused
         };
         assert_eq!(push(network("a"), "a4"), Some("a4"));
@@ -299,7 +293,7 @@ mod tests {
                 if flood_is_known {
                     known(i64::try_from(number).expect("small"))
                 } else {
-                    Asker::Network(Network::of(&ip).expect("a network"))
+                    Requester::Network(Network::of(&ip).expect("a network"))
                 }
             };
             let other = if flood_is_known { network("a") } else { known(1) };
@@ -308,11 +302,11 @@ mod tests {
                 queue.push(flood(number), "flood", 32);
             }
             for _ in 0..16 {
-                assert!(queue.has_room(other, 32));
+                assert!(queue.accepts(other, 32));
                 assert_eq!(queue.push(other, "other", 32), Some("flood"));
             }
             for number in 100..200 {
-                assert!(!queue.has_room(flood(number), 32));
+                assert!(!queue.accepts(flood(number), 32));
                 assert_eq!(queue.push(flood(number), "flood", 32), Some("flood"));
             }
             assert_eq!(queue.count(|job| *job == "other"), 16);
@@ -330,7 +324,11 @@ mod tests {
         let mut queue = Queue::default();
         for number in 0..32 {
             let ip = format!("2001:db8:1:{number:x}::1");
-            queue.push(Asker::Network(Network::of(&ip).expect("a network")), "flood", 32);
+            queue.push(
+                Requester::Network(Network::of(&ip).expect("a network")),
+                "flood",
+                32,
+            );
         }
         assert_eq!(queue.push(network("a"), "a1", 32), Some("flood"));
         let order = drain(&mut queue);
@@ -352,7 +350,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: `has_room` says what `push` does, nothing is lost, no more wait than there may, and a
+        /// Whatever comes and goes: `accepts` says what `push` does, nothing is lost, no more wait than there may, and a
         /// class never loses a job to the other one while it has no more than half.
         #[test]
         fn a1_room_is_exact_and_half_is_safe(
@@ -366,16 +364,16 @@ mod tests {
                     gone += usize::from(queue.pop().is_some());
                     continue;
                 }
-                let asker = if kind % 2 == 0 { known(i64::from(who)) } else {
-                    Asker::Network(Network::of(&format!("2001:db8:{who}:1::1")).expect("a network"))
+                let requester = if kind % 2 == 0 { known(i64::from(who)) } else {
+                    Requester::Network(Network::of(&format!("2001:db8:{who}:1::1")).expect("a network"))
                 };
-                let has_room = queue.has_room(asker, capacity);
-                let other = queue.line(Class::of(asker).other()).waiting.len();
+                let accepts = queue.accepts(requester, capacity);
+                let other = queue.line(Class::of(requester).other()).waiting.len();
                 pushed += 1;
-                let refused = queue.push(asker, pushed, capacity);
-                prop_assert_eq!(has_room, refused != Some(pushed));
+                let refused = queue.push(requester, pushed, capacity);
+                prop_assert_eq!(accepts, refused != Some(pushed));
                 gone += usize::from(refused.is_some());
-                let other_after = queue.line(Class::of(asker).other()).waiting.len();
+                let other_after = queue.line(Class::of(requester).other()).waiting.len();
                 prop_assert!(other_after == other || 2 * other > capacity);
                 prop_assert!(queue.len() <= capacity);
                 prop_assert_eq!(queue.len() + gone, pushed);

@@ -89,12 +89,12 @@ fn new(text: &str) -> NewPassword {
     NewPassword::not_checked(password(text))
 }
 
-fn anybody() -> Asker {
-    Asker::Network(Network::Unknown)
+fn unknown_network() -> Requester {
+    Requester::Network(Network::Unknown)
 }
 
 fn counted() -> PasswordCheck {
-    PasswordCheck::not_counted(anybody())
+    PasswordCheck::not_counted(unknown_network())
 }
 
 fn hasher(scheme: Scheme) -> Hasher {
@@ -133,7 +133,7 @@ fn block(hasher: &Hasher) -> mpsc::Sender<()> {
             first: None,
             reply,
         },
-        anybody(),
+        unknown_network(),
     );
     running.recv().unwrap();
     // Kept open so that the job counts as wanted.
@@ -179,7 +179,7 @@ async fn every_byte_up_to_the_last_counts() {
         let hasher = hasher(scheme);
         for length in [1, 55, 56, 71, 72, 73, 200, 1024] {
             let text = "a".repeat(length);
-            let hash = hasher.hash(new(&text), anybody()).await.unwrap();
+            let hash = hasher.hash(new(&text), unknown_network()).await.unwrap();
             assert_eq!(
                 check(&hasher, &text, hash.as_str()).await,
                 Verdict::Match { outdated: false }
@@ -204,18 +204,24 @@ async fn every_byte_up_to_the_last_counts() {
 #[tokio::test]
 async fn formats_are_those_that_other_programs_read() {
     let bcrypt = hasher(BCRYPT);
-    let short = bcrypt.hash(new("short"), anybody()).await.unwrap();
+    let short = bcrypt.hash(new("short"), unknown_network()).await.unwrap();
     assert!(
         short.as_str().starts_with("$2b$04$") && short.as_str().len() == 60,
         "{}",
         short.as_str()
     );
-    let long = bcrypt.hash(new(&"x".repeat(73)), anybody()).await.unwrap();
+    let long = bcrypt
+        .hash(new(&"x".repeat(73)), unknown_network())
+        .await
+        .unwrap();
     let parts: Vec<&str> = long.as_str().split('$').collect();
     assert_eq!(parts[..3], ["", "bcrypt-sha256", "v=2,t=2b,r=4"]);
     assert_eq!((parts[3].len(), parts[4].len(), parts.len()), (22, 31, 5));
     assert!(parts[3].ends_with(['.', 'O', 'e', 'u']), "padding bits are zero");
-    let argon2id = hasher(ARGON2ID).hash(new("short"), anybody()).await.unwrap();
+    let argon2id = hasher(ARGON2ID)
+        .hash(new("short"), unknown_network())
+        .await
+        .unwrap();
     assert!(
         argon2id.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"),
         "{}",
@@ -223,7 +229,11 @@ async fn formats_are_those_that_other_programs_read() {
     );
     assert_ne!(
         short.as_str(),
-        bcrypt.hash(new("short"), anybody()).await.unwrap().as_str()
+        bcrypt
+            .hash(new("short"), unknown_network())
+            .await
+            .unwrap()
+            .as_str()
     );
     assert_eq!(format!("{short:?}"), "PasswordHash(…)");
 }
@@ -241,7 +251,7 @@ async fn a_hash_that_would_be_written_otherwise_is_outdated() {
     let text = "correct horse";
     let hashers = [&bcrypt, &costlier, &argon2id, &memory];
     for (i, writer) in hashers.iter().enumerate() {
-        let hash = writer.hash(new(text), anybody()).await.unwrap();
+        let hash = writer.hash(new(text), unknown_network()).await.unwrap();
         for (j, reader) in hashers.iter().enumerate() {
             assert_eq!(
                 check(reader, text, hash.as_str()).await,
@@ -402,21 +412,24 @@ fn parameters_out_of_bounds_do_not_start() {
 }
 
 #[tokio::test]
-async fn a_full_queue_turns_callers_away_at_once() {
+async fn a_full_queue_rejects_at_once() {
     let hasher = hasher(BCRYPT);
     let release = block(&hasher);
-    let mut first = pin!(hasher.hash(new("first"), anybody()));
-    let mut second = pin!(hasher.hash(new("second"), anybody()));
+    let mut first = pin!(hasher.hash(new("first"), unknown_network()));
+    let mut second = pin!(hasher.hash(new("second"), unknown_network()));
     assert!(!step(first.as_mut()) && !step(second.as_mut()));
     assert_eq!((hasher.stats().queued, hasher.stats().running), (2, 1));
-    match hasher.hash(new("third"), anybody()).await {
+    match hasher.hash(new("third"), unknown_network()).await {
         Err(Error::Overloaded { retry_after }) => assert!(retry_after >= Duration::from_secs(1)),
         other => panic!("{other:?}"),
     }
     assert_eq!(hasher.stats().shed_total, 1);
-    // Nobody needs to wait for that answer who asks before, and whoever would take another's place is let in.
-    assert!(matches!(hasher.admit(anybody()), Err(Error::Overloaded { .. })));
-    hasher.admit(Asker::Known(UserId(1))).unwrap();
+    // `admit` rejects before any work, and accepts a job that would evict another one.
+    assert!(matches!(
+        hasher.admit(unknown_network()),
+        Err(Error::Overloaded { .. })
+    ));
+    hasher.admit(Requester::Known(UserId(1))).unwrap();
     assert_eq!(hasher.stats().shed_total, 2);
     drop(release);
     first.await.unwrap();
@@ -426,22 +439,25 @@ async fn a_full_queue_turns_callers_away_at_once() {
         (stats.queued, stats.running, stats.done_total, stats.shed_total),
         (0, 0, 3, 2)
     );
-    hasher.admit(anybody()).unwrap();
+    hasher.admit(unknown_network()).unwrap();
     assert!(stats.busy_total > Duration::ZERO);
 }
 
 #[tokio::test]
-async fn what_waits_is_computed_at_once_and_everybody_gets_their_own_answer() {
+async fn waiting_jobs_are_computed_together_and_each_gets_its_own_answer() {
     let hasher = Hasher::new(HasherConfig {
         threads: 1,
         queue: 16,
         scheme: BCRYPT,
     })
     .unwrap();
-    let stored = hasher.hash(new("correct horse"), anybody()).await.unwrap();
+    let stored = hasher
+        .hash(new("correct horse"), unknown_network())
+        .await
+        .unwrap();
     let costlier = "$2b$05$abcdefghijklmnopqrstuuo8sMI/lBdg2DeGTz/BtFwnH0iv.RIW6";
     let long = "ä".repeat(40);
-    let long_stored = hasher.hash(new(&long), anybody()).await.unwrap();
+    let long_stored = hasher.hash(new(&long), unknown_network()).await.unwrap();
     let release = block(&hasher);
     // Of two costs, short and long, right and wrong, with an account and without, and one that is hashed.
     let right = || hasher.verify(password("correct horse"), Some(stored.clone()), counted());
@@ -453,7 +469,7 @@ async fn what_waits_is_computed_at_once_and_everybody_gets_their_own_answer() {
         counted(),
     );
     let of_long = hasher.verify(password(&long), Some(long_stored), counted());
-    let hashed = hasher.hash(new("new"), anybody());
+    let hashed = hasher.hash(new("new"), unknown_network());
     let all = async {
         tokio::join!(
             right(),
@@ -513,13 +529,13 @@ async fn c11_a_stored_hash_above_the_bounds_takes_no_more_work_than_any_other() 
 }
 
 #[tokio::test]
-async fn who_is_known_takes_the_place_of_who_is_not() {
+async fn a_known_user_evicts_an_unknown_network() {
     let hasher = hasher(BCRYPT);
     let release = block(&hasher);
-    let mut first = pin!(hasher.hash(new("first"), anybody()));
-    let mut second = pin!(hasher.hash(new("second"), anybody()));
+    let mut first = pin!(hasher.hash(new("first"), unknown_network()));
+    let mut second = pin!(hasher.hash(new("second"), unknown_network()));
     assert!(!step(first.as_mut()) && !step(second.as_mut()));
-    let mut known = pin!(hasher.hash(new("third"), Asker::Known(UserId(1))));
+    let mut known = pin!(hasher.hash(new("third"), Requester::Known(UserId(1))));
     assert!(!step(known.as_mut()));
     assert!(matches!(second.await, Err(Error::Overloaded { .. })));
     drop(release);
@@ -529,24 +545,24 @@ async fn who_is_known_takes_the_place_of_who_is_not() {
 }
 
 #[tokio::test]
-async fn who_has_gone_is_skipped_and_keeps_nobody_out() {
+async fn a_job_without_a_caller_is_skipped_and_takes_no_capacity() {
     let hasher = hasher(BCRYPT);
     let release = block(&hasher);
     {
-        let mut first = pin!(hasher.hash(new("first"), anybody()));
-        let mut second = pin!(hasher.hash(new("second"), anybody()));
+        let mut first = pin!(hasher.hash(new("first"), unknown_network()));
+        let mut second = pin!(hasher.hash(new("second"), unknown_network()));
         assert!(!step(first.as_mut()) && !step(second.as_mut()));
     }
-    let mut third = pin!(hasher.hash(new("third"), anybody()));
+    let mut third = pin!(hasher.hash(new("third"), unknown_network()));
     assert!(!step(third.as_mut()));
     assert_eq!(hasher.stats().queued, 1);
     {
-        let mut fourth = pin!(hasher.hash(new("fourth"), anybody()));
+        let mut fourth = pin!(hasher.hash(new("fourth"), unknown_network()));
         assert!(!step(fourth.as_mut()));
     }
     drop(release);
     third.await.unwrap();
-    hasher.hash(new("fifth"), anybody()).await.unwrap();
+    hasher.hash(new("fifth"), unknown_network()).await.unwrap();
     let stats = hasher.stats();
     assert_eq!((stats.skipped_total, stats.done_total), (3, 3));
 }
@@ -558,11 +574,11 @@ async fn a_panic_is_an_error_and_the_thread_lives_on() {
         .submit(
             password("x"),
             Task::Call(Box::new(|| panic!("on purpose"))),
-            anybody(),
+            unknown_network(),
         )
         .await;
     assert!(matches!(failed, Err(Error::Internal(_))));
-    hasher.hash(new("after"), anybody()).await.unwrap();
+    hasher.hash(new("after"), unknown_network()).await.unwrap();
     assert_eq!(hasher.stats().done_total, 2);
 }
 
@@ -573,7 +589,7 @@ async fn threads_are_named_and_end_with_the_last_handle() {
     let call = move || name.send(thread::current().name().map(str::to_owned)).unwrap();
     assert!(matches!(
         hasher
-            .submit(password("x"), Task::Call(Box::new(call)), anybody())
+            .submit(password("x"), Task::Call(Box::new(call)), unknown_network())
             .await,
         Ok(Answer::Called)
     ));
@@ -582,7 +598,7 @@ async fn threads_are_named_and_end_with_the_last_handle() {
     let pool = Arc::downgrade(&hasher.0.0);
     let clone = hasher.clone();
     drop(hasher);
-    clone.hash(new("still there"), anybody()).await.unwrap();
+    clone.hash(new("still there"), unknown_network()).await.unwrap();
     drop(clone);
     let deadline = Instant::now() + Duration::from_secs(20);
     while pool.strong_count() > 0 {
@@ -592,7 +608,7 @@ async fn threads_are_named_and_end_with_the_last_handle() {
 }
 
 #[test]
-fn callers_are_told_a_sensible_time() {
+fn retry_after_is_sensible() {
     let mean = Duration::from_millis(250);
     assert_eq!(retry_after(Duration::ZERO, 0, 1), Duration::from_secs(1));
     assert_eq!(retry_after(mean, 4, 2), Duration::from_secs(1));

@@ -47,8 +47,8 @@ impl Verifier {
     }
 
     /// Our own hashes are of the normal form; those of other programs may be of what was typed. Where the two differ both are
-    /// computed, whatever is stored, so that the time tells nothing about the account.
-    pub(super) fn verify_as_typed(
+    /// computed, whatever is stored, so that the time reveals nothing about the account.
+    pub(super) fn verify_both_forms(
         &self,
         password: &Password,
         stored: Option<PasswordHash>,
@@ -72,7 +72,7 @@ impl Verifier {
         ready: &mut Ready,
     ) -> anyhow::Result<Verdict> {
         let Some(stored) = stored else {
-            return self.work_in_vain(password, ready);
+            return self.verify_decoy(password, ready);
         };
         let stored = match Stored::parse(stored.as_str(), Some(self.scheme)) {
             Ok(stored) => stored,
@@ -81,7 +81,7 @@ impl Verifier {
                     reason,
                     "a stored password hash cannot be verified; its owner needs a reset"
                 );
-                return self.work_in_vain(password, ready);
+                return self.verify_decoy(password, ready);
             }
         };
         if stored.matches(password, ready)? {
@@ -102,8 +102,8 @@ impl Verifier {
         Ok(Verdict::NoMatch)
     }
 
-    /// What a comparison costs, for nothing.
-    fn work_in_vain(&self, password: &[u8], ready: &mut Ready) -> anyhow::Result<Verdict> {
+    /// Verifies against the decoy hash: the same work, and never a match.
+    fn verify_decoy(&self, password: &[u8], ready: &mut Ready) -> anyhow::Result<Verdict> {
         match Stored::read(self.decoy_for(password).as_str()) {
             Ok(decoy) => {
                 std::hint::black_box(decoy.matches(password, ready)?);

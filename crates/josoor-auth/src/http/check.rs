@@ -166,7 +166,7 @@ async fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) ->
 }
 
 async fn check_age(app: &App, caller: &Caller, max_age: u64, acr: Option<Acr>) -> Result<()> {
-    let signed_in = app.hot.signed_in_at(caller.session).await?;
+    let signed_in = app.cache.signed_in_at(caller.session).await?;
     if app.clock.now().since(signed_in).as_secs() > max_age {
         return Err(Error::StepUpRequired {
             acr,

@@ -17,7 +17,6 @@ use super::dev_mail::Developer;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::mail::Mailer;
-use crate::redis::Kv;
 use crate::store::MailClass;
 use crate::telemetry::{METRICS_MEDIA_TYPE, Sample};
 
@@ -99,7 +98,7 @@ async fn show_readiness(State(app): State<App>) -> Response {
         _ => Condition::Down,
     };
     // Without its tail this node would not hear what others do; it goes on for as long as its entries live.
-    let changes = if app.hot.tail_age() < TAIL_AGE_AT_MOST {
+    let changes = if app.cache.tail_age() < TAIL_AGE_AT_MOST {
         Condition::Ok
     } else {
         Condition::Degraded
@@ -122,11 +121,11 @@ async fn show_readiness(State(app): State<App>) -> Response {
         ("audit", audit),
         ("mail", mail),
     ]);
-    if !matches!(app.hot.kv(), Kv::InProcess) {
+    if app.cache.redis().is_some() {
         // Losing Redis costs speed, nothing else.
         parts.insert(
             "redis",
-            if app.hot.is_shared() {
+            if app.cache.is_shared() {
                 Condition::Ok
             } else {
                 Condition::Degraded
@@ -214,7 +213,7 @@ fn metrics(app: &App) -> Response {
         database_idle: idle as u64,
         clock_skew_micros: app.clock.skew(),
         mails_waiting: waiting,
-        redis_up: (!matches!(app.hot.kv(), Kv::InProcess)).then(|| app.hot.kv().state().connected),
+        redis_up: app.cache.redis().map(|redis| redis.state().connected),
     };
     (
         [(header::CONTENT_TYPE, METRICS_MEDIA_TYPE)],

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{COLUMNS, Format};
+use super::user::{COLUMNS, Format};
 use crate::act::Client;
 use crate::app::App;
 use crate::domain::{PasswordHash, Timestamp, UserId};
@@ -60,13 +60,13 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Writes all users in the order of their ids, and records that it did. `progress` hears how many are written. How many
+/// Writes all users in the order of their ids, and records that it did. `progress` is called with the number written. How many
 /// there were.
 ///
 /// The users are read page by page: each is as it was at one moment, but not all at the same one.
 ///
 /// # Errors
-/// `StoreUnavailable`; `Internal` when `out` takes no more, and for [`Format::Json`], which nobody writes.
+/// `StoreUnavailable`; `Internal` when `out` takes no more, and for [`Format::Json`], which is only read.
 pub async fn run(
     app: &App,
     out: &mut (dyn Write + Send),

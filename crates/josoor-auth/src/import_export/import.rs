@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::formats::{Fields, LONGEST_RECORD, Line, Message, Reading};
-use super::{Incoming, Preset, Refused, Verified};
+use super::fields::Fields;
+use super::options::Reading;
+use super::reading::{LONGEST_RECORD, Line, Message};
+use super::user::{Incoming, Preset, Refused, Verified};
 use crate::account::recovery;
 use crate::act::Client;
 use crate::app::App;
@@ -53,7 +55,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Columns of the source that nothing is made of.
-    LeftBehind(&'a [String]),
+    IgnoredColumns(&'a [String]),
     /// A line was not taken.
     Refused(&'a Refused),
     /// Everything up to here is done for good.
@@ -67,7 +69,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Who is told what happens.
+/// Called with each event.
 pub type Observer<'a> = dyn FnMut(Event<'_>) -> Result<()> + Send + 'a;
 
 /// Takes lines until the source ends. `before` is what an earlier run has done with the first records, which are skipped.
@@ -97,7 +99,7 @@ pub async fn run(
             for message in messages.drain(..) {
                 match message {
                     Message::Line(line) => lines.push(line),
-                    Message::LeftBehind(columns) => observer(Event::LeftBehind(&columns))?,
+                    Message::IgnoredColumns(columns) => observer(Event::IgnoredColumns(&columns))?,
                     Message::End => ended = Some(Ok(())),
                     Message::Broken(why) => ended = Some(Err(Error::Internal(anyhow::anyhow!(why)))),
                 }
@@ -150,7 +152,7 @@ async fn settle(
     let mut refused = Vec::new();
     let mut users: Vec<Numbered> = Vec::new();
     for line in lines {
-        // Done and told by an earlier run. A later line with the same address or id finds the user in the database.
+        // Done and reported by an earlier run. A later line with the same address or id finds the user in the database.
         if line.ordinal < skip {
             continue;
         }
@@ -211,7 +213,7 @@ enum Verdict {
     Refused(FieldError),
 }
 
-/// Makes the users that can be made, in one transaction. What became of each.
+/// Creates the users that can be created, in one transaction; gives the outcome of each.
 async fn apply(
     app: &App,
     users: &[Numbered],
@@ -227,14 +229,14 @@ async fn apply(
     let now = app.clock.now();
     if options.dry_run {
         let mut conn = app.db.read().await?;
-        let there = There::look(&mut conn, &ids, &uids, &keys, now).await?;
+        let there = Existing::load(&mut conn, &ids, &uids, &keys, now).await?;
         return Ok(judge_all(users, met, &there));
     }
     if let Some(largest) = ids.iter().max() {
         app.db.reserve_ids(*largest).await?;
     }
     let mut tx = app.db.begin().await?;
-    let there = There::look(&mut tx, &ids, &uids, &keys, now).await?;
+    let there = Existing::load(&mut tx, &ids, &uids, &keys, now).await?;
     let mut verdicts = judge_all(users, met, &there);
     let new: Vec<NewUser<'_>> = users
         .iter()
@@ -244,14 +246,14 @@ async fn apply(
         .collect();
     // Those with an id first: the others get the next ones.
     let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
-    // Who was an administrator before: imported ones are not told of each other.
+    // Who was an administrator before: imported ones get no mail about each other.
     let admins = recovery::admins_to_tell(&mut tx).await?;
     let mut made = tx.insert_users(&with_id).await?;
     made.extend(tx.insert_users(&without_id).await?);
     if made.len() < new.len() {
-        // Somebody registered an address or took an id between the look and the insertion.
+        // An address or an id was taken between the lookup and the insertion.
         let added: HashSet<&str> = made.iter().map(|user| user.email_key.as_str()).collect();
-        let there = There::look(&mut tx, &ids, &uids, &keys, now).await?;
+        let there = Existing::load(&mut tx, &ids, &uids, &keys, now).await?;
         for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
             if matches!(verdict, Verdict::New) && !added.contains(user.email.key()) {
                 *verdict = match there.judge(user) {
@@ -289,7 +291,7 @@ async fn apply(
 
 /// Judges each line by what the database has and by the lines before it. A line that is refused claims nothing, and so
 /// costs no other one.
-fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> Vec<Verdict> {
+fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &Existing) -> Vec<Verdict> {
     let mut met = met.clone();
     let mut verdicts = Vec::with_capacity(users.len());
     for (number, user) in users {
@@ -302,8 +304,8 @@ fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> V
                     Some(b'u') => ("uid", "uid"),
                     _ => ("id", "id"),
                 };
-                let told = format!("Line {line} has the same {what}, and was taken first.");
-                Verdict::Refused(Invalid::new("duplicate", told).in_field(field))
+                let reason = format!("Line {line} has the same {what}, and was taken first.");
+                Verdict::Refused(Invalid::new("duplicate", reason).in_field(field))
             }
             None => there.judge(user),
         };
@@ -316,7 +318,7 @@ fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &There) -> V
 }
 
 /// What the database has of the ids and addresses of a batch.
-struct There {
+struct Existing {
     by_key: HashMap<String, usize>,
     by_id: HashMap<UserId, usize>,
     uids: HashMap<Uuid, UserId>,
@@ -324,8 +326,8 @@ struct There {
     deleted: HashSet<UserId>,
 }
 
-impl There {
-    async fn look(
+impl Existing {
+    async fn load(
         conn: &mut crate::store::Conn,
         ids: &[UserId],
         uids: &[Uuid],
@@ -384,7 +386,7 @@ impl There {
             (None, None, Some(id)) if self.deleted.contains(&id) => refuse(
                 "id",
                 "id_recently_deleted",
-                "The id belonged to a user who was deleted less than a day ago; until then it is refused everywhere.".to_owned(),
+                "The id belonged to a user that was deleted less than a day ago; it can be used again a day after the deletion.".to_owned(),
             ),
             (None, None, _) => Verdict::New,
         }
@@ -473,11 +475,11 @@ fn complete(user: &Incoming, locale: Locale, now: Timestamp) -> NewUser<'_> {
     }
 }
 
-/// Sends the rows of a table as lines, numbered from 1. Ends early when nobody receives.
+/// Sends the rows of a table as lines, numbered from 1. Ends early without a receiver.
 pub async fn read_table(mut table: SourceTable, reading: &Reading, sender: mpsc::Sender<Message>) {
-    if !table.left_behind().is_empty() {
-        let columns = table.left_behind().to_vec();
-        if sender.send(Message::LeftBehind(columns)).await.is_err() {
+    if !table.ignored_columns().is_empty() {
+        let columns = table.ignored_columns().to_vec();
+        if sender.send(Message::IgnoredColumns(columns)).await.is_err() {
             return;
         }
     }

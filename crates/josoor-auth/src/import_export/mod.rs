@@ -1,172 +1,28 @@
 //! Bringing users in from elsewhere, and writing them out.
 //!
-//! A source is read in a thread of its own, record by record: [`formats`] makes an [`Incoming`] of each, or says why
+//! A source is read in a thread of its own, record by record: [`Reading`] makes an [`Incoming`] of each, or says why
 //! there is none. [`import`] takes them from a bounded channel in batches, one transaction each.
 
+mod auth0;
+mod document;
+mod elements;
 pub mod export;
-pub mod formats;
+mod fields;
+mod firebase;
+mod firebase_config;
 mod hashes;
 pub mod import;
+mod keycloak;
 mod lines;
+mod native;
+mod options;
+mod reading;
+mod supabase;
+mod user;
 
-use serde::Serialize;
-use uuid::Uuid;
-
-use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
-use crate::error::FieldError;
-
-/// Who wrote the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// `user export`, or somebody by hand.
-    Native,
-    /// The platform's own table `users`.
-    Document,
-    /// Supabase's `auth.users`.
-    Supabase,
-    /// A realm export.
-    Keycloak,
-    /// A users' export, with or without password hashes.
-    Auth0,
-    /// `firebase auth:export`.
-    Firebase,
-}
-
-impl Preset {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Native,
-        Self::Document,
-        Self::Supabase,
-        Self::Keycloak,
-        Self::Auth0,
-        Self::Firebase,
-    ];
-
-    /// Its name on the command line and in the audit trail.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Document => "document",
-            Self::Supabase => "supabase",
-            Self::Keycloak => "keycloak",
-            Self::Auth0 => "auth0",
-            Self::Firebase => "firebase",
-        }
-    }
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// RFC 4180, with a header.
-    Csv,
-    /// One JSON object on each line.
-    Ndjson,
-    /// One JSON document.
-    Json,
-}
-
-impl Format {
-    /// Its name on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-        }
-    }
-}
-
-/// Whether an address was proved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verified {
-    /// The source does not say.
-    Unknown,
-    /// It was not.
-    No,
-    /// It was, nobody says when.
-    Yes,
-    /// It was, then.
-    At(Timestamp),
-}
-
-/// A user to bring in, every value checked. What the source leaves open is `None`.
-#[derive(Debug)]
-pub struct Incoming {
-    /// The id to keep.
-    pub id: Option<UserId>,
-    /// The identifier for other systems, to keep.
-    pub uid: Option<Uuid>,
-    /// The address.
-    pub email: Email,
-    /// The name to show.
-    pub full_name: Option<FullName>,
-    /// What the user may do.
-    pub role: Option<Role>,
-    /// Whether the user may sign in.
-    pub is_active: Option<bool>,
-    /// Whether the address was proved.
-    pub verified: Verified,
-    /// The language.
-    pub locale: Option<Locale>,
-    /// The hash, as its source wrote it.
-    pub password_hash: Option<PasswordHash>,
-    /// When the password was set.
-    pub password_changed_at: Option<Timestamp>,
-    /// When the account was made.
-    pub created_at: Option<Timestamp>,
-    /// When it was last changed.
-    pub updated_at: Option<Timestamp>,
-    /// When somebody last signed in.
-    pub last_login_at: Option<Timestamp>,
-}
-
-/// A line that was not taken, and why. Never holds a password hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Refused {
-    /// The line of the file, or the number of the row, from 1.
-    pub line: u64,
-    /// The field concerned; null when it is the line as a whole.
-    pub field: Option<String>,
-    /// Stable, `snake_case`.
-    pub code: &'static str,
-    /// One English sentence.
-    pub message: String,
-    /// The address, where it could be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
-}
-
-impl Refused {
-    fn new(line: u64, reason: FieldError, email: Option<&Email>) -> Self {
-        Self {
-            line,
-            field: (!reason.field.is_empty()).then_some(reason.field),
-            code: reason.code,
-            message: reason.message,
-            email: email.map(|email| email.address().to_owned()),
-        }
-    }
-}
-
-/// The largest id that every program reads exactly: JSON's numbers are doubles to many (RFC 8259, 6).
-pub const LARGEST_ID: i64 = 1 << 53;
-
-/// The columns of a native file, in the order in which they are written.
-pub const COLUMNS: [&str; 14] = [
-    "id",
-    "uid",
-    "email",
-    "full_name",
-    "role",
-    "is_active",
-    "email_verified",
-    "email_verified_at",
-    "locale",
-    "password_hash",
-    "password_changed_at",
-    "last_login_at",
-    "created_at",
-    "updated_at",
-];
+pub use self::document::DOCUMENT_COLUMNS;
+pub use self::firebase_config::FirebaseConfig;
+pub use self::options::Reading;
+pub use self::reading::{Line, Message};
+pub use self::supabase::SUPABASE_COLUMNS;
+pub use self::user::{COLUMNS, Format, Incoming, LARGEST_ID, Preset, Refused, Verified};

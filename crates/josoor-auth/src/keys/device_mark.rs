@@ -17,15 +17,6 @@ pub struct DeviceMark {
     pub id: Uuid,
 }
 
-/// A device that an account knows now, according to its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownDevice {
-    /// The account.
-    pub user: UserId,
-    /// The device's row.
-    pub id: Uuid,
-}
-
 /// Issues and reads marks. A mark is 64 characters: the user, the device, and a code of 192 bits that binds both to the
 /// canonical address.
 pub struct DeviceMarks(pub(super) ServerKey);

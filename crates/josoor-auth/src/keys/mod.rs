@@ -25,7 +25,7 @@ use crate::error::Result;
 use crate::store::Db;
 
 pub use access_token::AccessTokens;
-pub use device_mark::{DeviceMark, DeviceMarks, KnownDevice};
+pub use device_mark::{DeviceMark, DeviceMarks};
 pub use master::{SealedFormat, generate_master_key, master_key_file};
 pub use one_time_token::OneTimeTokens;
 pub use refresh_token::{Generation, RefreshClaims, RefreshTokens};

@@ -1,7 +1,7 @@
 //! The generic cell rate algorithm: a bucket that fills again steadily, as one number and one pure step.
 //!
 //! The number is the time at which the bucket is full again, in microseconds. A take moves it on by one interval; a
-//! refused one leaves it where it is, so that whoever keeps trying does not wait longer for it. The script in `kv`
+//! refused one leaves it where it is, so that further tries do not prolong the wait. The script in `redis`
 //! computes the same in Redis.
 
 use crate::config::Quota;

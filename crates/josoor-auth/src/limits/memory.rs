@@ -12,13 +12,13 @@ const SHARDS: usize = 16;
 /// half, and with it does not grow any more.
 const SHARD_BUCKETS: usize = 3584;
 
-/// How many make room at once when a part is full of buckets in use. The more, the seldomer somebody has to look.
+/// How many are evicted at once when a part is full of buckets in use. The more, the seldomer they are searched.
 const EVICTED: usize = SHARD_BUCKETS / 8;
 
 /// The buckets of one limit, by 64 bits of the keyed hash of what they count: about 2.2 MiB at most.
 ///
-/// A bucket that is full again needs no memory. When a flood of keys brings more buckets than there is room for, those
-/// go that have the least to forget: each new key of a flood has one take, while the bucket of an account under attack
+/// A bucket that is full again needs no memory. When a flood of keys brings more buckets than there is capacity for, those
+/// are evicted that hold the least debt: each new key of a flood has one take, while the bucket of an account under attack
 /// is empty and stays. Limits do not share buckets, so that none can be flooded by way of another.
 #[derive(Debug, Default)]
 pub(super) struct Buckets([Mutex<HashMap<u64, i64>>; SHARDS]);
@@ -33,7 +33,7 @@ impl Buckets {
         let (full_at, wait) = match gcra::take(full_at.unwrap_or(now), now, rate) {
             Step::Taken { full_at: after } => {
                 if full_at.is_none() && buckets.len() >= SHARD_BUCKETS {
-                    make_room(&mut buckets, now);
+                    evict(&mut buckets, now);
                 }
                 (after, None)
             }
@@ -49,7 +49,7 @@ impl Buckets {
     }
 }
 
-fn make_room(buckets: &mut HashMap<u64, i64>, now: i64) {
+fn evict(buckets: &mut HashMap<u64, i64>, now: i64) {
     buckets.retain(|_, full_at| *full_at > now);
     let Some(too_many) = (buckets.len() + EVICTED).checked_sub(SHARD_BUCKETS) else {
         return;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_keys_takes_bounded_memory_and_frees_nobody() {
+    fn a_flood_of_keys_takes_bounded_memory_and_empties_no_bucket() {
         let (buckets, rate) = (Buckets::default(), rate(10, 60));
         let attacked = key(0);
         for _ in 0..10 {

@@ -11,15 +11,29 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use url::{Host, Url};
 
-use super::{Mail, SendError};
+use super::render::Mail;
 use crate::domain::Secret;
+
+/// Why a mail did not leave.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The mail server cannot be reached or does not let us in. No mail would leave now.
+    #[error("the mail server is not available: {0}")]
+    Away(String),
+    /// The server refused this mail for now (SMTP 4xx).
+    #[error("the mail server wants another try later: {0}")]
+    Later(String),
+    /// This mail will never be taken (SMTP 5xx, or an address that cannot be written).
+    #[error("the mail was refused: {0}")]
+    Never(String),
+}
 
 /// For each step of the conversation.
 const STEP: Duration = Duration::from_secs(10);
 /// For a whole mail, from connecting to the server's last word.
 const WHOLE: Duration = Duration::from_secs(30);
 
-/// How much TLS is asked for.
+/// How much TLS is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Safety {
     /// `smtps://`: TLS from the first byte.
@@ -195,7 +209,7 @@ fn safety(url: &Url) -> Safety {
     match asked.as_ref().map(|(_, value)| value.as_ref()) {
         Some("none") => Safety::Plain,
         Some("opportunistic") => Safety::Opportunistic,
-        // On the way to this machine itself nobody listens.
+        // The way to this machine itself needs no encryption.
         None if is_loopback(url) => Safety::Opportunistic,
         _ => Safety::Required,
     }

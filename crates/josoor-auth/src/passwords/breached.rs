@@ -23,7 +23,7 @@ const SHORTEST: usize = 16;
 const LINE: usize = 96;
 /// Up to this size the whole file is read at the start to see whether it is sorted; of a larger one, samples.
 const READ_WHOLE: u64 = 4 << 20;
-/// How many places of a larger file are looked at.
+/// How many places of a larger file are checked.
 const SAMPLES: u64 = 4096;
 /// What is left of the file at the end of a search, which is read at once.
 const BLOCK: u64 = 4096;
@@ -42,7 +42,7 @@ struct SortedFile {
 }
 
 impl BreachedFile {
-    /// Opens the file and looks whether it is what it should be.
+    /// Opens the file and checks its form.
     ///
     /// # Errors
     /// It cannot be read, is empty, has other lines, or is not sorted.

@@ -186,7 +186,7 @@ impl Policy {
 /// The runs of letters and digits of a text that are long enough to be a word.
 fn words_of(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric())
-        // A word of everybody: an address such as password@… must not refuse what is accepted for all others.
+        // A common word: an address such as password@… must not refuse what is accepted for all others.
         .filter(|word| word.chars().count() >= WORD && *word != "password")
         .map(str::to_owned)
 }
@@ -322,11 +322,11 @@ mod tests {
             assert_eq!(check(&policy, good, person), Ok(()), "{good}");
         }
         assert_eq!(check(&policy, "sarahaddad", Person::default()), Ok(()));
-        let everybody = Person {
+        let common_word = Person {
             email: "password.reset@example.com",
             full_name: None,
         };
-        assert_eq!(check(&policy, "Password123", everybody), Ok(()));
+        assert_eq!(check(&policy, "Password123", common_word), Ok(()));
     }
 
     #[test]

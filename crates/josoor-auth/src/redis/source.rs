@@ -8,12 +8,12 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo, RedisError,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo,
+    RedisError as DriverError, RedisResult, Value,
 };
 use tokio::sync::mpsc;
 
-use super::{Kind, KvConfig, KvError};
+use super::types::{ConnectionSettings, Kind, RedisError, read};
 use crate::crypto;
 
 /// For one server to accept and greet. A server that needs longer is as good as down.
@@ -100,21 +100,21 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(config: &KvConfig) -> Result<Self, KvError> {
-        let url = super::read(&config.url)?;
+    pub(super) fn new(config: &ConnectionSettings) -> Result<Self, RedisError> {
+        let url = read(&config.url)?;
         if url.kind() != config.kind {
-            return Err(KvError::Configuration(
+            return Err(RedisError::Configuration(
                 "the scheme of the URL names another kind of installation",
             ));
         }
         if config.timeout.is_zero() {
-            return Err(KvError::Configuration("the timeout is zero"));
+            return Err(RedisError::Configuration("the timeout is zero"));
         }
         if url.is_tls() {
             // The crate brings rustls without a provider. An error says that one is installed already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
-        let unusable = |_| KvError::Configuration("a host cannot be used");
+        let unusable = |_| RedisError::Configuration("a host cannot be used");
         let clients = url.clients().map_err(unusable)?;
         let infos = clients.iter().map(|client| client.get_connection_info().clone());
         let cluster = match url.kind() {
@@ -143,7 +143,7 @@ impl Source {
         self.url.kind()
     }
 
-    /// The master, as the Sentinels tell it now.
+    /// The master, as the Sentinels name it now.
     pub(super) async fn master_by_sentinels(&self) -> RedisResult<Node> {
         master_by_sentinels(&self.url).await
     }
@@ -242,7 +242,7 @@ impl Source {
     }
 }
 
-fn nothing_answered() -> RedisError {
+fn nothing_answered() -> DriverError {
     std::io::Error::from(std::io::ErrorKind::NotConnected).into()
 }
 
@@ -254,7 +254,7 @@ fn answered(value: Value) -> RedisResult<()> {
 /// that sees most of the others. A server that was cut off with this node would otherwise seem well, while
 /// invalidations are published on the other side.
 pub(super) async fn examine_node(connection: &mut impl ConnectionLike, kind: Kind) -> RedisResult<()> {
-    let out_of_service = |what| Err(RedisError::from((ErrorKind::Client, what)));
+    let out_of_service = |what| Err(DriverError::from((ErrorKind::Client, what)));
     match kind {
         Kind::Single => redis::cmd("PING").query_async(connection).await,
         Kind::Sentinel => is_master(connection).await,

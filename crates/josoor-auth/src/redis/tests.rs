@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Kind, Kv, KvConfig, KvError, KvEvent, KvEvents};
+use super::{ConnectionSettings, Kind, Redis, RedisError, RedisEvent, RedisEvents};
 use crate::domain::Secret;
 
 #[expect(dead_code, reason = "the integration tests use the rest")]
@@ -16,11 +16,11 @@ use redis_server::RedisServer;
 const MINUTE: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(15);
 
-fn start(url: &str, prefix: &str) -> Kv {
-    Kv::connect(KvConfig::new(Secret::new(url), prefix).unwrap()).unwrap()
+fn start(url: &str, prefix: &str) -> Redis {
+    Redis::connect(ConnectionSettings::new(Secret::new(url), prefix).unwrap()).unwrap()
 }
 
-async fn connected(url: &str, prefix: &str) -> Kv {
+async fn connected(url: &str, prefix: &str) -> Redis {
     let kv = start(url, prefix);
     assert!(kv.wait_connected(PATIENCE).await, "connects to {url}");
     kv
@@ -30,7 +30,7 @@ fn url(server: &RedisServer) -> String {
     format!("redis://127.0.0.1:{}", server.port)
 }
 
-async fn next(events: &mut KvEvents) -> KvEvent {
+async fn next(events: &mut RedisEvents) -> RedisEvent {
     tokio::time::timeout(PATIENCE, events.recv())
         .await
         .expect("an event comes")
@@ -38,16 +38,16 @@ async fn next(events: &mut KvEvents) -> KvEvent {
 }
 
 /// Skips what comes before, such as a second loss on the way.
-async fn until(events: &mut KvEvents, wanted: &KvEvent) {
+async fn until(events: &mut RedisEvents, wanted: &RedisEvent) {
     while next(events).await != *wanted {}
 }
 
-fn message(text: &str) -> KvEvent {
-    KvEvent::Message(text.to_owned())
+fn message(text: &str) -> RedisEvent {
+    RedisEvent::Message(text.to_owned())
 }
 
 /// Tries until the command succeeds, as the state changes in the background.
-async fn eventually<T>(mut command: impl AsyncFnMut() -> Result<T, KvError>) -> T {
+async fn eventually<T>(mut command: impl AsyncFnMut() -> Result<T, RedisError>) -> T {
     let started = Instant::now();
     loop {
         match command().await {
@@ -58,8 +58,8 @@ async fn eventually<T>(mut command: impl AsyncFnMut() -> Result<T, KvError>) -> 
     }
 }
 
-fn refusal(url: &str) -> KvError {
-    KvConfig::new(Secret::new(url), "").unwrap_err()
+fn refusal(url: &str) -> RedisError {
+    ConnectionSettings::new(Secret::new(url), "").unwrap_err()
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn an_unusable_url_is_refused_and_not_repeated() {
         "redis+sentinel://one/main/hunter2",
     ] {
         let error = refusal(url);
-        assert!(matches!(error, KvError::Configuration(_)), "{url}");
+        assert!(matches!(error, RedisError::Configuration(_)), "{url}");
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hun") && !shown.contains("ter2"), "{shown}");
     }
@@ -98,44 +98,36 @@ fn an_unusable_url_is_refused_and_not_repeated() {
 
 #[tokio::test]
 async fn a_configuration_that_contradicts_itself_is_refused() {
-    let config = KvConfig::new(Secret::new("redis://localhost"), "").unwrap();
-    let other_kind = KvConfig {
+    let config = ConnectionSettings::new(Secret::new("redis://localhost"), "").unwrap();
+    let other_kind = ConnectionSettings {
         kind: Kind::Cluster,
         ..config.clone()
     };
-    assert!(matches!(Kv::connect(other_kind), Err(KvError::Configuration(_))));
-    let no_time = KvConfig {
+    assert!(matches!(
+        Redis::connect(other_kind),
+        Err(RedisError::Configuration(_))
+    ));
+    let no_time = ConnectionSettings {
         timeout: Duration::ZERO,
         ..config
     };
-    assert!(matches!(Kv::connect(no_time), Err(KvError::Configuration(_))));
+    assert!(matches!(
+        Redis::connect(no_time),
+        Err(RedisError::Configuration(_))
+    ));
 }
 
 #[test]
 fn outside_of_a_runtime_connecting_is_refused() {
-    let config = KvConfig::new(Secret::new("redis://localhost"), "").unwrap();
-    assert!(matches!(Kv::connect(config), Err(KvError::Configuration(_))));
-}
-
-#[tokio::test]
-async fn in_process_nothing_is_shared_and_nothing_fails() {
-    let kv = Kv::InProcess;
-    kv.set("key", b"value", MINUTE).await.unwrap();
-    assert_eq!(kv.get("key").await.unwrap(), None);
-    assert!(kv.set_if_absent("key", b"value", MINUTE).await.unwrap());
-    assert!(kv.set_versioned("key", 1, 0, "{}", MINUTE).await.unwrap());
-    kv.publish("nobody").await.unwrap();
-    kv.ping().await.unwrap();
-    let state = kv.state();
-    assert!(state.connected && state.subscribed && state.kind == "in_process");
-    let mut events = kv.events();
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
-    let more = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
-    assert!(more.is_err(), "the listener goes on waiting");
+    let config = ConnectionSettings::new(Secret::new("redis://localhost"), "").unwrap();
+    assert!(matches!(
+        Redis::connect(config),
+        Err(RedisError::Configuration(_))
+    ));
 }
 
 /// What holds on every kind of installation.
-async fn operations(kv: &Kv) {
+async fn operations(kv: &Redis) {
     assert_eq!(kv.get("missing").await.unwrap(), None);
     kv.set("key", b"\x00\xff bytes", MINUTE).await.unwrap();
     assert_eq!(
@@ -243,7 +235,7 @@ async fn operations(kv: &Kv) {
     assert!(kv.get("long").await.unwrap().is_some());
     eventually(async || match kv.get("short").await? {
         None => Ok(()),
-        Some(_) => Err(KvError::Garbage),
+        Some(_) => Err(RedisError::Garbage),
     })
     .await;
     kv.ping().await.unwrap();
@@ -270,8 +262,8 @@ async fn prefixes_keep_installations_apart() {
         connected(&url(&server), "right:").await,
     );
     let (mut heard_left, mut heard_right) = (left.events(), right.events());
-    until(&mut heard_left, &KvEvent::Subscribed).await;
-    until(&mut heard_right, &KvEvent::Subscribed).await;
+    until(&mut heard_left, &RedisEvent::Subscribed).await;
+    until(&mut heard_right, &RedisEvent::Subscribed).await;
 
     left.set("key", b"value", MINUTE).await.unwrap();
     assert_eq!(right.get("key").await.unwrap(), None);
@@ -292,12 +284,12 @@ async fn what_one_publishes_all_hear_in_order() {
     );
     let mut listeners = [one.events(), two.events(), two.events()];
     for events in &mut listeners {
-        assert_eq!(next(events).await, KvEvent::Subscribed);
+        assert_eq!(next(events).await, RedisEvent::Subscribed);
     }
     let mut late = two.events();
     assert_eq!(
         next(&mut late).await,
-        KvEvent::Subscribed,
+        RedisEvent::Subscribed,
         "a late listener learns how things stand"
     );
     for number in 0..100 {
@@ -310,7 +302,7 @@ async fn what_one_publishes_all_hear_in_order() {
     }
     let mut events = one.events();
     drop(one);
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     let end = tokio::time::timeout(PATIENCE, events.recv()).await;
     assert_eq!(end.expect("the listener ends with the last handle"), None);
 }
@@ -320,8 +312,8 @@ async fn what_the_server_refuses_is_an_error_without_details() {
     let server = RedisServer::start(&[]);
     let kv = connected(&url(&server), "").await;
     server.ask(&["RPUSH", "list", "element"]);
-    assert_eq!(kv.get("list").await, Err(KvError::WrongType));
-    assert_eq!(kv.get_pair("other", "list").await, Err(KvError::WrongType));
+    assert_eq!(kv.get("list").await, Err(RedisError::WrongType));
+    assert_eq!(kv.get_pair("other", "list").await, Err(RedisError::WrongType));
     // What is not ours says nothing about versions, and goes.
     assert_eq!(kv.set_versioned("list", 1, 0, "{}", MINUTE).await, Ok(true));
     assert_eq!(kv.get("list").await, Ok(Some(b"{}".to_vec())));
@@ -329,14 +321,17 @@ async fn what_the_server_refuses_is_an_error_without_details() {
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(
         kv.set("key", b"value", MINUTE).await,
-        Err(KvError::Refused("OOM".to_owned()))
+        Err(RedisError::Refused("OOM".to_owned()))
     );
     let many = vec![("key".to_owned(), b"value".to_vec(), MINUTE)];
-    assert_eq!(kv.set_many(many).await, Err(KvError::Refused("OOM".to_owned())));
+    assert_eq!(
+        kv.set_many(many).await,
+        Err(RedisError::Refused("OOM".to_owned()))
+    );
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
 
     server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
-    let read_only = Err(KvError::Unavailable("READONLY".to_owned()));
+    let read_only = Err(RedisError::Unavailable("READONLY".to_owned()));
     assert_eq!(kv.set("key", b"value", MINUTE).await, read_only);
     assert_eq!(
         kv.set_if_absent("key", b"value", MINUTE).await.map(drop),
@@ -360,7 +355,7 @@ async fn a_hung_server_costs_the_timeout_and_mixes_up_no_answers() {
     let server = RedisServer::start(&[]);
     let kv = connected(&url(&server), "").await;
     let mut events = kv.events();
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     for number in 0..20 {
         kv.set(
             &format!("key:{number}"),
@@ -380,13 +375,13 @@ async fn a_hung_server_costs_the_timeout_and_mixes_up_no_answers() {
         })
         .collect();
     for answer in asked {
-        assert!(matches!(answer.await.unwrap(), Err(KvError::Unavailable(_))));
+        assert!(matches!(answer.await.unwrap(), Err(RedisError::Unavailable(_))));
     }
     let failed_after = stopped.elapsed();
     assert!(failed_after < Duration::from_secs(1), "{failed_after:?}");
     assert!(kv.stats().timeouts >= 20);
 
-    assert_eq!(next(&mut events).await, KvEvent::Lost);
+    assert_eq!(next(&mut events).await, RedisEvent::Lost);
     let noticed = stopped.elapsed();
     assert!(noticed < Duration::from_millis(2500), "{noticed:?}");
 
@@ -399,7 +394,7 @@ async fn a_hung_server_costs_the_timeout_and_mixes_up_no_answers() {
     assert!(started.elapsed() < Duration::from_secs(1));
 
     server.signal("CONT");
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     assert!(kv.wait_connected(PATIENCE).await);
     for number in 0..20 {
         let value = eventually(async || kv.get(&format!("key:{number}")).await).await;
@@ -444,12 +439,12 @@ async fn a_server_that_dies_and_returns_is_found_again() {
         connected(&url(&server), "").await,
     );
     let mut events = kv.events();
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     server.kill();
-    assert_eq!(next(&mut events).await, KvEvent::Lost);
-    assert!(matches!(kv.get("key").await, Err(KvError::Unavailable(_))));
+    assert_eq!(next(&mut events).await, RedisEvent::Lost);
+    assert!(matches!(kv.get("key").await, Err(RedisError::Unavailable(_))));
     server.restart();
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     eventually(async || other.publish("back").await).await;
     assert_eq!(next(&mut events).await, message("back"));
     eventually(async || kv.set("key", b"value", MINUTE).await).await;
@@ -462,12 +457,12 @@ async fn connections_that_the_server_cuts_are_replaced() {
     let server = RedisServer::start(&[]);
     let kv = connected(&url(&server), "").await;
     let mut events = kv.events();
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     for kind in ["normal", "pubsub"] {
         server.ask(&["CLIENT", "KILL", "TYPE", kind]);
     }
-    assert_eq!(next(&mut events).await, KvEvent::Lost);
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Lost);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     eventually(async || kv.ping().await).await;
 }
 
@@ -479,12 +474,12 @@ async fn a_server_that_comes_later_is_found() {
     let mut events = kv.events();
     assert_eq!(
         kv.get("key").await,
-        Err(KvError::Unavailable("not connected".to_owned()))
+        Err(RedisError::Unavailable("not connected".to_owned()))
     );
     assert!(!kv.wait_connected(Duration::from_millis(300)).await);
     server.restart();
     assert!(kv.wait_connected(PATIENCE).await);
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
 }
 
 #[tokio::test]
@@ -499,7 +494,7 @@ async fn a_server_that_speaks_no_tls_and_a_wrong_password_are_only_unavailable()
         let kv = start(&url, "");
         assert!(!kv.wait_connected(Duration::from_millis(500)).await, "{url}");
         let error = kv.get("key").await.unwrap_err();
-        assert!(matches!(error, KvError::Unavailable(_)));
+        assert!(matches!(error, RedisError::Unavailable(_)));
         assert!(!format!("{error:?} {kv:?}").contains("hunter2"));
     }
 }
@@ -523,7 +518,7 @@ async fn a_peer_that_talks_nonsense_is_only_unavailable() {
     ] {
         let kv = start(&url, "");
         assert!(!kv.wait_connected(Duration::from_millis(300)).await, "{url}");
-        assert!(matches!(kv.get("key").await, Err(KvError::Unavailable(_))));
+        assert!(matches!(kv.get("key").await, Err(RedisError::Unavailable(_))));
     }
     peer.abort();
 }
@@ -567,12 +562,12 @@ async fn sentinels_lead_to_the_next_master() {
     sentinels[0].signal("CONT");
     operations(&kv).await;
     let mut events = kv.events();
-    assert_eq!(next(&mut events).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
     assert_eq!(kv.state().kind, "sentinel");
 
     master.kill();
-    assert_eq!(next(&mut events).await, KvEvent::Lost);
-    until(&mut events, &KvEvent::Subscribed).await;
+    assert_eq!(next(&mut events).await, RedisEvent::Lost);
+    until(&mut events, &RedisEvent::Subscribed).await;
     eventually(async || kv.set("after", b"value", MINUTE).await).await;
     assert!(
         replica.ask(&["GET", "after"]).contains("value"),
@@ -607,8 +602,8 @@ async fn a_cluster_serves_every_operation_and_outlives_a_hung_member() {
     }
 
     let (mut heard, mut heard_by_other) = (kv.events(), other.events());
-    assert_eq!(next(&mut heard).await, KvEvent::Subscribed);
-    assert_eq!(next(&mut heard_by_other).await, KvEvent::Subscribed);
+    assert_eq!(next(&mut heard).await, RedisEvent::Subscribed);
+    assert_eq!(next(&mut heard_by_other).await, RedisEvent::Subscribed);
     for number in 0..20 {
         kv.publish(&number.to_string()).await.unwrap();
         assert_eq!(next(&mut heard).await, message(&number.to_string()));

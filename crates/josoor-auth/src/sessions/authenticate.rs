@@ -28,7 +28,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let now = app.clock.now();
     let claims = app.keys.access.verify(token, now)?;
     let session = SessionId(claims.sid);
-    let user = app.hot.resolve(&claims, now).await?;
-    app.hot.note_use(session, claims.generation, now);
+    let user = app.cache.resolve(&claims, now).await?;
+    app.cache.note_use(session, claims.generation, now);
     Ok(Caller { user, session })
 }

@@ -5,9 +5,9 @@ use josoor_auth_verify::{AccessType, Claims};
 use crate::app::App;
 use crate::cache::UserCopy;
 use crate::crypto;
-use crate::domain::{Secret, Timestamp};
+use crate::domain::{KnownDevice, Secret, Timestamp};
 use crate::error::Result;
-use crate::keys::{Generation, KnownDevice};
+use crate::keys::Generation;
 use crate::store::{SessionRow, User};
 
 /// The tokens of a session, and whose they are.
@@ -32,7 +32,7 @@ pub struct Issued {
 /// Makes both tokens of the session's current generation, after the commit.
 pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Timestamp) -> Result<Issued> {
     let user = UserCopy::from(user);
-    app.hot.publish(session, &user).await;
+    app.cache.publish(session, &user).await;
     issue_both(app, session, user, now)
 }
 

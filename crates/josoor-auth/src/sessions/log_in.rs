@@ -73,7 +73,7 @@ async fn try_log_in(
     client: &Client,
 ) -> Result<Issued> {
     // Most of a flood ends here, before the database has any work with it.
-    app.hasher.admit(counted.asker())?;
+    app.hasher.admit(counted.requester())?;
     let user = app.db.read().await?.user_by_email(email).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
     let verdict = app.hasher.verify(password.clone(), stored, counted).await?;

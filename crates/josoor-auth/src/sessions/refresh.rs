@@ -33,7 +33,7 @@ pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> 
 async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let claims = app.keys.refresh.read(token)?;
     let is_old =
-        app.clock.now().as_secs() >= claims.exp || app.hot.is_outdated(claims.session(), claims.generation);
+        app.clock.now().as_secs() >= claims.exp || app.cache.is_outdated(claims.session(), claims.generation);
     let old = is_old.then_some(claims.generation);
     app.limits.refresh(claims.session(), old).await?;
     if let Some(issued) = rotate_current(app, &claims).await? {
@@ -47,8 +47,8 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
         let Some(session) = conn.session_by_id(claims.session()).await? else {
             return Err(Refusal::SessionRevoked.into());
         };
-        app.hot.note_generation(session.id(), session.generation);
-        let user = app.hot.user(&mut conn, session.user_id()).await?;
+        app.cache.note_generation(session.id(), session.generation);
+        let user = app.cache.user(&mut conn, session.user_id()).await?;
         let user = live_user(&claims, &session, user, now)?;
         match rotation::decide(&session, claims.generation, now, app.config.session.refresh_grace) {
             Decision::GiveCurrent => {
@@ -92,7 +92,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
 /// `None` says nothing but that the table has to be asked.
 async fn rotate_current(app: &App, claims: &RefreshClaims) -> Result<Option<Issued>> {
     let now = app.clock.now();
-    let user = claims.user().and_then(|user| app.hot.known_user(user));
+    let user = claims.user().and_then(|user| app.cache.known_user(user));
     let Some(user) = user.filter(|user| user.is_active && now.as_secs() < claims.exp) else {
         return Ok(None);
     };
@@ -118,8 +118,8 @@ async fn rotate_current(app: &App, claims: &RefreshClaims) -> Result<Option<Issu
 /// The tokens of a generation that has just been made.
 fn issue_next(app: &App, session: SessionRow, user: Arc<UserCopy>, now: Timestamp) -> Result<Issued> {
     let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
-    app.hot.note_generation(session.id(), session.generation);
-    app.hot.publish_later(session, user);
+    app.cache.note_generation(session.id(), session.generation);
+    app.cache.publish_later(session, user);
     Ok(issued)
 }
 

@@ -30,8 +30,8 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let claims = app.keys.access.verify(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     // First, so that a token which is worth nothing any more does not use up what its owner may do.
-    app.hot.resolve(&claims, now).await?;
-    if !app.config.auth.bearer_renewal || app.hot.is_outdated(session, claims.generation) {
+    app.cache.resolve(&claims, now).await?;
+    if !app.config.auth.bearer_renewal || app.cache.is_outdated(session, claims.generation) {
         return Err(Error::RefreshTokenRequired);
     }
     app.limits.refresh(session, None).await?;
@@ -54,8 +54,8 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
         return Err(Refusal::AccountInactive.into());
     }
     let user = UserCopy::from(&user);
-    app.hot.publish(&row, &user).await;
-    app.hot.note_use(session, claims.generation, now);
+    app.cache.publish(&row, &user).await;
+    app.cache.note_use(session, claims.generation, now);
     let until = row
         .created_at
         .plus(app.config.auth.bearer_renewal_max)
@@ -67,7 +67,7 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
 async fn renewable(app: &App, conn: &mut Conn, claims: &Claims, now: Timestamp) -> Result<SessionRow> {
     let row = conn.session_by_id(SessionId(claims.sid)).await?;
     let row = row.ok_or(Refusal::SessionRevoked)?;
-    app.hot.note_generation(row.id(), row.generation);
+    app.cache.note_generation(row.id(), row.generation);
     if let Some(why) = row.ended(now) {
         return Err(why.into());
     }

@@ -165,7 +165,7 @@ impl Seen {
 pub struct SourceTable {
     connection: PgConnection,
     columns: Vec<&'static str>,
-    left_behind: Vec<String>,
+    ignored_columns: Vec<String>,
     rows: i64,
 }
 
@@ -226,7 +226,7 @@ impl SourceTable {
                 )));
             }
         }
-        let left_behind = there
+        let ignored_columns = there
             .into_iter()
             .filter(|name| !columns.contains(&name.as_str()))
             .collect();
@@ -250,7 +250,7 @@ impl SourceTable {
         Ok(Self {
             connection,
             columns,
-            left_behind,
+            ignored_columns,
             rows,
         })
     }
@@ -261,8 +261,8 @@ impl SourceTable {
     }
 
     /// The columns that are not read.
-    pub fn left_behind(&self) -> &[String] {
-        &self.left_behind
+    pub fn ignored_columns(&self) -> &[String] {
+        &self.ignored_columns
     }
 
     /// The next few hundred rows, each with its columns and their values as text; none when there are no more.

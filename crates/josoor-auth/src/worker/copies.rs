@@ -5,32 +5,31 @@ use std::time::Duration;
 use crate::app::App;
 use crate::cache::TailMemory;
 use crate::clock::Clock;
-use crate::redis::{Kv, KvEvent};
+use crate::redis::RedisEvent;
 
 /// Follows the state of the invalidation channel and applies its messages.
 pub(super) async fn listen(app: App) {
+    let Some(redis) = app.cache.redis() else {
+        return;
+    };
     // However this ends, from then on the node may miss invalidations.
     let _guard = UnsubscribedGuard(&app);
-    let mut events = app.hot.kv().events();
+    let mut events = redis.events();
     while let Some(event) = events.recv().await {
         match event {
-            KvEvent::Subscribed => app.hot.start_hearing(),
-            KvEvent::Message(payload) => app.hot.hear(&payload),
-            KvEvent::Lost => app.hot.stop_hearing(),
+            RedisEvent::Subscribed => app.cache.on_subscribed(),
+            RedisEvent::Message(payload) => app.cache.on_message(&payload),
+            RedisEvent::Lost => app.cache.on_unsubscribed(),
         }
     }
-    // In process there are no messages.
-    std::future::pending::<()>().await;
 }
 
-/// Marks the caches as unsubscribed when dropped. In process there are no messages, and none are needed.
+/// Marks the caches as unsubscribed when dropped.
 struct UnsubscribedGuard<'a>(&'a App);
 
 impl Drop for UnsubscribedGuard<'_> {
     fn drop(&mut self) {
-        if !matches!(self.0.hot.kv(), Kv::InProcess) {
-            self.0.hot.stop_hearing();
-        }
+        self.0.cache.on_unsubscribed();
     }
 }
 
@@ -48,7 +47,7 @@ const TAIL_EVERY_ALONE: Duration = Duration::from_millis(250);
 const TAIL_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn tail(app: App) {
-    let every = if matches!(app.hot.kv(), Kv::InProcess) {
+    let every = if app.cache.redis().is_none() {
         TAIL_EVERY_ALONE
     } else {
         TAIL_EVERY
@@ -57,7 +56,7 @@ pub(super) async fn tail(app: App) {
     let mut failing = false;
     let mut skewed = false;
     loop {
-        match app.hot.tail(&mut memory).await {
+        match app.cache.tail(&mut memory).await {
             Ok(()) => {
                 if failing {
                     tracing::info!("changes are read again");
@@ -76,7 +75,7 @@ pub(super) async fn tail(app: App) {
             }
         }
         tokio::time::sleep(TAIL_PAUSE).await;
-        let _ = tokio::time::timeout(every.saturating_sub(TAIL_PAUSE), app.hot.woken()).await;
+        let _ = tokio::time::timeout(every.saturating_sub(TAIL_PAUSE), app.cache.woken()).await;
     }
 }
 
@@ -104,7 +103,7 @@ const REFRESHED_PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) async fn write_refreshed(app: App) {
     loop {
-        app.hot.write_refreshed().await;
+        app.cache.write_refreshed().await;
         tokio::time::sleep(REFRESHED_PAUSE).await;
     }
 }
@@ -112,8 +111,8 @@ pub(super) async fn write_refreshed(app: App) {
 pub(super) async fn write_touches(app: App) {
     let mut failing = false;
     loop {
-        app.hot.has_touches().await;
-        let flushed = tokio::time::timeout(ROUND_AT_MOST, app.hot.flush_touches()).await;
+        app.cache.has_touches().await;
+        let flushed = tokio::time::timeout(ROUND_AT_MOST, app.cache.flush_touches()).await;
         let failed = match flushed {
             Ok(Ok(())) => false,
             Ok(Err(error)) => {
@@ -126,7 +125,7 @@ pub(super) async fn write_touches(app: App) {
                 if !failing {
                     tracing::warn!("notes of use cannot be written in time; trying again each second");
                 }
-                app.hot.keep_flushing();
+                app.cache.keep_flushing();
                 true
             }
         };

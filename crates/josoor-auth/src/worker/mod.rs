@@ -17,7 +17,12 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the background tasks.
 pub fn start(app: &App) {
-    spawn(app, copies::listen);
+    if app.cache.redis().is_some() {
+        spawn(app, copies::listen);
+    } else {
+        // On a node alone there are no messages to miss.
+        app.cache.on_subscribed();
+    }
     spawn(app, copies::tail);
     spawn(app, copies::write_touches);
     spawn(app, copies::write_refreshed);
@@ -42,7 +47,7 @@ where
                 _ = run => {}
             }
             tracing::error!("a background task ended; it is started again");
-            app.hot.distrust();
+            app.cache.invalidate_redis();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RESTART_PAUSE) => {}

@@ -29,7 +29,7 @@ impl App {
     /// Stops the background tasks, writes what is left to write and closes the database.
     pub async fn close(&self) {
         self.stop().await;
-        if let Err(error) = self.hot.flush_touches().await {
+        if let Err(error) = self.cache.flush_touches().await {
             tracing::warn!(error = ?error, "the last notes of use were not written");
         }
         audit::log_head(self).await;

@@ -201,7 +201,7 @@ on_both!(
             } else {
                 limit.default
             };
-            stage.set_limit(limit.name, default);
+            stage.set_limit(limit.name(), default);
         }
         let server = Arc::new(stage.start().await);
         server.register("attacker@example.com").await;

@@ -220,7 +220,7 @@ on_both!(
         let sid = first.claim("sid");
         let sid = sid.as_str().unwrap();
         let ended = run(&stage, &["session", "revoke", sid]).with(0);
-        assert_eq!(ended.out, "1 session ended\n");
+        assert_eq!(ended.out, "1 session revoked\n");
         assert_eq!(refused_within(&server, &first, SOON).await, "session_revoked");
         server.get("/auth/me", &second.access).await.is(200);
         run(&stage, &["session", "revoke", sid])
@@ -233,7 +233,7 @@ on_both!(
         .with(1)
         .says(&["no live session"]);
         let ended = run(&stage, &["session", "revoke", "USER@example.com"]).with(0);
-        assert_eq!(ended.out, "2 sessions ended\n");
+        assert_eq!(ended.out, "2 sessions revoked\n");
         assert_eq!(refused_within(&server, &second, SOON).await, "session_revoked");
         assert_eq!(refused_within(&server, &third, SOON).await, "session_revoked");
         server

@@ -285,7 +285,7 @@ async fn with_watermark(seconds: i64) {
             .is_problem(401, "session_revoked");
     };
     // No request before: one would find the end in the database and mend the copy.
-    eventually("Redis is in use", || async { server.app.hot.is_shared() }).await;
+    eventually("Redis is in use", || async { server.app.cache.is_shared() }).await;
     refused(&server).await;
     let cold = stage.start().await;
     refused(&cold).await;
@@ -311,7 +311,7 @@ async fn a7_a_node_that_writes_marks_of_the_future_is_corrected() {
         let stored = redis
             .command(&format!("GET {prefix}josoor-auth:applied"))
             .expect("an answer");
-        !stored.contains(&far.to_string()) && server.app.hot.is_shared()
+        !stored.contains(&far.to_string()) && server.app.cache.is_shared()
     })
     .await;
     server.stop().await;

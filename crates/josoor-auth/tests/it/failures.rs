@@ -105,7 +105,7 @@ async fn survive(redis: &Redis, begin: impl FnOnce(), end: impl FnOnce()) {
     };
     eventually("Redis is in use again", || async {
         check().await;
-        all.iter().all(|server| server.app.hot.is_shared())
+        all.iter().all(|server| server.app.cache.is_shared())
     })
     .await;
     check().await;
@@ -235,7 +235,7 @@ async fn redis_fails_under_load() {
             })
             .await;
             eventually("Redis is in use", || async {
-                one.app.hot.is_shared() && other.app.hot.is_shared()
+                one.app.cache.is_shared() && other.app.cache.is_shared()
             })
             .await;
         }
@@ -268,7 +268,7 @@ async fn with_the_channel_cut_changes_hold_within_the_near_life() {
         for round in 0..3 {
             let command = cut;
             let cut = async || {
-                eventually("Redis is in use", || async { other.app.hot.is_shared() }).await;
+                eventually("Redis is in use", || async { other.app.cache.is_shared() }).await;
                 redis.command(command).expect("Redis answers");
             };
             let tokens = one.log_in("cut@example.com").await;
@@ -372,7 +372,7 @@ async fn a_failover_that_loses_writes_revives_no_session() {
         round += 1;
         if [&one, &other, &cold]
             .iter()
-            .all(|server| server.app.hot.is_shared())
+            .all(|server| server.app.cache.is_shared())
         {
             break;
         }

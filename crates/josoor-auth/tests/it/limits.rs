@@ -704,7 +704,7 @@ async fn without_redis_each_node_counts_alone_and_stricter() {
     stage.set("REDIS_URL", &redis.url());
     stage.set_limit("login_account", "10/1h");
     let server = stage.start().await;
-    let kv = server.app.hot.kv();
+    let shared = server.app.cache.redis().expect("Redis");
     assert_eq!(drain(&server, "up@example.com", "q=10;w=3600").await, 10);
 
     // No memory left in Redis: it refuses to write.
@@ -718,7 +718,7 @@ async fn without_redis_each_node_counts_alone_and_stricter() {
     assert_eq!(drain(&server, "hung@example.com", "q=5;w=3600").await, 5);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     redis.resume();
-    assert!(kv.wait_connected(Duration::from_secs(10)).await);
+    assert!(shared.wait_connected(Duration::from_secs(10)).await);
     assert_eq!(drain(&server, "back@example.com", "q=10;w=3600").await, 10);
 
     // A value that is none counts as an untouched bucket, and is replaced.
@@ -741,7 +741,7 @@ async fn without_redis_each_node_counts_alone_and_stricter() {
     cold.stop().await;
 
     redis.start();
-    assert!(kv.wait_connected(Duration::from_secs(10)).await);
+    assert!(shared.wait_connected(Duration::from_secs(10)).await);
     assert_eq!(drain(&server, "again@example.com", "q=10;w=3600").await, 10);
     server.stop().await;
 }

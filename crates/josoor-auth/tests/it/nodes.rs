@@ -204,9 +204,11 @@ async fn what_stands_in_redis_is_what_others_may_read() {
     one.patch("/auth/me", &tokens.access, &body).await.is(200);
     let now = stored_json(&stage, &user);
     assert_eq!((&now["version"], &now["full_name"]), (&json!(2), &json!("Layla")));
-    let kv = one.app.hot.kv();
+    let redis = one.app.cache.redis().expect("Redis");
     let life_of = Duration::from_mins(1);
-    let written = kv.set_versioned(&user, 1, 0, &before.to_string(), life_of).await;
+    let written = redis
+        .set_versioned(&user, 1, 0, &before.to_string(), life_of)
+        .await;
     assert_eq!(written, Ok(false));
     assert_eq!(stored_json(&stage, &user), now);
     // A stale copy put there by force does not pass at a node that knows better, and goes with the next change.
@@ -232,7 +234,7 @@ async fn what_stands_in_redis_is_what_others_may_read() {
     assert_eq!(stored_json(&stage, &session), json!({ "revoked": "logout" }));
     let month = 30 * 86_400_000;
     assert!((month - 60_000..=month).contains(&life(&stage, &session)));
-    let late = kv
+    let late = redis
         .set_versioned(&session, i64::MAX, i64::MAX, &copy.to_string(), life_of)
         .await;
     assert_eq!(late, Ok(false));
@@ -294,7 +296,7 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
                 .await
                 .is_problem(401, "session_revoked");
         }
-        eventually("Redis is in use again", || async { cold.app.hot.is_shared() }).await;
+        eventually("Redis is in use again", || async { cold.app.cache.is_shared() }).await;
         cold.get("/auth/me", &tokens.access).await.is(200);
         cold.get("/auth/me", &dead.access)
             .await
@@ -304,7 +306,7 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
     }
     // The refresh writes copies again, whatever type stood there, on a node that uses Redis again.
     eventually("this node uses Redis again", || async {
-        server.app.hot.is_shared()
+        server.app.cache.is_shared()
     })
     .await;
     server.refresh(&tokens.refresh).await.is(200);
@@ -316,7 +318,7 @@ async fn garbage_under_our_keys_is_read_past_and_replaced() {
     assert!(
         server
             .app
-            .hot
+            .cache
             .resolve(&crate::tokens::claims(&tokens.access), server.app.clock.now())
             .await
             .is_ok()
@@ -345,7 +347,7 @@ async fn a_cluster_serves_the_copies_and_carries_the_invalidations() {
         assert!(waited < Duration::from_millis(250), "{waited:?}");
         all_dead(&one, &[&tokens], "session_revoked").await;
     }
-    assert!(one.app.hot.is_shared() && other.app.hot.is_shared());
+    assert!(one.app.cache.is_shared() && other.app.cache.is_shared());
     one.stop().await;
     other.stop().await;
 }

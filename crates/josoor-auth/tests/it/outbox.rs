@@ -671,7 +671,7 @@ fn with_default_limits(stage: &mut crate::support::server::Stage) {
         } else {
             limit.default
         };
-        stage.set_limit(limit.name, quota);
+        stage.set_limit(limit.name(), quota);
     }
     stage.set("TRUSTED_PROXIES", "127.0.0.0/8");
 }

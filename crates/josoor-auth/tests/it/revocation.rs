@@ -206,7 +206,7 @@ on_both!(
                     sub: 9,
                     ..claims.clone()
                 };
-                let found = runtime.block_on(app.hot.resolve(&claims, app.clock.now()));
+                let found = runtime.block_on(app.cache.resolve(&claims, app.clock.now()));
                 assert!(found.is_err());
             }
             let _ = done.send(());

@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::app::App;
 use crate::auth::devices;
 use crate::config::Config;
-use crate::domain::Email;
+use crate::domain::{Email, KnownDevice};
 use crate::error::{Error, Result};
-use crate::keys::{DeviceMark, KnownDevice};
+use crate::keys::DeviceMark;
 use crate::sessions::{Held, Issued};
 
 /// The names of one cookie, by prefix.

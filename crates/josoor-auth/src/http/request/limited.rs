@@ -163,7 +163,7 @@ pub static ACTS: &[Act] = &[
 
 /// What one bucket of a limit is for, which the limit's name tells.
 fn axis(limit: Limit) -> &'static str {
-    let name = limit.entry().name;
+    let name = limit.entry().name();
     match name.rsplit_once('_').map_or(name, |(_, axis)| axis) {
         "address" | "network" => "network",
         "pair" => "network and account",
@@ -185,7 +185,7 @@ pub fn table() -> String {
             .map(|limit| {
                 let entry = limit.entry();
                 let default = entry.default.replace('`', "");
-                format!("{} (`{}`, {default})", axis(*limit), entry.name)
+                format!("{} (`{}`, {default})", axis(*limit), entry.name())
             })
             .collect();
         if !act.besides.is_empty() {
@@ -244,7 +244,11 @@ mod tests {
     fn b13_every_limit_is_in_the_table() {
         for entry in &crate::limits::TABLE {
             let is_used = ACTS.iter().any(|act| act.limits.contains(&entry.limit));
-            assert!(is_used, "{} is in no row of ACTS in http/limited.rs", entry.name);
+            assert!(
+                is_used,
+                "{} is in no row of ACTS in http/limited.rs",
+                entry.name()
+            );
         }
     }
 

@@ -86,7 +86,7 @@ impl Stage {
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "4");
         // Nor are limits, but they are counted. Those that are about them set their own.
         for limit in &josoor_auth::limits::TABLE {
-            stage.set_limit(limit.name, "1000000/1s");
+            stage.set_limit(limit.name(), "1000000/1s");
         }
         if footprint == Footprint::Production {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +134,7 @@ impl Stage {
         let server = self.start_unready(clock).await;
         if self.environment.contains_key("REDIS_URL") {
             let app = server.app.clone();
-            eventually("Redis is in use", || async { app.hot.is_shared() }).await;
+            eventually("Redis is in use", || async { app.cache.is_shared() }).await;
         }
         server
     }

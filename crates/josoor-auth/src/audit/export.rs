@@ -1,0 +1,88 @@
+//! Rows as JSON and CSV.
+
+use std::fmt::Write as _;
+
+use crate::store::AuditRow;
+
+/// The header of an export as CSV.
+pub const CSV_HEADER: [&str; 14] = [
+    "id",
+    "at",
+    "action",
+    "outcome",
+    "reason",
+    "actor_id",
+    "subject_id",
+    "session_id",
+    "ip",
+    "user_agent",
+    "request_id",
+    "client_request_id",
+    "seq",
+    "mac",
+];
+
+/// A row as JSON, for lists and exports.
+pub fn to_json(row: &AuditRow) -> serde_json::Value {
+    serde_json::json!({
+        "id": row.id,
+        "at": row.at,
+        "action": row.action,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "actor_id": row.actor_id,
+        "subject_id": row.subject_id,
+        "session_id": row.session_id,
+        "ip": row.ip,
+        "user_agent": row.user_agent,
+        "request_id": row.request_id,
+        "client_request_id": row.client_request_id,
+        "seq": row.seq,
+        "sealed": row.seq.is_some(),
+    })
+}
+
+/// A text for a cell: one that a spreadsheet would compute gets an apostrophe before it.
+pub fn csv_text(value: &str) -> String {
+    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{value}")
+    } else {
+        value.to_owned()
+    }
+}
+
+/// A row of an export as CSV (RFC 4180).
+pub fn to_csv(row: &AuditRow) -> Vec<u8> {
+    let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
+    let text = |value: &Option<String>| csv_text(value.as_deref().unwrap_or_default());
+    let mac = row.mac.iter().flatten().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    });
+    csv_line(&[
+        row.id.to_string(),
+        row.at.to_string(),
+        row.action.clone(),
+        row.outcome.clone(),
+        text(&row.reason),
+        number(row.actor_id),
+        number(row.subject_id),
+        row.session_id.map_or_else(String::new, |id| id.to_string()),
+        text(&row.ip),
+        text(&row.user_agent),
+        text(&row.request_id),
+        text(&row.client_request_id),
+        number(row.seq),
+        mac,
+    ])
+}
+
+/// One line of CSV.
+pub fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    // Writing to memory cannot fail.
+    let _ = writer.write_record(fields);
+    writer.into_inner().unwrap_or_default()
+}

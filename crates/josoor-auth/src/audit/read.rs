@@ -1,0 +1,81 @@
+//! Lists, and rows that are not written within another act.
+
+use std::fmt::Write as _;
+
+use crate::act::Client;
+use crate::app::App;
+use crate::domain::UserId;
+use crate::error::Result;
+use crate::store::{Audit, AuditFilter, AuditRow, NewAudit};
+
+/// How many rows a user is shown as counted.
+const ACTIVITY_COUNTED: i64 = 1000;
+
+/// Rows that match, the latest first, and the cursor of the next page, if there is one.
+pub async fn list(
+    app: &App,
+    filter: &AuditFilter,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<(Vec<AuditRow>, Option<i64>)> {
+    let mut rows = app.db.read().await?.list_audit(filter, before, limit + 1).await?;
+    let more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(|row| row.id);
+    Ok((rows, next))
+}
+
+/// One page of what happened to a user; how many rows there are, and whether that was counted to the end.
+pub async fn activity(
+    app: &App,
+    user: UserId,
+    page: i64,
+    page_size: i64,
+) -> Result<(Vec<AuditRow>, i64, bool)> {
+    let offset = (page - 1).saturating_mul(page_size);
+    let (rows, counted) = app
+        .db
+        .read()
+        .await?
+        .activity_of(user, page_size, offset, ACTIVITY_COUNTED + 1)
+        .await?;
+    Ok((rows, counted.min(ACTIVITY_COUNTED), counted > ACTIVITY_COUNTED))
+}
+
+/// Records that rows are written to a file or a download.
+pub async fn record_export(app: &App, what: &str, client: &Client) -> Result<()> {
+    let row = NewAudit {
+        reason: Some(what),
+        ..client.audit(Audit::Export, app.clock.now())
+    };
+    app.db.write().await?.insert_audit(&row).await
+}
+
+/// Records that the service starts with other settings than at its last start. A fingerprint is kept, no value.
+pub async fn record_configuration(app: &App) -> Result<()> {
+    let mut settings = String::new();
+    for entry in app.config.sources() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(settings, "{} = {}", entry.key, entry.value);
+    }
+    let print = app.keys.tag("configuration", &[settings.as_bytes()]);
+    let print: String = print[..8].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let last = app
+        .db
+        .read()
+        .await?
+        .last_audit(Audit::ConfigurationChange)
+        .await?;
+    if last.is_some_and(|row| row.reason.as_deref() == Some(&print)) {
+        return Ok(());
+    }
+    let client = Client::default();
+    let row = NewAudit {
+        reason: Some(&print),
+        ..client.audit(Audit::ConfigurationChange, app.clock.now())
+    };
+    app.db.write().await?.insert_audit(&row).await
+}

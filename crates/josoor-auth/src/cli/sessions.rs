@@ -1,0 +1,83 @@
+//! `josoor-auth session`.
+
+use clap::Subcommand;
+use uuid::Uuid;
+
+use super::output::{Json, Outcome, find_user, finish, open, pretty, print, user_error};
+use crate::act::Client;
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::SessionId;
+use crate::http::response::representation::SessionResponse;
+use crate::sessions;
+use crate::store::RevokeReason;
+
+#[derive(Subcommand)]
+pub(super) enum SessionCommand {
+    /// Lists a user's live sessions
+    List {
+        /// An id or an e-mail address
+        user: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Revokes one session, or all of a user's
+    Revoke {
+        /// A user's id or e-mail address, or a session's id
+        #[arg(value_name = "USER|SESSION")]
+        target: String,
+    },
+}
+
+pub(super) async fn manage_sessions(config: Config, command: SessionCommand) -> Outcome {
+    match command {
+        SessionCommand::List { user, json } => {
+            let app = open(config).await?;
+            let listed = async {
+                let user = find_user(&app, &user).await?;
+                Ok(sessions::list(&app, user.id).await?)
+            };
+            let listed = listed.await;
+            finish(&app, listed, |sessions| {
+                if json.json {
+                    let items: Vec<_> = sessions
+                        .iter()
+                        .map(|session| SessionResponse::new(session, None))
+                        .collect();
+                    return print(&pretty(&items));
+                }
+                for session in &sessions {
+                    let shown = SessionResponse::new(session, None);
+                    print(&format!(
+                        "{}\t{}\t{}\t{}",
+                        shown.id, shown.last_seen_at, shown.ip, shown.device
+                    ))?;
+                }
+                Ok(())
+            })
+            .await
+        }
+        SessionCommand::Revoke { target } => {
+            let app = open(config).await?;
+            let revoked = revoke(&app, &target).await;
+            finish(&app, revoked, |text| print(&text)).await
+        }
+    }
+}
+
+async fn revoke(app: &App, target: &str) -> Outcome<String> {
+    let client = Client::default();
+    if let Ok(id) = Uuid::try_parse(target) {
+        if !sessions::revoke_any(app, SessionId(id), &client).await? {
+            return Err(user_error("there is no live session with this id"));
+        }
+        return Ok("1 session revoked".to_owned());
+    }
+    let user = find_user(app, target).await?;
+    let revoked = sessions::revoke_all(app, user.id, None, RevokeReason::RevokedByAdmin, &client).await?;
+    Ok(if revoked == 1 {
+        "1 session revoked".to_owned()
+    } else {
+        format!("{revoked} sessions revoked")
+    })
+}

@@ -1,0 +1,96 @@
+//! The settings as `config show` prints them.
+
+use super::problem::Source;
+use super::raw::{Raw, shown};
+use super::source::Layers;
+use super::urls::without_userinfo;
+use super::variables::is_secret;
+
+/// One setting as `config show` prints it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// `session.idle`
+    pub key: String,
+    /// A JSON value with the default's type; `null` when not set; the text `(set)` for a secret. The URLs of the
+    /// database and of Redis are shown without user, password and parameters.
+    pub value: serde_json::Value,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+impl std::fmt::Display for Entry {
+    /// `session.idle = "7d"  # default`: the value as in a TOML file, except that `(set)` and `(not set)` are bare.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = match &self.value {
+            serde_json::Value::Null => "(not set)".to_owned(),
+            serde_json::Value::String(text) if text == SET => SET.to_owned(),
+            value => value.to_string(),
+        };
+        write!(f, "{} = {value}  # {}", self.key, self.source)
+    }
+}
+
+const SET: &str = "(set)";
+
+/// What `config show` prints of the layers.
+pub(super) fn entries(layers: &Layers) -> Vec<Entry> {
+    use serde_json::Value;
+
+    layers
+        .iter()
+        .map(|(key, given)| {
+            let value = match &given.raw {
+                _ if given.raw.is_unset() && !matches!(given.raw, Raw::List(_)) => Value::Null,
+                Raw::Text(text) if matches!(key.as_str(), "database.url" | "redis.url") => {
+                    without_userinfo(text.trim()).into()
+                }
+                _ if is_secret(key) => SET.into(),
+                // The environment has texts only; the same setting has one JSON type, wherever it comes from.
+                Raw::Text(text) => typed(key, text.trim()),
+                Raw::Number(digits) => digits
+                    .parse::<u64>()
+                    .map_or_else(|_| shown(digits).into(), Value::from),
+                Raw::Boolean(truth) => (*truth).into(),
+                Raw::List(items) => items.iter().map(|item| shown(item)).collect(),
+                Raw::Other(kind) => (*kind).into(),
+            };
+            Entry {
+                key: key.clone(),
+                value,
+                source: given.source.clone(),
+            }
+        })
+        .collect()
+}
+
+/// A text as the type that the setting has in `config.default.toml`.
+fn typed(key: &str, text: &str) -> serde_json::Value {
+    match key {
+        "server.cors_origins"
+        | "server.trusted_proxies"
+        | "server.connection_exempt"
+        | "registration.allowed_domains"
+        | "registration.denied_domains" => text
+            .split(|char: char| char == ',' || char.is_whitespace())
+            .filter(|item| !item.is_empty())
+            .map(shown)
+            .collect(),
+        "limits.enabled" | "auth.bearer_renewal" | "registration.require_verified" => (text == "true").into(),
+        "server.port"
+        | "server.max_connections"
+        | "auth.missing_token_status"
+        | "auth.jwt_expiration_minutes"
+        | "session.max_per_user"
+        | "password.bcrypt_cost"
+        | "password.min_length"
+        | "password.argon2_memory_kib"
+        | "password.argon2_iterations"
+        | "password.argon2_parallelism"
+        | "database.max_connections"
+        | "hash.threads"
+        | "hash.queue" => text
+            .parse::<u64>()
+            .map_or_else(|_| shown(text).into(), serde_json::Value::from),
+        _ => shown(text).into(),
+    }
+}

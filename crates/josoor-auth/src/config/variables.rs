@@ -1,0 +1,47 @@
+//! The names of environment variables.
+
+/// The platform's own names for some keys.
+pub(super) const PLATFORM_VARIABLES: [(&str, &str); 13] = [
+    ("DATABASE_URL", "database.url"),
+    ("REDIS_URL", "redis.url"),
+    ("MASTER_KEY", "keys.master_key"),
+    ("JWT_SECRET", "auth.jwt_secret"),
+    ("JWT_ALGORITHM", "auth.jwt_algorithm"),
+    ("JWT_EXPIRATION_MINUTES", "auth.jwt_expiration_minutes"),
+    ("BIND", "server.bind"),
+    ("PORT", "server.port"),
+    ("PUBLIC_URL", "server.public_url"),
+    ("SMTP_URL", "mail.smtp_url"),
+    ("MAIL_FROM", "mail.from"),
+    ("CORS_ORIGINS", "server.cors_origins"),
+    ("TRUSTED_PROXIES", "server.trusted_proxies"),
+];
+
+/// Keys that are never shown whole and may come from `<VARIABLE>_FILE`.
+const SECRET_KEYS: [&str; 5] = [
+    "database.url",
+    "redis.url",
+    "keys.master_key",
+    "auth.jwt_secret",
+    "mail.smtp_url",
+];
+
+pub(super) const PREFIX: &str = "JOSOOR_AUTH__";
+
+/// Whether a key is a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRET_KEYS.contains(&key)
+}
+
+/// The environment variable that sets a key: the platform's name if it has one.
+pub(super) fn variable_of(key: &str) -> String {
+    PLATFORM_VARIABLES
+        .iter()
+        .find(|(_, platform_key)| *platform_key == key)
+        .map_or_else(|| long_variable_of(key), |(variable, _)| (*variable).to_owned())
+}
+
+/// `JOSOOR_AUTH__SECTION__KEY`.
+pub(super) fn long_variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}

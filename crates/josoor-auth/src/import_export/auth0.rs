@@ -1,0 +1,90 @@
+//! A users' export of Auth0.
+
+use serde_json::Value;
+
+use super::fields::{Get, Parsed, verified};
+use super::hashes::any_hash;
+use super::options::Reading;
+use super::user::Incoming;
+use crate::domain::{FullName, PasswordHash};
+use crate::error::Invalid;
+
+pub(super) const AUTH0_COLUMNS: [&str; 13] = [
+    "email",
+    "email_verified",
+    "name",
+    "given_name",
+    "family_name",
+    "blocked",
+    "passwordHash",
+    "password_hash",
+    "custom_password_hash",
+    "created_at",
+    "updated_at",
+    "last_login",
+    "user_id",
+];
+
+impl Reading {
+    pub(super) fn auth0(&self, get: &Get<'_>) -> Parsed<Incoming> {
+        let (field, hash) = if get.is_there("custom_password_hash") {
+            ("custom_password_hash", auth0_custom_hash(get)?)
+        } else if get.is_there("password_hash") {
+            ("password_hash", get.hash("password_hash")?)
+        } else {
+            ("passwordHash", get.hash("passwordHash")?)
+        };
+        let name = match get.name("name") {
+            // Auth0 puts the address there when no name was given.
+            Ok(Some(name)) if name.as_str().contains('@') => None,
+            other => other?,
+        };
+        let parts = [get.text("given_name")?, get.text("family_name")?];
+        let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let parts = FullName::parse(&parts).map_err(|reason| reason.in_field("given_name"))?;
+        Ok(Incoming {
+            id: None,
+            uid: None,
+            email: get.email("email")?,
+            full_name: name.or(parts),
+            role: None,
+            is_active: get.flag("blocked")?.map(|blocked| !blocked),
+            verified: verified(get.flag("email_verified")?),
+            locale: None,
+            password_hash: self.password(field, hash)?,
+            password_changed_at: None,
+            created_at: get.time("created_at")?,
+            updated_at: get.time("updated_at")?,
+            last_login_at: get.time("last_login")?,
+        })
+    }
+}
+
+/// `custom_password_hash` of Auth0's import format: only hashes that carry their salt and parameters in themselves.
+fn auth0_custom_hash(get: &Get<'_>) -> Parsed<Result<Option<PasswordHash>, Invalid>> {
+    let Some(custom) = get.object("custom_password_hash")? else {
+        return Ok(Ok(None));
+    };
+    let unsupported = |why: &str| Err(Invalid::new("unsupported_hash", why));
+    let Some(hash) = custom.get("hash").and_then(Value::as_object) else {
+        return Ok(unsupported("There is no hash in custom_password_hash."));
+    };
+    if custom.get("salt").is_some_and(|salt| !salt.is_null())
+        || hash.get("key").is_some_and(|key| !key.is_null())
+    {
+        return Ok(unsupported(
+            "Only hashes that carry their salt themselves can be taken over: bcrypt, argon2, scrypt and pbkdf2 in PHC form.",
+        ));
+    }
+    match hash.get("value").and_then(Value::as_str) {
+        Some(text)
+            if hash
+                .get("encoding")
+                .and_then(Value::as_str)
+                .is_none_or(|encoding| encoding == "utf8") =>
+        {
+            Ok(any_hash(text).map(Some))
+        }
+        _ => Ok(unsupported("The hash in custom_password_hash is not text.")),
+    }
+}

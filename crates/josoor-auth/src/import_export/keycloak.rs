@@ -1,0 +1,178 @@
+//! A realm export of Keycloak.
+
+use serde_json::Value;
+
+use super::fields::{Fields, Get, Parsed, verified};
+use super::hashes::{any_hash, phc, unsupported};
+use super::options::Reading;
+use super::user::Incoming;
+use crate::domain::{FullName, Locale, PasswordHash, Role};
+use crate::error::Invalid;
+
+impl Reading {
+    pub(super) fn keycloak(&self, get: &Get<'_>) -> Parsed<Incoming> {
+        let email = match (get.text("email")?, get.text("username")?) {
+            (None, Some(name)) if name.contains('@') => get.email("username")?,
+            _ => get.email("email")?,
+        };
+        let names = [get.text("firstName")?, get.text("lastName")?];
+        let full_name = names.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let full_name = FullName::parse(&full_name).map_err(|reason| reason.in_field("firstName"))?;
+        // A realm has roles of many kinds; those with our names are meant.
+        let roles = get.array("realmRoles")?;
+        let role = roles
+            .iter()
+            .filter_map(Value::as_str)
+            .filter_map(|name| name.to_ascii_lowercase().parse::<Role>().ok())
+            .max();
+        let password_hash = self.password("credentials", keycloak_hash(get.array("credentials")?))?;
+        Ok(Incoming {
+            id: None,
+            uid: None,
+            email,
+            full_name,
+            role,
+            is_active: get.flag("enabled")?,
+            verified: verified(get.flag("emailVerified")?),
+            locale: attribute_locale(get),
+            password_hash,
+            password_changed_at: None,
+            created_at: get.millis("createdTimestamp")?,
+            updated_at: None,
+            last_login_at: None,
+        })
+    }
+}
+
+/// `attributes.locale`, which Keycloak keeps as a list.
+fn attribute_locale(get: &Get<'_>) -> Option<Locale> {
+    let attributes = get.object("attributes").ok()??;
+    let tag = match attributes.get("locale")? {
+        Value::Array(values) => values.first()?.as_str()?,
+        Value::String(text) => text,
+        _ => return None,
+    };
+    tag.split(['-', '_']).next()?.to_ascii_lowercase().parse().ok()
+}
+
+/// A value that may be a number, a text with one, or a list of either, as Keycloak writes them.
+pub(super) fn number(value: Option<&Value>) -> Option<u32> {
+    match value? {
+        Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        Value::String(text) => text.parse().ok(),
+        Value::Array(values) => number(values.first()),
+        _ => None,
+    }
+}
+
+fn word(value: Option<&Value>) -> Option<&str> {
+    match value? {
+        Value::String(text) => Some(text),
+        Value::Array(values) => word(values.first()),
+        _ => None,
+    }
+}
+
+/// The hash of the first password among a Keycloak user's credentials.
+fn keycloak_hash(credentials: &[Value]) -> Result<Option<PasswordHash>, Invalid> {
+    let unreadable = || {
+        Invalid::new(
+            "unsupported_hash",
+            "The stored password is not in a form that Keycloak writes.",
+        )
+    };
+    let password = credentials
+        .iter()
+        .filter_map(Value::as_object)
+        .find(|credential| {
+            credential
+                .get("type")
+                .and_then(Value::as_str)
+                .is_none_or(|kind| kind == "password")
+        });
+    let Some(credential) = password else {
+        return Ok(None);
+    };
+    let parts = |name| -> Result<Fields, Invalid> {
+        let text = credential
+            .get(name)
+            .and_then(Value::as_str)
+            .ok_or_else(unreadable)?;
+        serde_json::from_str(text).map_err(|_| unreadable())
+    };
+    let (data, secret) = (parts("credentialData")?, parts("secretData")?);
+    let text = |name: &str| secret.get(name).and_then(Value::as_str).ok_or_else(unreadable);
+    let (value, salt) = (text("value")?, text("salt")?);
+    let algorithm = data
+        .get("algorithm")
+        .and_then(Value::as_str)
+        .ok_or_else(unreadable)?;
+    let iterations = number(data.get("hashIterations")).ok_or_else(unreadable)?;
+    if algorithm == "argon2" {
+        let extra = data
+            .get("additionalParameters")
+            .and_then(Value::as_object)
+            .ok_or_else(unreadable)?;
+        let parameters = Argon2 {
+            kind: word(extra.get("type")).unwrap_or("id"),
+            version: word(extra.get("version")).unwrap_or("1.3"),
+            memory_kib: number(extra.get("memory")).ok_or_else(unreadable)?,
+            iterations,
+            lanes: number(extra.get("parallelism")).ok_or_else(unreadable)?,
+        };
+        return keycloak_argon2(&parameters, salt, value).map(Some);
+    }
+    keycloak_pbkdf2(algorithm, iterations, salt, value).map(Some)
+}
+
+/// Keycloak's PBKDF2 by its provider's name.
+fn keycloak_pbkdf2(
+    algorithm: &str,
+    iterations: u32,
+    salt: &str,
+    value: &str,
+) -> Result<PasswordHash, Invalid> {
+    if !["pbkdf2", "pbkdf2-sha256", "pbkdf2-sha512"].contains(&algorithm) {
+        return Err(unsupported(
+            "Of Keycloak's algorithms pbkdf2, pbkdf2-sha256, pbkdf2-sha512 and argon2 can be checked here.",
+        ));
+    }
+    any_hash(&format!(
+        "${algorithm}$i={iterations}${}${}",
+        phc(salt)?,
+        phc(value)?
+    ))
+}
+
+/// The parameters of Keycloak's Argon2, as it writes them.
+struct Argon2<'a> {
+    kind: &'a str,
+    version: &'a str,
+    memory_kib: u32,
+    iterations: u32,
+    lanes: u32,
+}
+
+/// Keycloak's Argon2.
+fn keycloak_argon2(parameters: &Argon2<'_>, salt: &str, value: &str) -> Result<PasswordHash, Invalid> {
+    let Argon2 {
+        kind,
+        version,
+        memory_kib,
+        iterations,
+        lanes,
+    } = parameters;
+    let version = match *version {
+        "1.3" => 19,
+        "1.0" => 16,
+        _ => return Err(unsupported("This version of Argon2 is unknown.")),
+    };
+    if !["id", "i", "d"].contains(kind) {
+        return Err(unsupported("This kind of Argon2 is unknown."));
+    }
+    any_hash(&format!(
+        "$argon2{kind}$v={version}$m={memory_kib},t={iterations},p={lanes}${}${}",
+        phc(salt)?,
+        phc(value)?
+    ))
+}

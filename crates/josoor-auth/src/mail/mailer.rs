@@ -1,0 +1,44 @@
+//! How mail leaves.
+
+use super::render::Mail;
+use super::smtp::{SendError, Smtp};
+use crate::config::MailConfig;
+
+/// How mail leaves.
+#[derive(Debug)]
+pub enum Mailer {
+    /// To a mail server.
+    Smtp(Smtp),
+    /// Into the development mailbox of `serve --dev`: it can be read at `/dev/mail`.
+    Mailbox,
+    /// Nowhere: there is no mail server, and mails wait in the outbox until there is one.
+    Nowhere,
+}
+
+impl Mailer {
+    /// From the settings; under `serve --dev` without a mail server, into the development mailbox. Connects to nothing yet.
+    pub fn new(config: &MailConfig, dev: bool) -> anyhow::Result<Self> {
+        Ok(match (&config.smtp_url, &config.from) {
+            (Some(url), Some(from)) => Self::Smtp(Smtp::new(url, from)?),
+            _ if dev => Self::Mailbox,
+            _ => Self::Nowhere,
+        })
+    }
+
+    /// The sender, as it stands in a mail.
+    pub fn sender(&self) -> String {
+        match self {
+            Self::Smtp(smtp) => smtp.sender(),
+            Self::Mailbox | Self::Nowhere => "JOSOOR Auth <no-reply@localhost>".to_owned(),
+        }
+    }
+
+    /// Hands a mail over. After `Ok` the server has taken responsibility for it.
+    pub async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+        match self {
+            Self::Smtp(smtp) => smtp.send(mail).await,
+            Self::Mailbox => Ok(()),
+            Self::Nowhere => Err(SendError::Away("no mail server is set (SMTP_URL)".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Errors of Redis in words that hold no key and no value.
+
+use redis::{ErrorKind, RedisError as DriverError, ServerErrorKind};
+
+use super::types::RedisError;
+
+/// Whether the server is well and only this command was wrong.
+pub(super) fn is_plain_refusal(error: &DriverError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Extension
+            | ErrorKind::UnexpectedReturnType
+            | ErrorKind::Server(ServerErrorKind::ResponseError)
+    )
+}
+
+/// What a caller may know of an error. Details are left out: they may quote keys and arguments.
+pub(super) fn explain(error: &DriverError) -> RedisError {
+    use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+    match error.kind() {
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => RedisError::Garbage,
+        ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain | Moved | Ask) => {
+            RedisError::Unavailable(code(error))
+        }
+        ErrorKind::Server(_) | ErrorKind::Extension => match code(error) {
+            code if code == "WRONGTYPE" => RedisError::WrongType,
+            code => RedisError::Refused(code),
+        },
+        _ => RedisError::Unavailable(reason(error)),
+    }
+}
+
+/// The server's error code, or as much of it as looks like one.
+pub(super) fn code(error: &DriverError) -> String {
+    let in_pipeline = || {
+        let errors = error.clone().into_server_errors()?;
+        errors.first().map(|(_, error)| error.code().to_owned())
+    };
+    let code = error
+        .code()
+        .map(str::to_owned)
+        .or_else(in_pipeline)
+        .unwrap_or_default();
+    let code: String = code
+        .chars()
+        .take_while(char::is_ascii_uppercase)
+        .take(32)
+        .collect();
+    if code.is_empty() { "ERR".to_owned() } else { code }
+}
+
+pub(super) fn reason(error: &DriverError) -> String {
+    if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else if error.is_connection_refusal() {
+        "the connection was refused".to_owned()
+    } else if error.is_connection_dropped() {
+        "not connected".to_owned()
+    } else if error.code().is_some() {
+        code(error)
+    } else {
+        // Fixed texts of the client library, which hold nothing of the configuration.
+        error.category().to_owned()
+    }
+}
