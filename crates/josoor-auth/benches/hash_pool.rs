@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use josoor_auth::domain::{Network, Password, PasswordHash};
-use josoor_auth::hasher::{Hasher, HasherConfig, Requester, Scheme};
+use josoor_auth::domain::{Network, Password, PasswordHash, Requester};
+use josoor_auth::hasher::{Hasher, HasherConfig, Scheme};
 use josoor_auth::limits::PasswordCheck;
 use josoor_auth::passwords::NewPassword;
 
