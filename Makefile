@@ -25,8 +25,9 @@ web: ## build the pages into the server's assets, and the SDK
 	npm run build --workspace packages/client
 	scripts/web
 
-check: cargo ## formatting, lints and the documentation build; no warning passes
+check: cargo ## formatting, lints, words and the documentation build; no warning passes
 	@scripts/setup-tests
+	scripts/check-words
 	npx --no-install biome ci --error-on-warnings .
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings

@@ -480,12 +480,12 @@ async fn behind_sentinel_the_next_master_is_found_and_subscribed_to() {
     let sentinel = Server::start_with(&[file.to_str().unwrap(), "--sentinel"]);
     let mut view = sentinel.connect().await;
     let mut knows = async |what: &str| {
-        let told: String = redis::cmd("INFO")
+        let info: String = redis::cmd("INFO")
             .arg("sentinel")
             .query_async(&mut view)
             .await
             .unwrap();
-        told.contains(what)
+        info.contains(what)
     };
     eventually("the replica is known", async || knows("slaves=1").await).await;
 
