@@ -1259,13 +1259,13 @@ export interface components {
             role: components["schemas"]["RoleName"];
             /** @description Whether the user may sign in. */
             is_active: boolean;
-            /** @description Whether the address was proved. */
+            /** @description Whether the address was verified. */
             email_verified: boolean;
             /** @description `en` or `ar`. */
             locale: components["schemas"]["LocaleName"];
             /**
              * Format: date-time
-             * @description When the account was made.
+             * @description When the account was created.
              */
             created_at: string;
             /**
