@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::Timestamp;
 
-/// How far apart, in microseconds, the system's clock and the database's may be before an operator is told: programs that
+/// How far apart, in microseconds, the system's clock and the database's may be before it is reported: programs that
 /// verify tokens by this machine's clock allow for little more.
 const SKEW_AT_MOST: u64 = 5_000_000;
 
@@ -96,7 +96,7 @@ impl Clock {
     }
 
     /// The clock for work on a database with a clock of its own: the system's becomes one that follows the database's,
-    /// once [`correct`](Self::correct) has told it; one that a test moves stays.
+    /// once [`correct`](Self::correct) has set it; one that a test moves stays.
     #[must_use]
     pub fn following_database(self) -> Self {
         match self {

@@ -14,7 +14,7 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// 16 random bytes for what has to be told apart and is no secret, such as the name of a request. They come from the same
+/// 16 random bytes for what has to be distinct and is no secret, such as the name of a request. They come from the same
 /// generator, which is asked for a store of them at a time; what is kept for later is not fit for a key.
 ///
 /// # Panics

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub use josoor_auth_verify::Refusal;
 
-/// The result of everything that can fail for a reason a caller may be told.
+/// The result of everything that can fail for a reason that a caller may see.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One field of the input that cannot be accepted.
@@ -58,7 +58,7 @@ pub enum Error {
     /// The address (by its canonical key) belongs to an account.
     #[error("this e-mail address is already registered")]
     EmailTaken,
-    /// Unknown address or wrong password; which of the two is never told.
+    /// Unknown address or wrong password; which of the two is never disclosed.
     #[error("incorrect e-mail address or password")]
     InvalidCredentials,
     /// The password was right, but the account is deactivated.

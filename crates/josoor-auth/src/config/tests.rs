@@ -170,7 +170,7 @@ fn the_default_file_as_configuration_file_changes_nothing() {
 }
 
 #[test]
-fn every_platform_variable_is_heard() {
+fn every_platform_variable_is_read() {
     let config = from_env(&[
         (
             "DATABASE_URL",
@@ -236,7 +236,7 @@ fn every_platform_variable_is_heard() {
 }
 
 #[test]
-fn every_setting_of_the_contract_is_heard_by_name() {
+fn every_setting_of_the_contract_is_read_by_name() {
     let config = from_env(&[
         ("JOSOOR_AUTH__AUTH__ISSUER", "josoor"),
         ("JOSOOR_AUTH__AUTH__AUDIENCE", "platform"),
@@ -783,7 +783,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("SMTP_URL", "smtp://mail?tls=maybe"),
     ("SMTP_URL", "smtp://mail?starttls=none"),
     ("SMTP_URL", "smtp://u:hidden@mail.example.org?tls=none"),
-    ("MAIL_FROM", "nobody"),
+    ("MAIL_FROM", "no-address"),
     ("MAIL_FROM", "Name <a@b"),
     ("MAIL_FROM", "a@b\r\nBcc: x@y"),
     ("CORS_ORIGINS", "*"),
@@ -905,7 +905,7 @@ fn values_of_the_wrong_type_are_refused_with_their_line() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let error = error_of(
         Some("[session]\nidle = 5\nabsolute = \"x\"\nnope = 1\n[server]\nport = 70000\n"),
         &[("JWT_SECRET", "short"), ("JOSOOR_AUTH__LOG__LEVL", "info")],

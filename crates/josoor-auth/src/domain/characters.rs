@@ -71,7 +71,7 @@ mod tests {
     use super::{is_compatibility, is_invisible, is_unassigned};
 
     #[test]
-    fn unassigned_code_points_and_noncharacters_are_told_from_characters() {
+    fn unassigned_code_points_and_noncharacters_are_not_characters() {
         for c in [
             '\u{378}',
             '\u{FFFF}',
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn compatibility_is_told_from_composition() {
+    fn compatibility_is_not_composition() {
         for c in "＠﹫．ﬁſ①ﷺ\u{212A}\u{212B}\u{2126}\u{37E}\u{1FEF}\u{F900}".chars() {
             assert!(is_compatibility(c), "{c}");
         }

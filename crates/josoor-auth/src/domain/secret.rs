@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret text: wiped when dropped, never printed, compared by nobody. [`expose`](Self::expose) says in the code
+/// A secret text: wiped when dropped, never printed, never compared. [`expose`](Self::expose) says in the code
 /// where it is used.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(String);

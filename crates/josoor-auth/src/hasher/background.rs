@@ -10,7 +10,7 @@ const NICENESS: i32 = 10;
 ///
 /// A priority alone says how the cores are shared in the long run, and among the threads of one session or container only. A
 /// database or a proxy beside this program that wakes for a request may still have to wait until a hash has had its turn.
-/// Linux 6.12 and later let it in at once if its turns are shorter than those of whoever has the core
+/// Linux 6.12 and later let it in at once if its turns are shorter than those of the thread that has the core
 /// (`sched_attr::sched_runtime`); older ones take no notice.
 pub(super) fn lower_priority() -> io::Result<()> {
     let niceness = rustix::process::nice(NICENESS)?;
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     /// The number after `name :` in what Linux tells of this thread, if it tells that.
-    fn told(name: &str) -> Option<u64> {
+    fn sched_value(name: &str) -> Option<u64> {
         let all = fs::read_to_string("/proc/thread-self/sched").ok()?;
         let line = all.lines().find(|line| line.starts_with(name))?;
         line.split_once(':')?.1.trim().parse().ok()
@@ -99,7 +99,7 @@ mod tests {
         let before = niceness();
         let (niceness, turn, allowed) = thread::spawn(|| {
             lower_priority().unwrap();
-            let (niceness, turn) = (niceness(), told("se.slice"));
+            let (niceness, turn) = (niceness(), sched_value("se.slice"));
             // Asked again, only to know whether a sandbox forbids it.
             (niceness, turn, take_long_turns(niceness).is_ok())
         })

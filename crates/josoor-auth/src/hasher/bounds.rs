@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c11_every_bound_is_exact_and_told() {
+    fn c11_every_bound_is_exact_and_reported() {
         for (position, (cost, most, reason)) in TABLE.into_iter().enumerate() {
             assert_eq!(cost as usize, position);
             assert_eq!(cost.check(most), Ok(()));

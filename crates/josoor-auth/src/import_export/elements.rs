@@ -30,7 +30,7 @@ pub(super) enum Stop {
     Malformed(u64),
     /// There is no array `users`.
     NoUsers,
-    /// Whoever receives the elements wants no more.
+    /// The receiver of the elements wants no more.
     Unwanted,
 }
 

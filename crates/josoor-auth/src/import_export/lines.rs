@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_told_apart_and_numbered() {
+    fn records_are_separated_and_numbered() {
         let text = "\u{FEFF}a,b\r\n\r\n\"c \"\"d\"\"\",\"e\r\nf\"\ng,\n,h".as_bytes();
         assert_eq!(
             csv(text, 2),
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_or_breaks_off_is_told() {
+    fn what_is_too_long_or_truncated_is_reported() {
         let long = format!("[1,\"{}\",\n2]", "x".repeat(LONGEST));
         let (found, stopped) = elements(&long, Layout::Bare);
         assert_eq!(found[1], (1, Err("line_too_long")));

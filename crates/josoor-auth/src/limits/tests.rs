@@ -52,7 +52,7 @@ fn the_documentation_has_the_table() {
 }
 
 #[tokio::test]
-async fn who_is_refused_takes_nothing_and_is_told_when_to_come_back() {
+async fn a_rejected_request_consumes_nothing_and_gets_the_time_to_wait() {
     let (limiter, clock) = limiter(&[("LOGIN_ACCOUNT", "3/1m")]);
     let take = || limiter.take(Limit::LoginAccount, &["a@example.com"]);
     for _ in 0..3 {

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_length_is_a_setting_and_is_told() {
+    fn the_least_length_is_a_setting_and_is_reported() {
         let policy = policy(&[("JOSOOR_AUTH__PASSWORD__MIN_LENGTH", "12")]);
         let refused = policy.check_alone(&Password::parse("a").unwrap()).unwrap_err();
         assert!(refused.message.contains("12"), "{}", refused.message);

@@ -1,4 +1,4 @@
-//! Against real servers. Times are bounds with room for a slow machine, not measurements.
+//! Against real servers. Times are bounds generous enough for a slow machine, not measurements.
 
 use std::time::{Duration, Instant};
 
@@ -261,9 +261,9 @@ async fn prefixes_keep_installations_apart() {
         connected(&url(&server), "left:").await,
         connected(&url(&server), "right:").await,
     );
-    let (mut heard_left, mut heard_right) = (left.events(), right.events());
-    until(&mut heard_left, &RedisEvent::Subscribed).await;
-    until(&mut heard_right, &RedisEvent::Subscribed).await;
+    let (mut from_left, mut from_right) = (left.events(), right.events());
+    until(&mut from_left, &RedisEvent::Subscribed).await;
+    until(&mut from_right, &RedisEvent::Subscribed).await;
 
     left.set("key", b"value", MINUTE).await.unwrap();
     assert_eq!(right.get("key").await.unwrap(), None);
@@ -271,12 +271,12 @@ async fn prefixes_keep_installations_apart() {
 
     left.publish("to the left").await.unwrap();
     right.publish("to the right").await.unwrap();
-    assert_eq!(next(&mut heard_left).await, message("to the left"));
-    assert_eq!(next(&mut heard_right).await, message("to the right"));
+    assert_eq!(next(&mut from_left).await, message("to the left"));
+    assert_eq!(next(&mut from_right).await, message("to the right"));
 }
 
 #[tokio::test]
-async fn what_one_publishes_all_hear_in_order() {
+async fn what_one_publishes_all_receive_in_order() {
     let server = RedisServer::start(&[]);
     let (one, two) = (
         connected(&url(&server), "").await,
@@ -403,7 +403,7 @@ async fn a_hung_server_costs_the_timeout_and_mixes_up_no_answers() {
 }
 
 #[tokio::test]
-async fn answers_to_callers_who_left_reach_nobody_else() {
+async fn answers_to_callers_who_left_reach_no_other() {
     let server = RedisServer::start(&[]);
     let kv = connected(&url(&server), "").await;
     for number in 0..50 {
@@ -601,13 +601,13 @@ async fn a_cluster_serves_every_operation_and_outlives_a_hung_member() {
         );
     }
 
-    let (mut heard, mut heard_by_other) = (kv.events(), other.events());
-    assert_eq!(next(&mut heard).await, RedisEvent::Subscribed);
-    assert_eq!(next(&mut heard_by_other).await, RedisEvent::Subscribed);
+    let (mut received, mut received_by_other) = (kv.events(), other.events());
+    assert_eq!(next(&mut received).await, RedisEvent::Subscribed);
+    assert_eq!(next(&mut received_by_other).await, RedisEvent::Subscribed);
     for number in 0..20 {
         kv.publish(&number.to_string()).await.unwrap();
-        assert_eq!(next(&mut heard).await, message(&number.to_string()));
-        assert_eq!(next(&mut heard_by_other).await, message(&number.to_string()));
+        assert_eq!(next(&mut received).await, message(&number.to_string()));
+        assert_eq!(next(&mut received_by_other).await, message(&number.to_string()));
     }
 
     // Let the others go on without full coverage, as an installation with replicas would.
@@ -641,5 +641,5 @@ async fn a_cluster_serves_every_operation_and_outlives_a_hung_member() {
     })
     .await;
     eventually(async || kv.publish("whole").await).await;
-    until(&mut heard, &message("whole")).await;
+    until(&mut received, &message("whole")).await;
 }
