@@ -1,7 +1,7 @@
 //! Taking over a `users` table of the platform's first design where it stands, in one transaction.
 //!
 //! In PostgreSQL it stays the same table, so the foreign keys of other tables go on pointing at it. SQLite knows tables by
-//! their names; there a table of our shape takes the name and the rows. Whatever cannot be taken over is told, all of it, and
+//! their names; there a table of our shape takes the name and the rows. Whatever cannot be taken over is reported, all of it, and
 //! then nothing is changed.
 
 use std::collections::HashMap;

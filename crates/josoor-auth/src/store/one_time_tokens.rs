@@ -20,9 +20,9 @@ pub enum Purpose {
     ResetPassword,
     /// Sets the first password of an account that an administrator made.
     Invitation,
-    /// Proves the address of an account.
+    /// Verifies the address of an account.
     VerifyEmail,
-    /// Proves the address of a registration and makes the account.
+    /// Verifies the address of a registration and creates the account.
     Registration,
     /// Makes another address the account's.
     ChangeEmail,

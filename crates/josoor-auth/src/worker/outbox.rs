@@ -139,7 +139,7 @@ async fn round(app: &App) -> Result<Vec<Outcome>> {
             Ok(Some(row)) => {
                 let (app, work) = (app.clone(), app.clone());
                 // A task of its own, which a stopping service waits for: a mail that the server has taken must not be
-                // sent again because nobody was left to note it.
+                // sent again because no node was left to note it.
                 in_hand.push(app.finish(async move { take_up(&work, row).await }));
             }
             Ok(None) => break,

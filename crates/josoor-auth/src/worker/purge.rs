@@ -1,4 +1,4 @@
-//! Work that nobody waits for.
+//! Periodic clean-up.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 /// Between two rounds of purging.
 const EVERY: Duration = Duration::from_mins(10);
 
-/// Rows removed in one statement: few enough that nobody waits for the writer.
+/// Rows removed in one statement: few enough not to delay other writers.
 const STEP: i64 = 500;
 
 /// The pause between two steps.
@@ -67,8 +67,8 @@ pub async fn purge(app: &App) -> Result<()> {
         app.db.write().await?.purge_past_credentials(before, STEP).await
     })
     .await?;
-    let told = now.minus(KEEP_MAILS);
-    in_steps(app, told, async |app, before| {
+    let kept_since = now.minus(KEEP_MAILS);
+    in_steps(app, kept_since, async |app, before| {
         app.db.write().await?.purge_outbox(before, STEP).await
     })
     .await?;

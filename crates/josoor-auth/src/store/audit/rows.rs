@@ -30,7 +30,7 @@ pub enum Audit {
     UserPurge,
     /// The owner's mail ended all that could sign in to an account.
     AccountSecure,
-    /// The owner was told of a sign-in from a new device.
+    /// The owner got a mail about a sign-in from a new device.
     NewDevice,
     /// An administrator made an account and invited its owner.
     UserInvite,
@@ -44,7 +44,7 @@ pub enum Audit {
     PasswordReset,
     /// A password was changed by somebody who knew it.
     PasswordChange,
-    /// An address was proved.
+    /// An address was verified.
     EmailVerify,
     /// Another address was asked for.
     EmailChangeRequest,

@@ -5,16 +5,16 @@
 pub enum MailKind {
     /// Request: somebody typed this address into "forgot password".
     ResetRequest,
-    /// Request: somebody without a session asked for the mail that proves this address once more.
+    /// Request: a client without a session asked again for the mail that verifies this address.
     VerifyRequest,
     /// Request: somebody wants to register this address, under `verify_first`. `token_id` names the registration.
     RegistrationRequest,
     /// Request: the user wants this address instead of the present one. `token_id` names the change.
     EmailChangeRequest,
 
-    /// The link that proves the address of an account.
+    /// The link that verifies the address of an account.
     VerifyEmail,
-    /// The link that proves the address and makes the account, under `verify_first`.
+    /// The link that verifies the address and creates the account, under `verify_first`.
     FinishRegistration,
     /// Somebody wanted to register an address that has an account.
     AlreadyRegistered,
