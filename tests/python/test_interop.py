@@ -71,6 +71,8 @@ def check_access_token(server: Server, secret: str, algorithm: str) -> None:
     assert claims["email"] == email
     assert claims["email_verified"] is False
     assert claims["role"] == "user"
+    assert (claims["amr"], claims["acr"]) == (["pwd"], "1")
+    assert now - 5 <= claims["auth_time"] <= time.time() + 5
     assert claims["iss"] == server.public_url
     assert claims["sid"] and claims["jti"]
     assert "aud" not in claims

@@ -377,6 +377,30 @@ fn t49_times_and_other_claims_of_a_wrong_type_are_refused() {
 }
 
 #[test]
+fn claims_about_the_sign_in_are_read_where_they_are_there() {
+    let read = |changes: Value| verifier().verify(&sign(&header(), &with(claims(), changes)), NOW);
+    let without = read(json!({})).unwrap();
+    assert_eq!((without.auth_time, without.acr), (None, None));
+    assert!(without.amr.is_empty());
+    // Methods and levels that this release does not know are accepted.
+    let given = read(json!({"auth_time": NOW - 60, "amr": ["pwd", "hwk", "new"], "acr": "3"})).unwrap();
+    assert_eq!(
+        (given.auth_time, given.acr.as_deref()),
+        (Some(NOW - 60), Some("3"))
+    );
+    assert_eq!(given.amr, ["pwd", "hwk", "new"]);
+    for wrong in [
+        json!({"auth_time": "now"}),
+        json!({"auth_time": 1.5}),
+        json!({"amr": "pwd"}),
+        json!({"amr": [1]}),
+        json!({"acr": 1}),
+    ] {
+        assert_eq!(read(wrong).unwrap_err(), Refusal::TokenInvalid);
+    }
+}
+
+#[test]
 fn t50_a_well_signed_token_without_a_claim_that_we_rely_on_is_refused() {
     for name in [
         "iss", "sub", "email", "role", "type", "sid", "gen", "jti", "iat", "exp",

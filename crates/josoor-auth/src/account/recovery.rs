@@ -12,14 +12,16 @@ use crate::account::undo;
 use crate::act::{Client, Entry};
 pub(crate) use crate::act::{address_of, parse_address};
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::password::{self, LinkOwner};
+use crate::auth::step_up;
 use crate::cache::{self, Effects};
 use crate::crypto;
 use crate::domain::{Email, Locale, Password, PasswordHash, Role, SessionId, Timestamp, UserId};
 use crate::error::{Error, Invalid, Refusal, Result};
-use crate::hasher::Verdict;
 use crate::mail;
 use crate::passwords::Person;
-use crate::sessions::{self, Caller, Issued};
+use crate::sessions::{self, Issued};
 use crate::store::{
     Audit, Conn, Content, MailClass, MailDetails, MailKind, MailRow, NewAudit, NewMail, NewOneTimeToken,
     NewUser, OneTimeToken, Purpose, RevokeReason, User,
@@ -630,7 +632,7 @@ pub async fn change_password(
     new: Password,
     client: &Client,
 ) -> Result<Issued> {
-    let verified = verify_own_password(app, caller, current, Audit::PasswordChange, client).await?;
+    let verified = step_up::verify(app, caller, current, Audit::PasswordChange, client).await?;
     let new = app
         .passwords
         .accept("new_password", new, person(&verified))
@@ -638,7 +640,7 @@ pub async fn change_password(
     let hash = app.hasher.hash(new, client.requester()).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let before = still_so(&mut tx, caller, &verified, now).await?;
+    let before = step_up::revalidate(&mut tx, caller, &verified, now).await?;
     let own = tx
         .session_by_id(caller.session)
         .await?
@@ -699,59 +701,6 @@ fn person(user: &User) -> Person<'_> {
     }
 }
 
-/// Checks the caller's password, as what goes beyond reading asks for.
-///
-/// # Errors
-/// `InvalidCredentials`, with an audit row; `RateLimited`; `Overloaded`.
-pub(crate) async fn verify_own_password(
-    app: &App,
-    caller: &Caller,
-    password: Password,
-    action: Audit,
-    client: &Client,
-) -> Result<User> {
-    let counted = app
-        .limits
-        .password_in_session(&client.ip, caller.id(), caller.session)
-        .await?;
-    let user = app.db.write().await?.user_by_id(caller.id()).await?;
-    // Deleted or taken back since the request was let in, and all its sessions ended with that.
-    let user = user
-        .filter(|user| user.deleted_at.is_none() && user.frozen_at.is_none())
-        .ok_or(Refusal::SessionRevoked)?;
-    let verdict = app
-        .hasher
-        .verify(password, user.password_hash.clone(), counted)
-        .await?;
-    if verdict == Verdict::NoMatch {
-        let entry = Entry::failure(action, "invalid_credentials").subject(user.id);
-        app.record(client, entry.session(caller.session)).await?;
-        return Err(Error::InvalidCredentials);
-    }
-    Ok(user)
-}
-
-/// Locks the caller's account and makes sure that what was verified before still holds: the session lives, and the
-/// password is the one that was checked.
-async fn still_so(tx: &mut Conn, caller: &Caller, verified: &User, now: Timestamp) -> Result<User> {
-    let user = tx.lock_user(caller.id()).await?.ok_or(Refusal::SessionRevoked)?;
-    let row = tx
-        .session_by_id(caller.session)
-        .await?
-        .ok_or(Refusal::SessionRevoked)?;
-    if let Some(why) = row.ended(now) {
-        return Err(why.into());
-    }
-    // Not the hash: that may have been modernised meanwhile.
-    if user.password_changed_at != verified.password_changed_at {
-        return Err(Error::InvalidCredentials);
-    }
-    if !user.is_active {
-        return Err(Refusal::AccountInactive.into());
-    }
-    Ok(user)
-}
-
 // Addresses
 
 /// How often an account whose address is not verified may correct it, in all.
@@ -772,10 +721,10 @@ pub async fn request_email_change(
 ) -> Result<()> {
     register::require_domain(app, "new_email", new)?;
     app.limits.email_change(&client.ip, caller.id()).await?;
-    let verified = verify_own_password(app, caller, password, Audit::EmailChangeRequest, client).await?;
+    let verified = step_up::verify(app, caller, password, Audit::EmailChangeRequest, client).await?;
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    let user = still_so(&mut tx, caller, &verified, now).await?;
+    let user = step_up::revalidate(&mut tx, caller, &verified, now).await?;
     let may_mail =
         user.email_verified_at.is_some() || tx.count_email_correction(user.id, CORRECTIONS_AT_MOST).await?;
     if may_mail {
@@ -859,17 +808,12 @@ pub async fn verify_email(
     let own_session = caller.filter(|caller| caller.id() == id);
     if own_session.is_none() {
         let password = password.ok_or_else(password_wanted)?;
-        let counted = app
-            .limits
-            .sign_in(&client.ip, address_of(&user)?.key(), None)
-            .await?;
-        let verdict = app
-            .hasher
-            .verify(password, user.password_hash.clone(), counted)
-            .await?;
-        if verdict == Verdict::NoMatch {
-            return refuse_proof(app, Some(id), client).await;
-        }
+        let owner = LinkOwner {
+            email: &address_of(&user)?,
+            user: Some(id),
+            hashes: user.password_hash.iter().cloned().collect(),
+        };
+        password::verify_link_owner(app, owner, &password, wrong_password(), client).await?;
     }
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
@@ -877,7 +821,7 @@ pub async fn verify_email(
         .await?
         .ok_or(Error::LinkInvalid)?;
     if let Some(caller) = own_session {
-        still_so(&mut tx, caller, &user, now).await?;
+        step_up::revalidate(&mut tx, caller, &user, now).await?;
     }
     if before.password_changed_at != user.password_changed_at {
         return Err(Error::InvalidCredentials);
@@ -912,10 +856,8 @@ fn password_wanted() -> Error {
     )
 }
 
-async fn refuse_proof(app: &App, subject: Option<UserId>, client: &Client) -> Result<()> {
-    let entry = Entry::failure(Audit::EmailVerify, "invalid_credentials").subject(subject);
-    app.record(client, entry).await?;
-    Err(Error::InvalidCredentials)
+fn wrong_password() -> Entry {
+    Entry::failure(Audit::EmailVerify, "invalid_credentials")
 }
 
 async fn finish_registration(
@@ -928,12 +870,13 @@ async fn finish_registration(
     let registration = app.db.write().await?.registration(token.id).await?;
     let registration = registration.ok_or(Error::LinkExpired)?;
     let email = parse_address(&registration.email)?;
-    let counted = app.limits.sign_in(&client.ip, email.key(), None).await?;
     let hash = registration.password_hash;
-    let verdict = app.hasher.verify(password, Some(hash.clone()), counted).await?;
-    if verdict == Verdict::NoMatch {
-        return refuse_proof(app, None, client).await;
-    }
+    let owner = LinkOwner {
+        email: &email,
+        user: None,
+        hashes: vec![hash.clone()],
+    };
+    password::verify_link_owner(app, owner, &password, wrong_password(), client).await?;
     let full_name = match registration.full_name {
         Some(name) => crate::domain::FullName::parse(&name).ok().flatten(),
         None => None,

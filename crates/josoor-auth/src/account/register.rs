@@ -1,16 +1,20 @@
 //! What people do with their own accounts: register, change the profile, leave. And the first account of all.
 
+use crate::account::notices;
 use crate::account::recovery;
-use crate::act::Client;
+use crate::act::{Client, Entry};
 use crate::admin::users;
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::flow::{Flow, Step};
+use crate::auth::{password, step_up};
 use crate::config::RegistrationMode;
 use crate::crypto;
 use crate::domain::{Email, FullName, Locale, Password, Role, Secret};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::passwords::Person;
-use crate::sessions::{self, Caller, Issued, SignInWith};
-use crate::store::{Audit, NewAudit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
+use crate::sessions::{self, Issued, SignInWith};
+use crate::store::{Audit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
 
 /// What somebody registers with. There is no role in it: everybody begins as a user.
 #[derive(Debug)]
@@ -154,15 +158,16 @@ async fn create(
         return Err(Error::EmailTaken);
     }
     let hash = app.hasher.hash(password, client.requester()).await?;
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
+    let mut act = app.act(client).await?;
+    let now = act.now;
     if let Some(id) = setup {
-        tx.pass_guard("admins").await?;
-        if tx.count_active_admins().await? > 0 || !tx.claim_one_time_token(id, now).await? {
+        act.tx.pass_guard("admins").await?;
+        if act.tx.count_active_admins().await? > 0 || !act.tx.claim_one_time_token(id, now).await? {
             return Err(Error::LinkUsed);
         }
     }
-    let user = tx
+    let user = act
+        .tx
         .insert_user(&NewUser {
             password_hash: Some(&hash),
             full_name: new.full_name.as_ref(),
@@ -172,30 +177,26 @@ async fn create(
         .await?
         .ok_or(Error::EmailTaken)?;
     // After the row, which waits for a change of address that is under way.
-    if recovery::is_kept_for_its_owner(&mut tx, &new.email, now).await? {
+    if recovery::is_kept_for_its_owner(&mut act.tx, &new.email, now).await? {
         return Err(Error::EmailTaken);
     }
-    let opened = if setup.is_some() || !app.config.registration.require_verified {
-        Some(sessions::open_session(app, &mut tx, &user, with, client, now).await?)
-    } else {
-        None
+    let may_sign_in = setup.is_some() || !app.config.registration.require_verified;
+    let flow = Flow::registration().with(password::just_set(&user, now));
+    let opened = match flow.finish(app, &user)? {
+        Step::Finished(who) if may_sign_in => Some(sessions::open(&mut act, &who, &user, with).await?),
+        Step::Finished(_) | Step::FactorNeeded(_) => None,
     };
-    let row = NewAudit {
-        actor: Some(user.id),
-        subject: Some(user.id),
-        session: opened.as_ref().map(|opened| opened.session.id()),
-        ..client.audit(Audit::Register, now)
-    };
-    tx.insert_audit(&row).await?;
+    let entry = Entry::success(Audit::Register).actor(user.id).subject(user.id);
+    act.audit(entry.session(opened.as_ref().map(|opened| opened.session.id())));
     if role == Role::Admin {
-        let admins = recovery::admins_to_tell(&mut tx).await?;
-        recovery::tell_of_new_admin(&mut tx, &admins, user.id, Audit::Register, client, now).await?;
+        let admins = notices::admins_to_notify(&mut act.tx).await?;
+        notices::notify_of_new_admin(&mut act, &admins, user.id, Audit::Register).await?;
     }
-    recovery::send_verification(&mut tx, &user, client, now).await?;
+    recovery::send_verification(&mut act.tx, &user, client, now).await?;
     let issued = if let Some(opened) = opened {
-        Some(opened.commit(app, tx, &user, now).await?)
+        Some(opened.commit(act, &user).await?)
     } else {
-        tx.commit().await?;
+        act.commit().await?;
         None
     };
     app.mail_queued.notify_one();
@@ -226,7 +227,7 @@ fn as_own_account(error: Error) -> Error {
 /// # Errors
 /// `InvalidCredentials` for a wrong password; `RateLimited`; `LastAdmin`.
 pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
-    let user = recovery::verify_own_password(app, caller, password, Audit::UserDelete, client).await?;
+    let user = step_up::verify(app, caller, password, Audit::UserDelete, client).await?;
     let (session, password_changed_at) = (caller.session, user.password_changed_at);
     let grace = app.config.account.deletion_grace;
     users::delete_if(app, caller.id(), grace, client, async |act, user| {

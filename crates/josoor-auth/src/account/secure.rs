@@ -1,54 +1,12 @@
-//! Telling an owner of a sign-in from a new device, and the link with which the owner ends all that can sign in.
-
-use std::time::Duration;
+//! Securing an account with the link of the mail about a new device: everything that can sign in to it is revoked.
 
 use crate::account::links::{self, Cause};
 use crate::account::recovery;
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Email, Timestamp};
+use crate::domain::Email;
 use crate::error::{Error, Result};
-use crate::store::{Audit, Conn, MailKind, NewAudit, NewOneTimeToken, Purpose, User};
-
-/// One account is told of new devices at most once in this time.
-pub const TELL_EVERY: Duration = Duration::from_hours(24);
-
-/// Tells the owner of a sign-in from a new device, in the unit of work that signs in and in which the account is locked. Only a
-/// verified address is told: any other may be a stranger's.
-pub(crate) async fn tell_of_new_device(
-    tx: &mut Conn,
-    user: &User,
-    client: &Client,
-    now: Timestamp,
-) -> Result<()> {
-    if user.email_verified_at.is_none()
-        || !tx
-            .claim_new_device_mail(user.id, now.minus(TELL_EVERY), now)
-            .await?
-    {
-        return Ok(());
-    }
-    let email = recovery::address_of(user)?;
-    let token = NewOneTimeToken {
-        email: Some(&email),
-        ..recovery::token_for(Purpose::SecureAccount, Some(user.id), now)
-    };
-    tx.insert_one_time_token(&token).await?;
-    tx.queue_mail(&recovery::mail_to(
-        user,
-        &email,
-        MailKind::NewDevice,
-        Some(token.id),
-        client,
-        now,
-    ))
-    .await?;
-    tx.insert_audit(&NewAudit {
-        subject: Some(user.id),
-        ..client.audit(Audit::NewDevice, now)
-    })
-    .await
-}
+use crate::store::{Audit, Purpose};
 
 /// Ends all that can sign in to an account: its sessions, its devices, its open links and its password; and sends the link that
 /// sets another one. No session begins. `email` is what the owner has typed: the address that the mail went to.

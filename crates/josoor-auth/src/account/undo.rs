@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use crate::account::links::{self, Cause};
 use crate::account::recovery;
-use crate::act::{Act, Client};
+use crate::act::{Act, Client, Entry};
 use crate::app::App;
 use crate::auth::devices;
+use crate::auth::password::{self, LinkOwner};
 use crate::cache::{self, Effects};
 use crate::domain::{Email, Password, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Invalid, Result};
-use crate::hasher::Verdict;
 use crate::keys::DeviceMark;
 use crate::store::{
     Audit, Conn, Device, MailKind, NewAudit, NewOneTimeToken, OneTimeToken, PastCredential, PastKind,
@@ -271,27 +271,20 @@ pub(crate) async fn verify_recovery(app: &App, user: &User, shown: Shown<'_>, cl
     let Some(password) = shown.previous_password else {
         return Err(Error::RecoveryBlocked);
     };
-    let counted = app.limits.sign_in(&client.ip, email.key(), None).await?;
-    let hashes: Vec<&PastCredential> = good.iter().filter(|row| row.is(PastKind::Password)).collect();
-    for row in &hashes {
-        let hash = PasswordHash::from_stored(row.value.clone());
-        let verdict = app.hasher.verify(password.clone(), Some(hash), counted).await?;
-        if verdict != Verdict::NoMatch {
-            return Ok(());
-        }
-    }
-    if hashes.is_empty() {
+    let passwords = good.iter().filter(|row| row.is(PastKind::Password));
+    let owner = LinkOwner {
+        email: &email,
+        user: Some(user.id),
+        hashes: passwords
+            .map(|row| PasswordHash::from_stored(row.value.clone()))
+            .collect(),
+    };
+    if owner.hashes.is_empty() {
         // Nothing would ever match.
         return Err(Error::RecoveryBlocked);
     }
-    let row = NewAudit {
-        succeeded: false,
-        reason: Some("recovery_blocked"),
-        subject: Some(user.id),
-        ..client.audit(Audit::PasswordReset, app.clock.now())
-    };
-    app.db.write().await?.insert_audit(&row).await?;
-    Err(Error::InvalidCredentials)
+    let failure = Entry::failure(Audit::PasswordReset, "recovery_blocked");
+    password::verify_link_owner(app, owner, &password, failure, client).await
 }
 
 /// Whether a device was known at the moment that a row is about.

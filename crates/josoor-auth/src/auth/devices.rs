@@ -1,7 +1,7 @@
 //! Known devices: where the owner of an account has signed in.
 //!
 //! A browser that has signed in holds a **mark**, a cookie that names a row of `devices` and is bound to the user and to the
-//! canonical address. The mark alone is worth nothing: its row must exist, must not have been forgotten, and must be of the
+//! canonical address. The mark alone is not accepted: its row must exist, must not have been forgotten, and must be of the
 //! account's present **credential epoch**. The epoch is made from the address and from when the password was last set, so a
 //! change or reset of the password and a change of the address forget every device in the same statement that makes the
 //! change, also when a node of an older release makes it.
@@ -14,14 +14,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-use crate::act::Client;
+use super::caller::Caller;
+use crate::act::{Act, Client, Entry, address_of};
 use crate::app::App;
 use crate::crypto;
-use crate::domain::{Email, KnownDevice, Network, Timestamp, UserId, device_label};
+use crate::domain::{KnownDevice, Network, Timestamp, UserId, device_label};
 use crate::error::{Error, Refusal, Result};
 use crate::keys::DeviceMark;
-use crate::sessions::Caller;
-use crate::store::{Audit, Conn, Device, DeviceSeen, NewAudit, User};
+use crate::store::{Audit, Conn, Device, DeviceSeen, MailKind, NewOneTimeToken, Purpose, User};
 
 /// How many devices of one account are known at the same time.
 pub const DEVICES_AT_MOST: usize = 20;
@@ -35,7 +35,7 @@ pub const DEVICE_LIFE: Duration = Duration::from_hours(400 * 24);
 /// How long a forgotten device is kept: longer than a change of address can be undone.
 pub const KEEP_FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
-/// What an account knows of the place that a sign-in comes from.
+/// How an account knows the origin of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Familiarity {
     /// The account has no devices: its first sign-in, or the first one since devices are recorded.
@@ -51,16 +51,15 @@ pub enum Familiarity {
 /// The device of a sign-in.
 #[derive(Clone, Copy, Debug)]
 pub struct SignInDevice {
-    /// Whose mark the client gets.
+    /// The device whose mark the client gets.
     pub device: KnownDevice,
-    /// What the account knew of it before this sign-in.
+    /// How the account knew it before this sign-in.
     pub familiarity: Familiarity,
 }
 
-/// What an account's password and address are now, as a code that tells neither.
+/// A code of an account's present password and address that discloses neither.
 pub(crate) fn epoch_of(app: &App, user: &User) -> Result<String> {
-    let email = Email::parse(&user.email)
-        .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address cannot be parsed")))?;
+    let email = address_of(user)?;
     let changed = user.password_changed_at.map_or(0, Timestamp::as_micros);
     let tag = app.keys.tag(
         "credential-epoch",
@@ -91,8 +90,7 @@ pub async fn verify_mark(app: &App, mark: Option<&DeviceMark>) -> Result<Option<
     }))
 }
 
-/// What a user's account knows of the place that `client` comes from with `mark`. Asked before
-/// the sign-in is recorded, which makes the place known.
+/// How a user's account knows `client` with `mark`. To be called before the sign-in is recorded, which makes it known.
 pub async fn recognize(
     app: &App,
     conn: &mut Conn,
@@ -106,7 +104,7 @@ pub async fn recognize(
     Ok(familiarity)
 }
 
-/// Whether a mark names a device that the account knew before a moment, even if it has been forgotten since: for undoing
+/// Whether a mark names a device that the account knew before a moment, even if it was forgotten since: for undoing
 /// what an intruder did at that moment or later. The mark's signature, which its reader has verified, binds it to the user.
 pub async fn was_known_before(conn: &mut Conn, mark: &DeviceMark, moment: Timestamp) -> Result<bool> {
     let device = conn.device(mark.user, mark.id).await?;
@@ -115,19 +113,17 @@ pub async fn was_known_before(conn: &mut Conn, mark: &DeviceMark, moment: Timest
     }))
 }
 
-/// Records a sign-in on a device in the caller's unit of work, in which the user is locked. A device that is known keeps its
-/// row; so does a program without a cookie, as long as it comes from the same network.
+/// Records a sign-in on a device in the unit of work in which the user is locked. A device that is known keeps its row; so does
+/// a program without a cookie, as long as it comes from the same network.
 pub(crate) async fn record_sign_in(
-    app: &App,
-    tx: &mut Conn,
+    act: &mut Act,
     user: &User,
     mark: Option<&DeviceMark>,
-    client: &Client,
-    now: Timestamp,
 ) -> Result<SignInDevice> {
+    let (tx, now) = (&mut act.tx, act.now);
     let mut devices = tx.devices_of(user.id).await?;
-    let epoch = epoch_of(app, user)?;
-    let place = Place::of(client);
+    let epoch = epoch_of(&act.app, user)?;
+    let place = Place::of(&act.client);
     let (familiarity, found) = find(&devices, &epoch, mark, &place, now);
     let id = found.unwrap_or_else(|| uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid());
     let seen = DeviceSeen {
@@ -138,7 +134,7 @@ pub(crate) async fn record_sign_in(
         presented: familiarity == Familiarity::Device,
         label: &place.label,
         network: &place.network,
-        ip: &client.ip,
+        ip: &act.client.ip,
     };
     if found.is_some() {
         tx.touch_device(&seen).await?;
@@ -152,7 +148,29 @@ pub(crate) async fn record_sign_in(
     })
 }
 
-/// Where a sign-in comes from, as far as that can be told without a mark.
+/// The owner of an account is notified of new devices at most once in this time.
+pub const NOTIFY_EVERY: Duration = Duration::from_hours(24);
+
+/// Notifies the owner of a sign-in from a new device, in the unit of work that signs in and in which the account is locked. Only
+/// at a verified address: any other may be a stranger's. The mail has the link that secures the account.
+pub(crate) async fn notify_of_new_device(act: &mut Act, user: &User) -> Result<()> {
+    let before = act.now.minus(NOTIFY_EVERY);
+    if user.email_verified_at.is_none() || !act.tx.claim_new_device_mail(user.id, before, act.now).await? {
+        return Ok(());
+    }
+    let email = address_of(user)?;
+    let token = NewOneTimeToken {
+        email: Some(&email),
+        ..act.new_token(Purpose::SecureAccount, Some(user.id))
+    };
+    act.tx.insert_one_time_token(&token).await?;
+    let mail = act.mail_to(user, &email, MailKind::NewDevice, Some(token.id));
+    act.queue(&mail).await?;
+    act.audit(Entry::success(Audit::NewDevice).subject(user.id));
+    Ok(())
+}
+
+/// The origin of a sign-in, as far as it is known without a mark.
 struct Place {
     network: String,
     label: String,
@@ -250,43 +268,38 @@ pub async fn list(app: &App, caller: &Caller) -> Result<(Vec<Device>, Option<Uui
 /// # Errors
 /// `NotFound` when the account does not know it.
 pub async fn forget(app: &App, user: UserId, id: Uuid, client: &Client) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
+    let mut act = app.act(client).await?;
+    let now = act.now;
     // Before the row, as every unit of work that changes both.
-    let owner = tx.lock_user(user).await?.ok_or(Error::NotFound)?;
+    let owner = act.tx.lock_user(user).await?.ok_or(Error::NotFound)?;
     let epoch = epoch_of(app, &owner)?;
-    let device = tx.device(user, id).await?;
+    let device = act.tx.device(user, id).await?;
     if !device.is_some_and(|device| is_known(&device, &epoch, now))
-        || !tx.forget_device(user, id, now).await?
+        || !act.tx.forget_device(user, id, now).await?
     {
         return Err(Error::NotFound);
     }
-    record_forgotten(&mut tx, user, client, now).await?;
-    tx.commit().await
+    act.audit(Entry::success(Audit::DeviceForget).subject(user));
+    act.commit().await
 }
 
-/// Forgets all devices of a user. How many the account knew.
+/// Forgets all devices of a user. Returns how many the account knew.
+///
+/// # Errors
+/// `NotFound`.
 pub async fn forget_all(app: &App, user: UserId, client: &Client) -> Result<usize> {
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    let owner = tx.lock_user(user).await?.ok_or(Error::NotFound)?;
+    let mut act = app.act(client).await?;
+    let now = act.now;
+    let owner = act.tx.lock_user(user).await?.ok_or(Error::NotFound)?;
     let epoch = epoch_of(app, &owner)?;
-    let known = tx.devices_of(user).await?;
+    let known = act.tx.devices_of(user).await?;
     let known = known
         .iter()
         .filter(|device| is_known(device, &epoch, now))
         .count();
-    if tx.forget_devices(user, now).await? > 0 {
-        record_forgotten(&mut tx, user, client, now).await?;
+    if act.tx.forget_devices(user, now).await? > 0 {
+        act.audit(Entry::success(Audit::DeviceForget).subject(user));
     }
-    tx.commit().await?;
+    act.commit().await?;
     Ok(known)
-}
-
-async fn record_forgotten(tx: &mut Conn, user: UserId, client: &Client, now: Timestamp) -> Result<()> {
-    tx.insert_audit(&NewAudit {
-        subject: Some(user),
-        ..client.audit(Audit::DeviceForget, now)
-    })
-    .await
 }

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::account::register::{self, Registration};
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::domain::{Change, Email, FullName, Locale, Password, Secret};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::http::request::caller::{From, SignedIn};
@@ -23,7 +24,7 @@ use crate::http::response::representation::{
     new_password_schema, password_schema,
 };
 use crate::keys::DeviceMark;
-use crate::sessions::{self, Caller, Issued, LogOut, SignInWith};
+use crate::sessions::{self, Issued, LogOut, SignInWith};
 use crate::store::{self, UserPatch};
 
 /// The routes of this file.

@@ -10,6 +10,7 @@ use utoipa::openapi::PathItem;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::cache::UserCopy;
 use crate::domain::Role;
 use crate::error::{Acr, Error, Invalid, Refusal, Result};
@@ -18,7 +19,6 @@ use crate::http::request::extract::Fields;
 use crate::http::request::passage::Passage;
 use crate::http::response::problem::{Problem, ProblemDocument};
 use crate::http::response::representation::{RoleName, Shown};
-use crate::sessions::Caller;
 
 const USER_ID: HeaderName = HeaderName::from_static("x-auth-user-id");
 const USER_UID: HeaderName = HeaderName::from_static("x-auth-user-uid");

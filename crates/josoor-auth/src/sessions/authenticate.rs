@@ -1,29 +1,14 @@
 //! Authenticating a request by its access token.
 
-use std::sync::Arc;
-
 use crate::app::App;
-use crate::cache::UserCopy;
-use crate::domain::{SessionId, UserId};
+use crate::auth::caller::Caller;
+use crate::domain::SessionId;
 use crate::error::Result;
 
-/// An authenticated caller.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The user, as of now.
-    pub user: Arc<UserCopy>,
-    /// The session that the token belongs to.
-    pub session: SessionId,
-}
-
-impl Caller {
-    /// The user's id.
-    pub fn id(&self) -> UserId {
-        UserId(self.user.id)
-    }
-}
-
-/// Checks an access token, its session and its user. This runs on every request.
+/// Verifies an access token, its session and its user. This runs on every request.
+///
+/// # Errors
+/// `Refused` with the reason; `StoreUnavailable` when neither a cache nor the database can say.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let now = app.clock.now();
     let claims = app.keys.access.verify(token, now)?;

@@ -1,5 +1,7 @@
 //! Issuing the tokens of a session.
 
+use std::sync::Arc;
+
 use josoor_auth_verify::{AccessType, Claims};
 
 use crate::app::App;
@@ -10,42 +12,71 @@ use crate::error::Result;
 use crate::keys::Generation;
 use crate::store::{SessionRow, User};
 
-/// The tokens of a session, and whose they are.
+/// The tokens of a session, and its user.
 #[derive(Debug)]
 pub struct Issued {
     /// The user, as of now.
-    pub user: UserCopy,
-    /// Good for requests.
+    pub user: Arc<UserCopy>,
+    /// For requests.
     pub access_token: Secret,
-    /// Good for the next refresh. `None` where only the access token was renewed.
+    /// For the next refresh. `None` where only the access token was renewed.
     pub refresh_token: Option<Secret>,
     /// The device of a sign-in, whose mark the client gets.
     pub device: Option<KnownDevice>,
-    /// Until the access token expires, in seconds.
+    /// The life of the access token, in seconds.
     pub expires_in: i64,
-    /// When the session ends if nothing more happens.
+    /// The end of the session, unless a refresh moves it.
     pub session_ends_at: Timestamp,
     /// Now.
     pub issued_at: Timestamp,
 }
 
-/// Makes both tokens of the session's current generation, after the commit.
+/// Publishes a session that is new or continues under new tokens, and its user, and issues both tokens. After the commit.
+///
+/// # Errors
+/// `Internal`.
 pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Timestamp) -> Result<Issued> {
     let user = UserCopy::from(user);
     app.cache.publish(session, &user).await;
-    issue_both(app, session, user, now)
+    issue_tokens(app, session, user.into(), now)
 }
 
-pub(super) fn issue_both(app: &App, session: &SessionRow, user: UserCopy, now: Timestamp) -> Result<Issued> {
+/// Issues both tokens of the session's current generation.
+pub(super) fn issue_tokens(
+    app: &App,
+    session: &SessionRow,
+    user: Arc<UserCopy>,
+    now: Timestamp,
+) -> Result<Issued> {
     let mut issued = issue_access(app, session, user, session.ends_at(), now)?;
-    issued.refresh_token = Some(app.keys.refresh.issue(&generation_of(session)));
+    issued.refresh_token = Some(app.keys.refresh.issue(&Generation {
+        user: session.user_id(),
+        session: session.id(),
+        number: session.generation,
+        issued_at: session.generation_issued_at,
+        expires_at: session.generation_expires_at,
+    }));
     Ok(issued)
 }
 
+/// Issues both tokens of a generation that was just stored, and publishes the session in the background.
+pub(super) fn issue_next(
+    app: &App,
+    session: SessionRow,
+    user: Arc<UserCopy>,
+    now: Timestamp,
+) -> Result<Issued> {
+    let issued = issue_tokens(app, &session, Arc::clone(&user), now)?;
+    app.cache.note_generation(session.id(), session.generation);
+    app.cache.publish_later(session, user);
+    Ok(issued)
+}
+
+/// Issues an access token that expires at `until` at the latest.
 pub(super) fn issue_access(
     app: &App,
     session: &SessionRow,
-    user: UserCopy,
+    user: Arc<UserCopy>,
     until: Timestamp,
     now: Timestamp,
 ) -> Result<Issued> {
@@ -60,9 +91,9 @@ pub(super) fn issue_access(
         token_type: AccessType::Access,
         sid: session.id().0,
         generation: session.generation,
-        auth_time: None,
-        amr: Vec::new(),
-        acr: None,
+        auth_time: Some(session.authenticated_at().as_secs()),
+        amr: session.amr.split_ascii_whitespace().map(str::to_owned).collect(),
+        acr: Some(session.acr.clone()),
         jti: uuid::Builder::from_random_bytes(crypto::random_bytes())
             .into_uuid()
             .to_string(),
@@ -71,23 +102,12 @@ pub(super) fn issue_access(
         aud: app.config.auth.audience.clone(),
     };
     Ok(Issued {
-        user,
         access_token: app.keys.access.issue(&claims)?,
+        user,
         refresh_token: None,
         device: None,
         expires_in: exp - iat,
         session_ends_at: session.ends_at(),
         issued_at: now,
     })
-}
-
-/// The current generation, for its refresh token.
-fn generation_of(session: &SessionRow) -> Generation {
-    Generation {
-        user: session.user_id(),
-        session: session.id(),
-        number: session.generation,
-        issued_at: session.generation_issued_at,
-        expires_at: session.generation_expires_at,
-    }
 }

@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use super::issue::{Issued, issue_both};
-use super::rotation::{self, Decision};
-use crate::account::recovery;
-use crate::act::Client;
+use super::issue::{Issued, issue_next, issue_tokens};
+use super::rotation::{self, Decision, Generations, Step};
+use crate::act::{Client, Entry};
 use crate::app::App;
-use crate::cache::{Effects, UserCopy};
-use crate::domain::{Email, Timestamp};
+use crate::cache::UserCopy;
+use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::keys::RefreshClaims;
-use crate::store::{Audit, MailKind, NewAudit, RevokeReason, Rotation, SessionRow};
+use crate::store::{Audit, Conn, MailKind, RevokeReason, Rotation, SessionRow};
 use crate::telemetry::RefreshOutcome;
+
+/// How often a refresh decides again because another request changed the session in between.
+const ATTEMPTS: usize = 32;
 
 /// Exchanges a refresh token for the tokens of the next generation, or for the current ones again; the table is in
 /// [`rotation`].
 ///
 /// # Errors
-/// `TokenInvalid`; `RateLimited`; `TokenExpired` or, when the session itself is over, its reason; `RefreshTokenReused` after ending
-/// the session.
+/// `TokenInvalid`; `RateLimited`; `TokenExpired` or, when the session itself is over, its reason; `RefreshTokenReused` after
+/// revoking the session.
 pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> {
     let result = try_refresh(app, token, client).await;
     app.metrics.refresh(match &result {
@@ -33,106 +35,103 @@ pub async fn refresh(app: &App, token: &str, client: &Client) -> Result<Issued> 
 async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let claims = app.keys.refresh.read(token)?;
     let is_old =
-        app.clock.now().as_secs() >= claims.exp || app.cache.is_outdated(claims.session(), claims.generation);
+        claims.is_expired(app.clock.now()) || app.cache.is_outdated(claims.session(), claims.generation);
     let old = is_old.then_some(claims.generation);
     app.limits.refresh(claims.session(), old).await?;
-    if let Some(issued) = rotate_current(app, &claims).await? {
+    if let Some(issued) = rotate_predicted(app, &claims).await? {
         return Ok((RefreshOutcome::Rotated, issued));
     }
-    // Each round is a fresh look; one that loses its step lost it to another refresh or to a revocation, both of
-    // which the next look sees.
-    for _ in 0..32 {
+    for _ in 0..ATTEMPTS {
         let now = app.clock.now();
         let mut conn = app.db.write().await?;
-        let Some(session) = conn.session_by_id(claims.session()).await? else {
-            return Err(Refusal::SessionRevoked.into());
-        };
+        let session = conn.session_by_id(claims.session()).await?;
+        let session = session.ok_or(Refusal::SessionRevoked)?;
         app.cache.note_generation(session.id(), session.generation);
         let user = app.cache.user(&mut conn, session.user_id()).await?;
-        let user = live_user(&claims, &session, user, now)?;
-        match rotation::decide(&session, claims.generation, now, app.config.session.refresh_grace) {
-            Decision::GiveCurrent => {
-                let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
-                return Ok((RefreshOutcome::Repeated, issued));
+        let user = require_live(&claims, &session, user, now)?;
+        match decide(app, &Generations::from(&session), claims.generation, now) {
+            Decision::RepeatCurrent => {
+                return Ok((RefreshOutcome::Repeated, issue_tokens(app, &session, user, now)?));
             }
             Decision::Retired => return Err(Refusal::PasswordChanged.into()),
             Decision::Reuse => {
                 drop(conn);
-                return end_reused(app, &session, client).await;
+                return revoke_reused(app, &session, client).await;
             }
-            Decision::Rotate {
-                replaced,
-                only_if_unused,
-                superseded,
-            } => {
-                let step = Rotation {
-                    id: session.id(),
-                    from: session.generation,
-                    only_if_unused,
-                    replaced,
-                    superseded,
-                    issued_at: now,
-                    idle_expires_at: now.plus(app.config.session.idle).min(session.expires_at),
-                };
-                let rotated = conn.rotate_session(&step).await?;
-                drop(conn);
-                if let Some(session) = rotated {
-                    return Ok((RefreshOutcome::Rotated, issue_next(app, session, user, now)?));
+            // Another refresh or a revocation came first if there is no such row; the next attempt sees it.
+            Decision::Rotate(step) => {
+                if let Some(issued) = take(app, conn, session.id(), &step, user, now).await? {
+                    return Ok((RefreshOutcome::Rotated, issued));
                 }
             }
         }
     }
     Err(Error::StoreUnavailable(anyhow::anyhow!(
-        "session {} is being refreshed by many others",
+        "session {} is being refreshed by many requests at once",
         claims.session()
     )))
 }
 
-/// What nearly every refresh is: the current token of a live session, whose user this node knows. One statement decides.
-/// `None` says nothing but that the table has to be asked.
-async fn rotate_current(app: &App, claims: &RefreshClaims) -> Result<Option<Issued>> {
+/// The usual refresh in one statement: the current token of a live session whose user is cached. The step is decided on that
+/// state, and the database takes it only in that state. `None` when it does not, and the row has to be read.
+async fn rotate_predicted(app: &App, claims: &RefreshClaims) -> Result<Option<Issued>> {
     let now = app.clock.now();
     let user = claims.user().and_then(|user| app.cache.known_user(user));
-    let Some(user) = user.filter(|user| user.is_active && now.as_secs() < claims.exp) else {
+    let Some(user) = user.filter(|user| user.is_active && !claims.is_expired(now)) else {
         return Ok(None);
     };
-    let rotated = app
-        .db
-        .write()
-        .await?
-        .rotate_current(
-            claims.session(),
-            claims.generation,
-            now,
-            now.plus(app.config.session.idle),
-            &rotation::superseding(claims.generation, now),
-            rotation::ROOM,
-        )
-        .await?;
-    match rotated {
-        Some(session) if session.user_id().0 == user.id => issue_next(app, session, user, now).map(Some),
-        _ => Ok(None),
-    }
+    let predicted = Generations::predicted(claims.generation);
+    let Decision::Rotate(step) = decide(app, &predicted, claims.generation, now) else {
+        return Ok(None);
+    };
+    let conn = app.db.write().await?;
+    take(app, conn, claims.session(), &step, user, now).await
 }
 
-/// The tokens of a generation that has just been made.
-fn issue_next(app: &App, session: SessionRow, user: Arc<UserCopy>, now: Timestamp) -> Result<Issued> {
-    let issued = issue_both(app, &session, UserCopy::clone(&user), now)?;
-    app.cache.note_generation(session.id(), session.generation);
-    app.cache.publish_later(session, user);
-    Ok(issued)
+fn decide(app: &App, session: &Generations<'_>, presented: i64, now: Timestamp) -> Decision {
+    rotation::decide(session, presented, now, app.config.session.refresh_grace)
 }
 
-/// The user of a session that may still be refreshed; or why not.
-fn live_user(
+/// Takes a step and issues the tokens of the next generation; `None` when the session was not in the state for it.
+async fn take(
+    app: &App,
+    mut conn: Conn,
+    session: SessionId,
+    step: &Step,
+    user: Arc<UserCopy>,
+    now: Timestamp,
+) -> Result<Option<Issued>> {
+    let rotation = Rotation {
+        id: session,
+        user: UserId(user.id),
+        from: step.from,
+        only_if_unused: step.only_if_unused,
+        replaced: step.replaced,
+        kept: step.kept.as_deref(),
+        added: &step.added,
+        issued_at: now,
+        idle_expires_at: now.plus(app.config.session.idle),
+    };
+    let rotated = conn.rotate_session(&rotation).await?;
+    drop(conn);
+    rotated
+        .map(|session| issue_next(app, session, user, now))
+        .transpose()
+}
+
+/// The user of a session that may be refreshed.
+///
+/// # Errors
+/// Why it may not.
+fn require_live(
     claims: &RefreshClaims,
     session: &SessionRow,
     user: Option<Arc<UserCopy>>,
     now: Timestamp,
 ) -> Result<Arc<UserCopy>> {
     let ended = session.ended(now);
-    if now.as_secs() >= claims.exp {
-        // An old token that comes up late is no sign of theft. Its holder is told what became of the session.
+    if claims.is_expired(now) {
+        // An expired token is no sign of theft. The answer says what became of the session.
         return Err(ended.unwrap_or(Refusal::TokenExpired).into());
     }
     if let Some(why) = ended {
@@ -145,33 +144,19 @@ fn live_user(
     }
 }
 
-async fn end_reused(app: &App, session: &SessionRow, client: &Client) -> Result<(RefreshOutcome, Issued)> {
+async fn revoke_reused(app: &App, session: &SessionRow, client: &Client) -> Result<(RefreshOutcome, Issued)> {
     let reason = RevokeReason::RefreshReuse;
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    // Only who really ends the session raises the alarm.
-    if let Some(ended) = tx.revoke_session(session.id(), reason, now).await? {
-        tx.record_revocation(&ended, reason, now).await?;
-        let row = NewAudit {
-            succeeded: false,
-            reason: Some(reason.as_str()),
-            subject: Some(session.user_id()),
-            session: Some(session.id()),
-            ..client.audit(Audit::RefreshReuse, now)
-        };
-        tx.insert_audit(&row).await?;
-        if let Some(user) = tx.user_by_id(session.user_id()).await? {
-            let email = Email::parse(&user.email)
-                .map_err(|_| Error::Internal(anyhow::anyhow!("a stored address is none")))?;
-            let mail = recovery::mail_to(&user, &email, MailKind::RefreshReuse, None, client, now);
-            tx.queue_mail(&mail).await?;
+    let mut act = app.act(client).await?;
+    // Only the request that revokes the session raises the alarm.
+    if let Some(revoked) = act.tx.revoke_session(session.id(), reason, act.now).await? {
+        let entry = Entry::failure(Audit::RefreshReuse, reason.as_str());
+        act.audit(entry.subject(session.user_id()).session(session.id()));
+        if let Some(user) = act.tx.user_by_id(session.user_id()).await? {
+            act.notify(&user, MailKind::RefreshReuse).await?;
         }
-        let mut effects = Effects::default();
-        effects.revoke(&ended, reason);
-        app.commit(tx, effects).await?;
-        app.mail_queued.notify_one();
-        app.metrics.sessions_revoked(reason.as_str(), 1);
-        tracing::warn!(user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was ended");
+        act.publish_revoked(&[revoked], reason).await?;
+        act.commit().await?;
+        tracing::warn!(user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was revoked");
     }
     Err(Refusal::RefreshTokenReused.into())
 }

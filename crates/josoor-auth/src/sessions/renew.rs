@@ -11,11 +11,11 @@ use crate::error::{Error, Refusal, Result};
 use crate::store::{Conn, SessionRow};
 use crate::telemetry::RefreshOutcome;
 
-/// Renews the access token of a live session from a valid one: no new generation, no refresh token; the idle end
-/// moves, never past the absolute end. For clients that never use a refresh token; see [`rotation::may_renew`].
+/// Renews the access token of a live session from a valid one: the same generation, no refresh token; the idle end moves, never
+/// past the absolute end. For clients that never use a refresh token; see [`rotation::may_renew`].
 ///
 /// # Errors
-/// What a request with this token is refused with; `RefreshTokenRequired`; `RateLimited`.
+/// What a request with this token is rejected with; `RefreshTokenRequired`; `RateLimited`.
 pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
     let result = try_renew_access(app, token).await;
     app.metrics.refresh(match &result {
@@ -29,24 +29,22 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let now = app.clock.now();
     let claims = app.keys.access.verify(token, now)?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
-    // First, so that a token which is worth nothing any more does not use up what its owner may do.
+    // First, so that a token that is not accepted any more does not use up its owner's limit.
     app.cache.resolve(&claims, now).await?;
     if !app.config.auth.bearer_renewal || app.cache.is_outdated(session, claims.generation) {
         return Err(Error::RefreshTokenRequired);
     }
     app.limits.refresh(session, None).await?;
     let mut conn = app.db.write().await?;
-    let row = renewable(app, &mut conn, &claims, now).await?;
+    let row = require_renewable(app, &mut conn, &claims, now).await?;
     let idle_end = now.plus(app.config.session.idle).min(row.expires_at);
-    // A refresh or a revocation meanwhile wins.
     let extended = conn
         .extend_session(session, claims.generation, idle_end, now)
         .await?;
-    let row = match extended {
-        Some(row) => row,
-        None => renewable(app, &mut conn, &claims, now)
-            .await
-            .and(Err(Refusal::SessionExpired.into()))?,
+    let Some(row) = extended else {
+        // A refresh or a revocation came first; the answer says which.
+        require_renewable(app, &mut conn, &claims, now).await?;
+        return Err(Refusal::SessionExpired.into());
     };
     let user = conn.user_by_id(user).await?.ok_or(Refusal::SessionRevoked)?;
     drop(conn);
@@ -60,11 +58,19 @@ async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
         .created_at
         .plus(app.config.auth.bearer_renewal_max)
         .min(row.ends_at());
-    issue_access(app, &row, user, until, now)
+    issue_access(app, &row, user.into(), until, now)
 }
 
-/// The row of a token that may be renewed by itself; or why not.
-async fn renewable(app: &App, conn: &mut Conn, claims: &Claims, now: Timestamp) -> Result<SessionRow> {
+/// The row of the session of a token that may be renewed by itself.
+///
+/// # Errors
+/// Why it may not.
+async fn require_renewable(
+    app: &App,
+    conn: &mut Conn,
+    claims: &Claims,
+    now: Timestamp,
+) -> Result<SessionRow> {
     let row = conn.session_by_id(SessionId(claims.sid)).await?;
     let row = row.ok_or(Refusal::SessionRevoked)?;
     app.cache.note_generation(row.id(), row.generation);

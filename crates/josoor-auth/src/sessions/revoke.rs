@@ -1,23 +1,26 @@
 //! Revoking sessions.
 
-use crate::act::Client;
+use crate::act::{Act, Client};
 use crate::app::App;
 use crate::cache::Effects;
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::{Audit, Conn, NewAudit, RevokeReason, SessionRow};
 
-/// Which session a sign-out means.
+/// The token that a sign-out comes with.
 #[derive(Debug)]
 pub enum LogOut<'a> {
-    /// By its refresh token: current, superseded or expired.
+    /// A refresh token: current, superseded or expired.
     Refresh(&'a str),
-    /// By its access token: valid or expired.
+    /// An access token: valid or expired.
     Access(&'a str),
 }
 
-/// Ends the session of a token. Done already is done; and a token that a change of the password has retired ends nothing, since
-/// the session is not its holder's any more.
+/// Revokes the session of a token. A session that is over already is no failure; and a token that a change of the password has
+/// retired revokes nothing, since the session is not its holder's any more.
+///
+/// # Errors
+/// `TokenInvalid`.
 pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()> {
     let (session, generation) = match token {
         LogOut::Refresh(token) => {
@@ -29,60 +32,59 @@ pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()
             (SessionId(claims.sid), claims.generation)
         }
     };
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
     let reason = RevokeReason::Logout;
-    let Some(ended) = tx
-        .revoke_session_by_token(session, generation, reason, now)
-        .await?
-    else {
+    let mut act = app.act(client).await?;
+    let revoked = act
+        .tx
+        .revoke_session_by_token(session, generation, reason, act.now)
+        .await?;
+    let Some(revoked) = revoked else {
         return Ok(());
     };
-    let client = Client {
-        actor: Some(ended.user_id()),
-        ..client.clone()
-    };
-    finish_revocation(app, tx, vec![ended], RevokeReason::Logout, &client, now)
-        .await
-        .map(drop)
+    act.client.actor = Some(revoked.user_id());
+    commit_revoked(act, &[revoked], reason).await
 }
 
-/// Ends one session of `owner`.
+/// A user's live sessions, the latest first.
 ///
 /// # Errors
-/// `NotFound` when the user has no such live session, also when it is somebody else's.
-pub async fn revoke(app: &App, owner: UserId, session: SessionId, client: &Client) -> Result<()> {
-    let reason = RevokeReason::RevokedByUser;
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    let mine = tx
-        .session_by_id(session)
-        .await?
-        .is_some_and(|row| row.user_id() == owner);
-    let ended = if mine {
-        tx.revoke_session(session, reason, now).await?
-    } else {
-        None
-    };
-    let ended = ended.ok_or(Error::NotFound)?;
-    finish_revocation(app, tx, vec![ended], reason, client, now)
-        .await
-        .map(drop)
+/// `StoreUnavailable`.
+pub async fn list(app: &App, user: UserId) -> Result<Vec<SessionRow>> {
+    app.db.read().await?.live_sessions(user, app.clock.now()).await
 }
 
-/// Ends a session whoever it belongs to, for an operator. Whether it was live.
+/// Revokes one session of `owner`.
+///
+/// # Errors
+/// `NotFound` when the user has no such live session, also when it is another user's.
+pub async fn revoke(app: &App, owner: UserId, session: SessionId, client: &Client) -> Result<()> {
+    let reason = RevokeReason::RevokedByUser;
+    let mut act = app.act(client).await?;
+    let row = act.tx.session_by_id(session).await?;
+    row.filter(|row| row.user_id() == owner).ok_or(Error::NotFound)?;
+    let revoked = act.tx.revoke_session(session, reason, act.now).await?;
+    let revoked = revoked.ok_or(Error::NotFound)?;
+    commit_revoked(act, &[revoked], reason).await
+}
+
+/// Revokes any user's session, for an operator. Returns whether it was live.
+///
+/// # Errors
+/// `StoreUnavailable`.
 pub async fn revoke_any(app: &App, session: SessionId, client: &Client) -> Result<bool> {
     let reason = RevokeReason::RevokedByAdmin;
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    let Some(ended) = tx.revoke_session(session, reason, now).await? else {
+    let mut act = app.act(client).await?;
+    let Some(revoked) = act.tx.revoke_session(session, reason, act.now).await? else {
         return Ok(false);
     };
-    finish_revocation(app, tx, vec![ended], reason, client, now).await?;
+    commit_revoked(act, &[revoked], reason).await?;
     Ok(true)
 }
 
-/// Ends all sessions of a user but, if given, one. How many there were.
+/// Revokes all sessions of a user but, if given, one. Returns how many there were.
+///
+/// # Errors
+/// `StoreUnavailable`.
 pub async fn revoke_all(
     app: &App,
     user: UserId,
@@ -90,29 +92,17 @@ pub async fn revoke_all(
     reason: RevokeReason,
     client: &Client,
 ) -> Result<usize> {
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    let ended = tx.revoke_sessions_of(user, except, reason, now).await?;
-    if ended.is_empty() {
-        return Ok(0);
+    let mut act = app.act(client).await?;
+    let count = act.revoke_sessions_of(user, except, reason).await?;
+    if count > 0 {
+        act.commit().await?;
     }
-    finish_revocation(app, tx, ended, reason, client, now).await
+    Ok(count)
 }
 
-/// Records, commits and announces ended sessions.
-async fn finish_revocation(
-    app: &App,
-    mut tx: Conn,
-    ended: Vec<SessionRow>,
-    reason: RevokeReason,
-    client: &Client,
-    now: Timestamp,
-) -> Result<usize> {
-    let mut effects = Effects::default();
-    record_revocations(&mut tx, &ended, reason, client, now, &mut effects).await?;
-    app.commit(tx, effects).await?;
-    app.metrics.sessions_revoked(reason.as_str(), ended.len() as u64);
-    Ok(ended.len())
+async fn commit_revoked(mut act: Act, revoked: &[SessionRow], reason: RevokeReason) -> Result<()> {
+    act.record_revoked(revoked, reason).await?;
+    act.commit().await
 }
 
 /// Writes what every ended session needs, in the caller's unit of work, and gathers what to announce after it. The sessions

@@ -62,6 +62,9 @@ async fn begin(conn: &mut Conn, user: UserId, at: Timestamp, idle: Timestamp, en
             transport: Transport::Body,
             device: None,
             on_known_device: false,
+            auth_time: at,
+            amr: "pwd",
+            acr: "1",
         })
         .await
         .expect("added");
@@ -371,10 +374,12 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
     // A step needs the generation it was decided on, and, if asked, that it is unused.
     let step = |from, only_if_unused, at: Timestamp| Rotation {
         id,
+        user,
         from,
         only_if_unused,
         replaced: 1,
-        superseded: format!("1:{}", at.as_micros()),
+        kept: only_if_unused.then_some("7:7"),
+        added: "1:8",
         issued_at: at,
         idle_expires_at: at.plus(Duration::from_secs(100)),
     };
@@ -385,7 +390,16 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         .unwrap()
         .unwrap();
     assert_eq!((rotated.generation, rotated.replaced_generation), (2, Some(1)));
-    assert_eq!(rotated.superseded, format!("1:{}", later(10).as_micros()));
+    assert_eq!(rotated.superseded, ",1:8");
+    assert_eq!(
+        (rotated.auth_time, rotated.amr.as_str(), rotated.acr.as_str()),
+        (Some(NOW), "pwd", "1")
+    );
+    let foreign = Rotation {
+        user: UserId(user.0 + 1),
+        ..step(2, false, later(11))
+    };
+    assert!(conn.rotate_session(&foreign).await.unwrap().is_none());
     assert_eq!(
         (rotated.idle_expires_at, rotated.generation_issued_at),
         (later(110), later(10))
@@ -405,7 +419,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(rotated.generation, 3);
+    assert_eq!((rotated.generation, rotated.superseded.as_str()), (3, "7:7,1:8"));
     drop(conn);
     db.write_touches(&[touch(3, later(40)), touch(2, later(41))])
         .await
@@ -481,6 +495,39 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         (row.last_seen_at, row.revoke_reason),
         (later(129), Some(RevokeReason::PasswordChanged))
     );
+    drop(conn);
+    db.close().await;
+});
+
+on_both!(the_superseded_generations_are_kept_short, async |stage: Stage| {
+    let db = open(&stage).await;
+    let mut conn = db.write().await.unwrap();
+    let user = add(&mut conn, "short@example.com", None, Role::User, NOW)
+        .await
+        .id;
+    let id = begin(&mut conn, user, NOW, later(100), later(1000)).await.id();
+    for from in 1..=100 {
+        let added = format!("{from}:{}", later(10).as_micros());
+        let step = Rotation {
+            id,
+            user,
+            from,
+            only_if_unused: false,
+            replaced: from,
+            kept: None,
+            added: &added,
+            issued_at: later(10),
+            // The idle end is not moved past the absolute one.
+            idle_expires_at: later(2000),
+        };
+        let row = conn.rotate_session(&step).await.unwrap().unwrap();
+        assert!(row.superseded.len() <= 400 && row.superseded.ends_with(&added));
+        assert!(row.superseded.split(',').count() >= usize::try_from(from.min(9)).unwrap());
+        assert_eq!(
+            (row.idle_expires_at, row.generation_expires_at),
+            (later(1000), later(1000))
+        );
+    }
     drop(conn);
     db.close().await;
 });
@@ -861,6 +908,9 @@ on_both!(
             transport: Transport::Body,
             device: None,
             on_known_device: false,
+            auth_time: NOW,
+            amr: "pwd",
+            acr: "1",
         };
         tx.insert_session(&session)
             .await

@@ -84,6 +84,41 @@ pub(crate) fn claims(access: &str) -> Claims {
 }
 
 on_both!(
+    access_tokens_say_how_and_when_the_user_was_verified,
+    async |stage: Stage| {
+        let clock = manual();
+        let server = stage.start_with(clock.clone()).await;
+        let registered = server.register("verified@example.com").await;
+        let at = clock.now().as_secs();
+        let expect = |tokens: &Tokens, at: i64| {
+            assert_eq!(tokens.claim("amr"), json!(["pwd"]));
+            assert_eq!(tokens.claim("acr"), "1");
+            assert_eq!(tokens.claim("auth_time"), at);
+            assert_eq!(tokens.claim("email_verified"), false);
+        };
+        expect(&registered, at);
+        let row = row_of(&server, &registered).await;
+        assert_eq!((row.amr.as_str(), row.acr.as_str()), ("pwd", "1"));
+        assert_eq!(row.auth_time, Some(row.created_at));
+        // A refresh does not move the time; a sign-in and a verification of the password within the session do.
+        clock.advance(Duration::from_mins(5));
+        let refreshed = next(&server, &registered).await;
+        expect(&refreshed, at);
+        let signed_in = server.log_in("verified@example.com").await;
+        expect(&signed_in, at + 300);
+        clock.advance(Duration::from_mins(5));
+        let changed = change(&server, &refreshed.access, PASSWORD, OTHER).await;
+        expect(&changed, at + 600);
+        server.stop().await;
+        // A session of a release that records none of this: the sign-in counts.
+        let server = stage.start_with(clock.clone()).await;
+        database::execute(&server.app.db, "update sessions set auth_time = null").await;
+        expect(&next(&server, &changed).await, at);
+        server.stop().await;
+    }
+);
+
+on_both!(
     a4_access_tokens_of_a_retired_generation_are_refused_at_once,
     async |stage: Stage| {
         let server = stage.start().await;

@@ -7,12 +7,13 @@ use josoor_auth_verify::bearer_token;
 
 use crate::act::Client;
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::domain::Role;
 use crate::error::{Error, Refusal};
 use crate::http::request::extract::{ClientAddress, UserAgent};
 use crate::http::request::passage::Passage;
 use crate::limits::Writer;
-use crate::sessions::{self, Caller};
+use crate::sessions;
 
 /// Where a request comes from, for the records.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ impl Conn {
         const SQL: &str = concat!(
             "insert into sessions (id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent,
                 generation, generation_issued_at, generation_expires_at, used_generation, superseded, transport, device_id,
-                on_known_device)
-             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '', $8, $9, $10)
+                on_known_device, auth_time, amr, acr)
+             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '', $8, $9, $10, $11, $12, $13)
              returning ",
             columns!()
         );
@@ -28,7 +28,10 @@ impl Conn {
                 .bind(new.user_agent)
                 .bind(new.transport.as_str())
                 .bind(new.device)
-                .bind(new.on_known_device),
+                .bind(new.on_known_device)
+                .bind(new.auth_time)
+                .bind(new.amr)
+                .bind(new.acr),
             fetch_one
         )
     }

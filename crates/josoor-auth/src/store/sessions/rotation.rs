@@ -1,27 +1,31 @@
 //! Refresh generations and notes of use.
 
 use super::session::{SessionRow, columns};
-use crate::domain::{SessionId, Timestamp};
+use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
 use crate::store::conn::{Conn, execute, on};
 use crate::store::db::Db;
 
-/// A step to the next refresh generation, with what must still be true for it to happen.
+/// A step to the next refresh generation, and the state that the session must be in for it.
 #[derive(Debug)]
-pub struct Rotation {
+pub struct Rotation<'a> {
     /// The session.
     pub id: SessionId,
-    /// The generation that the decision was made on.
+    /// Its user.
+    pub user: UserId,
+    /// The current generation.
     pub from: i64,
-    /// Happens only while no access token of `from` was accepted: the current generation is given up unused.
+    /// Only while no access token of `from` was accepted.
     pub only_if_unused: bool,
-    /// Whose place the new generation takes.
+    /// The generation that the next one replaces.
     pub replaced: i64,
-    /// The remembered generations, after the step.
-    pub superseded: String,
+    /// The remembered generations; `None` for those that the row has.
+    pub kept: Option<&'a str>,
+    /// The newly superseded generation, to be appended to them.
+    pub added: &'a str,
     /// Now: `iat` of the new refresh token.
     pub issued_at: Timestamp,
-    /// `exp` of the new refresh token and the new idle end.
+    /// `exp` of the new refresh token and the new idle end, unless the absolute end comes first.
     pub idle_expires_at: Timestamp,
 }
 
@@ -37,14 +41,21 @@ pub struct Touch {
 }
 
 impl Conn {
-    /// Takes the step, if the session is still as the decision saw it and live. This one statement
-    /// decides between any number of refreshes, and between a refresh and a revocation.
-    pub async fn rotate_session(&mut self, step: &Rotation) -> Result<Option<SessionRow>> {
+    /// Issues the next generation, if the session is live and in the state that was decided on. This one statement decides
+    /// between any number of refreshes, and between a refresh and a revocation.
+    ///
+    /// Of the remembered generations the last 360 characters are kept: more than eight entries of any size, so that an entry
+    /// that is cut in two is not among the last eight, which alone are read.
+    pub async fn rotate_session(&mut self, step: &Rotation<'_>) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
-            "update sessions set generation = generation + 1, generation_issued_at = $3, generation_expires_at = $4,
-                idle_expires_at = $4, last_seen_at = case when last_seen_at < $3 then $3 else last_seen_at end, replaced_generation = $5, superseded = $6
-             where id = $1 and generation = $2 and revoked_at is null and idle_expires_at > $3
-               and (used_generation < $2 or not $7)
+            "update sessions set generation = generation + 1, generation_issued_at = $4,
+                generation_expires_at = case when $5 < expires_at then $5 else expires_at end,
+                idle_expires_at = case when $5 < expires_at then $5 else expires_at end,
+                last_seen_at = case when last_seen_at < $4 then $4 else last_seen_at end, replaced_generation = $6,
+                superseded = substr(coalesce($8, superseded), case when length(coalesce($8, superseded)) > 360
+                    then length(coalesce($8, superseded)) - 359 else 1 end) || ',' || $9
+             where id = $1 and user_id = $2 and generation = $3 and revoked_at is null and idle_expires_at > $4
+               and expires_at > $4 and (used_generation < $3 or not $7)
              returning ",
             columns!()
         );
@@ -52,52 +63,20 @@ impl Conn {
             self,
             sqlx::query_as(SQL)
                 .bind(step.id.0)
+                .bind(step.user.0)
                 .bind(step.from)
                 .bind(step.issued_at)
                 .bind(step.idle_expires_at)
                 .bind(step.replaced)
-                .bind(step.superseded.as_str())
-                .bind(step.only_if_unused),
+                .bind(step.only_if_unused)
+                .bind(step.kept)
+                .bind(step.added),
             fetch_optional
         )
     }
 
-    /// Makes the next generation, if `generation` is the current one of a live session, and its memory has less than `capacity`
-    /// characters: what most refreshes are, in one statement. `superseding` is appended to the memory.
-    pub async fn rotate_current(
-        &mut self,
-        id: SessionId,
-        generation: i64,
-        now: Timestamp,
-        idle_expires_at: Timestamp,
-        superseding: &str,
-        capacity: i64,
-    ) -> Result<Option<SessionRow>> {
-        const SQL: &str = concat!(
-            "update sessions set generation = generation + 1, generation_issued_at = $3,
-                generation_expires_at = case when $4 < expires_at then $4 else expires_at end,
-                idle_expires_at = case when $4 < expires_at then $4 else expires_at end,
-                last_seen_at = case when last_seen_at < $3 then $3 else last_seen_at end, replaced_generation = generation,
-                superseded = case when superseded = '' then $5 else superseded || ',' || $5 end
-             where id = $1 and generation = $2 and revoked_at is null and idle_expires_at > $3 and expires_at > $3
-               and length(superseded) < $6
-             returning ",
-            columns!()
-        );
-        on!(
-            self,
-            sqlx::query_as(SQL)
-                .bind(id.0)
-                .bind(generation)
-                .bind(now)
-                .bind(idle_expires_at)
-                .bind(superseding)
-                .bind(capacity),
-            fetch_optional
-        )
-    }
-
-    /// Begins a new generation and retires all before it, used or not. `None` when the session has ended.
+    /// Issues a new generation and retires all before it, used or not, after the user was verified again. `None` when the session
+    /// has ended.
     pub async fn retire_generations(
         &mut self,
         id: SessionId,
@@ -106,7 +85,7 @@ impl Conn {
     ) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!(
             "update sessions set retired_generation = generation, generation = generation + 1,
-                retirements = retirements + 1,
+                retirements = retirements + 1, auth_time = $2,
                 generation_issued_at = $2, generation_expires_at = $3, idle_expires_at = $3,
                 last_seen_at = case when last_seen_at < $2 then $2 else last_seen_at end,
                 replaced_generation = null, superseded = ''

@@ -176,6 +176,12 @@ pub struct SessionRow {
     pub device_id: Option<Uuid>,
     /// Whether the account knew it then.
     pub on_known_device: bool,
+    /// The last interactive verification of the user; `None` for a sign-in of a release that does not record it.
+    pub auth_time: Option<Timestamp>,
+    /// The methods of that verification (RFC 8176), separated by blanks.
+    pub amr: String,
+    /// The level of that verification: `1` or `2`.
+    pub acr: String,
 }
 
 from_row!(SessionRow as columns {
@@ -199,7 +205,10 @@ from_row!(SessionRow as columns {
     transport,
     retirements,
     device_id,
-    on_known_device
+    on_known_device,
+    auth_time,
+    amr,
+    acr
 });
 pub(super) use columns;
 
@@ -214,7 +223,12 @@ impl SessionRow {
         UserId(self.user_id)
     }
 
-    /// When the session ends if nothing more happens.
+    /// When the user was last verified interactively.
+    pub fn authenticated_at(&self) -> Timestamp {
+        self.auth_time.unwrap_or(self.created_at)
+    }
+
+    /// When the session ends unless a refresh moves its idle end.
     pub fn ends_at(&self) -> Timestamp {
         self.idle_expires_at.min(self.expires_at)
     }
@@ -254,6 +268,9 @@ impl SessionRow {
             retirements: 0,
             device_id: None,
             on_known_device: false,
+            auth_time: None,
+            amr: "pwd".to_owned(),
+            acr: "1".to_owned(),
         }
     }
 }
@@ -281,4 +298,10 @@ pub struct NewSession<'a> {
     pub device: Option<Uuid>,
     /// Whether the account knew it before.
     pub on_known_device: bool,
+    /// When the user was verified.
+    pub auth_time: Timestamp,
+    /// The methods of that verification (RFC 8176), separated by blanks.
+    pub amr: &'a str,
+    /// The level of that verification: `1` or `2`.
+    pub acr: &'a str,
 }
