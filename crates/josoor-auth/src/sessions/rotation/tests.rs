@@ -509,7 +509,7 @@ mod owner_and_thief {
             rounds += 1;
             assert!(rounds <= 3, "the thief stays in after {acts:?}");
             if !goes_on.refresh(Who::Owner) {
-                // The owner is signed out, is told why, and so is the thief.
+                // The owner is signed out with the reason, and so is the thief.
                 assert!(goes_on.was_found_out && goes_on.thief_is_out(), "{acts:?}");
                 break;
             }
