@@ -69,5 +69,5 @@ pub enum SetupError {
     /// The address of Redis.
     #[cfg(feature = "redis")]
     #[error("the address of Redis cannot be used: {0}")]
-    RedisAddress(crate::RedisUrlError),
+    RedisAddress(crate::redis_url::RedisUrlError),
 }

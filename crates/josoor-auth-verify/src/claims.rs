@@ -1,6 +1,6 @@
 //! The claims of an access token (RFC 7519, RFC 9068).
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::role::Role;
@@ -63,7 +63,7 @@ pub enum AccessType {
 }
 
 mod decimal {
-    use super::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
     #[expect(
         clippy::trivially_copy_pass_by_ref,

@@ -61,12 +61,8 @@ mod single_flight;
 mod token;
 mod verified_tokens;
 
-/// The primitives of `local_cache`. Its test of every order of steps puts others in their place.
 #[cfg(feature = "local-cache")]
-mod sync {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-    pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
-}
+mod sync;
 
 pub use caller::{CurrentUser, SessionCheck, SetupError};
 pub use claims::{ACCESS_TOKEN_TYP, AccessType, Claims};

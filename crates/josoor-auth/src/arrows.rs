@@ -52,7 +52,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
     ("http", &[BASE, PARTS, IDENTITY, USE_CASES]),
     ("cli", &[BASE, PARTS, IDENTITY, USE_CASES, "worker http"]),
     ("main", &["cli"]),
-    ("lib", &[]),
+    ("lib", &["app clock config"]),
 ];
 
 /// What only one room may name.
@@ -67,17 +67,7 @@ const TECHNOLOGIES: [(&str, &str); 4] = [
 const FOR_TESTS: [(&str, &str); 2] = [("not_counted", "limits"), ("not_checked", "passwords")];
 
 /// Rooms whose arrows are being put right.
-const UNDER_WORK: [&str; 9] = [
-    "admin",
-    "account",
-    "act",
-    "app",
-    "auth",
-    "http",
-    "import_export",
-    "sessions",
-    "store",
-];
+const UNDER_WORK: [&str; 6] = ["account", "admin", "auth", "http", "import_export", "sessions"];
 
 /// The words, signs and strings of a source without its comments and without what is for tests.
 fn tokens(source: &str) -> Vec<String> {
@@ -464,7 +454,7 @@ fn names_crate(words: &[String], name: &str) -> bool {
 
 #[test]
 fn no_file_names_one_that_names_it_back() {
-    for name in ["josoor-auth", "bcrypt-interleaved"] {
+    for name in ["josoor-auth", "josoor-auth-verify", "bcrypt-interleaved"] {
         let graph = arrows(&sources_of(name));
         let faults: Vec<String> = circles(&graph)
             .into_iter()

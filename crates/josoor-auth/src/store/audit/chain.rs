@@ -261,12 +261,6 @@ impl Conn {
         )? == 1)
     }
 
-    /// Gives work back before its time.
-    pub async fn drop_lease(&mut self, name: &str, holder: Uuid) -> Result<()> {
-        const SQL: &str = "delete from leases where name = $1 and holder = $2";
-        execute!(self, sqlx::query(SQL).bind(name).bind(holder)).map(drop)
-    }
-
     /// Up to `limit` sealed rows about a person that hold something personal, in the order of the chain: acts of the
     /// person, and acts of strangers on the person's account. Other people's acts hold what is theirs.
     pub async fn personal_audit_of(&mut self, user: UserId, limit: i64) -> Result<Vec<AuditRow>> {
