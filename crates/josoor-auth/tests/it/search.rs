@@ -19,18 +19,22 @@ async fn add_users(server: &Server, footprint: Footprint, count: usize) {
             "now() + i * interval '1 microsecond'",
         ),
     };
-    let sql = format!(
+    let insert = format!(
         "insert into users (email, email_key, full_name, search_text, role, is_active, locale, version, created_at, updated_at)
          {numbers} select 'person' || i || '@example.org', 'person' || i || '@example.org',
             case when i % 3 = 0 then null else 'Name ' || (i % 1000) end,
             'person' || i || '@example.org' || char_10 || case when i % 3 = 0 then '' else 'name ' || (i % 1000) end,
-            case when i % 5000 = 0 then 'analyst' else 'user' end, i % 100 <> 0, 'en', 1, {now}, {now} from n"
+            case when i % 5000 = 0 then 'analyst' else 'user' end, i % 100 <> 0, 'en', 1, {now}, {now} from n where i > "
     )
     .replace("char_10", match footprint {
         Footprint::Embedded => "char(10)",
         Footprint::Production => "chr(10)",
     });
-    database::execute(&server.app.db, &sql).await;
+    // In pieces: each has to be done within the time that a statement may take.
+    for from in (0..count).step_by(5_000) {
+        let sql = format!("{insert}{from} and i <= {}", from + 5_000);
+        database::execute(&server.app.db, &sql).await;
+    }
     database::execute(&server.app.db, "analyze").await;
 }
 

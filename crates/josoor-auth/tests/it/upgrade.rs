@@ -37,14 +37,16 @@ fn fixture(stage: &Stage, extension: &str) -> PathBuf {
     PathBuf::from(folder).join(format!("{engine}.{extension}"))
 }
 
-fn database_of(stage: &Stage) -> josoor_auth::config::DatabaseConfig {
-    Config::parse(None, stage.environment())
-        .unwrap_or_else(|error| panic!("{error}"))
-        .database
-}
-
+/// The tests' own connection, which waits for as long as a statement takes.
 async fn open(stage: &Stage) -> Db {
-    Db::open(&database_of(stage)).await.expect("it opens")
+    let config = Config::parse(None, stage.environment());
+    let mut database = config.unwrap_or_else(|error| panic!("{error}")).database;
+    database.max_connections = 1;
+    let db = Db::open(&database).await.expect("it opens");
+    if matches!(db, Db::Postgres(_)) {
+        execute(&db, "set statement_timeout = 0").await;
+    }
+    db
 }
 
 /// Fills the stage's database with the dump of the version before. What was true when it was made.
