@@ -28,12 +28,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/mig
 const BACKFILL: [&str; 2] = [
     "update users set invited_at = created_at
      where id > $1 and id <= $2 and invited_at is null and password_hash is null and password_changed_at is null",
-    "update users set
-        invited_at = (select min(at) from audit where action = 'user_invite' and subject_id = users.id),
-        accepted_at = coalesce((select min(at) from audit where action = 'password_reset' and subject_id = users.id),
-            password_changed_at)
-     where id > $1 and id <= $2 and invited_at is null and password_changed_at is not null
-        and exists (select 1 from audit where action = 'user_invite' and subject_id = users.id)",
+    "update users set invited_at = recorded.invited_at, accepted_at = coalesce(recorded.accepted_at, users.password_changed_at)
+     from (select subject_id, min(case when action = 'user_invite' then at end) as invited_at,
+            min(case when action = 'password_reset' then at end) as accepted_at
+        from audit where subject_id > $1 and subject_id <= $2 group by subject_id) as recorded
+     where users.id = recorded.subject_id and recorded.invited_at is not null and users.invited_at is null
+        and users.password_changed_at is not null",
 ];
 
 /// The same for migration 10, where SQLite does it at once.
