@@ -7,13 +7,16 @@
 use crate::app::App;
 use crate::cache::{self, Effects};
 use crate::crypto;
-use crate::domain::{Email, Network, Requester, SessionId, Timestamp, UserId};
+use crate::domain::{Email, Locale, Network, Requester, SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::{
     Audit, Conn, Content, MailClass, MailDetails, MailKind, NewAudit, NewMail, NewOneTimeToken, Origin,
     Purpose, RequestOrigin, RevokeReason, SessionRow, User,
 };
 use crate::telemetry;
+
+/// How many administrators are notified of a new one, at most.
+const NOTIFIED_AT_MOST: i64 = 200;
 
 /// The client of a request: recorded with sessions and in the audit trail, never a reason to trust anything.
 #[derive(Clone, Debug, Default)]
@@ -219,7 +222,7 @@ impl App {
 
 impl Act {
     /// Takes the holder of a link or password as the one who acts from now on, where the client is no known user.
-    pub fn acts_as(&mut self, user: UserId) {
+    pub(crate) fn acts_as(&mut self, user: UserId) {
         self.client.actor.get_or_insert(user);
     }
 
@@ -241,8 +244,8 @@ impl Act {
         Ok(())
     }
 
-    /// Writes the entries so far, for a step that needs their rows' ids.
-    pub(crate) async fn write_audit(&mut self) -> Result<()> {
+    /// Writes the entries so far.
+    async fn write_audit(&mut self) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
         let row = |entry: &Entry| entry.row(&self.client, self.now);
         match entries.as_slice() {
@@ -292,6 +295,55 @@ impl Act {
             },
             at: self.now,
         }
+    }
+
+    /// A mail to an address that is not verified. It names no account: otherwise anybody could write to the owner of an address by
+    /// typing it in.
+    pub(crate) fn mail_to_stranger<'a>(
+        &self,
+        recipient: &'a Email,
+        kind: MailKind,
+        locale: Locale,
+        token: Option<uuid::Uuid>,
+    ) -> NewMail<'a> {
+        NewMail {
+            kind,
+            recipient,
+            locale,
+            user: None,
+            token,
+            content: Content::Mail(MailDetails::bare()),
+            network: self.client.network(),
+            at: self.now,
+        }
+    }
+
+    /// The recipients of a notice about a new administrator: the active ones whose address is verified.
+    pub(crate) async fn admins_to_notify(&mut self) -> Result<Vec<User>> {
+        self.tx.verified_admins(NOTIFIED_AT_MOST).await
+    }
+
+    /// Notifies administrators that a user is one now, after the audit entry with this action.
+    pub(crate) async fn notify_of_new_admin(
+        &mut self,
+        admins: &[User],
+        new: UserId,
+        action: Audit,
+    ) -> Result<()> {
+        self.write_audit().await?;
+        let Some(row) = self.tx.latest_audit_of(new, action).await? else {
+            return Ok(());
+        };
+        for admin in admins.iter().filter(|admin| admin.id != new) {
+            let email = address_of(admin)?;
+            let details = MailDetails::for_owner(admin, self.client.origin()).with_subject(new, row);
+            let mail = NewMail {
+                content: Content::Mail(details),
+                ..self.mail_to(admin, &email, MailKind::NewAdmin, None)
+            };
+            self.queue(&mail).await?;
+        }
+        Ok(())
     }
 
     /// A one-time token with a fresh id, to be completed. It goes out by mail: its life begins, and the links that it replaces
@@ -360,7 +412,7 @@ impl Act {
     }
 
     /// Publishes that a session's generations up to its retired one are refused from now on. `user` is its owner, as now.
-    pub async fn publish_retired(&mut self, session: &SessionRow, user: &User) -> Result<()> {
+    pub(crate) async fn publish_retired(&mut self, session: &SessionRow, user: &User) -> Result<()> {
         self.tx.record_retirement(session, self.now).await?;
         self.effects.retire(session, user);
         Ok(())

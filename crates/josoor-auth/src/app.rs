@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cache::SessionCache;
 use crate::cache::audit_watch::Watch as AuditWatch;
 use crate::cache::stats::StatsCache;
-use crate::cache::{Effects, SessionCache};
 use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
 use crate::error::{Error, Result};
@@ -21,8 +21,8 @@ use crate::limits::keyed_mutex::KeyedMutex;
 use crate::mail::Mailer;
 use crate::passwords::Policy;
 use crate::redis::{ConnectionSettings, Redis};
-use crate::store::{Conn, Db, OutboxState};
-use crate::telemetry::{self, Metrics};
+use crate::store::{Db, OutboxState};
+use crate::telemetry::Metrics;
 
 /// A running service, cheap to clone. It has no state of its own: what it knows is in the parts.
 #[derive(Clone, Debug)]
@@ -157,22 +157,6 @@ impl App {
     /// The flag behind [`is_ready`](Self::is_ready), for the accept loop, which sets it.
     pub fn readiness(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ready)
-    }
-
-    /// Commits an act and makes it hold everywhere, also when the caller goes away in between: a client that hangs up
-    /// must not leave its own revocation unheard.
-    pub async fn commit(&self, tx: Conn, effects: Effects) -> Result<()> {
-        let app = self.clone();
-        let work = async move {
-            tx.commit().await?;
-            app.cache.publish_effects(effects).await;
-            Ok(())
-        };
-        let task = match telemetry::current_request() {
-            Some(id) => tokio::spawn(telemetry::in_request(id, work)),
-            None => tokio::spawn(work),
-        };
-        task.await.map_err(Error::internal)?
     }
 
     /// Cancelled when the background tasks are to stop.

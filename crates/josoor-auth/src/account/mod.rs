@@ -1,8 +1,16 @@
-//! What a person does to the account of their own: registering, recovering it, undoing a change, deleting it.
+//! One's own account: registering, the profile, the password, the address, deleting, and taking back what somebody else did.
 
+pub mod deletion;
+pub mod email;
 pub mod links;
-pub(crate) mod notices;
-pub mod recovery;
+pub mod password;
+mod past;
+pub mod profile;
 pub mod register;
+pub mod requests;
 pub mod secure;
+pub mod setup;
 pub mod undo;
+pub mod verification;
+
+pub use past::{Shown, WINDOW};

@@ -1,22 +1,18 @@
-//! What people do with their own accounts: register, change the profile, leave. And the first account of all.
+//! Registering.
 
-use crate::account::notices;
-use crate::account::recovery;
-use crate::act::{Client, Entry};
-use crate::admin::users;
+use crate::account::{email, links};
+use crate::act::{Act, Client, Entry, parse_address};
 use crate::app::App;
-use crate::auth::caller::Caller;
 use crate::auth::flow::{Flow, Step};
-use crate::auth::{password, step_up};
+use crate::auth::password::{self, LinkOwner};
 use crate::config::RegistrationMode;
-use crate::crypto;
-use crate::domain::{Email, FullName, Locale, Password, Role, Secret};
-use crate::error::{Error, Invalid, Refusal, Result};
+use crate::domain::{Email, FullName, Locale, Password, Role};
+use crate::error::{Error, Result};
 use crate::passwords::Person;
 use crate::sessions::{self, Issued, SignInWith};
-use crate::store::{Audit, NewOneTimeToken, NewUser, Purpose, RevokeReason, User, UserPatch};
+use crate::store::{Audit, MailKind, NewMail, NewOneTimeToken, NewUser, OneTimeToken, Purpose, User};
 
-/// What somebody registers with. There is no role in it: everybody begins as a user.
+/// What a person registers with. There is no role in it: everybody begins as a user.
 #[derive(Debug)]
 pub struct Registration {
     /// The address.
@@ -29,7 +25,7 @@ pub struct Registration {
     pub locale: Locale,
 }
 
-/// Makes an account and signs it in; under `require_verified` it is not signed in; under `verify_first` a mail says how to go
+/// Creates an account and signs it in; under `require_verified` it is not signed in; under `verify_first` a mail says how to go
 /// on, and there is no account yet.
 ///
 /// # Errors
@@ -46,32 +42,16 @@ pub async fn register(
         return Err(Error::RegistrationClosed);
     }
     app.limits.register(&client.ip).await?;
-    require_domain(app, "email", &new.email)?;
+    email::require_domain(app, "email", &new.email)?;
     if mode == RegistrationMode::VerifyFirst {
-        recovery::request_registration(app, new, client).await?;
+        request(app, new, client).await?;
         return Ok(None);
     }
     create(app, new, Role::User, with, client, None).await
 }
 
-/// Refuses an address whose mail domain may not be registered.
-///
-/// # Errors
-/// `Invalid` with `email_domain_not_allowed` for `field`.
-pub(crate) fn require_domain(app: &App, field: &'static str, email: &Email) -> Result<()> {
-    if app.config.registration.domains.admit(email) {
-        return Ok(());
-    }
-    let reason = Invalid::new(
-        "email_domain_not_allowed",
-        "Addresses of this mail domain are not accepted here; use another one.",
-    );
-    Err(Error::invalid(field, reason))
-}
-
 impl Registration {
-    /// Whose password it is.
-    pub(crate) fn person(&self) -> Person<'_> {
+    fn person(&self) -> Person<'_> {
         Person {
             email: self.email.address(),
             full_name: self.full_name.as_ref().map(FullName::as_str),
@@ -79,68 +59,9 @@ impl Registration {
     }
 }
 
-/// Makes a one-time token for the first administrator, if there is no administrator yet. Earlier ones end.
-pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    tx.pass_guard("admins").await?;
-    if tx.count_active_admins().await? > 0 {
-        return Ok(None);
-    }
-    tx.expire_one_time_tokens(Purpose::Setup, None, now).await?;
-    let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
-    tx.insert_one_time_token(&NewOneTimeToken {
-        id,
-        purpose: Purpose::Setup,
-        user: None,
-        email: None,
-        session: None,
-        bound_to: None,
-        created_at: now,
-        expires_at: now.plus(Purpose::Setup.lifetime()),
-        is_pending: false,
-    })
-    .await?;
-    tx.commit().await?;
-    Ok(Some(app.keys.one_time.issue(Purpose::Setup, id)))
-}
-
-/// Makes the first administrator with the token that the first start printed, and signs it in.
-///
-/// # Errors
-/// `LinkInvalid`, `LinkExpired`, `LinkUsed`; `LinkUsed` also once there is an administrator.
-pub async fn set_up(
-    app: &App,
-    token: &str,
-    new: Registration,
-    with: SignInWith,
-    client: &Client,
-) -> Result<Issued> {
-    let id = app
-        .keys
-        .one_time
-        .read(Purpose::Setup, token)
-        .ok_or(Error::LinkInvalid)?;
-    let row = app
-        .db
-        .read()
-        .await?
-        .one_time_token(id)
-        .await?
-        .ok_or(Error::LinkInvalid)?;
-    if row.used_at.is_some() {
-        return Err(Error::LinkUsed);
-    }
-    if app.clock.now() >= row.expires_at {
-        return Err(Error::LinkExpired);
-    }
-    let issued = create(app, new, Role::Admin, with, client, Some(id)).await?;
-    issued.ok_or_else(|| Error::internal(anyhow::anyhow!("the first administrator was not signed in")))
-}
-
-/// Makes an account and signs it in; under `registration.require_verified` only the first administrator, who holds a link
-/// of the operator's.
-async fn create(
+/// Creates an account and signs it in; under `registration.require_verified` only the first administrator, who holds a setup
+/// link of the operator's.
+pub(super) async fn create(
     app: &App,
     new: Registration,
     role: Role,
@@ -166,18 +87,15 @@ async fn create(
             return Err(Error::LinkUsed);
         }
     }
-    let user = act
-        .tx
-        .insert_user(&NewUser {
-            password_hash: Some(&hash),
-            full_name: new.full_name.as_ref(),
-            role,
-            ..NewUser::new(&new.email, new.locale, now)
-        })
-        .await?
-        .ok_or(Error::EmailTaken)?;
+    let row = NewUser {
+        password_hash: Some(&hash),
+        full_name: new.full_name.as_ref(),
+        role,
+        ..NewUser::new(&new.email, new.locale, now)
+    };
+    let user = act.tx.insert_user(&row).await?.ok_or(Error::EmailTaken)?;
     // After the row, which waits for a change of address that is under way.
-    if recovery::is_kept_for_its_owner(&mut act.tx, &new.email, now).await? {
+    if links::is_reserved(&mut act.tx, &new.email, now).await? {
         return Err(Error::EmailTaken);
     }
     let may_sign_in = setup.is_some() || !app.config.registration.require_verified;
@@ -189,71 +107,98 @@ async fn create(
     let entry = Entry::success(Audit::Register).actor(user.id).subject(user.id);
     act.audit(entry.session(opened.as_ref().map(|opened| opened.session.id())));
     if role == Role::Admin {
-        let admins = notices::admins_to_notify(&mut act.tx).await?;
-        notices::notify_of_new_admin(&mut act, &admins, user.id, Audit::Register).await?;
+        let admins = act.admins_to_notify().await?;
+        act.notify_of_new_admin(&admins, user.id, Audit::Register).await?;
     }
-    recovery::send_verification(&mut act.tx, &user, client, now).await?;
-    let issued = if let Some(opened) = opened {
-        Some(opened.commit(act, &user).await?)
-    } else {
-        act.commit().await?;
-        None
+    email::send_verification(&mut act, &user).await?;
+    match opened {
+        Some(opened) => opened.commit(act, &user).await.map(Some),
+        None => act.commit().await.map(|()| None),
+    }
+}
+
+/// Registers under `verify_first`: the same work and the same rows for any address.
+async fn request(app: &App, new: Registration, client: &Client) -> Result<()> {
+    let password = app
+        .passwords
+        .accept("password", new.password.clone(), new.person())
+        .await?;
+    let hash = app.hasher.hash(password, client.requester()).await?;
+    let mut act = app.act(client).await?;
+    let token = NewOneTimeToken {
+        email: Some(&new.email),
+        ..act.new_token(Purpose::Registration, None)
     };
-    app.mail_queued.notify_one();
-    Ok(issued)
+    act.tx.insert_one_time_token(&token).await?;
+    act.tx
+        .insert_registration(
+            token.id,
+            &new.email,
+            &hash,
+            new.full_name.as_ref(),
+            new.locale,
+            act.now,
+        )
+        .await?;
+    let request = NewMail {
+        content: client.request(),
+        ..act.mail_to_stranger(
+            &new.email,
+            MailKind::RegistrationRequest,
+            new.locale,
+            Some(token.id),
+        )
+    };
+    act.queue(&request).await?;
+    act.commit().await
 }
 
-/// Changes one's own name or language.
-pub async fn update_profile(app: &App, caller: &Caller, patch: UserPatch, client: &Client) -> Result<User> {
-    debug_assert!(
-        patch.role.is_none() && patch.is_active.is_none(),
-        "a profile has neither"
-    );
-    users::update(app, caller.id(), patch, client)
-        .await
-        .map_err(as_own_account)
+/// Creates the account of a registration whose link was opened, after its password was verified once more. A wrong one is
+/// recorded as `failure`.
+pub(super) async fn finish(
+    app: &App,
+    token: &OneTimeToken,
+    password: &Password,
+    failure: Entry,
+    client: &Client,
+) -> Result<()> {
+    let registration = app.db.write().await?.registration(token.id).await?;
+    let registration = registration.ok_or(Error::LinkExpired)?;
+    let email = parse_address(&registration.email)?;
+    let hash = registration.password_hash;
+    let owner = LinkOwner {
+        email: &email,
+        user: None,
+        hashes: vec![hash.clone()],
+    };
+    password::verify_link_owner(app, owner, password, failure, client).await?;
+    let full_name = match registration.full_name {
+        Some(name) => FullName::parse(&name).ok().flatten(),
+        None => None,
+    };
+    let mut act = app.act(client).await?;
+    links::redeem(&mut act, token).await?;
+    let new = NewUser {
+        password_hash: Some(&hash),
+        full_name: full_name.as_ref(),
+        email_verified_at: Some(act.now),
+        ..NewUser::new(&email, registration.locale, act.now)
+    };
+    create_verified(&mut act, &new).await?;
+    act.commit().await
 }
 
-/// The account went away after the request was let in, and its sessions with it.
-fn as_own_account(error: Error) -> Error {
-    match error {
-        Error::NotFound => Refusal::SessionRevoked.into(),
-        other => other,
+/// Adds the account of a registration whose address is verified, and ends all registrations of the address.
+pub(super) async fn create_verified(act: &mut Act, new: &NewUser<'_>) -> Result<User> {
+    // Another link to the same address was quicker.
+    let user = act.tx.insert_user(new).await?.ok_or(Error::LinkUsed)?;
+    for purpose in [Purpose::Registration, Purpose::ResetPassword] {
+        act.tx
+            .expire_one_time_tokens_for(purpose, new.email.key(), act.now)
+            .await?;
     }
-}
-
-/// Deletes one's own account. For `account.deletion_grace` a mail's link restores it.
-///
-/// # Errors
-/// `InvalidCredentials` for a wrong password; `RateLimited`; `LastAdmin`.
-pub async fn delete(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
-    let user = step_up::verify(app, caller, password, Audit::UserDelete, client).await?;
-    let (session, password_changed_at) = (caller.session, user.password_changed_at);
-    let grace = app.config.account.deletion_grace;
-    users::delete_if(app, caller.id(), grace, client, async |act, user| {
-        // A password change or a sign-out during the hash wins.
-        if user.password_changed_at != password_changed_at {
-            return Err(Error::InvalidCredentials);
-        }
-        let row = act
-            .tx
-            .session_by_id(session)
-            .await?
-            .ok_or(Refusal::SessionRevoked)?;
-        row.ended(act.now).map_or(Ok(()), |why| Err(why.into()))
-    })
-    .await
-    .map_err(as_own_account)
-}
-
-/// One's own sessions but the current one, ended. How many there were.
-pub async fn revoke_other_sessions(app: &App, caller: &Caller, client: &Client) -> Result<usize> {
-    sessions::revoke_all(
-        app,
-        caller.id(),
-        Some(caller.session),
-        RevokeReason::RevokedByUser,
-        client,
-    )
-    .await
+    act.tx.delete_registrations_of(new.email.key()).await?;
+    act.acts_as(user.id);
+    act.audit(Entry::success(Audit::Register).subject(user.id));
+    Ok(user)
 }

@@ -1,4 +1,5 @@
 //! What an administrator does: users and statistics.
 
+pub mod invitations;
 pub mod stats;
 pub mod users;

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::output::{Outcome, user_error};
-use crate::account::register;
+use crate::account::setup;
 use crate::app::App;
 use crate::audit;
 use crate::clock::Clock;
@@ -186,7 +186,7 @@ async fn offer_setup(app: &App) -> Outcome {
         Database::Sqlite { path } => path.with_file_name("setup-link"),
         Database::Postgres { .. } => std::env::current_dir()?.join("josoor-auth-setup-link"),
     };
-    let Some(token) = register::offer_setup(app).await? else {
+    let Some(token) = setup::offer_setup(app).await? else {
         // A link of an earlier start is worth nothing any more.
         let _ = std::fs::remove_file(file);
         return Ok(());

@@ -8,9 +8,8 @@ use super::import_export::{ExportArguments, ImportArguments, export_users, impor
 use super::output::{
     Json, Outcome, find_user, finish, open, parse_role, pretty, print, print_raw, user_error,
 };
-use crate::account::{recovery, undo};
 use crate::act::Client;
-use crate::admin::users;
+use crate::admin::{invitations, users};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{Email, FullName, Password, Role};
@@ -190,7 +189,7 @@ pub(super) async fn manage_users(config: Config, command: UserCommand) -> Outcom
             let app = open(config).await?;
             let link = async {
                 let user = find_user(&app, &user).await?;
-                Ok(recovery::make_reset_link(&app, user.id, &client).await?)
+                Ok(invitations::create_reset_link(&app, user.id, &client).await?)
             };
             let link = link.await;
             finish(&app, link, |link| print(&link)).await
@@ -199,7 +198,7 @@ pub(super) async fn manage_users(config: Config, command: UserCommand) -> Outcom
             let app = open(config).await?;
             let restored = async {
                 let user = find_user(&app, &user).await?;
-                Ok(undo::restore(&app, user.id, &client).await?)
+                Ok(users::restore(&app, user.id, &client).await?)
             };
             let restored = restored.await;
             finish(&app, restored, |user| show_user(&user, json.json)).await

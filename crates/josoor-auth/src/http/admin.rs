@@ -9,9 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::read_full_name;
-use crate::account::recovery;
-use crate::account::undo;
-use crate::admin::users;
+use crate::admin::{invitations, users};
 use crate::app::App;
 use crate::audit::{self, csv_line, csv_text};
 use crate::domain::{Email, FullName, Locale, Role};
@@ -274,7 +272,7 @@ async fn invite_user(
         .optional("locale", str::parse::<Locale>)
         .unwrap_or(app.config.mail.locale);
     let email = fields.finish_with(|| email)?;
-    let user = recovery::invite(&app, &email, full_name.as_ref(), role, locale, &admin.client).await?;
+    let user = invitations::invite(&app, &email, full_name.as_ref(), role, locale, &admin.client).await?;
     Ok((StatusCode::CREATED, Json(UserResponse::from(&user))))
 }
 
@@ -294,7 +292,7 @@ async fn send_password_reset(
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
 ) -> Result<(StatusCode, Json<BaseResponse>)> {
-    recovery::send_reset_to(&app, id, &admin.client).await?;
+    invitations::send_reset_to(&app, id, &admin.client).await?;
     let done = BaseResponse {
         success: true,
         message: "The mail is on its way.",
@@ -395,7 +393,7 @@ async fn restore_user(
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
 ) -> Result<Json<AdminUserResponse>> {
-    let user = undo::restore(&app, id, &admin.client).await?;
+    let user = users::restore(&app, id, &admin.client).await?;
     Ok(Json(AdminUserResponse::from(&user)))
 }
 

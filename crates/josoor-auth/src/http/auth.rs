@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::account::register::{self, Registration};
+use crate::account::{deletion, profile};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::domain::{Change, Email, FullName, Locale, Password, Secret};
@@ -370,7 +371,7 @@ async fn update_me(
         locale,
         ..UserPatch::default()
     };
-    let user = register::update_profile(&app, &signed_in.caller, patch, &signed_in.client).await?;
+    let user = profile::update_own(&app, &signed_in.caller, patch, &signed_in.client).await?;
     Ok(Json(UserResponse::from(&user)).into_response())
 }
 
@@ -394,7 +395,7 @@ async fn delete_me(
 ) -> Result<Response> {
     let password = fields.required("password", Password::parse);
     let password = fields.finish_with(|| password)?;
-    register::delete(&app, &signed_in.caller, password, &signed_in.client).await?;
+    deletion::delete_own(&app, &signed_in.caller, password, &signed_in.client).await?;
     let clear = cookies::clear_refresh_if_allowed(&app, &headers);
     Ok(with_cookies(StatusCode::NO_CONTENT, clear))
 }

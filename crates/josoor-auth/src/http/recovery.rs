@@ -12,9 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{any_text, with_cookies};
-use crate::account::recovery;
-use crate::account::secure;
-use crate::account::undo::{self, Shown};
+use crate::account::{Shown, email, password, requests, secure, undo, verification};
 use crate::app::App;
 use crate::domain::{Email, Locale, Password, Timestamp};
 use crate::error::{Error, Invalid, Result};
@@ -188,7 +186,7 @@ async fn forgot_password(
 ) -> Result<Response> {
     let email = fields.required("email", Email::parse);
     let email = fields.finish_with(|| email)?;
-    recovery::forgot(&app, &email, locale_for(&app, &headers), &client).await?;
+    requests::forgot_password(&app, &email, locale_for(&app, &headers), &client).await?;
     Ok(done(
         &app,
         StatusCode::ACCEPTED,
@@ -225,7 +223,7 @@ async fn reset_password(
         previous_password,
         mark_for: &mark_for,
     };
-    recovery::reset(&app, token.expose(), new, shown, &client).await?;
+    password::reset(&app, token.expose(), new, shown, &client).await?;
     Ok(done(
         &app,
         StatusCode::OK,
@@ -261,8 +259,7 @@ async fn change_password(
     if by_cookie {
         cookies::require_origin(&app, &headers)?;
     }
-    let mut issued =
-        recovery::change_password(&app, &signed_in.caller, current, new, &signed_in.client).await?;
+    let mut issued = password::change(&app, &signed_in.caller, current, new, &signed_in.client).await?;
     let cookie = if by_cookie {
         let cookie = cookies::set_refresh(&app, &headers, &issued);
         issued.refresh_token = None;
@@ -299,7 +296,7 @@ async fn verify_email(
     let token = fields.finish_with(|| token)?;
     // A token that is not good says nothing: the password may be there, or not be needed.
     let caller = signed_in.as_ref().ok().map(|signed_in| &signed_in.caller);
-    recovery::verify_email(&app, token.expose(), password, caller, &client).await?;
+    verification::verify_email(&app, token.expose(), password, caller, &client).await?;
     Ok(done(&app, StatusCode::OK, "Done: the address is confirmed."))
 }
 
@@ -325,9 +322,11 @@ async fn resend_verification(
     let email = fields.optional("email", Email::parse);
     fields.finish()?;
     match (email, signed_in) {
-        (Some(email), _) => recovery::resend(&app, &email, locale_for(&app, &headers), &client).await?,
+        (Some(email), _) => {
+            requests::resend_verification(&app, &email, locale_for(&app, &headers), &client).await?
+        }
         (None, Ok(signed_in)) => {
-            recovery::resend_own(&app, &signed_in.caller, &signed_in.client).await?;
+            email::resend_own(&app, &signed_in.caller, &signed_in.client).await?;
         }
         // Who sent a token, which has expired perhaps, means that account.
         (None, Err(Some(refused))) => return Err(refused),
@@ -365,7 +364,7 @@ async fn change_email(
     let new = fields.required("new_email", Email::parse);
     let password = fields.required("password", Password::parse);
     let (new, password) = fields.finish_with(|| Some((new?, password?)))?;
-    recovery::request_email_change(&app, &signed_in.caller, &new, password, &signed_in.client).await?;
+    email::request_change(&app, &signed_in.caller, &new, password, &signed_in.client).await?;
     Ok(done(
         &app,
         StatusCode::ACCEPTED,

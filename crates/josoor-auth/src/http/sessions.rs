@@ -6,7 +6,6 @@ use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::account::register;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::request::caller::SignedIn;
@@ -14,6 +13,7 @@ use crate::http::request::extract::SessionIdPath;
 use crate::http::response::problem::ProblemDocument;
 use crate::http::response::representation::{RevokedResponse, SessionList};
 use crate::sessions;
+use crate::store::RevokeReason;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -38,7 +38,15 @@ async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Js
     responses((status = 200, description = "How many were ended", body = RevokedResponse))
 )]
 async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<RevokedResponse>> {
-    let revoked = register::revoke_other_sessions(&app, &signed_in.caller, &signed_in.client).await?;
+    let caller = &signed_in.caller;
+    let revoked = sessions::revoke_all(
+        &app,
+        caller.id(),
+        Some(caller.session),
+        RevokeReason::RevokedByUser,
+        &signed_in.client,
+    )
+    .await?;
     Ok(Json(RevokedResponse { revoked }))
 }
 

@@ -8,7 +8,7 @@ use axum::routing::post;
 use http::{HeaderMap, StatusCode};
 
 use super::auth::{Transport, any_text, read_registration, require_origin_for, signed_in};
-use crate::account::register;
+use crate::account::setup;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::request::caller::From;
@@ -30,7 +30,7 @@ async fn set_up(
     let transport = Transport::read(&mut fields);
     let (token, registration) = fields.finish_with(|| Some((token?, registration()?)))?;
     require_origin_for(transport, &app, &headers)?;
-    let issued = register::set_up(
+    let issued = setup::set_up(
         &app,
         token.expose(),
         registration,

@@ -119,12 +119,10 @@ pub async fn run(
     out.flush().map_err(Error::internal)?;
     let hashes = if with_hashes { "with" } else { "without" };
     let reason = format!("{count} users, {hashes} password hashes");
-    let mut tx = app.db.begin().await?;
     let row = NewAudit {
         reason: Some(&reason),
         ..client.audit(Audit::Export, app.clock.now())
     };
-    tx.insert_audit(&row).await?;
-    tx.commit().await?;
+    app.db.write().await?.insert_audit(&row).await?;
     Ok(count)
 }

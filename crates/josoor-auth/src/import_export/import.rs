@@ -11,7 +11,6 @@ use super::fields::Fields;
 use super::options::Reading;
 use super::reading::{LONGEST_RECORD, Line, Message};
 use super::user::{Incoming, Preset, Refused, Verified};
-use crate::account::recovery;
 use crate::act::Client;
 use crate::app::App;
 use crate::domain::{FullName, Locale, PasswordHash, Role, Timestamp, UserId};
@@ -235,8 +234,8 @@ async fn apply(
     if let Some(largest) = ids.iter().max() {
         app.db.reserve_ids(*largest).await?;
     }
-    let mut tx = app.db.begin().await?;
-    let there = Existing::load(&mut tx, &ids, &uids, &keys, now).await?;
+    let mut act = app.act(&Client::default()).await?;
+    let there = Existing::load(&mut act.tx, &ids, &uids, &keys, now).await?;
     let mut verdicts = judge_all(users, met, &there);
     let new: Vec<NewUser<'_>> = users
         .iter()
@@ -247,13 +246,13 @@ async fn apply(
     // Those with an id first: the others get the next ones.
     let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
     // Who was an administrator before: imported ones get no mail about each other.
-    let admins = recovery::admins_to_tell(&mut tx).await?;
-    let mut made = tx.insert_users(&with_id).await?;
-    made.extend(tx.insert_users(&without_id).await?);
+    let admins = act.admins_to_notify().await?;
+    let mut made = act.tx.insert_users(&with_id).await?;
+    made.extend(act.tx.insert_users(&without_id).await?);
     if made.len() < new.len() {
         // An address or an id was taken between the lookup and the insertion.
         let added: HashSet<&str> = made.iter().map(|user| user.email_key.as_str()).collect();
-        let there = Existing::load(&mut tx, &ids, &uids, &keys, now).await?;
+        let there = Existing::load(&mut act.tx, &ids, &uids, &keys, now).await?;
         for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
             if matches!(verdict, Verdict::New) && !added.contains(user.email.key()) {
                 *verdict = match there.judge(user) {
@@ -280,12 +279,13 @@ async fn apply(
         .map(|user| user.id)
         .collect();
     let made: Vec<UserId> = made.into_iter().map(|user| user.id).collect();
-    tx.insert_import_audit(&made, options.preset.as_str(), now)
+    act.tx
+        .insert_import_audit(&made, options.preset.as_str(), now)
         .await?;
     for id in new_admins {
-        recovery::tell_of_new_admin(&mut tx, &admins, id, Audit::UserImport, &Client::default(), now).await?;
+        act.notify_of_new_admin(&admins, id, Audit::UserImport).await?;
     }
-    tx.commit().await?;
+    act.commit().await?;
     Ok(verdicts)
 }
 

@@ -2,10 +2,9 @@
 
 use crate::act::{Act, Client};
 use crate::app::App;
-use crate::cache::Effects;
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{SessionId, UserId};
 use crate::error::{Error, Result};
-use crate::store::{Audit, Conn, NewAudit, RevokeReason, SessionRow};
+use crate::store::{RevokeReason, SessionRow};
 
 /// The token that a sign-out comes with.
 #[derive(Debug)]
@@ -103,49 +102,4 @@ pub async fn revoke_all(
 async fn commit_revoked(mut act: Act, revoked: &[SessionRow], reason: RevokeReason) -> Result<()> {
     act.record_revoked(revoked, reason).await?;
     act.commit().await
-}
-
-/// Writes what every ended session needs, in the caller's unit of work, and gathers what to announce after it. The sessions
-/// are one user's, ended just now in this unit of work.
-pub(crate) async fn record_revocations(
-    tx: &mut Conn,
-    ended: &[SessionRow],
-    reason: RevokeReason,
-    client: &Client,
-    now: Timestamp,
-    effects: &mut Effects,
-) -> Result<()> {
-    let row = NewAudit {
-        reason: Some(reason.as_str()),
-        ..client.audit(Audit::SessionRevoke, now)
-    };
-    match ended {
-        [] => return Ok(()),
-        [only] => {
-            tx.record_revocation(only, reason, now).await?;
-            let row = NewAudit {
-                subject: Some(only.user_id()),
-                session: Some(only.id()),
-                ..row
-            };
-            tx.insert_audit(&row).await?;
-        }
-        // Ten thousand in as many statements would hold SQLite's writer, and the user's row, for seconds.
-        [first, ..] => {
-            tx.record_revocations_of(first.user_id(), reason, now).await?;
-            let rows: Vec<_> = ended
-                .iter()
-                .map(|session| NewAudit {
-                    subject: Some(session.user_id()),
-                    session: Some(session.id()),
-                    ..row
-                })
-                .collect();
-            tx.insert_audits(&rows).await?;
-        }
-    }
-    for session in ended {
-        effects.revoke(session, reason);
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::account::recovery;
+use crate::account::{links, requests};
 use crate::app::App;
 use crate::crypto;
 use crate::domain::Network;
@@ -191,7 +191,7 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
         return drop_row(app, row, "it could not be sent for a day").await;
     }
     if row.kind.is_request() {
-        recovery::resolve(app, row).await?;
+        requests::resolve(app, row).await?;
         return Ok(Outcome::Settled);
     }
     let link = match mail::purpose_of(row.kind) {
@@ -266,7 +266,7 @@ async fn finish(app: &App, row: &MailRow, link: Option<&OneTimeToken>) -> Result
     if let Some(token) = link {
         match token.user_id() {
             Some(user) => drop(tx.lock_user(user).await?),
-            None => tx.pass_guard(recovery::REGISTRATIONS).await?,
+            None => tx.pass_guard(links::REGISTRATIONS).await?,
         }
         tx.end_replaced_links(token, row.id).await?;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::account::undo;
+use crate::account::{self, deletion};
 use crate::app::App;
 use crate::audit;
 use crate::auth::devices;
@@ -55,13 +55,13 @@ pub async fn purge(app: &App) -> Result<()> {
         let due = app.db.read().await?.users_to_purge(before, STEP).await?;
         let mut purged = 0;
         for id in due {
-            purged += u64::from(undo::purge(app, id).await?);
+            purged += u64::from(deletion::purge(app, id).await?);
         }
         Ok(purged)
     })
     .await?;
     let past = now
-        .minus(undo::WINDOW * 2)
+        .minus(account::WINDOW * 2)
         .minus(app.config.account.deletion_grace);
     in_steps(app, past, async |app, before| {
         app.db.write().await?.purge_past_credentials(before, STEP).await

@@ -6,7 +6,7 @@ use josoor_auth::act::Client;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Email, FullName, Locale, Password, Role};
 use josoor_auth::passwords::Policy;
-use josoor_auth::{account::register, admin::users};
+use josoor_auth::{account::setup, admin::users};
 use serde_json::{Value, json};
 
 use crate::support::mailbox::{mail, settled};
@@ -93,7 +93,7 @@ on_both!(
             let error = format!("{:?}", made.await.expect_err(code));
             assert!(error.contains(code), "{error}");
         }
-        let setup = register::offer_setup(&server.app)
+        let setup = setup::offer_setup(&server.app)
             .await
             .expect("a link")
             .expect("no administrator yet");
@@ -268,7 +268,7 @@ on_both!(
         server.post("/auth/email/verify", &body).await.is(200);
         log_in(&server, email).await.is(200);
         // The first administrator holds the operator's link.
-        let setup = register::offer_setup(&server.app)
+        let setup = setup::offer_setup(&server.app)
             .await
             .expect("a link")
             .expect("no administrator yet");

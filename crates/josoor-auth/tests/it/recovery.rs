@@ -881,7 +881,7 @@ on_both!(
         }
         // T30: a link that an operator made ends sessions like any other.
         let id = josoor_auth::domain::UserId(own.user_id);
-        let link = josoor_auth::account::recovery::make_reset_link(
+        let link = josoor_auth::admin::invitations::create_reset_link(
             &server.app,
             id,
             &josoor_auth::act::Client::default(),

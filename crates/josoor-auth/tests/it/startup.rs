@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use josoor_auth::account::register;
+use josoor_auth::account::setup;
 use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
@@ -29,7 +29,7 @@ on_both!(
         let server = stage.start_with(clock.clone()).await;
         let post = async |body: Value| server.post("/setup", &body).await;
         let offer = async || {
-            let token = register::offer_setup(&server.app).await.unwrap();
+            let token = setup::offer_setup(&server.app).await.unwrap();
             token.map(|token| token.expose().to_owned())
         };
         let page = get(&server, "/setup").await.is(200);
@@ -117,7 +117,7 @@ on_both!(
     an_open_link_makes_no_second_administrator,
     async |stage: Stage| {
         let server = stage.start().await;
-        let token = register::offer_setup(&server.app).await.unwrap().unwrap();
+        let token = setup::offer_setup(&server.app).await.unwrap().unwrap();
         server.register_admin("first@example.com").await;
         server
             .post("/setup", &setup(token.expose(), "second@example.com"))

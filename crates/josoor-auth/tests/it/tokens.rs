@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use josoor_auth::account::recovery;
+use josoor_auth::account::password;
 use josoor_auth::act::Client;
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::{Password, SessionId};
@@ -176,7 +176,7 @@ on_both!(
             Password::parse(PASSWORD).unwrap(),
             Password::parse(OTHER).unwrap(),
         );
-        let issued = recovery::change_password(&other, &caller, current, new, &client)
+        let issued = password::change(&other, &caller, current, new, &client)
             .await
             .expect("changed");
         until_refused(&server, &tokens.access, "password_changed").await;

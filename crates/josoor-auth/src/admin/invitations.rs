@@ -1,0 +1,44 @@
+//! Invitations.
+
+use crate::account::password;
+use crate::act::{Client, Entry};
+use crate::app::App;
+use crate::domain::{Email, FullName, Locale, Role};
+use crate::error::{Error, Result};
+use crate::store::{Audit, NewUser, User};
+
+pub use crate::account::password::{create_reset_link, send_reset_to};
+
+/// Creates an account and sends its owner an invitation to choose the password.
+///
+/// # Errors
+/// `EmailTaken`.
+pub async fn invite(
+    app: &App,
+    email: &Email,
+    full_name: Option<&FullName>,
+    role: Role,
+    locale: Locale,
+    client: &Client,
+) -> Result<User> {
+    let mut act = app.act(client).await?;
+    let new = NewUser {
+        full_name,
+        role,
+        ..NewUser::new(email, locale, act.now)
+    };
+    let user = act.tx.insert_user(&new).await?.ok_or(Error::EmailTaken)?;
+    password::send_reset(&mut act, &user).await?;
+    act.audit(
+        Entry::success(Audit::UserInvite)
+            .subject(user.id)
+            .reason(role.as_str()),
+    );
+    if role == Role::Admin {
+        let admins = act.admins_to_notify().await?;
+        act.notify_of_new_admin(&admins, user.id, Audit::UserInvite)
+            .await?;
+    }
+    act.commit().await?;
+    Ok(user)
+}
