@@ -323,7 +323,7 @@ async fn resend_verification(
     fields.finish()?;
     match (email, signed_in) {
         (Some(email), _) => {
-            requests::resend_verification(&app, &email, locale_for(&app, &headers), &client).await?
+            requests::resend_verification(&app, &email, locale_for(&app, &headers), &client).await?;
         }
         (None, Ok(signed_in)) => {
             email::resend_own(&app, &signed_in.caller, &signed_in.client).await?;

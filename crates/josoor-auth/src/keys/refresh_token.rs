@@ -65,6 +65,11 @@ impl RefreshClaims {
     pub const fn session(&self) -> SessionId {
         SessionId(self.sid)
     }
+
+    /// Whether `exp` has passed.
+    pub const fn is_expired(&self, now: Timestamp) -> bool {
+        now.as_secs() >= self.exp
+    }
 }
 
 /// Issues and reads refresh tokens.
