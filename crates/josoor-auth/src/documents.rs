@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::{Arg, Command};
 
-use crate::http::request::limited;
-use crate::http::response::problem::CODES;
-use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn};
+use crate::http::limited_requests;
+use crate::http::response::codes::CODES;
+use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn, codes};
 use crate::{cli, limits};
 
 /// Compares the part `name` of a page with `text`, or renews it where `UPDATE_DOCS` is set.
@@ -47,7 +47,11 @@ fn limits_are_documented() {
 
 #[test]
 fn what_counts_each_request_is_documented() {
-    hold("SECURITY-MODEL.md", "counted requests", &limited::table());
+    hold(
+        "SECURITY-MODEL.md",
+        "counted requests",
+        &limited_requests::table(),
+    );
 }
 
 #[test]
@@ -64,6 +68,11 @@ fn error_codes_are_documented() {
         .unwrap();
     }
     hold("reference/errors.md", "errors", &text);
+}
+
+#[test]
+fn log_codes_are_documented() {
+    hold("reference/log-codes.md", "log codes", &codes::table());
 }
 
 #[test]

@@ -16,7 +16,7 @@ export interface paths {
         /**
          * Registers a new account and signs it in
          * @description The account begins with the role `user`, whatever the request says. With the setting `registration.mode` at
-         *     `verify_first` the answer is always 202 and nobody is signed in: a mail says how to go on.
+         *     `verify_first` the answer is always 202 and opens no session: a mail says how to go on.
          */
         post: operations["register"];
         delete?: never;
@@ -74,9 +74,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ends the session of a token
-         * @description By the refresh token in the body, else by the cookie, else by the bearer token. A session that is over already is
-         *     no failure. A token from before a change of the password ends nothing.
+         * Revokes the session of a token
+         * @description By the refresh token in the body, else by the cookie, else by the bearer token. A session that was revoked before is
+         *     no failure. A token from before a change of the password revokes nothing.
          */
         post: operations["log_out"];
         delete?: never;
@@ -179,9 +179,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Proves an address with the link of a mail
-         * @description Also finishes a registration under `verify_first`, makes a new address the account's, and takes such a change
-         *     back. A click alone proves too little: it takes the account's password, or an access token of the account.
+         * Verifies an address with the link of a mail
+         * @description Also finishes a registration under `verify_first`, completes a change of address, and undoes one. A click alone is not
+         *     enough: it takes the account's password, or an access token of the account.
          */
         post: operations["verify_email"];
         delete?: never;
@@ -200,7 +200,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Asks for the mail that proves an address once more
+         * Asks for another mail that verifies an address
          * @description The answer and its time are the same for every address.
          */
         post: operations["resend_verification"];
@@ -221,7 +221,7 @@ export interface paths {
         put?: never;
         /**
          * Asks for another address for one's own account
-         * @description It takes effect when the new address is proved. The old one is told, and can take the change back for 72 hours.
+         * @description It takes effect when the new address is verified. A mail to the old one can undo the change for 72 hours.
          */
         post: operations["change_email"];
         delete?: never;
@@ -240,8 +240,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Takes back what a mail told of: a change of address, or a deletion
-         * @description With the link's token alone. All sessions of the account stay ended. An account that comes back to an earlier verified
+         * Undoes a change of address or a deletion with the link of a mail
+         * @description With the link's token alone. All sessions of the account stay revoked. An account that comes back to an earlier verified
          *     address has no password until its owner recovers it: a second mail has the link, and `/auth/password/reset` then also
          *     wants a password from before the change (`recovery_blocked`).
          */
@@ -284,7 +284,7 @@ export interface paths {
         get: operations["list_sessions"];
         put?: never;
         post?: never;
-        /** Ends all of one's own sessions but the current one */
+        /** Revokes all of one's own sessions but the current one */
         delete: operations["revoke_other_sessions"];
         options?: never;
         head?: never;
@@ -301,7 +301,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends one of one's own sessions */
+        /** Revokes one of one's own sessions */
         delete: operations["revoke_session"];
         options?: never;
         head?: never;
@@ -361,7 +361,7 @@ export interface paths {
         get: operations["list_users"];
         put?: never;
         /**
-         * Makes an account and invites its owner
+         * Creates an account and invites its owner
          * @description The owner chooses the password with the link of the mail, within 7 days. Administrators never choose passwords.
          */
         post: operations["invite_user"];
@@ -412,7 +412,7 @@ export interface paths {
         head?: never;
         /**
          * Changes a user
-         * @description A change of role and a deactivation hold from the next request on. A deactivation also ends the account's open links. Setting
+         * @description A change of role and a deactivation hold from the next request on. A deactivation also revokes the account's open links. Setting
          *     `is_active` of a frozen account releases it (true) or ends its recovery (false).
          */
         patch: operations["update_user"];
@@ -450,7 +450,7 @@ export interface paths {
         /**
          * Restores a deleted user, or releases a frozen one
          * @description A deleted account is as it was before, without its sessions. A frozen one is active again, and its owner sets a password with a
-         *     link alone ("forgot password"): make sure first who asks. What is neither stays as it is.
+         *     link alone ("forgot password"): verify first who asks. Any other account stays as it is.
          */
         post: operations["restore_user"];
         delete?: never;
@@ -470,7 +470,7 @@ export interface paths {
         get: operations["list_user_sessions"];
         put?: never;
         post?: never;
-        /** Ends all sessions of a user */
+        /** Revokes all sessions of a user */
         delete: operations["revoke_user_sessions"];
         options?: never;
         head?: never;
@@ -732,18 +732,18 @@ export interface components {
             action: string;
             /** @description `success` or `failure`. */
             outcome: string;
-            /** @description Why, where there is a reason to tell. */
+            /** @description The reason, if there is one. */
             reason: string | null;
-            /** @description Whether it was somebody else's act: an administrator's or an operator's. */
+            /** @description Whether an administrator or an operator did it. */
             by_other: boolean;
             /**
              * Format: uuid
              * @description The session concerned.
              */
             session_id: string | null;
-            /** @description The network address that it came from, unless it was somebody else's. */
+            /** @description The network address that it came from, unless another user did it. */
             ip: string | null;
-            /** @description What the client called itself, unless it was somebody else's. */
+            /** @description What the client called itself, unless another user did it. */
             user_agent: string | null;
         };
         /** @description A user, as administrators see it. */
@@ -791,11 +791,11 @@ export interface components {
             action: string;
             /** @description `success` or `failure`. */
             outcome: string;
-            /** @description Why, where there is a reason to tell. */
+            /** @description The reason, if there is one. */
             reason: string | null;
             /**
              * Format: int64
-             * @description Who did it; null for the command line and for strangers.
+             * @description The user who did it; null for the command line and without a sign-in.
              */
             actor_id: number | null;
             /**
@@ -838,11 +838,11 @@ export interface components {
         };
         /** @description The JSON body of a change of one's own address. */
         ChangeEmailRequest: {
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address to change to. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             new_email: string;
             /**
              * Format: password
-             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @description The account's password. At most 1,024 bytes in UTF-8.
              * @example correct horse battery staple
              */
             password: string;
@@ -851,13 +851,13 @@ export interface components {
         ChangePasswordRequest: {
             /**
              * Format: password
-             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @description The password until now. At most 1,024 bytes in UTF-8.
              * @example correct horse battery staple
              */
             current_password: string;
             /**
              * Format: password
-             * @description At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
+             * @description The password to set. At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
              * @example correct horse battery staple
              */
             new_password: string;
@@ -886,7 +886,7 @@ export interface components {
             failures: number;
             /**
              * Format: int64
-             * @description Accounts made that day that still are there.
+             * @description Accounts created that day that still exist.
              */
             new_users: number;
             /**
@@ -899,7 +899,7 @@ export interface components {
         DeleteMeRequest: {
             /**
              * Format: password
-             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @description The account's password, once more. At most 1,024 bytes in UTF-8.
              * @example correct horse battery staple
              */
             password: string;
@@ -952,7 +952,7 @@ export interface components {
         };
         /** @description The JSON body that names an address. */
         ForgotPasswordRequest: {
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The account's address, in any letter case. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
         };
         /** @description How many devices were forgotten. */
@@ -965,12 +965,12 @@ export interface components {
             /** @description Always `ok`. */
             status: string;
         };
-        /** @description The JSON body that makes an account for somebody. */
+        /** @description The JSON body that creates an account and invites its owner. */
         InviteUserRequest: {
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address that the invitation goes to. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
             /**
-             * @description The name to show, without control characters and line breaks. A blank one is none, and so is null.
+             * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
              * @example Ada Lovelace
              */
             full_name?: string | null;
@@ -990,11 +990,11 @@ export interface components {
         LocaleName: "en" | "ar";
         /** @description The JSON body of a sign-in. */
         LoginRequest: {
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The account's address, in any letter case. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
             /**
              * Format: password
-             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @description The account's password. At most 1,024 bytes in UTF-8.
              * @example correct horse battery staple
              */
             password: string;
@@ -1039,16 +1039,16 @@ export interface components {
         };
         /** @description The JSON body of a registration. */
         RegisterRequest: {
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The account's address, kept as typed. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
             /**
              * Format: password
-             * @description At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
+             * @description The password to set. At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
              * @example correct horse battery staple
              */
             password: string;
             /**
-             * @description The name to show, without control characters and line breaks. A blank one is none, and so is null.
+             * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
              * @example Ada Lovelace
              */
             full_name?: string | null;
@@ -1057,27 +1057,27 @@ export interface components {
         };
         /** @description The JSON body that asks for another mail. */
         ResendVerificationRequest: {
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address to verify. Without it, that of the caller's account. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email?: string | null;
         };
         /** @description The JSON body that sets a password by a link. */
         ResetPasswordRequest: {
-            /** @description What stands after `token=` in the link. */
+            /** @description The part after `token=` in the link. */
             token: string;
             /**
              * Format: password
-             * @description At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
+             * @description The password to set. At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
              * @example correct horse battery staple
              */
             new_password: string;
             /**
              * Format: password
-             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @description A password from before the account's address was changed. Only to recover an account after such a change was undone (`recovery_blocked`); ignored otherwise. At most 1,024 bytes in UTF-8.
              * @example correct horse battery staple
              */
             previous_password?: string | null;
         };
-        /** @description How many sessions were ended. */
+        /** @description How many sessions were revoked. */
         RevokedResponse: {
             /** @description How many. */
             revoked: number;
@@ -1087,11 +1087,11 @@ export interface components {
          * @enum {string}
          */
         RoleName: "user" | "analyst" | "admin";
-        /** @description The JSON body that ends all that can sign in to an account. */
+        /** @description The JSON body that revokes all that can sign in to an account. */
         SecureAccountRequest: {
-            /** @description What stands after `token=` in the link. */
+            /** @description The part after `token=` in the link. */
             token: string;
-            /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address that the mail with the link went to, typed in by its owner. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
         };
         /** @description Live sessions, the latest first. */
@@ -1140,7 +1140,7 @@ export interface components {
         SessionStats: {
             /**
              * Format: int64
-             * @description Neither ended nor expired.
+             * @description Neither revoked nor expired.
              */
             active: number;
         };
@@ -1179,12 +1179,12 @@ export interface components {
          * @enum {string}
          */
         Transport: "body" | "cookie";
-        /** @description The JSON body that takes a change of address, or a deletion, back. */
+        /** @description The JSON body that undoes a change of address, or a deletion. */
         UndoRequest: {
-            /** @description What stands after `token=` in the link. */
+            /** @description The part after `token=` in the link. */
             token: string;
         };
-        /** @description What was taken back. */
+        /** @description What was undone. */
         UndoneResponse: {
             /** @description Always true. */
             success: boolean;
@@ -1201,7 +1201,7 @@ export interface components {
         /** @description The JSON body of a change of one's own profile. What is left out stays. */
         UpdateMeRequest: {
             /**
-             * @description The name to show, without control characters and line breaks. A blank one is none, and so is null.
+             * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
              * @example Ada Lovelace
              */
             full_name?: string | null;
@@ -1210,13 +1210,13 @@ export interface components {
         /** @description The JSON body of a change of a user. What is left out stays. */
         UpdateUserRequest: {
             /**
-             * @description The name to show, without control characters and line breaks. A blank one is none, and so is null.
+             * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
              * @example Ada Lovelace
              */
             full_name?: string | null;
             /** @description What the user may do. */
             role?: components["schemas"]["RoleName"];
-            /** @description Whether the user may sign in. Taking this away ends the user's sessions. */
+            /** @description Whether the user may sign in. False revokes the user's sessions. */
             is_active?: boolean;
         };
         /** @description One page of users. */
@@ -1259,7 +1259,7 @@ export interface components {
             role: components["schemas"]["RoleName"];
             /** @description Whether the user may sign in. */
             is_active: boolean;
-            /** @description Whether the address was verified. */
+            /** @description Whether the address is verified. */
             email_verified: boolean;
             /** @description `en` or `ar`. */
             locale: components["schemas"]["LocaleName"];
@@ -1283,22 +1283,22 @@ export interface components {
             total: number;
             /**
              * Format: int64
-             * @description Who may sign in.
+             * @description Users who may sign in.
              */
             active: number;
             /**
              * Format: int64
-             * @description Who is deactivated.
+             * @description Deactivated users.
              */
             inactive: number;
             /**
              * Format: int64
-             * @description Whose address is not proved.
+             * @description Users whose address is not verified.
              */
             unverified: number;
             /**
              * Format: int64
-             * @description Who has no password yet.
+             * @description Users who have no password yet.
              */
             invited: number;
             /**
@@ -1312,13 +1312,13 @@ export interface components {
              */
             admins: number;
         };
-        /** @description The JSON body of a proof of an address. */
+        /** @description The JSON body that verifies an address. */
         VerifyEmailRequest: {
-            /** @description What stands after `token=` in the link. */
+            /** @description The part after `token=` in the link. */
             token: string;
             /**
              * Format: password
-             * @description The account's password: at most 1,024 bytes in UTF-8.
+             * @description The account's password. Not needed with an access token of the account, nor to undo a change. At most 1,024 bytes in UTF-8.
              * @example correct horse battery staple
              */
             password?: string | null;
@@ -1342,16 +1342,16 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+                    /** @description The account's address, kept as typed. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
                     email: string;
                     /**
                      * Format: password
-                     * @description At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
+                     * @description The password to set. At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the most common passwords. Any characters, also spaces.
                      * @example correct horse battery staple
                      */
                     password: string;
                     /**
-                     * @description The name to show, without control characters and line breaks. A blank one is none, and so is null.
+                     * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
                      * @example Ada Lovelace
                      */
                     full_name?: string | null;
@@ -1361,7 +1361,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The account was made and is signed in */
+            /** @description The account was created and is signed in */
             201: {
                 headers: {
                     /** @description `josoor_device`, and in cookie transport the refresh token */
@@ -1376,7 +1376,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenResponse"];
                 };
             };
-            /** @description Under `verify_first`: a mail is on its way, for any address alike. Under `require_verified`: the account was made, and can be signed in to once its address is verified */
+            /** @description Under `verify_first`: a mail is on its way, for any address alike. Under `require_verified`: the account was created, and can be signed in to once its address is verified */
             202: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -1843,7 +1843,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The session is over, if there was one: also without a token and with one that is not good */
+            /** @description The session is revoked, if there was one: also without a token and with one that is not valid */
             200: {
                 headers: {
                     /** @description Clears the cookie of a cookie session */
@@ -2132,7 +2132,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `last_admin`: somebody has to manage the users */
+            /** @description `last_admin`: the service needs an administrator */
             409: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -2827,7 +2827,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The address is proved */
+            /** @description The address is verified */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -2982,7 +2982,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description If there is something to prove, a mail is on its way */
+            /** @description If the address is to be verified, a mail is on its way */
             202: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3635,7 +3635,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How many were ended */
+            /** @description How many were revoked */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3705,7 +3705,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The session is over */
+            /** @description The session is revoked */
             204: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -5074,7 +5074,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How many were ended */
+            /** @description How many were revoked */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -5179,10 +5179,10 @@ export interface operations {
                 ip?: string;
                 /** @description Only what this request did */
                 request_id?: string;
-                /** @description `next` of the page before */
-                before?: number;
                 /** @description Only rows that are newer than the one with this id */
                 after?: number;
+                /** @description `next` of the page before */
+                before?: number;
                 /** @description Default: 50 */
                 limit?: number;
             };

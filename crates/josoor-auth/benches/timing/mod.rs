@@ -9,7 +9,7 @@ use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::http;
-use josoor_auth::http::server::serve::{Drained, ServeOptions, serve};
+use josoor_auth::http::server::{Drained, ServeOptions, serve};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ impl Server {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(
             listener,
-            http::front(&app),
+            http::service(&app),
             ServeOptions::default(),
             stop.clone().cancelled_owned(),
             app.readiness(),

@@ -8,6 +8,7 @@ use crate::crypto;
 use crate::domain::Timestamp;
 use crate::error::Result;
 use crate::store::AuditRow;
+use crate::telemetry::codes;
 
 /// Removes rows past `before` from the beginning of the chain, up to `limit`, and moves the anchor with them. How many
 /// went. What is not sealed stays, and so does what does not check out: it is evidence.
@@ -38,6 +39,7 @@ pub async fn prune(app: &App, before: Timestamp, limit: i64) -> Result<u64> {
     }
     if app.audit.set_alarm(Alarm::Changed, !findings.is_empty()) {
         tracing::error!(
+            code = codes::AUDIT_TAMPERED,
             finding = findings.first(),
             "the beginning of the audit trail was tampered with, and is not removed; see `josoor-auth audit verify`"
         );

@@ -13,6 +13,7 @@ use crate::domain::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::{SealedFormat, Unlocked};
 use crate::store::{Audit, ChainEnd, Db, NewAudit};
+use crate::telemetry::codes;
 
 /// Between two rounds of sealing.
 const EVERY: Duration = Duration::from_millis(400);
@@ -60,7 +61,7 @@ pub async fn seal_regularly(app: App) {
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(error = ?error, "the audit trail cannot be sealed; trying again");
+                    tracing::warn!(code = codes::AUDIT_NOT_SEALED, error = ?error, "the audit trail cannot be sealed; trying again");
                 }
                 failing = true;
             }
@@ -102,7 +103,10 @@ async fn watch_over(app: &App, quiet: &mut Quiet) -> Result<()> {
     let late = app.clock.now().minus(SEALED_WITHIN);
     let is_late = conn.has_late_audit(late).await?;
     if app.audit.set_alarm(Alarm::Late, is_late) {
-        tracing::error!("rows of the audit trail have not been sealed for over a minute");
+        tracing::error!(
+            code = codes::AUDIT_SEALING_LATE,
+            "rows of the audit trail have not been sealed for over a minute"
+        );
     }
     app.audit.set_alarm(Alarm::Refused, !refused.is_empty());
     let (Ok((head, false)), Some(after)) = (standing, app.config.audit.mac_required_after) else {
@@ -211,7 +215,7 @@ pub async fn seal(app: &App) -> Result<Option<ChainEnd>> {
         if !batch.refused.is_empty() {
             app.metrics.audit_refused(batch.refused.len() as u64);
             app.audit.set_alarm(Alarm::Refused, true);
-            tracing::error!(
+            tracing::error!(code = codes::AUDIT_ROWS_REFUSED,
                 rows = %ids(&batch.refused),
                 "rows of the audit trail were not written by this service, and are refused; see `josoor-auth audit verify`"
             );

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::crypto;
 use crate::store::ChainEnd;
+use crate::telemetry::codes;
 
 /// Why a trail cannot be sealed: what is the matter with its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,7 @@ impl Watch {
         let before = std::mem::replace(&mut self.memory().fault, fault);
         match (before, fault) {
             (before, Some(fault)) if before != Some(fault) => tracing::error!(
+                code = codes::AUDIT_TAMPERED,
                 reason = fault.as_str(),
                 "the audit trail is not sealed: it was tampered with; see `josoor-auth audit verify`"
             ),

@@ -13,6 +13,7 @@ use super::session_cache::SessionCache;
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::redis::{Redis, RedisError};
 use crate::store::{RevokeReason, SessionRow};
+use crate::telemetry::codes;
 
 /// Tombstones in one message.
 const MESSAGE_ITEMS: usize = 200;
@@ -298,7 +299,7 @@ impl SessionCache {
         let held = self.is_shared();
         self.redis_health.invalidate();
         if held {
-            tracing::warn!(%error, "the copies in Redis are not used until they have been restored");
+            tracing::warn!(code = codes::REDIS_COPIES_STALE, %error, "the copies in Redis are not used until they have been restored");
             self.wake.notify_one();
         }
     }

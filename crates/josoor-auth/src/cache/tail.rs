@@ -12,6 +12,7 @@ use crate::domain::Timestamp;
 use crate::error::{Error, Result};
 use crate::redis::{Redis, RedisError};
 use crate::store::{Change, RevokeReason};
+use crate::telemetry::codes;
 
 /// Changes are stamped before they are committed, by the database's clock. The stamp is taken inside the transaction, whose few
 /// statements may take 5 s each: longer than that.
@@ -85,6 +86,7 @@ impl SessionCache {
                     let is_ahead = mark > started.plus(MARK_AHEAD_AT_MOST).as_micros();
                     if is_ahead {
                         tracing::warn!(
+                            code = codes::REDIS_WATERMARK_AHEAD,
                             "the watermark in Redis lies in the future: a node's clock is or was wrong; all changes are \
                              applied again"
                         );
@@ -178,6 +180,7 @@ impl SessionCache {
             }
             Ok(Some(_)) => {
                 tracing::warn!(
+                    code = codes::REDIS_WRITES_LOST,
                     "Redis has lost writes; its copies are not used until they have been restored"
                 );
                 self.local.invalidate_all();

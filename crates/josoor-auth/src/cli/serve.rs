@@ -16,8 +16,9 @@ use crate::audit;
 use crate::clock::Clock;
 use crate::config::{Config, Database, LogFormat};
 use crate::error::Error;
-use crate::http::server::serve::ServeOptions;
+use crate::http::server::ServeOptions;
 use crate::mail::Mailer;
+use crate::telemetry::codes;
 use crate::{http, telemetry};
 
 /// Runs the service until it is asked to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
@@ -30,7 +31,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     };
     telemetry::init(format, &config.log.level).map_err(Error::Internal)?;
     for warning in &config.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(code = codes::CONFIGURATION_WARNING, "{warning}");
     }
     // Before anything is opened: a second server on the same port should not touch the database.
     let listener = bind(config.server.bind, "BIND or PORT").await?;
@@ -69,10 +70,14 @@ pub(super) async fn serve(config: Config) -> Outcome {
     match app.mailer {
         Mailer::Smtp(_) => {}
         Mailer::Mailbox => tracing::warn!(
+            code = codes::DEVELOPMENT_MAILBOX,
             page = public_url.join("dev/mail"),
             "--dev: mails leave for nowhere and can be read at this page, on this machine"
         ),
-        Mailer::Nowhere => tracing::warn!("no mail server (SMTP_URL): mails wait in the outbox"),
+        Mailer::Nowhere => tracing::warn!(
+            code = codes::NO_MAIL_SERVER,
+            "no mail server (SMTP_URL): mails wait in the outbox"
+        ),
     }
     if std::io::stderr().is_terminal() {
         eprintln!(
@@ -86,7 +91,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
     let metrics = metrics.map(|listener| {
         let router = http::health::metrics_router(&app);
         let stop = stop.clone().cancelled_owned();
-        tokio::spawn(http::server::serve::serve(
+        tokio::spawn(http::server::serve(
             listener,
             router,
             ServeOptions {
@@ -97,9 +102,9 @@ pub(super) async fn serve(config: Config) -> Outcome {
             Arc::new(AtomicBool::new(true)),
         ))
     });
-    let drained = http::server::serve::serve(
+    let drained = http::server::serve(
         listener,
-        http::front(&app),
+        http::service(&app),
         options,
         stop.cancelled(),
         app.readiness(),
@@ -142,6 +147,7 @@ fn connections_at_most(config: &Config) -> usize {
     let most = wanted.min(left.max(LEAST_CONNECTIONS));
     if most < wanted {
         tracing::warn!(
+            code = codes::CONNECTIONS_ABOVE_SYSTEM_LIMIT,
             descriptors = allowed,
             max_connections = most,
             "server.max_connections is more than the system allows (LimitNOFILE, ulimit -n); some are kept for the stores"
@@ -173,7 +179,7 @@ fn wait_for_signal(stop: CancellationToken) -> Outcome<impl Future<Output = ()>>
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::warn!("stopped at once");
+        tracing::warn!(code = codes::STOPPED_AT_ONCE, "stopped at once");
         telemetry::flush();
         std::process::exit(130);
     })
@@ -208,7 +214,7 @@ async fn offer_setup(app: &App) -> Outcome {
             tracing::info!(file = %file.display(), "there is no administrator yet; the link in this file makes the first one, once, for an hour");
         }
         // The service works without; the command line makes administrators too.
-        Err(error) => tracing::warn!(
+        Err(error) => tracing::warn!(code = codes::SETUP_LINK_NOT_WRITTEN,
             file = %file.display(),
             %error,
             "there is no administrator yet, and the link for the first one could not be written; use: josoor-auth user create EMAIL --role admin"

@@ -13,6 +13,7 @@ use super::queue::Queue;
 use super::verifier::{Verdict, Verifier};
 use crate::domain::{Password, PasswordHash, Requester};
 use crate::error::Error;
+use crate::telemetry::codes;
 
 /// The longest `Retry-After`.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
@@ -123,7 +124,7 @@ impl Pool {
     pub(super) fn work(&self) {
         // Where the system does not allow it, it is still a pool of its own.
         if let Err(error) = background::lower_priority() {
-            tracing::warn!(%error, "passwords are computed at the priority of requests");
+            tracing::warn!(code = codes::HASHER_PRIORITY, %error, "passwords are computed at the priority of requests");
         }
         while let Some(mut jobs) = self.next() {
             let started = Instant::now();

@@ -6,6 +6,7 @@ use super::bcrypt::{Bcrypt, PLAIN_BYTES, Ready};
 use super::scheme::Scheme;
 use super::stored::Stored;
 use crate::domain::{Password, PasswordHash};
+use crate::telemetry::codes;
 
 /// Whether a password was the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl Verifier {
             Ok(stored) => stored,
             Err(reason) => {
                 tracing::warn!(
+                    code = codes::PASSWORD_HASH_UNUSABLE,
                     reason,
                     "a stored password hash cannot be verified; its owner needs a reset"
                 );

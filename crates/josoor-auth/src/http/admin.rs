@@ -4,24 +4,26 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::read_full_name;
 use crate::admin::{invitations, users};
 use crate::app::App;
 use crate::audit::{self, csv_line, csv_text};
-use crate::domain::{Email, FullName, Locale, Role};
+use crate::domain::{Change, Email, FullName, Locale, Role};
 use crate::error::{Invalid, Result};
+use crate::http::request::body::{Body, QueryString};
 use crate::http::request::caller::{Administrator, Exporter};
-use crate::http::request::extract::{Fields, JsonBody, QueryFields, UserIdPath};
+use crate::http::request::definition::{FieldText, NotNull, TextSchema, request_fields};
+use crate::http::request::field_types::{Number, pattern_schema};
+use crate::http::request::path::UserIdPath;
+use crate::http::response::document::ProblemDocument;
 use crate::http::response::export::{ExportForm, Format, json_line};
-use crate::http::response::problem::ProblemDocument;
 use crate::http::response::representation::{
-    AdminUserResponse, BaseResponse, LocaleName, RevokedResponse, RoleName, SessionList, UserList,
-    UserResponse, email_schema, full_name_schema,
+    AdminUserResponse, BaseResponse, RevokedResponse, SessionList, UserList, UserResponse,
 };
+use crate::passwords::Policy;
 use crate::sessions;
 use crate::store::{RevokeReason, UserFilter, UserPatch, UserSort};
 
@@ -36,136 +38,152 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list_user_sessions, revoke_user_sessions))
 }
 
-/// The JSON body of a change of a user. What is left out stays.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct UpdateUserRequest {
-    /// The name to show; null takes it away.
-    #[schema(schema_with = full_name_schema)]
-    full_name: Option<String>,
-    /// What the user may do.
-    #[schema(nullable = false)]
-    role: Option<RoleName>,
-    /// Whether the user may sign in. Taking this away ends the user's sessions.
-    #[schema(nullable = false)]
-    is_active: Option<bool>,
+request_fields! {
+    /// The JSON body of a change of a user. What is left out stays.
+    pub struct UpdateUserRequest {
+        /// The name to show.
+        full_name: Change<FullName>,
+        /// What the user may do.
+        role: NotNull<Role>,
+        /// Whether the user may sign in. False revokes the user's sessions.
+        is_active: NotNull<bool>,
+    }
 }
 
-/// The JSON body that makes an account for somebody.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct InviteUserRequest {
-    /// Where the invitation goes.
-    #[schema(schema_with = email_schema)]
-    email: String,
-    /// The name to show.
-    #[schema(schema_with = full_name_schema)]
-    full_name: Option<String>,
-    /// What the user may do. Without it, `user`.
-    #[schema(nullable = false)]
-    role: Option<RoleName>,
-    /// The language of the invitation and of the account. Without it, the configured one.
-    #[schema(nullable)]
-    locale: Option<LocaleName>,
+request_fields! {
+    /// The JSON body that creates an account and invites its owner.
+    pub struct InviteUserRequest {
+        /// The address that the invitation goes to.
+        email: Email,
+        /// The name to show.
+        full_name: Option<FullName>,
+        /// What the user may do. Without it, `user`.
+        role: NotNull<Role>,
+        /// The language of the invitation and of the account. Without it, the configured one.
+        locale: Option<Locale>,
+    }
 }
 
-/// The most users on one page.
-const PAGE_SIZE_AT_MOST: i64 = 100;
+request_fields! {
+    /// Which users, and in which order.
+    pub struct UserQuery {
+        /// Only users whose address or name contains this, in any letter case
+        q: Option<SearchText>,
+        /// Only users with this role
+        role: NotNull<Role>,
+        /// Only active, or only inactive, users
+        is_active: NotNull<bool>,
+        /// Only users who were deleted and can still be restored; they are in no other list
+        deleted: NotNull<bool>,
+        /// The order, with `-` before it for descending. Default: `id`
+        sort: Option<UserSort>,
+    }
+}
 
-/// The last page that can be asked for: the offset must stay within what a database can count.
-const PAGE_AT_MOST: i64 = 1_000_000_000;
+request_fields! {
+    /// A page of users.
+    pub struct ListUsersQuery {
+        /// Which users.
+        users: UserQuery,
+        /// From 1
+        page: Option<Number<1_000_000_000>>,
+        /// Default: 20
+        page_size: Option<Number<100>>,
+    }
+}
+
+request_fields! {
+    /// A file of users.
+    pub struct ExportUsersQuery {
+        /// The form of the file.
+        form: ExportForm,
+        /// Which users.
+        users: UserQuery,
+    }
+}
+
+impl UserQuery {
+    fn into_filter(self) -> (UserFilter, UserSort) {
+        let filter = UserFilter {
+            text: self.q.map(|text| text.0).filter(|text| !text.is_empty()),
+            role: self.role.0,
+            is_active: self.is_active.0,
+            deleted: self.deleted.0.unwrap_or(false),
+        };
+        let by_id = UserSort {
+            column: "id",
+            descending: false,
+        };
+        (filter, self.sort.unwrap_or(by_id))
+    }
+}
 
 /// The longest text that is searched for, in characters.
 const SEARCH_AT_MOST: usize = 254;
 
-fn parse_role(text: &str) -> Result<Role, Invalid> {
-    text.parse()
-        .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
-}
+/// A text to search for, in lower case.
+pub struct SearchText(String);
 
-pub(super) fn parse_number(name: &str, at_most: i64) -> impl FnOnce(&str) -> Result<i64, Invalid> {
-    let message = format!("{name} is a whole number from 1 to {at_most}.");
-    move |text| match text.parse::<i64>() {
-        Ok(number) if (1..=at_most).contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok(number)
+impl FieldText for SearchText {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        if text.chars().count() > SEARCH_AT_MOST {
+            return Err(Invalid::new(
+                "too_long",
+                "A search text has at most 254 characters.",
+            ));
         }
-        _ => Err(Invalid::new("out_of_range", message)),
+        if text.contains('\0') {
+            return Err(Invalid::new(
+                "forbidden_character",
+                "A search text has no U+0000.",
+            ));
+        }
+        Ok(Self(text.trim().to_lowercase()))
+    }
+
+    fn schema() -> TextSchema {
+        let object = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .max_length(Some(SEARCH_AT_MOST))
+            .pattern(Some(r"^[^\x00]*$"));
+        TextSchema::Inline(object.build())
     }
 }
 
-fn parse_search(text: &str) -> Result<String, Invalid> {
-    if text.chars().count() > SEARCH_AT_MOST {
-        return Err(Invalid::new(
-            "too_long",
-            "A search text has at most 254 characters.",
-        ));
-    }
-    if text.contains('\0') {
-        return Err(Invalid::new(
-            "forbidden_character",
-            "A search text has no U+0000.",
-        ));
-    }
-    Ok(text.trim().to_lowercase())
-}
-
-fn parse_sort(text: &str) -> Result<UserSort, Invalid> {
-    UserSort::parse(text).ok_or_else(|| {
-        let keys: Vec<_> = UserSort::KEYS.iter().map(|(key, _)| *key).collect();
-        Invalid::new(
-            "unknown_sort",
-            format!(
+impl FieldText for UserSort {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text).ok_or_else(|| {
+            let message = format!(
                 "sort is one of {}, with - before it for descending.",
-                keys.join(", ")
-            ),
-        )
-    })
+                sort_keys().join(", ")
+            );
+            Invalid::new("unknown_sort", message)
+        })
+    }
+
+    fn schema() -> TextSchema {
+        pattern_schema(format!("^-?({})$", sort_keys().join("|")))
+    }
 }
 
-/// Which users, and in which order.
-fn read_filter(fields: &mut Fields) -> (UserFilter, UserSort) {
-    let filter = UserFilter {
-        text: fields.optional("q", parse_search).filter(|text| !text.is_empty()),
-        role: fields.optional_text("role", parse_role),
-        is_active: fields.bool("is_active"),
-        deleted: fields.bool("deleted").unwrap_or(false),
-    };
-    let by_id = UserSort {
-        column: "id",
-        descending: false,
-    };
-    (filter, fields.optional("sort", parse_sort).unwrap_or(by_id))
+fn sort_keys() -> Vec<&'static str> {
+    UserSort::KEYS.iter().map(|(key, _)| *key).collect()
 }
 
 /// Lists users
 #[utoipa::path(
     get, path = "/admin/users", tag = "admin", operation_id = "list_users", security(("bearer" = [])),
-    params(
-        ("q" = Option<String>, Query, max_length = 254, pattern = r"^[^\x00]*$", description = "Only users whose address or name contains this, in any letter case"),
-        ("role" = Option<RoleName>, Query, description = "Only users with this role"),
-        ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
-        ("deleted" = Option<bool>, Query, description = "Only users who were deleted and can still be restored; they are in no other list"),
-        ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),
-        ("page" = Option<i64>, Query, minimum = 1, maximum = 1_000_000_000, description = "From 1"),
-        ("page_size" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 20"),
-    ),
+    params(ListUsersQuery),
     responses((status = 200, description = "One page of users", body = UserList))
 )]
 async fn list_users(
     _: Administrator,
     State(app): State<App>,
-    QueryFields(mut fields): QueryFields,
+    QueryString(query): QueryString<ListUsersQuery>,
 ) -> Result<Json<UserList>> {
-    let (filter, sort) = read_filter(&mut fields);
-    let page = fields
-        .optional("page", parse_number("page", PAGE_AT_MOST))
-        .unwrap_or(1);
-    let page_size = fields
-        .optional("page_size", parse_number("page_size", PAGE_SIZE_AT_MOST))
-        .unwrap_or(20);
-    fields.finish()?;
+    let (filter, sort) = query.users.into_filter();
+    let page = query.page.map_or(1, |page| page.0);
+    let page_size = query.page_size.map_or(20, |size| size.0);
     let (users, total) = users::list(&app, &filter, sort, page, page_size).await?;
     let items = users.iter().map(AdminUserResponse::from).collect();
     Ok(Json(UserList {
@@ -210,25 +228,16 @@ fn to_csv(user: &UserResponse) -> Vec<u8> {
 /// All that match, in the order that is asked for; no passwords. The export is itself recorded.
 #[utoipa::path(
     get, path = "/admin/users/export", tag = "admin", operation_id = "export_users", security(("bearer" = [])),
-    params(
-        ("format" = Option<String>, Query, pattern = "^(csv|ndjson)$", description = "Default: csv"),
-        ("bom" = Option<bool>, Query, description = "CSV with a byte order mark, for spreadsheets"),
-        ("q" = Option<String>, Query, max_length = 254, pattern = r"^[^\x00]*$", description = "Only users whose address or name contains this, in any letter case"),
-        ("role" = Option<RoleName>, Query, description = "Only users with this role"),
-        ("is_active" = Option<bool>, Query, description = "Only active, or only inactive, users"),
-        ("deleted" = Option<bool>, Query, description = "Only users who were deleted and can still be restored; they are in no other list"),
-        ("sort" = Option<String>, Query, pattern = r"^-?(id|email|full_name|role|created_at|updated_at)$", description = "The order, with `-` before it for descending. Default: `id`"),
-    ),
+    params(ExportUsersQuery),
     responses((status = 200, description = "The users", content((String = "text/csv"), (String = "application/x-ndjson"))))
 )]
 async fn export_users(
     Exporter(admin): Exporter,
     State(app): State<App>,
-    QueryFields(mut fields): QueryFields,
+    QueryString(ExportUsersQuery { form, users }): QueryString<ExportUsersQuery>,
 ) -> Result<Response> {
-    let form = ExportForm::read(&mut fields);
-    let (filter, sort) = read_filter(&mut fields);
-    fields.finish()?;
+    let (filter, sort) = users.into_filter();
+    let format = form.format();
     audit::record_export(&app, "users", &admin.client).await?;
     let ids = users::list_ids(&app, &filter, sort).await?;
     let pages = futures_util::stream::try_unfold((app, ids, 0), move |(app, ids, from)| async move {
@@ -240,7 +249,7 @@ async fn export_users(
         let text = users
             .iter()
             .map(UserResponse::from)
-            .flat_map(|user| match form.format {
+            .flat_map(|user| match format {
                 Format::Csv => to_csv(&user),
                 Format::Ndjson => json_line(&serde_json::json!(user)),
             });
@@ -249,7 +258,7 @@ async fn export_users(
     Ok(form.respond("users", &CSV_HEADER, pages))
 }
 
-/// Makes an account and invites its owner
+/// Creates an account and invites its owner
 ///
 /// The owner chooses the password with the link of the mail, within 7 days. Administrators never choose passwords.
 #[utoipa::path(
@@ -263,15 +272,11 @@ async fn export_users(
 async fn invite_user(
     Administrator(admin): Administrator,
     State(app): State<App>,
-    JsonBody(mut fields): JsonBody,
+    Body(request): Body<InviteUserRequest>,
 ) -> Result<(StatusCode, Json<UserResponse>)> {
-    let email = fields.required("email", Email::parse);
-    let full_name = fields.optional("full_name", FullName::parse).flatten();
-    let role = fields.optional_text("role", parse_role).unwrap_or(Role::User);
-    let locale = fields
-        .optional("locale", str::parse::<Locale>)
-        .unwrap_or(app.config.mail.locale);
-    let email = fields.finish_with(|| email)?;
+    let (email, full_name) = (request.email, request.full_name);
+    let role = request.role.0.unwrap_or(Role::User);
+    let locale = request.locale.unwrap_or(app.config.mail.locale);
     let user = invitations::invite(&app, &email, full_name.as_ref(), role, locale, &admin.client).await?;
     Ok((StatusCode::CREATED, Json(UserResponse::from(&user))))
 }
@@ -293,11 +298,7 @@ async fn send_password_reset(
     UserIdPath(id): UserIdPath,
 ) -> Result<(StatusCode, Json<BaseResponse>)> {
     invitations::send_reset_to(&app, id, &admin.client).await?;
-    let done = BaseResponse {
-        success: true,
-        message: "The mail is on its way.",
-        timestamp: app.clock.now(),
-    };
+    let done = BaseResponse::done(&app, "The mail is on its way.");
     Ok((StatusCode::ACCEPTED, Json(done)))
 }
 
@@ -321,7 +322,7 @@ async fn show_user(
 
 /// Changes a user
 ///
-/// A change of role and a deactivation hold from the next request on. A deactivation also ends the account's open links. Setting
+/// A change of role and a deactivation hold from the next request on. A deactivation also revokes the account's open links. Setting
 /// `is_active` of a frozen account releases it (true) or ends its recovery (false).
 #[utoipa::path(
     patch, path = "/admin/users/{id}", tag = "admin", operation_id = "update_user", security(("bearer" = [])),
@@ -337,21 +338,16 @@ async fn update_user(
     Administrator(admin): Administrator,
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
-    JsonBody(mut fields): JsonBody,
+    Body(request): Body<UpdateUserRequest>,
 ) -> Result<Json<AdminUserResponse>> {
-    let patch = read_patch(&mut fields);
-    fields.finish()?;
+    let patch = UserPatch {
+        full_name: request.full_name,
+        role: request.role.0,
+        is_active: request.is_active.0,
+        locale: None,
+    };
     let user = users::update(&app, id, patch, &admin.client).await?;
     Ok(Json(AdminUserResponse::from(&user)))
-}
-
-fn read_patch(fields: &mut Fields) -> UserPatch {
-    UserPatch {
-        full_name: read_full_name(fields),
-        role: fields.optional_text("role", parse_role),
-        is_active: fields.bool("is_active"),
-        locale: None,
-    }
 }
 
 /// Deletes a user
@@ -379,7 +375,7 @@ async fn delete_user(
 /// Restores a deleted user, or releases a frozen one
 ///
 /// A deleted account is as it was before, without its sessions. A frozen one is active again, and its owner sets a password with a
-/// link alone ("forgot password"): make sure first who asks. What is neither stays as it is.
+/// link alone ("forgot password"): verify first who asks. Any other account stays as it is.
 #[utoipa::path(
     post, path = "/admin/users/{id}/restore", tag = "admin", operation_id = "restore_user", security(("bearer" = [])),
     params(("id" = i64, Path, minimum = 1, description = "The user")),
@@ -416,12 +412,12 @@ async fn list_user_sessions(
     Ok(Json(SessionList::new(&sessions, Some(admin.caller.session))))
 }
 
-/// Ends all sessions of a user
+/// Revokes all sessions of a user
 #[utoipa::path(
     delete, path = "/admin/users/{id}/sessions", tag = "admin", operation_id = "revoke_user_sessions", security(("bearer" = [])),
     params(("id" = i64, Path, minimum = 1, description = "The user")),
     responses(
-        (status = 200, description = "How many were ended", body = RevokedResponse),
+        (status = 200, description = "How many were revoked", body = RevokedResponse),
         (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

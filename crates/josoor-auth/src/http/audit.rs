@@ -1,21 +1,27 @@
 //! `/admin/audit` and `/auth/activity`: the audit trail, for administrators and for each user.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::KnownFormat;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::admin::parse_number;
 use crate::app::App;
 use crate::audit;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::{Invalid, Result};
+use crate::http::request::body::QueryString;
 use crate::http::request::caller::{Administrator, Exporter, SignedIn};
-use crate::http::request::extract::{Fields, QueryFields, parse_session_id};
+use crate::http::request::definition::{FieldText, TextSchema, request_fields};
+use crate::http::request::field_types::{Number, format_schema, pattern_schema};
+use crate::http::request::path::parse_session_id;
 use crate::http::response::export::{ExportForm, Format, json_line};
+use crate::passwords::Policy;
 use crate::store::{Audit, AuditFilter, AuditRow};
 
 /// The routes of this file.
@@ -38,10 +44,10 @@ pub struct AuditResponse {
     pub action: String,
     /// `success` or `failure`.
     pub outcome: String,
-    /// Why, where there is a reason to tell.
+    /// The reason, if there is one.
     #[schema(required)]
     pub reason: Option<String>,
-    /// Who did it; null for the command line and for strangers.
+    /// The user who did it; null for the command line and without a sign-in.
     #[schema(required)]
     pub actor_id: Option<i64>,
     /// To whom.
@@ -112,18 +118,18 @@ pub struct ActivityResponse {
     pub action: String,
     /// `success` or `failure`.
     pub outcome: String,
-    /// Why, where there is a reason to tell.
+    /// The reason, if there is one.
     #[schema(required)]
     pub reason: Option<String>,
-    /// Whether it was somebody else's act: an administrator's or an operator's.
+    /// Whether an administrator or an operator did it.
     pub by_other: bool,
     /// The session concerned.
     #[schema(required)]
     pub session_id: Option<uuid::Uuid>,
-    /// The network address that it came from, unless it was somebody else's.
+    /// The network address that it came from, unless another user did it.
     #[schema(required)]
     pub ip: Option<String>,
-    /// What the client called itself, unless it was somebody else's.
+    /// What the client called itself, unless another user did it.
     #[schema(required)]
     pub user_agent: Option<String>,
 }
@@ -146,104 +152,196 @@ pub struct ActivityList {
 /// Ids and cursors: what every program can count to exactly (RFC 8259, 6).
 const ID_AT_MOST: i64 = 9_007_199_254_740_991;
 
-/// The last page that can be asked for.
-const PAGE_AT_MOST: i64 = 1_000_000;
+impl FieldText for Audit {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|action| action.as_str() == text)
+            .ok_or_else(|| {
+                let message = format!("action is one of {}.", actions().join(", "));
+                Invalid::new("unknown_action", message)
+            })
+    }
 
-fn parse_action(text: &str) -> Result<Audit, Invalid> {
-    Audit::ALL
-        .into_iter()
-        .find(|action| action.as_str() == text)
-        .ok_or_else(|| {
-            let names: Vec<_> = Audit::ALL.iter().map(|action| action.as_str()).collect();
+    fn schema() -> TextSchema {
+        pattern_schema(format!("^({})$", actions().join("|")))
+    }
+}
+
+fn actions() -> Vec<&'static str> {
+    Audit::ALL.iter().map(|action| action.as_str()).collect()
+}
+
+/// `success` or `failure`.
+pub struct Outcome(&'static str);
+
+impl FieldText for Outcome {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        ["success", "failure"]
+            .into_iter()
+            .find(|outcome| *outcome == text)
+            .map(Self)
+            .ok_or_else(|| Invalid::new("unknown_outcome", "outcome is success or failure."))
+    }
+
+    fn schema() -> TextSchema {
+        pattern_schema("^(success|failure)$")
+    }
+}
+
+impl FieldText for Timestamp {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        text.parse().map_err(|_| {
             Invalid::new(
-                "unknown_action",
-                format!("action is one of {}.", names.join(", ")),
+                "invalid_time",
+                "A time is written as in RFC 3339, such as 2026-11-24T08:00:00Z; in a query + is %2B.",
             )
         })
-}
+    }
 
-fn parse_outcome(text: &str) -> Result<&'static str, Invalid> {
-    ["success", "failure"]
-        .into_iter()
-        .find(|outcome| *outcome == text)
-        .ok_or_else(|| Invalid::new("unknown_outcome", "outcome is success or failure."))
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, Invalid> {
-    text.parse().map_err(|_| {
-        Invalid::new(
-            "invalid_time",
-            "A time is written as in RFC 3339, such as 2026-11-24T08:00:00Z; in a query + is %2B.",
-        )
-    })
-}
-
-fn read_filter(fields: &mut Fields) -> AuditFilter {
-    AuditFilter {
-        subject: fields
-            .optional("user_id", parse_number("user_id", ID_AT_MOST))
-            .map(UserId),
-        actor: fields
-            .optional("actor_id", parse_number("actor_id", ID_AT_MOST))
-            .map(UserId),
-        action: fields.optional("action", parse_action),
-        outcome: fields.optional("outcome", parse_outcome),
-        from: fields.optional("from", parse_time),
-        to: fields.optional("to", parse_time),
-        session: fields.optional("session_id", |text| {
-            parse_session_id(text).ok_or_else(|| Invalid::new("invalid_id", "A session id is a UUID."))
-        }),
-        ip: fields.optional("ip", parse_address),
-        request_id: fields.optional("request_id", parse_word),
-        after: None,
+    fn schema() -> TextSchema {
+        format_schema(KnownFormat::DateTime)
     }
 }
 
-/// Network addresses are kept as they are written canonically.
-fn parse_address(text: &str) -> Result<String, Invalid> {
-    text.trim()
-        .parse::<std::net::IpAddr>()
-        .map(|address| address.to_canonical().to_string())
-        .map_err(|_| Invalid::new("invalid_address", "ip is an IPv4 or IPv6 address."))
+impl FieldText for SessionId {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        parse_session_id(text).ok_or_else(|| Invalid::new("invalid_id", "A session id is a UUID."))
+    }
+
+    fn schema() -> TextSchema {
+        format_schema(KnownFormat::Uuid)
+    }
 }
 
-fn parse_word(text: &str) -> Result<String, Invalid> {
-    if text.is_empty() || text.len() > 128 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = "A request id has 1 to 128 visible ASCII characters.";
-        return Err(Invalid::new("invalid_id", message));
+/// A network address in its canonical form, in which rows have it.
+pub struct NetworkAddress(String);
+
+impl FieldText for NetworkAddress {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        text.trim()
+            .parse::<IpAddr>()
+            .map(|address| Self(address.to_canonical().to_string()))
+            .map_err(|_| Invalid::new("invalid_address", "ip is an IPv4 or IPv6 address."))
     }
-    Ok(text.to_owned())
+
+    fn schema() -> TextSchema {
+        pattern_schema(concat!(
+            r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}",
+            r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$"
+        ))
+    }
+}
+
+/// The id of a request, as the log has it.
+pub struct RequestIdText(String);
+
+impl FieldText for RequestIdText {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "A request id has 1 to 128 visible ASCII characters.";
+            return Err(Invalid::new("invalid_id", message));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> TextSchema {
+        pattern_schema("^[!-~]{1,128}$")
+    }
+}
+
+request_fields! {
+    /// Which rows of the audit trail.
+    pub struct AuditQuery {
+        /// Only what concerns this user
+        user_id: Option<Number<ID_AT_MOST>>,
+        /// Only what this user did
+        actor_id: Option<Number<ID_AT_MOST>>,
+        /// Only this action
+        action: Option<Audit>,
+        /// Only these
+        outcome: Option<Outcome>,
+        /// From this moment on
+        from: Option<Timestamp>,
+        /// Before this moment
+        to: Option<Timestamp>,
+        /// Only what concerns this session
+        session_id: Option<SessionId>,
+        /// Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well
+        ip: Option<NetworkAddress>,
+        /// Only what this request did
+        request_id: Option<RequestIdText>,
+    }
+}
+
+request_fields! {
+    /// A page of the audit trail.
+    pub struct ListAuditQuery {
+        /// Which rows.
+        rows: AuditQuery,
+        /// Only rows that are newer than the one with this id
+        after: Option<Number<ID_AT_MOST>>,
+        /// `next` of the page before
+        before: Option<Number<ID_AT_MOST>>,
+        /// Default: 50
+        limit: Option<Number<100>>,
+    }
+}
+
+request_fields! {
+    /// A file of the audit trail.
+    pub struct ExportAuditQuery {
+        /// The form of the file.
+        form: ExportForm,
+        /// Which rows.
+        rows: AuditQuery,
+    }
+}
+
+request_fields! {
+    /// A page of one's own activity.
+    pub struct ActivityQuery {
+        /// From 1
+        page: Option<Number<1_000_000>>,
+        /// Default: 20
+        page_size: Option<Number<100>>,
+    }
+}
+
+impl AuditQuery {
+    fn into_filter(self) -> AuditFilter {
+        AuditFilter {
+            subject: self.user_id.map(|id| UserId(id.0)),
+            actor: self.actor_id.map(|id| UserId(id.0)),
+            action: self.action,
+            outcome: self.outcome.map(|outcome| outcome.0),
+            from: self.from,
+            to: self.to,
+            session: self.session_id,
+            ip: self.ip.map(|address| address.0),
+            request_id: self.request_id.map(|id| id.0),
+            after: None,
+        }
+    }
 }
 
 /// Lists the audit trail
 #[utoipa::path(
     get, path = "/admin/audit", tag = "admin", operation_id = "list_audit", security(("bearer" = [])),
-    params(
-        ("user_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what concerns this user"),
-        ("actor_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what this user did"),
-        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_restore|user_purge|account_secure|new_device|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|device_forget|key_change|configuration_change|audit_boundary|audit_rebase|audit_erase)$", description = "Only this action"),
-        ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
-        ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
-        ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
-        ("session_id" = Option<String>, Query, format = Uuid, description = "Only what concerns this session"),
-        ("ip" = Option<String>, Query, pattern = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$", description = "Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well"),
-        ("request_id" = Option<String>, Query, pattern = "^[!-~]{1,128}$", description = "Only what this request did"),
-        ("before" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "`next` of the page before"),
-        ("after" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only rows that are newer than the one with this id"),
-        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 50"),
-    ),
+    params(ListAuditQuery),
     responses((status = 200, description = "A page, the latest first", body = AuditPage))
 )]
 async fn list_audit(
     _: Administrator,
     State(app): State<App>,
-    QueryFields(mut fields): QueryFields,
+    QueryString(query): QueryString<ListAuditQuery>,
 ) -> Result<Json<AuditPage>> {
-    let mut filter = read_filter(&mut fields);
-    filter.after = fields.optional("after", parse_number("after", ID_AT_MOST));
-    let before = fields.optional("before", parse_number("before", ID_AT_MOST));
-    let limit = fields.optional("limit", parse_number("limit", 100)).unwrap_or(50);
-    fields.finish()?;
+    let filter = AuditFilter {
+        after: query.after.map(|id| id.0),
+        ..query.rows.into_filter()
+    };
+    let before = query.before.map(|id| id.0);
+    let limit = query.limit.map_or(50, |limit| limit.0);
     let (rows, next) = audit::list(&app, &filter, before, limit).await?;
     let items = rows.into_iter().map(AuditResponse::from).collect();
     Ok(Json(AuditPage { items, next }))
@@ -257,29 +355,15 @@ const EXPORT_PAGE: i64 = 500;
 /// All rows that match, the latest first. The export is itself recorded.
 #[utoipa::path(
     get, path = "/admin/audit/export", tag = "admin", operation_id = "export_audit", security(("bearer" = [])),
-    params(
-        ("format" = Option<String>, Query, pattern = "^(csv|ndjson)$", description = "Default: csv"),
-        ("bom" = Option<bool>, Query, description = "CSV with a byte order mark, for spreadsheets"),
-        ("user_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what concerns this user"),
-        ("actor_id" = Option<i64>, Query, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "Only what this user did"),
-        ("action" = Option<String>, Query, pattern = "^(register|sign_in|session_revoke|refresh_reuse|user_update|role_change|activation_change|user_delete|user_restore|user_purge|account_secure|new_device|user_invite|user_import|export|password_reset_request|password_reset|password_change|email_verify|email_change_request|email_change|email_change_undo|device_forget|key_change|configuration_change|audit_boundary|audit_rebase|audit_erase)$", description = "Only this action"),
-        ("outcome" = Option<String>, Query, pattern = "^(success|failure)$", description = "Only these"),
-        ("from" = Option<String>, Query, format = DateTime, description = "From this moment on"),
-        ("to" = Option<String>, Query, format = DateTime, description = "Before this moment"),
-        ("session_id" = Option<String>, Query, format = Uuid, description = "Only what concerns this session"),
-        ("ip" = Option<String>, Query, pattern = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$", description = "Only what came from this network address. The pattern covers IPv4; IPv6 is taken as well"),
-        ("request_id" = Option<String>, Query, pattern = "^[!-~]{1,128}$", description = "Only what this request did"),
-    ),
+    params(ExportAuditQuery),
     responses((status = 200, description = "The rows", content((String = "text/csv"), (String = "application/x-ndjson"))))
 )]
 async fn export_audit(
     Exporter(admin): Exporter,
     State(app): State<App>,
-    QueryFields(mut fields): QueryFields,
+    QueryString(ExportAuditQuery { form, rows }): QueryString<ExportAuditQuery>,
 ) -> Result<Response> {
-    let form = ExportForm::read(&mut fields);
-    let filter = read_filter(&mut fields);
-    fields.finish()?;
+    let (filter, format) = (rows.into_filter(), form.format());
     audit::record_export(&app, "audit", &admin.client).await?;
     let state = (app, filter, None::<i64>, false);
     let pages = futures_util::stream::try_unfold(state, move |(app, filter, before, done)| async move {
@@ -287,7 +371,7 @@ async fn export_audit(
             return Ok(None);
         }
         let (rows, next) = audit::list(&app, &filter, before, EXPORT_PAGE).await?;
-        let text = rows.iter().flat_map(|row| match form.format {
+        let text = rows.iter().flat_map(|row| match format {
             Format::Csv => audit::to_csv(row),
             Format::Ndjson => json_line(&audit::to_json(row)),
         });
@@ -299,24 +383,16 @@ async fn export_audit(
 /// Lists what happened to one's own account, the latest first
 #[utoipa::path(
     get, path = "/auth/activity", tag = "account", operation_id = "list_activity", security(("bearer" = [])),
-    params(
-        ("page" = Option<i64>, Query, minimum = 1, maximum = 1_000_000, description = "From 1"),
-        ("page_size" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Default: 20"),
-    ),
+    params(ActivityQuery),
     responses((status = 200, description = "A page", body = ActivityList))
 )]
 async fn list_activity(
     signed_in: SignedIn,
     State(app): State<App>,
-    QueryFields(mut fields): QueryFields,
+    QueryString(query): QueryString<ActivityQuery>,
 ) -> Result<Json<ActivityList>> {
-    let page = fields
-        .optional("page", parse_number("page", PAGE_AT_MOST))
-        .unwrap_or(1);
-    let page_size = fields
-        .optional("page_size", parse_number("page_size", 100))
-        .unwrap_or(20);
-    fields.finish()?;
+    let page = query.page.map_or(1, |page| page.0);
+    let page_size = query.page_size.map_or(20, |size| size.0);
     let user = signed_in.caller.id();
     let (rows, total, total_is_capped) = audit::activity(&app, user, page, page_size).await?;
     let items = rows

@@ -15,10 +15,12 @@ use crate::cache::UserCopy;
 use crate::domain::Role;
 use crate::error::{Acr, Error, Invalid, Refusal, Result};
 use crate::http::request::caller;
-use crate::http::request::extract::Fields;
-use crate::http::request::passage::Passage;
-use crate::http::response::problem::{Problem, ProblemDocument};
-use crate::http::response::representation::{RoleName, Shown};
+use crate::http::request::context::RequestContext;
+use crate::http::request::field_types::parse_role;
+use crate::http::request::fields::Fields;
+use crate::http::response::document::ProblemDocument;
+use crate::http::response::problem::Problem;
+use crate::http::response::representation::{PreparedUser, RoleName};
 
 const USER_ID: HeaderName = HeaderName::from_static("x-auth-user-id");
 const USER_UID: HeaderName = HeaderName::from_static("x-auth-user-uid");
@@ -108,8 +110,8 @@ pub fn any_method() -> Router<App> {
 )]
 async fn check(State(app): State<App>, request: Request) -> Response {
     let (request, _) = request.into_parts();
-    let passage = Passage::of(&request.extensions);
-    let caller = caller::authenticate(&app, &request.headers, &passage).await;
+    let context = RequestContext::of(&request.extensions);
+    let caller = caller::authenticate(&app, &request.headers, &context).await;
     answer(&app, caller, &request.uri, &request.headers).await
 }
 
@@ -118,7 +120,7 @@ pub(super) async fn answer(app: &App, caller: Result<Caller>, uri: &Uri, headers
     let described = match caller {
         Ok(caller) => describe(app, &caller, uri, headers).await,
         Err(error) => {
-            // `auth.missing_token_status` is for browsers' requests; gateways tell 401 and 403 apart.
+            // `auth.missing_token_status` is for browsers' requests; gateways distinguish 401 and 403.
             let is_missing = matches!(error, Error::Refused(Refusal::MissingToken));
             let problem = Problem::from(error);
             Err(if is_missing {
@@ -146,21 +148,21 @@ async fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) ->
         // In a box, so that other questions do not carry the space that this one may take.
         Box::pin(check_age(app, caller, max_age, demands.acr)).await?;
     }
-    let shown = Shown::of(&caller.user);
+    let prepared = PreparedUser::of(&caller.user);
     let mut session = uuid::Uuid::encode_buffer();
     let session = HeaderValue::from_str(caller.session.0.hyphenated().encode_lower(&mut session));
-    let (Some(uid), Some(email), Ok(session)) = (&shown.uid, &shown.email, session) else {
+    let (Some(uid), Some(email), Ok(session)) = (&prepared.uid, &prepared.email, session) else {
         let cause = anyhow::anyhow!("a stored address fits into no header");
         return Err(Error::internal(cause).into());
     };
     let mut described = HeaderMap::with_capacity(8);
-    described.insert(USER_ID, shown.id.clone());
+    described.insert(USER_ID, prepared.id.clone());
     described.insert(USER_UID, uid.clone());
     described.insert(EMAIL, email.clone());
-    described.insert(EMAIL_VERIFIED, shown.email_verified.clone());
-    described.insert(ROLE, shown.role.clone());
+    described.insert(EMAIL_VERIFIED, prepared.email_verified.clone());
+    described.insert(ROLE, prepared.role.clone());
     described.insert(SESSION_ID, session);
-    described.insert(USER_VERSION, shown.version.clone());
+    described.insert(USER_VERSION, prepared.version.clone());
     described.insert(ACR, HeaderValue::from_static(ACR_OF_SESSIONS.as_str()));
     Ok(described)
 }
@@ -251,7 +253,7 @@ impl Demands {
         })
     }
 
-    /// Checks what the user's copy tells.
+    /// Checks the user against the demands.
     fn check_user(&self, user: &UserCopy) -> Result<()> {
         if self.role.is_some_and(|role| user.role < role) {
             return Err(Refusal::InsufficientRole.into());
@@ -275,11 +277,6 @@ fn demand_of(name: &str) -> Option<&str> {
     let same = |(byte, wanted): (u8, u8)| byte == wanted || wanted == b'-' && matches!(byte, b'_' | b'.');
     let is_demand = name.len() >= DEMAND.len() && name.bytes().zip(DEMAND.bytes()).all(same);
     is_demand.then(|| &name[DEMAND.len()..])
-}
-
-fn parse_role(text: &str) -> Result<Role, Invalid> {
-    text.parse()
-        .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
 }
 
 fn parse_truth(text: &str) -> Result<bool, Invalid> {

@@ -1,6 +1,6 @@
-//! `/dev/mail`: the mails that would have been sent, for who develops or tries the service on their own machine.
+//! `/dev/mail`: the mails that would have been sent, for developers on their own machine.
 //!
-//! Nothing of them is stored: a mail is made again from its row in the outbox, its link with it. The page exists only under
+//! Nothing of them is stored: a mail is rendered again from its row in the outbox, its link with it. The page exists only under
 //! `serve --dev` and without a mail server, and only while the peer and the `Host` header are this machine.
 
 use axum::extract::{FromRequestParts, Path, State};
@@ -15,7 +15,7 @@ use super::web;
 use crate::app::App;
 use crate::domain::Locale;
 use crate::error::{Error, Result};
-use crate::http::request::extract::is_direct_loopback;
+use crate::http::request::client_address::is_direct_loopback;
 use crate::http::request::language::{escape, page_locale};
 use crate::mail::{self, Mail, Mailer};
 use crate::store::MailRow;
@@ -34,7 +34,7 @@ pub fn routes() -> Router<App> {
         .route("/dev/mail/{id}", get(show))
 }
 
-/// Lets in who sits at this machine, under `serve --dev`; for everybody else there is no such page.
+/// Accepts requests from this machine under `serve --dev`; for all others there is no such page.
 pub(super) struct Developer;
 
 impl FromRequestParts<App> for Developer {

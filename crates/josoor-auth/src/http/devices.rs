@@ -10,8 +10,8 @@ use crate::app::App;
 use crate::auth::devices;
 use crate::error::Result;
 use crate::http::request::caller::SignedIn;
-use crate::http::request::extract::DeviceIdPath;
-use crate::http::response::problem::ProblemDocument;
+use crate::http::request::path::DeviceIdPath;
+use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{DeviceList, ForgottenResponse};
 
 /// The routes of this file.

@@ -10,7 +10,10 @@ pub mod check;
 pub mod dev_mail;
 pub mod devices;
 pub mod docs;
+mod fast_path;
 pub mod health;
+#[cfg(test)]
+pub(crate) mod limited_requests;
 pub mod openapi;
 pub mod pages;
 pub mod recovery;
@@ -25,14 +28,16 @@ pub mod web;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::routing::get;
+use axum::{Json, Router};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use request::passage;
-use server::front::Front;
+use fast_path::FastPath;
+use request::context::{X_CLIENT_REQUEST_ID, X_REQUEST_ID};
+use server::service::Service;
 use server::settings::HttpSettings;
 use server::stack::Stack;
 
@@ -56,10 +61,10 @@ pub fn openapi_document() -> utoipa::openapi::OpenApi {
     openapi::complete(api().1)
 }
 
-/// All that the service answers.
-pub fn front(app: &App) -> Front {
+/// The service: all routes inside the stack, the two most frequent ones without the router.
+pub fn service(app: &App) -> impl Service + use<> {
     let stack = Stack::new(Arc::new(settings_of(app)), app.metrics.clone());
-    Front::new(stack.wrap(router(app)), stack, app)
+    FastPath::new(stack.wrap(router(app)), stack, app)
 }
 
 /// All routes of the service.
@@ -70,7 +75,7 @@ fn router(app: &App) -> Router {
         .merge(web::routes())
         .merge(docs::routes())
         .merge(pages::routes())
-        .merge(openapi::routes());
+        .route("/openapi.json", get(async || Json(openapi_document())));
     // Elsewhere than on a developer's own machine there is nothing at these paths.
     let routes = if app.config.dev {
         routes.merge(dev_mail::routes()).merge(health::dev_routes())
@@ -79,7 +84,7 @@ fn router(app: &App) -> Router {
     };
     let routes = routes.with_state(app.clone());
     // The gateways' endpoint answers for every method, so it stands outside of CORS, which would answer OPTIONS
-    // before anybody has looked at the token.
+    // before the token is verified.
     let routes = match cors(app) {
         Some(cors) => routes.layer(cors),
         None => routes,
@@ -116,10 +121,10 @@ fn cors(app: &App) -> Option<CorsLayer> {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, passage::X_REQUEST_ID])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, X_REQUEST_ID])
             .expose_headers([
-                passage::X_REQUEST_ID,
-                passage::X_CLIENT_REQUEST_ID,
+                X_REQUEST_ID,
+                X_CLIENT_REQUEST_ID,
                 header::RETRY_AFTER,
                 HeaderName::from_static("ratelimit"),
                 HeaderName::from_static("ratelimit-policy"),

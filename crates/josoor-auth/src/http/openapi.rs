@@ -1,8 +1,5 @@
 //! The OpenAPI 3.1 document: its head, and what every operation has in common.
 
-use axum::Json;
-use axum::routing::get;
-use axum::{Router, response::IntoResponse as _};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::request_body::RequestBody;
@@ -11,8 +8,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, Header, Ref, RefOr, ResponseBuilder};
 
 use super::auth::RegisterRequest;
-use crate::app::App;
-use crate::http::response::problem::{CODES, FieldProblem, PROBLEM_JSON, ProblemDocument};
+use crate::http::response::codes::CODES;
+use crate::http::response::document::{FieldProblem, PROBLEM_JSON, ProblemDocument};
 
 /// Title, description and tags.
 #[derive(OpenApi)]
@@ -210,12 +207,4 @@ fn make_optional(body: &mut RequestBody) {
             body.required = None;
         }
     }
-}
-
-/// The document, under its path.
-pub fn routes() -> Router<App> {
-    Router::new().route(
-        "/openapi.json",
-        get(async || Json(super::openapi_document()).into_response()),
-    )
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use super::web;
 use crate::domain::Locale;
 use crate::error::Error;
+use crate::http::request::context::RequestContext;
 use crate::http::request::language::{direction, escape, page_locale};
-use crate::http::request::passage::Passage;
-use crate::http::response::problem::CodeEntry;
+use crate::http::response::codes::CodeEntry;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -24,14 +24,14 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 async fn page(
     Path(code): Path<String>,
-    passage: Option<Extension<Arc<Passage>>>,
+    context: Option<Extension<Arc<RequestContext>>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Error> {
     let entry = CodeEntry::find(&code).ok_or(Error::NotFound)?;
     let locale = page_locale(&uri, &headers, Locale::En);
-    let base = passage
-        .map(|passage| passage.settings.base_path().to_owned())
+    let base = context
+        .map(|context| context.settings.base_path().to_owned())
         .unwrap_or_default();
     Ok((
         [
@@ -119,7 +119,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::http::response::problem::CODES;
+    use crate::http::response::codes::CODES;
 
     async fn fetch(path: &str, languages: &str) -> (StatusCode, String) {
         let request = Request::get(path).header("accept-language", languages);

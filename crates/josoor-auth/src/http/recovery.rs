@@ -1,30 +1,28 @@
-//! `/auth/password` and `/auth/email`: links that set a password or prove an address, and changing both.
+//! `/auth/password` and `/auth/email`: links that set a password or verify an address, and changing both.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use josoor_auth_verify::bearer_token;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::{any_text, with_cookies};
 use crate::account::{Shown, email, password, requests, secure, undo, verification};
 use crate::app::App;
-use crate::domain::{Email, Locale, Password, Timestamp};
+use crate::domain::{Email, Locale, Password, Secret, Timestamp};
 use crate::error::{Error, Invalid, Result};
-use crate::http::request::caller::{From, SignedIn};
+use crate::http::request::body::{Body, OptionalBody};
+use crate::http::request::caller::{MaybeSignedIn, SignedIn};
+use crate::http::request::client_info::ClientInfo;
 use crate::http::request::cookies;
-use crate::http::request::extract::{JsonBody, OptionalJsonBody};
+use crate::http::request::definition::request_fields;
+use crate::http::request::field_types::PasswordToSet;
 use crate::http::request::language::accepted_locale;
-use crate::http::response::problem::ProblemDocument;
-use crate::http::response::representation::{
-    BaseResponse, TokenResponse, email_schema, new_password_schema, optional_email_schema,
-    optional_password_schema, password_schema,
-};
+use crate::http::response::document::ProblemDocument;
+use crate::http::response::representation::{BaseResponse, TokenResponse};
+use crate::http::response::signed_in::with_cookies;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -39,54 +37,84 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(secure_account))
 }
 
-/// The JSON body that names an address.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct ForgotPasswordRequest {
-    /// In any letter case.
-    #[schema(schema_with = email_schema)]
-    email: String,
+request_fields! {
+    /// The JSON body that names an address.
+    pub struct ForgotPasswordRequest {
+        /// The account's address, in any letter case.
+        email: Email,
+    }
 }
 
-/// The JSON body that sets a password by a link.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct ResetPasswordRequest {
-    /// What stands after `token=` in the link.
-    token: String,
-    /// The password to set.
-    #[schema(schema_with = new_password_schema)]
-    new_password: String,
-    /// A password from before the account's address was changed. Only to recover an account after such a change was taken back
-    /// (`recovery_blocked`); ignored otherwise.
-    #[schema(schema_with = optional_password_schema)]
-    previous_password: Option<String>,
+request_fields! {
+    /// The JSON body that sets a password by a link.
+    pub struct ResetPasswordRequest {
+        /// The part after `token=` in the link.
+        token: Secret,
+        /// The password to set.
+        new_password: PasswordToSet,
+        /// A password from before the account's address was changed. Only to recover an account after such a change was undone
+        /// (`recovery_blocked`); ignored otherwise.
+        previous_password: Option<Password>,
+    }
 }
 
-/// The JSON body that takes a change of address, or a deletion, back.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct UndoRequest {
-    /// What stands after `token=` in the link.
-    token: String,
+request_fields! {
+    /// The JSON body that undoes a change of address, or a deletion.
+    pub struct UndoRequest {
+        /// The part after `token=` in the link.
+        token: Secret,
+    }
 }
 
-/// The JSON body that ends all that can sign in to an account.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct SecureAccountRequest {
-    /// What stands after `token=` in the link.
-    token: String,
-    /// The address that the mail with the link went to, typed in by its owner.
-    #[schema(schema_with = email_schema)]
-    email: String,
+request_fields! {
+    /// The JSON body that revokes all that can sign in to an account.
+    pub struct SecureAccountRequest {
+        /// The part after `token=` in the link.
+        token: Secret,
+        /// The address that the mail with the link went to, typed in by its owner.
+        email: Email,
+    }
 }
 
-/// What was taken back.
+request_fields! {
+    /// The JSON body of a change of one's own password.
+    pub struct ChangePasswordRequest {
+        /// The password until now.
+        current_password: Password,
+        /// The password to set.
+        new_password: PasswordToSet,
+    }
+}
+
+request_fields! {
+    /// The JSON body that verifies an address.
+    pub struct VerifyEmailRequest {
+        /// The part after `token=` in the link.
+        token: Secret,
+        /// The account's password. Not needed with an access token of the account, nor to undo a change.
+        password: Option<Password>,
+    }
+}
+
+request_fields! {
+    /// The JSON body that asks for another mail.
+    pub struct ResendVerificationRequest {
+        /// The address to verify. Without it, that of the caller's account.
+        email: Option<Email>,
+    }
+}
+
+request_fields! {
+    /// The JSON body of a change of one's own address.
+    pub struct ChangeEmailRequest {
+        /// The address to change to.
+        new_email: Email,
+        /// The account's password.
+        password: Password,
+    }
+}
+
+/// What was undone.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UndoneResponse {
     /// Always true.
@@ -100,74 +128,12 @@ pub struct UndoneResponse {
     pub recovery_required: bool,
 }
 
-/// The JSON body of a change of one's own password.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct ChangePasswordRequest {
-    /// The password until now.
-    #[schema(schema_with = password_schema)]
-    current_password: String,
-    /// The password to set.
-    #[schema(schema_with = new_password_schema)]
-    new_password: String,
-}
-
-/// The JSON body of a proof of an address.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct VerifyEmailRequest {
-    /// What stands after `token=` in the link.
-    token: String,
-    /// The account's password. Not needed with an access token of the account, nor to take a change back.
-    #[schema(schema_with = optional_password_schema)]
-    password: Option<String>,
-}
-
-/// The JSON body that asks for another mail.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct ResendVerificationRequest {
-    /// Without it, the address of the caller's account.
-    #[schema(schema_with = optional_email_schema)]
-    email: Option<String>,
-}
-
-/// The JSON body of a change of one's own address.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "documents what `Fields` reads")]
-pub struct ChangeEmailRequest {
-    /// The address to prove.
-    #[schema(schema_with = email_schema)]
-    new_email: String,
-    /// The account's password.
-    #[schema(schema_with = password_schema)]
-    password: String,
-}
-
 fn done(app: &App, status: StatusCode, message: &'static str) -> Response {
-    let body = BaseResponse {
-        success: true,
-        message,
-        timestamp: app.clock.now(),
-    };
-    (status, Json(body)).into_response()
+    (status, Json(BaseResponse::done(app, message))).into_response()
 }
 
 fn locale_for(app: &App, headers: &HeaderMap) -> Locale {
     accepted_locale(headers).unwrap_or(app.config.mail.locale)
-}
-
-/// A password that is to be set.
-fn new_password(app: &App) -> impl FnOnce(&str) -> Result<Password, Invalid> + '_ {
-    |text| {
-        let password = Password::parse(text)?;
-        app.passwords.check_alone(&password)?;
-        Ok(password)
-    }
 }
 
 /// Asks for a link that sets a new password
@@ -180,12 +146,10 @@ fn new_password(app: &App) -> impl FnOnce(&str) -> Result<Password, Invalid> + '
 )]
 async fn forgot_password(
     State(app): State<App>,
-    From(client): From,
+    ClientInfo(client): ClientInfo,
     headers: HeaderMap,
-    JsonBody(mut fields): JsonBody,
+    Body(ForgotPasswordRequest { email }): Body<ForgotPasswordRequest>,
 ) -> Result<Response> {
-    let email = fields.required("email", Email::parse);
-    let email = fields.finish_with(|| email)?;
     requests::forgot_password(&app, &email, locale_for(&app, &headers), &client).await?;
     Ok(done(
         &app,
@@ -210,20 +174,23 @@ async fn forgot_password(
 )]
 async fn reset_password(
     State(app): State<App>,
-    From(client): From,
+    ClientInfo(client): ClientInfo,
     headers: HeaderMap,
-    JsonBody(mut fields): JsonBody,
+    Body(request): Body<ResetPasswordRequest>,
 ) -> Result<Response> {
-    let token = fields.required("token", any_text);
-    let new = fields.required("new_password", new_password(&app));
-    let previous_password = fields.optional("previous_password", Password::parse);
-    let (token, new) = fields.finish_with(|| Some((token?, new?)))?;
     let mark_for = |email_key: &str| cookies::device_mark(&app, email_key, &headers);
     let shown = Shown {
-        previous_password,
+        previous_password: request.previous_password,
         mark_for: &mark_for,
     };
-    password::reset(&app, token.expose(), new, shown, &client).await?;
+    password::reset(
+        &app,
+        request.token.expose(),
+        request.new_password.0,
+        shown,
+        &client,
+    )
+    .await?;
     Ok(done(
         &app,
         StatusCode::OK,
@@ -247,11 +214,8 @@ async fn change_password(
     signed_in: SignedIn,
     State(app): State<App>,
     headers: HeaderMap,
-    JsonBody(mut fields): JsonBody,
+    Body(request): Body<ChangePasswordRequest>,
 ) -> Result<Response> {
-    let current = fields.required("current_password", Password::parse);
-    let new = fields.required("new_password", new_password(&app));
-    let (current, new) = fields.finish_with(|| Some((current?, new?)))?;
     // A cookie of another session is left alone. One of this session must not stay behind with a dead token.
     let by_cookie = cookies::refresh_token(&app, &headers)
         .and_then(|token| app.keys.refresh.read(token).ok())
@@ -259,6 +223,7 @@ async fn change_password(
     if by_cookie {
         cookies::require_origin(&app, &headers)?;
     }
+    let (current, new) = (request.current_password, request.new_password.0);
     let mut issued = password::change(&app, &signed_in.caller, current, new, &signed_in.client).await?;
     let cookie = if by_cookie {
         let cookie = cookies::set_refresh(&app, &headers, &issued);
@@ -270,16 +235,16 @@ async fn change_password(
     Ok(with_cookies(Json(TokenResponse::from(&issued)), cookie))
 }
 
-/// Proves an address with the link of a mail
+/// Verifies an address with the link of a mail
 ///
-/// Also finishes a registration under `verify_first`, makes a new address the account's, and takes such a change
-/// back. A click alone proves too little: it takes the account's password, or an access token of the account.
+/// Also finishes a registration under `verify_first`, completes a change of address, and undoes one. A click alone is not
+/// enough: it takes the account's password, or an access token of the account.
 #[utoipa::path(
     post, path = "/auth/email/verify", tag = "account", operation_id = "verify_email",
     request_body = VerifyEmailRequest,
     security((), ("bearer" = [])),
     responses(
-        (status = 200, description = "The address is proved", body = BaseResponse),
+        (status = 200, description = "The address is verified", body = BaseResponse),
         (status = 400, description = "`link_invalid`, `link_expired` (also: replaced by a newer one) or `link_used`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "`invalid_credentials`: not the account's password", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`account_inactive`", body = ProblemDocument, content_type = "application/problem+json"),
@@ -287,20 +252,17 @@ async fn change_password(
 )]
 async fn verify_email(
     State(app): State<App>,
-    From(client): From,
+    ClientInfo(client): ClientInfo,
     MaybeSignedIn(signed_in): MaybeSignedIn,
-    JsonBody(mut fields): JsonBody,
+    Body(VerifyEmailRequest { token, password }): Body<VerifyEmailRequest>,
 ) -> Result<Response> {
-    let token = fields.required("token", any_text);
-    let password = fields.optional("password", Password::parse);
-    let token = fields.finish_with(|| token)?;
     // A token that is not good says nothing: the password may be there, or not be needed.
     let caller = signed_in.as_ref().ok().map(|signed_in| &signed_in.caller);
     verification::verify_email(&app, token.expose(), password, caller, &client).await?;
     Ok(done(&app, StatusCode::OK, "Done: the address is confirmed."))
 }
 
-/// Asks for the mail that proves an address once more
+/// Asks for another mail that verifies an address
 ///
 /// The answer and its time are the same for every address.
 #[utoipa::path(
@@ -308,19 +270,17 @@ async fn verify_email(
     request_body(content = Option<ResendVerificationRequest>),
     security((), ("bearer" = [])),
     responses(
-        (status = 202, description = "If there is something to prove, a mail is on its way", body = BaseResponse),
+        (status = 202, description = "If the address is to be verified, a mail is on its way", body = BaseResponse),
         (status = 401, description = "No address, and an access token that is not good", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 async fn resend_verification(
     State(app): State<App>,
-    From(client): From,
+    ClientInfo(client): ClientInfo,
     MaybeSignedIn(signed_in): MaybeSignedIn,
     headers: HeaderMap,
-    OptionalJsonBody(mut fields): OptionalJsonBody,
+    OptionalBody(ResendVerificationRequest { email }): OptionalBody<ResendVerificationRequest>,
 ) -> Result<Response> {
-    let email = fields.optional("email", Email::parse);
-    fields.finish()?;
     match (email, signed_in) {
         (Some(email), _) => {
             requests::resend_verification(&app, &email, locale_for(&app, &headers), &client).await?;
@@ -328,7 +288,7 @@ async fn resend_verification(
         (None, Ok(signed_in)) => {
             email::resend_own(&app, &signed_in.caller, &signed_in.client).await?;
         }
-        // Who sent a token, which has expired perhaps, means that account.
+        // A token was sent, so the request is about its account.
         (None, Err(Some(refused))) => return Err(refused),
         (None, Err(None)) => {
             let reason = Invalid::new(
@@ -347,7 +307,7 @@ async fn resend_verification(
 
 /// Asks for another address for one's own account
 ///
-/// It takes effect when the new address is proved. The old one is told, and can take the change back for 72 hours.
+/// It takes effect when the new address is verified. A mail to the old one can undo the change for 72 hours.
 #[utoipa::path(
     post, path = "/auth/email/change", tag = "account", operation_id = "change_email", security(("bearer" = [])),
     request_body = ChangeEmailRequest,
@@ -359,12 +319,10 @@ async fn resend_verification(
 async fn change_email(
     signed_in: SignedIn,
     State(app): State<App>,
-    JsonBody(mut fields): JsonBody,
+    Body(request): Body<ChangeEmailRequest>,
 ) -> Result<Response> {
-    let new = fields.required("new_email", Email::parse);
-    let password = fields.required("password", Password::parse);
-    let (new, password) = fields.finish_with(|| Some((new?, password?)))?;
-    email::request_change(&app, &signed_in.caller, &new, password, &signed_in.client).await?;
+    let (caller, client) = (&signed_in.caller, &signed_in.client);
+    email::request_change(&app, caller, &request.new_email, request.password, client).await?;
     Ok(done(
         &app,
         StatusCode::ACCEPTED,
@@ -372,9 +330,9 @@ async fn change_email(
     ))
 }
 
-/// Takes back what a mail told of: a change of address, or a deletion
+/// Undoes a change of address or a deletion with the link of a mail
 ///
-/// With the link's token alone. All sessions of the account stay ended. An account that comes back to an earlier verified
+/// With the link's token alone. All sessions of the account stay revoked. An account that comes back to an earlier verified
 /// address has no password until its owner recovers it: a second mail has the link, and `/auth/password/reset` then also
 /// wants a password from before the change (`recovery_blocked`).
 #[utoipa::path(
@@ -388,11 +346,9 @@ async fn change_email(
 )]
 async fn undo_change(
     State(app): State<App>,
-    From(client): From,
-    JsonBody(mut fields): JsonBody,
+    ClientInfo(client): ClientInfo,
+    Body(UndoRequest { token }): Body<UndoRequest>,
 ) -> Result<Response> {
-    let token = fields.required("token", any_text);
-    let token = fields.finish_with(|| token)?;
     let undone = undo::undo(&app, token.expose(), &client).await?;
     let message = if undone.frozen {
         "Taken back. A second mail has a link to set a new password."
@@ -423,34 +379,13 @@ async fn undo_change(
 )]
 async fn secure_account(
     State(app): State<App>,
-    From(client): From,
-    JsonBody(mut fields): JsonBody,
+    ClientInfo(client): ClientInfo,
+    Body(SecureAccountRequest { token, email }): Body<SecureAccountRequest>,
 ) -> Result<Response> {
-    let token = fields.required("token", any_text);
-    let email = fields.required("email", Email::parse);
-    let (token, email) = fields.finish_with(|| Some((token?, email?)))?;
     secure::secure(&app, token.expose(), &email, &client).await?;
     Ok(done(
         &app,
         StatusCode::OK,
         "The account is secured. A mail has a link to set a new password.",
     ))
-}
-
-/// The caller, where a valid access token says who; otherwise what is wrong with the token, if there is one.
-struct MaybeSignedIn(Result<SignedIn, Option<Error>>);
-
-impl FromRequestParts<App> for MaybeSignedIn {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        if !matches!(bearer_token(&parts.headers), Ok(Some(_))) {
-            return Ok(Self(Err(None)));
-        }
-        match SignedIn::from_request_parts(parts, app).await {
-            Ok(signed_in) => Ok(Self(Ok(signed_in))),
-            Err(error @ Error::Refused(_)) => Ok(Self(Err(Some(error)))),
-            Err(error) => Err(error),
-        }
-    }
 }

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::request::caller::SignedIn;
-use crate::http::request::extract::SessionIdPath;
-use crate::http::response::problem::ProblemDocument;
+use crate::http::request::path::SessionIdPath;
+use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{RevokedResponse, SessionList};
 use crate::sessions;
 use crate::store::RevokeReason;
@@ -32,10 +32,10 @@ async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Js
     Ok(Json(SessionList::new(&sessions, Some(signed_in.caller.session))))
 }
 
-/// Ends all of one's own sessions but the current one
+/// Revokes all of one's own sessions but the current one
 #[utoipa::path(
     delete, path = "/auth/sessions", tag = "account", operation_id = "revoke_other_sessions", security(("bearer" = [])),
-    responses((status = 200, description = "How many were ended", body = RevokedResponse))
+    responses((status = 200, description = "How many were revoked", body = RevokedResponse))
 )]
 async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<RevokedResponse>> {
     let caller = &signed_in.caller;
@@ -50,12 +50,12 @@ async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> R
     Ok(Json(RevokedResponse { revoked }))
 }
 
-/// Ends one of one's own sessions
+/// Revokes one of one's own sessions
 #[utoipa::path(
     delete, path = "/auth/sessions/{id}", tag = "account", operation_id = "revoke_session", security(("bearer" = [])),
     params(("id" = String, Path, format = Uuid, description = "The session")),
     responses(
-        (status = 204, description = "The session is over"),
+        (status = 204, description = "The session is revoked"),
         (status = 404, description = "`not_found`: no live session of this user", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

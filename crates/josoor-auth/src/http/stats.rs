@@ -7,13 +7,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::admin::parse_number;
 use crate::admin::stats;
 use crate::app::App;
 use crate::domain::Timestamp;
 use crate::error::Result;
+use crate::http::request::body::QueryString;
 use crate::http::request::caller::Administrator;
-use crate::http::request::extract::QueryFields;
+use crate::http::request::definition::request_fields;
+use crate::http::request::field_types::Number;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -25,13 +26,13 @@ pub fn routes() -> OpenApiRouter<App> {
 pub struct UserStats {
     /// All of them.
     pub total: i64,
-    /// Who may sign in.
+    /// Users who may sign in.
     pub active: i64,
-    /// Who is deactivated.
+    /// Deactivated users.
     pub inactive: i64,
-    /// Whose address is not proved.
+    /// Users whose address is not verified.
     pub unverified: i64,
-    /// Who has no password yet.
+    /// Users who have no password yet.
     pub invited: i64,
     /// Active analysts.
     pub analysts: i64,
@@ -42,7 +43,7 @@ pub struct UserStats {
 /// How many sessions there are.
 #[derive(Serialize, ToSchema)]
 pub struct SessionStats {
-    /// Neither ended nor expired.
+    /// Neither revoked nor expired.
     pub active: i64,
 }
 
@@ -56,7 +57,7 @@ pub struct DayStats {
     pub sign_ins: i64,
     /// Sign-ins that failed.
     pub failures: i64,
-    /// Accounts made that day that still are there.
+    /// Accounts created that day that still exist.
     pub new_users: i64,
     /// Users who signed in at least once.
     pub active_users: i64,
@@ -76,23 +77,28 @@ pub struct StatsResponse {
     pub days: Vec<DayStats>,
 }
 
+request_fields! {
+    /// Which days.
+    pub struct StatsQuery {
+        /// How many days, today included. Default: 30
+        days: Option<Number<{ stats::DAYS_AT_MOST }>>,
+    }
+}
+
 /// Counts users, sessions and sign-ins
 ///
 /// Days go back as far as the audit trail is kept.
 #[utoipa::path(
     get, path = "/admin/stats", tag = "admin", operation_id = "show_stats", security(("bearer" = [])),
-    params(("days" = Option<i64>, Query, minimum = 1, maximum = 366, description = "How many days, today included. Default: 30")),
+    params(StatsQuery),
     responses((status = 200, description = "The counts", body = StatsResponse))
 )]
 async fn show_stats(
     _: Administrator,
     State(app): State<App>,
-    QueryFields(mut fields): QueryFields,
+    QueryString(query): QueryString<StatsQuery>,
 ) -> Result<Json<StatsResponse>> {
-    let days = fields
-        .optional("days", parse_number("days", stats::DAYS_AT_MOST))
-        .unwrap_or(30);
-    fields.finish()?;
+    let days = query.days.map_or(30, |days| days.0);
     let found = stats::collect(&app, days).await?;
     let users = found.users;
     Ok(Json(StatsResponse {

@@ -92,7 +92,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Redirect> {
     Ok(Redirect::to(&app.config.server.public_url.join("/account")))
 }
 
-/// Whether a browser asks, for somebody to look at.
+/// Whether the client is a browser that wants a page.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
@@ -105,7 +105,7 @@ async fn change_password(State(app): State<App>) -> Response {
     (StatusCode::FOUND, [(header::LOCATION, to)]).into_response()
 }
 
-/// What is answered where nothing is: a page for who looks with a browser, and a problem document for programs.
+/// The answer where there is no route: a page for browsers, and a problem document for programs.
 pub async fn nothing(
     State(app): State<App>,
     method: Method,

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::domain::{FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::{Error, FieldError, Invalid, Result};
 use crate::store::{Audit, NewUser, Seen, SourceTable, User};
+use crate::telemetry::codes;
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who
 /// write wait for milliseconds.
@@ -169,7 +170,7 @@ async fn settle(
         tries += 1;
         match apply(app, &users, &met, options).await {
             Err(Error::StoreUnavailable(cause)) if tries < TRIES => {
-                tracing::warn!(error = ?cause, "the database is away; the batch is tried again");
+                tracing::warn!(code = codes::IMPORT_BATCH_RETRIED, error = ?cause, "the database is away; the batch is tried again");
                 tokio::time::sleep(Duration::from_secs(1) * tries).await;
             }
             other => break other?,

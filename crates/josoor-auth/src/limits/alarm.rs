@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Quota;
 use crate::telemetry::Metrics;
+use crate::telemetry::codes;
 
 /// Whether more sign-ins fail than the setting says: one line in the log when it begins, one when it ends, and a gauge.
 #[derive(Clone, Debug)]
@@ -37,13 +38,16 @@ impl Alarm {
             return;
         }
         self.0.metrics.failed_sign_ins_alert(true);
-        tracing::warn!(alert_above = %quota, "failed sign-ins: more than usual over the whole service; passwords may be being tried at many accounts");
+        tracing::warn!(code = codes::FAILED_SIGN_INS_ALERT, alert_above = %quota, "failed sign-ins: more than usual over the whole service; passwords may be being tried at many accounts");
         let alarm = self.clone();
         tokio::spawn(async move {
             while let Some(left) = alarm.time_left(quota.window) {
                 tokio::time::sleep(left).await;
             }
-            tracing::warn!("failed sign-ins: no more than usual again");
+            tracing::warn!(
+                code = codes::FAILED_SIGN_INS_NORMAL,
+                "failed sign-ins: no more than usual again"
+            );
         });
     }
 

@@ -19,6 +19,7 @@ use crate::domain::limit::{Limit, TABLE};
 use crate::error::{Error, RateLimitPolicy, Result};
 use crate::redis::{Redis, RedisError};
 use crate::telemetry::Metrics;
+use crate::telemetry::codes;
 
 /// A refusal: after what time the next try succeeds, and the quota that was counted against.
 pub(super) struct Refused {
@@ -223,7 +224,7 @@ impl Alone {
     pub(super) fn begins(&self, now: i64, error: &RedisError) {
         self.failed_at.store(now, Ordering::Relaxed);
         if !self.is_so.swap(true, Ordering::Relaxed) {
-            tracing::warn!(cause = %error, "limits: Redis does not count; this node counts alone, with half of every quota");
+            tracing::warn!(code = codes::LIMITS_WITHOUT_REDIS, cause = %error, "limits: Redis does not count; this node counts alone, with half of every quota");
         }
     }
 

@@ -14,6 +14,7 @@ use anyhow::{Context as _, ensure};
 use aws_lc_rs::digest;
 
 use crate::domain::Password;
+use crate::telemetry::codes;
 
 /// Digits of a whole SHA-1.
 const DIGITS: usize = 40;
@@ -78,7 +79,7 @@ impl BreachedFile {
         let found: io::Result<bool> = found.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         found.unwrap_or_else(|error| {
             let path = self.0.path.display();
-            tracing::warn!(%path, %error, "the file of breached passwords cannot be read; a password was set without it");
+            tracing::warn!(code = codes::BREACHED_FILE_UNREADABLE, %path, %error, "the file of breached passwords cannot be read; a password was set without it");
             false
         })
     }

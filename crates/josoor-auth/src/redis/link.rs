@@ -14,6 +14,7 @@ use super::shared::{Shared, count};
 use super::source::{Health, Link, Subscription, examine_node};
 use super::types::{Kind, RedisEvent};
 use crate::crypto;
+use crate::telemetry::codes;
 
 /// Between two heartbeats, on the link and on the subscription each.
 const HEARTBEAT_PERIOD: Duration = Duration::from_millis(500);
@@ -82,6 +83,7 @@ impl Attempts {
         }
         self.reported = true;
         tracing::warn!(
+            code = codes::REDIS_CONNECTION_LOST,
             kind = self.kind.as_str(),
             reason,
             "redis: {} lost, connecting again",
@@ -94,6 +96,7 @@ impl Attempts {
         if !self.reported {
             self.reported = true;
             tracing::warn!(
+                code = codes::REDIS_CONNECTION_FAILED,
                 kind = self.kind.as_str(),
                 reason,
                 "redis: no {}, still trying",

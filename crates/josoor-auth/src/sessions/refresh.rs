@@ -12,6 +12,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::keys::RefreshClaims;
 use crate::store::{Audit, Conn, MailKind, RevokeReason, Rotation, SessionRow};
 use crate::telemetry::RefreshOutcome;
+use crate::telemetry::codes;
 
 /// How often a refresh decides again because another request changed the session in between.
 const ATTEMPTS: usize = 32;
@@ -156,7 +157,7 @@ async fn revoke_reused(app: &App, session: &SessionRow, client: &Client) -> Resu
         }
         act.publish_revoked(&[revoked], reason).await?;
         act.commit().await?;
-        tracing::warn!(user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was revoked");
+        tracing::warn!(code = codes::REFRESH_TOKEN_REUSED, user_id = %session.user_id(), session_id = %session.id(), "an old refresh token was presented; the session was revoked");
     }
     Err(Refusal::RefreshTokenReused.into())
 }

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::cache::TailMemory;
 use crate::clock::Clock;
 use crate::redis::RedisEvent;
+use crate::telemetry::codes;
 
 /// Follows the state of the invalidation channel and applies its messages.
 pub(super) async fn listen(app: App) {
@@ -69,7 +70,7 @@ pub(super) async fn tail(app: App) {
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(error = ?error, "changes cannot be read; trying again each second");
+                    tracing::warn!(code = codes::CHANGES_NOT_READ, error = ?error, "changes cannot be read; trying again each second");
                 }
                 failing = true;
             }
@@ -83,6 +84,7 @@ fn report_skew(clock: &Clock) {
     let seconds = clock.skew() / 1_000_000;
     if clock.is_skewed() {
         tracing::warn!(
+            code = codes::CLOCK_SKEW,
             seconds,
             "this machine's clock differs from the database's, which the service goes by; programs that verify tokens \
              by this clock may reject good ones: let both machines follow a time server"
@@ -117,13 +119,16 @@ pub(super) async fn write_touches(app: App) {
             Ok(Ok(())) => false,
             Ok(Err(error)) => {
                 if !failing {
-                    tracing::warn!(error = ?error, "notes of use cannot be written; trying again each second");
+                    tracing::warn!(code = codes::SESSION_USE_NOT_WRITTEN, error = ?error, "notes of use cannot be written; trying again each second");
                 }
                 true
             }
             Err(_) => {
                 if !failing {
-                    tracing::warn!("notes of use cannot be written in time; trying again each second");
+                    tracing::warn!(
+                        code = codes::SESSION_USE_NOT_WRITTEN,
+                        "notes of use cannot be written in time; trying again each second"
+                    );
                 }
                 app.cache.keep_flushing();
                 true

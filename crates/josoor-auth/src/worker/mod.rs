@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 
 use crate::app::App;
 use crate::audit;
+use crate::telemetry::codes;
 
 /// Between the end of a background task that should not have ended and its next start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -46,7 +47,10 @@ where
                 () = stop.cancelled() => return,
                 _ = run => {}
             }
-            tracing::error!("a background task ended; it is started again");
+            tracing::error!(
+                code = codes::BACKGROUND_TASK_RESTARTED,
+                "a background task ended; it is started again"
+            );
             app.cache.invalidate_redis();
             tokio::select! {
                 () = stop.cancelled() => return,

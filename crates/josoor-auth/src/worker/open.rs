@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, Keys};
 use crate::passwords::Policy;
 use crate::store::Db;
+use crate::telemetry::codes;
 
 impl App {
     /// Opens the stores, migrates the database and loads the keys. No background task runs yet; see [`start`](super::start).
@@ -30,7 +31,7 @@ impl App {
     pub async fn close(&self) {
         self.stop().await;
         if let Err(error) = self.cache.flush_touches().await {
-            tracing::warn!(error = ?error, "the last notes of use were not written");
+            tracing::warn!(code = codes::SESSION_USE_NOT_WRITTEN, error = ?error, "the last notes of use were not written");
         }
         audit::log_head(self).await;
         self.db.close().await;

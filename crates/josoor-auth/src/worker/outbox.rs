@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::limits::{Limit, MailShare};
 use crate::mail::{self, SendError};
 use crate::store::{MailClass, MailKind, MailRow, OVER_BUDGET, OneTimeToken, Purpose};
+use crate::telemetry::codes;
 
 /// How long a row that was taken up belongs to its taker; longer than sending ever takes.
 const LEASE: Duration = Duration::from_mins(2);
@@ -120,7 +121,7 @@ pub async fn deliver(app: App) {
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(error = ?error, "the outbox cannot be read; trying again each second");
+                    tracing::warn!(code = codes::OUTBOX_NOT_READ, error = ?error, "the outbox cannot be read; trying again each second");
                 }
                 failing = true;
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -177,7 +178,7 @@ async fn take_up(app: &App, row: MailRow) -> Outcome {
     let outcome = match try_take_up(app, &row).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            tracing::warn!(mail = row.id, kind = row.kind.as_str(), error = ?error, "a row of the outbox failed; it is tried again");
+            tracing::warn!(code = codes::OUTBOX_ROW_FAILED, mail = row.id, kind = row.kind.as_str(), error = ?error, "a row of the outbox failed; it is tried again");
             put_off(app, &row, "failed").await.unwrap_or(Outcome::Lost)
         }
     };
@@ -223,7 +224,11 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
         Ok(()) => finish(app, row, link.as_ref().map(|(_, token)| token)).await,
         Err(SendError::Away(reason)) => {
             if row.attempts <= 1 {
-                tracing::warn!(reason, "mail cannot be sent; it waits");
+                tracing::warn!(
+                    code = codes::MAIL_NOT_SENT,
+                    reason,
+                    "mail cannot be sent; it waits"
+                );
             }
             app.db.write().await?.release_mail(row, now, 1, &reason).await?;
             Ok(Outcome::Away)
@@ -354,6 +359,7 @@ const fn is_asked_for(kind: MailKind) -> bool {
 
 async fn drop_row(app: &App, row: &MailRow, reason: &str) -> Result<Outcome> {
     tracing::warn!(
+        code = codes::MAIL_DROPPED,
         mail = row.id,
         kind = row.kind.as_str(),
         reason,

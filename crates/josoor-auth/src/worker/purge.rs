@@ -8,6 +8,7 @@ use crate::audit;
 use crate::auth::devices;
 use crate::domain::Timestamp;
 use crate::error::Result;
+use crate::telemetry::codes;
 
 /// Between two rounds of purging.
 const EVERY: Duration = Duration::from_mins(10);
@@ -31,8 +32,15 @@ pub async fn purge_regularly(app: App) {
         // With a limit, because a connection whose other end has gone silent answers never.
         match tokio::time::timeout(EVERY, purge(&app)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = ?error, "purging stopped early; it goes on next time"),
-            Err(_) => tracing::warn!("purging took too long; it goes on next time"),
+            Ok(Err(error)) => tracing::warn!(
+                code = codes::PURGE_STOPPED,
+                error = ?error,
+                "purging stopped early; it goes on next time"
+            ),
+            Err(_) => tracing::warn!(
+                code = codes::PURGE_STOPPED,
+                "purging took too long; it goes on next time"
+            ),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use josoor_auth::http::response::problem::CODES;
+use josoor_auth::http::response::codes::CODES;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Who is calling.
+//! The caller of a request: the user of its access token.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -10,55 +10,32 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::domain::Role;
 use crate::error::{Error, Refusal};
-use crate::http::request::extract::{ClientAddress, UserAgent};
-use crate::http::request::passage::Passage;
+use crate::http::request::client_info::{ClientInfo, client_ip};
+use crate::http::request::context::RequestContext;
 use crate::limits::Writer;
 use crate::sessions;
 
-/// Where a request comes from, for the records.
-#[derive(Clone, Debug)]
-pub struct From(pub Client);
-
-impl<S: Send + Sync> FromRequestParts<S> for From {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let ClientAddress(ip) = ClientAddress::from_request_parts(parts, state).await?;
-        let UserAgent(user_agent) = UserAgent::from_request_parts(parts, state).await?;
-        let passage = Passage::of(&parts.extensions);
-        Ok(Self(Client {
-            ip: ip.to_string(),
-            user_agent: user_agent.unwrap_or_default(),
-            request_id: passage.id.as_str().to_owned(),
-            client_request_id: passage
-                .client_id
-                .as_ref()
-                .map_or_else(String::new, |id| id.as_str().to_owned()),
-            actor: None,
-        }))
-    }
-}
-
-/// Who makes the request with these headers.
-pub(in crate::http) async fn authenticate(
+/// The user and the session of the access token in these headers.
+pub(crate) async fn authenticate(
     app: &App,
     headers: &HeaderMap,
-    passage: &Passage,
+    context: &RequestContext,
 ) -> Result<Caller, Error> {
     let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
     let caller = sessions::authenticate(app, token).await?;
-    passage.note_user(caller.id());
+    context.note_user(caller.id());
     Ok(caller)
 }
 
 async fn caller_of(parts: &Parts, app: &App) -> Result<Caller, Error> {
-    authenticate(app, &parts.headers, &Passage::of(&parts.extensions)).await
+    authenticate(app, &parts.headers, &RequestContext::of(&parts.extensions)).await
 }
 
-/// Counts a write of somebody who is signed in, before the body is read and whatever becomes of the request.
+/// Counts a write of a signed-in user before the body is read, whatever the outcome.
 async fn count_write(parts: &mut Parts, app: &App, caller: &Caller, writer: Writer) -> Result<(), Error> {
-    let Ok(ClientAddress(ip)) = ClientAddress::from_request_parts(parts, app).await;
-    app.limits.write(&ip.to_string(), caller.id(), writer).await
+    app.limits
+        .write(&client_ip(parts).to_string(), caller.id(), writer)
+        .await
 }
 
 /// GET and HEAD change nothing (RFC 9110, 9.2.1), but for exports: see [`Exporter`].
@@ -66,7 +43,7 @@ fn is_write(parts: &Parts) -> bool {
     !matches!(parts.method, Method::GET | Method::HEAD)
 }
 
-/// Every way for a handler to learn who calls leads through here, [`Administrator`] aside, so that none can forget to count a
+/// All extractors of the caller but [`Administrator`] and [`Exporter`] use this one, so that no handler can forget to count a
 /// write.
 impl FromRequestParts<App> for Caller {
     type Rejection = Error;
@@ -84,9 +61,9 @@ impl FromRequestParts<App> for Caller {
 /// enough.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// Who.
+    /// The user and the session.
     pub caller: Caller,
-    /// From where; the actor is set.
+    /// The client, with the user as the actor.
     pub client: Client,
 }
 
@@ -101,12 +78,30 @@ impl FromRequestParts<App> for SignedIn {
 
 impl SignedIn {
     async fn new(caller: Caller, parts: &mut Parts, app: &App) -> Self {
-        let Ok(From(client)) = From::from_request_parts(parts, app).await;
+        let Ok(ClientInfo(client)) = ClientInfo::from_request_parts(parts, app).await;
         let client = Client {
             actor: Some(caller.id()),
             ..client
         };
         Self { caller, client }
+    }
+}
+
+/// The caller, if there is a valid access token; otherwise why the token is rejected, if there is one.
+pub struct MaybeSignedIn(pub Result<SignedIn, Option<Error>>);
+
+impl FromRequestParts<App> for MaybeSignedIn {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        if !matches!(bearer_token(&parts.headers), Ok(Some(_))) {
+            return Ok(Self(Err(None)));
+        }
+        match SignedIn::from_request_parts(parts, app).await {
+            Ok(signed_in) => Ok(Self(Ok(signed_in))),
+            Err(error @ Error::Refused(_)) => Ok(Self(Err(Some(error)))),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -103,7 +103,7 @@ fn read<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = values(headers, name);
     match (values.next(), values.next()) {
         (Some(value), None) if !value.is_empty() => Some(value),
-        // Two of one name: one of them was planted, and nobody can say which.
+        // Two of one name: one of them was planted, and it is not known which.
         _ => None,
     }
 }
@@ -120,7 +120,7 @@ fn cookie(config: &Config, name: &str, path: &str, value: &str, max_age: i64) ->
     Some(value)
 }
 
-/// The refresh token in the request's cookie. Nothing is said yet about the request's origin.
+/// The refresh token in the request's cookie. The request's origin is not verified yet.
 pub fn refresh_token<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
     let name = REFRESH.name(&app.config);
     if is_sent(headers, name) {
@@ -162,7 +162,7 @@ pub fn clear_refresh_if_allowed(app: &App, headers: &HeaderMap) -> Vec<HeaderVal
     }
 }
 
-/// The mark of the device that the request comes from, if it is ours and made for this canonical address. Whether the account
+/// The mark of the device that the request comes from, if it is ours and issued for this canonical address. Whether the account
 /// knows the device still has to be verified.
 pub fn device_mark(app: &App, email_key: &str, headers: &HeaderMap) -> Option<DeviceMark> {
     // Marks of the release before have no rows and are worth nothing, so their name is not read.

@@ -1,8 +1,16 @@
 //! What a handler reads: bodies, parameters, cookies, the client and the caller.
 
+pub mod body;
 pub mod caller;
+pub mod client_address;
+pub mod client_info;
+pub mod context;
 pub mod cookies;
-pub mod extract;
+pub mod definition;
+pub mod field_types;
+pub mod fields;
 pub mod language;
-pub mod limited;
-pub mod passage;
+pub mod path;
+pub mod session_token;
+pub mod transport;
+pub mod user_agent;

@@ -8,7 +8,9 @@ use http::header;
 
 use crate::audit::csv_line;
 use crate::error::{Invalid, Result};
-use crate::http::request::extract::Fields;
+use crate::http::request::definition::{FieldText, NotNull, TextSchema, request_fields};
+use crate::http::request::field_types::pattern_schema;
+use crate::passwords::Policy;
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,43 +21,50 @@ pub enum Format {
     Ndjson,
 }
 
-/// What the query of an export says about its form.
-#[derive(Clone, Copy, Debug)]
-pub struct ExportForm {
-    /// The kind of file.
-    pub format: Format,
-    /// Whether CSV begins with a byte order mark, without which spreadsheets take Arabic for something else.
-    bom: bool,
+impl FieldText for Format {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        match text {
+            "csv" => Ok(Self::Csv),
+            "ndjson" => Ok(Self::Ndjson),
+            _ => Err(Invalid::new("unknown_format", "format is csv or ndjson.")),
+        }
+    }
+
+    fn schema() -> TextSchema {
+        pattern_schema("^(csv|ndjson)$")
+    }
+}
+
+request_fields! {
+    /// What the query of an export says about its form.
+    pub struct ExportForm {
+        /// Default: csv
+        format: Option<Format>,
+        /// CSV with a byte order mark, for spreadsheets
+        bom: NotNull<bool>,
+    }
 }
 
 impl ExportForm {
-    /// Reads `format` and `bom`.
-    pub fn read(fields: &mut Fields) -> Self {
-        let format = fields.optional("format", |text| match text {
-            "csv" => Ok(Format::Csv),
-            "ndjson" => Ok(Format::Ndjson),
-            _ => Err(Invalid::new("unknown_format", "format is csv or ndjson.")),
-        });
-        Self {
-            format: format.unwrap_or(Format::Csv),
-            bom: fields.bool("bom").unwrap_or(false),
-        }
+    /// The kind of file.
+    pub fn format(&self) -> Format {
+        self.format.unwrap_or(Format::Csv)
     }
 
     /// The answer: a file of this name, with the pages as they come.
     pub fn respond(
-        self,
+        &self,
         name: &str,
         header_row: &[&str],
         pages: impl Stream<Item = Result<Vec<u8>>> + Send + 'static,
     ) -> Response {
-        let (kind, extension) = match self.format {
+        let (kind, extension) = match self.format() {
             Format::Csv => ("text/csv; charset=utf-8", "csv"),
             Format::Ndjson => ("application/x-ndjson", "ndjson"),
         };
         let mut head = Vec::new();
-        if self.format == Format::Csv {
-            if self.bom {
+        if self.format() == Format::Csv {
+            if self.bom.0 == Some(true) {
                 head.extend_from_slice("\u{feff}".as_bytes());
             }
             head.extend_from_slice(&csv_line(header_row));
@@ -64,7 +73,7 @@ impl ExportForm {
         // The status is long sent when a page fails: all that is left is to break off.
         let body = head.chain(pages).map(|page| {
             page.map(Bytes::from)
-                .map_err(|_| std::io::Error::other("the store is away"))
+                .map_err(|_| std::io::Error::other("the database does not answer"))
         });
         let headers = [
             (header::CONTENT_TYPE, kind.to_owned()),

@@ -1,5 +1,8 @@
 //! What a handler answers: representations, exports and problem documents.
 
+pub mod codes;
+pub mod document;
 pub mod export;
 pub mod problem;
 pub mod representation;
+pub mod signed_in;

@@ -7,93 +7,15 @@ use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::auth::devices::DEVICES_AT_MOST;
 use crate::cache::UserCopy;
-use crate::domain::{Email, FullName, Password, SessionId, Timestamp, device_label};
 pub use crate::domain::{LocaleName, Profile as UserResponse, RoleName};
+use crate::domain::{SessionId, Timestamp, device_label};
 use crate::sessions::Issued;
 use crate::store::{Device, SessionRow, User};
-
-// Request schemas hold for what is surely accepted, because programs generate requests from them. Where the rule itself
-// is wider than JSON Schema can say, the description says so.
-
-/// Any text but U+0000.
-const ANY_TEXT: &str = r"^[^\x00]*$";
-
-/// No controls, line ends and controls of the writing direction: what [`FullName::parse`] refuses.
-const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
-
-/// An e-mail address in a request.
-pub fn email_schema() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some(Email::PATTERN))
-        .max_length(Some(Email::MAX_BYTES))
-        .description(Some(
-            "An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
-             scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.",
-        ))
-        .build()
-}
-
-/// A password that is to be set.
-pub fn new_password_schema() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
-        .min_length(Some(8))
-        .max_length(Some(Password::MAX_BYTES))
-        .pattern(Some(ANY_TEXT))
-        .description(Some(
-            "At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the \
-             most common passwords. Any characters, also spaces.",
-        ))
-        .examples(["correct horse battery staple"])
-        .build()
-}
-
-/// A password that was set before, or null.
-pub fn optional_password_schema() -> Object {
-    let mut schema = password_schema();
-    schema.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
-    schema
-}
-
-/// An e-mail address in a request, or null.
-pub fn optional_email_schema() -> Object {
-    let mut schema = email_schema();
-    schema.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
-    schema
-}
-
-/// A password that was set before.
-pub fn password_schema() -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
-        .min_length(Some(1))
-        .max_length(Some(Password::MAX_BYTES))
-        .pattern(Some(ANY_TEXT))
-        .description(Some("The account's password: at most 1,024 bytes in UTF-8."))
-        .examples(["correct horse battery staple"])
-        .build()
-}
-
-/// A person's name, or null.
-pub fn full_name_schema() -> Object {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .max_length(Some(FullName::MAX_CHARACTERS))
-        .pattern(Some(NAME_PATTERN))
-        .description(Some(
-            "The name to show, without control characters and line breaks. A blank one is none, and so is null.",
-        ))
-        .examples(["Ada Lovelace"])
-        .build()
-}
 
 /// A user, as administrators see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -124,9 +46,9 @@ impl From<&User> for AdminUserResponse {
     }
 }
 
-/// How answers show a user: made once for each copy of the user.
+/// The answers about a user, prepared once for each copy of the user.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct PreparedUser {
     /// The [`UserResponse`], as JSON.
     pub body: Bytes,
     /// The id, as a header has it.
@@ -143,11 +65,11 @@ pub struct Shown {
     pub version: HeaderValue,
 }
 
-impl Shown {
+impl PreparedUser {
     /// This user.
     pub fn of(user: &UserCopy) -> Cow<'_, Self> {
-        let shown = user.memo.get_or_make(|| Self::make(user));
-        shown.map_or_else(|| Cow::Owned(Self::make(user)), Cow::Borrowed)
+        let prepared = user.memo.get_or_make(|| Self::make(user));
+        prepared.map_or_else(|| Cow::Owned(Self::make(user)), Cow::Borrowed)
     }
 
     fn make(user: &UserCopy) -> Self {
@@ -213,6 +135,17 @@ pub struct BaseResponse {
     pub timestamp: Timestamp,
 }
 
+impl BaseResponse {
+    /// That the request is done.
+    pub fn done(app: &App, message: &'static str) -> Self {
+        Self {
+            success: true,
+            message,
+            timestamp: app.clock.now(),
+        }
+    }
+}
+
 /// A live session of a user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionResponse {
@@ -254,7 +187,7 @@ impl SessionResponse {
     }
 }
 
-/// How many sessions were ended.
+/// How many sessions were revoked.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RevokedResponse {
     /// How many.

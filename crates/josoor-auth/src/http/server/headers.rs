@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// What every response says, unless its handler says something else under the same name.
+/// The headers of every response, unless its handler sets one of the same name.
 const DEFAULTS: [(HeaderName, &str); 8] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -23,7 +23,7 @@ const DEFAULTS: [(HeaderName, &str); 8] = [
         HeaderName::from_static("permissions-policy"),
         "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     ),
-    // Most answers are about one user; whoever serves something public says so.
+    // Most answers are about one user; a handler that serves something public sets its own.
     (header::CACHE_CONTROL, "no-store"),
 ];
 
@@ -37,9 +37,8 @@ pub struct SecurityHeaders(HeaderMap);
 impl SecurityHeaders {
     /// For a service under this address.
     pub fn new(public_url: &str) -> Self {
-        // With room for those of an answer, so that its copy need not grow.
-        let mut headers = HeaderMap::with_capacity(24);
-        headers.extend(DEFAULTS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        let defaults = DEFAULTS.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        let mut headers = HeaderMap::from_iter(defaults);
         if public_url.starts_with("https://") {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
         }
@@ -48,9 +47,9 @@ impl SecurityHeaders {
 
     /// Adds those that are missing.
     pub fn add_to(&self, headers: &mut HeaderMap) {
-        // An answer has few of its own, so these are copied as a whole and those put into them.
-        let own = std::mem::replace(headers, self.0.clone());
-        headers.extend(own);
+        for (name, value) in &self.0 {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
     }
 }
 

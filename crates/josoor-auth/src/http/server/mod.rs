@@ -1,8 +1,16 @@
 //! Connections, and the layers around every route.
 
-pub mod front;
+mod accept;
+mod activity;
+mod capacity;
+mod connection;
+pub mod drain_body;
 pub mod headers;
-pub mod serve;
+pub mod host;
+mod options;
+pub mod service;
 pub mod settings;
 pub mod stack;
-pub mod unread;
+
+pub use accept::{Drained, serve};
+pub use options::ServeOptions;

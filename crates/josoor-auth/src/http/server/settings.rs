@@ -1,27 +1,27 @@
-//! What the HTTP rooms need to know of the configuration, so that none of them depends on the wiring.
+//! The settings of the HTTP layer, so that its files do not depend on the whole configuration.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Extensions, StatusCode};
+use http::StatusCode;
 use ipnet::IpNet;
 
 use crate::config::ForwardedHeader;
-use crate::http::request::passage::Passage;
+use crate::telemetry::codes;
 
-/// Settings of the HTTP layer. The router's stack puts them into every request; whoever reads them in one that did not
-/// pass it gets the defaults.
+/// Settings of the HTTP layer. The stack puts them into the context of every request; without a stack, readers get the
+/// defaults.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Base of every link that the service gives out, without a slash at its end. Never taken from a request.
     pub public_url: String,
-    /// Peers whose word about the client's address counts.
+    /// Peers whose header with the client's address is used.
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they name it.
     pub forwarded_header: ForwardedHeader,
-    /// Peers that look like proxies and are not listed; each was warned about.
+    /// Peers that may be proxies and are not listed; the log has a warning for each.
     pub unlisted: Arc<Unlisted>,
     /// Longest request body, in bytes.
     pub body_limit: usize,
@@ -38,7 +38,7 @@ pub struct HttpSettings {
 pub struct Unlisted(Mutex<HashSet<IpAddr>>);
 
 impl Unlisted {
-    /// How many are told of. Anybody can send such a header, and the log must not grow with them.
+    /// The most peers that are reported. Every client can send such a header, and the log must not grow with them.
     const AT_MOST: usize = 16;
 
     /// Warns about a peer, once.
@@ -46,6 +46,7 @@ impl Unlisted {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.len() < Self::AT_MOST && noted.insert(peer) {
             tracing::warn!(
+                code = codes::PROXY_NOT_TRUSTED,
                 %peer,
                 header,
                 "a peer sends a forwarding header and is not in TRUSTED_PROXIES; if it is a proxy of yours, list it: until then \
@@ -75,13 +76,5 @@ impl HttpSettings {
     pub fn base_path(&self) -> &str {
         let rest = self.public_url.split_once("://").map_or("", |(_, rest)| rest);
         rest.find('/').map_or("", |at| &rest[at..]).trim_end_matches('/')
-    }
-
-    /// The settings that the stack put into the request.
-    pub fn of(extensions: &Extensions) -> Arc<Self> {
-        let passage = extensions.get::<Arc<Passage>>();
-        passage
-            .map(|passage| Arc::clone(&passage.settings))
-            .unwrap_or_default()
     }
 }

@@ -3,9 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,23 +13,24 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt;
 use http::Method;
+use tokio::time::timeout;
 use tower::layer::layer_fn;
 use tower::{ServiceExt, service_fn};
 
-use super::unread;
 use crate::error::Error;
-use crate::http::request::passage::{Passage, X_CLIENT_REQUEST_ID, X_REQUEST_ID};
-use crate::http::response::problem;
+use crate::http::request::context::{RequestContext, X_CLIENT_REQUEST_ID, X_REQUEST_ID};
+use crate::http::response::document;
+use crate::http::server::drain_body;
 use crate::http::server::headers::SecurityHeaders;
 use crate::http::server::settings::HttpSettings;
-use crate::telemetry::{self, Metrics, RouteFigures};
+use crate::telemetry::{self, Metrics, RouteFigures, codes};
 
 /// What lies around every handler. From the outside in:
 ///
 /// 1. the request's id, so that everything below is logged under it, and its line in the log, which has the status that the
 ///    client sees;
 /// 2. the metrics, for the same status;
-/// 3. what reads bodies that nobody else has read, whatever refused the request;
+/// 3. the draining of bodies that the handler has not read;
 /// 4. the security headers, so that problem documents have them too;
 /// 5. the problem documents, which also catch panics of everything below;
 /// 6. the time limit, whose refusal is a problem as well;
@@ -64,10 +63,10 @@ impl Stack {
             service_fn(move |mut request: Request| {
                 let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
                 let peer = peer.map(|peer| peer.0);
-                let passage = Arc::new(Passage::begin(&stack.settings, &request, peer));
-                request.extensions_mut().insert(Arc::clone(&passage));
+                let context = Arc::new(RequestContext::begin(&stack.settings, &request, peer));
+                request.extensions_mut().insert(Arc::clone(&context));
                 let (stack, figures, route) = (Arc::clone(&stack), Arc::clone(&figures), route.clone());
-                telemetry::in_request(passage.id, async move {
+                telemetry::in_request(context.id, async move {
                     let figures = figures.get_or_init(|| {
                         let pattern = request.extensions().get::<MatchedPath>();
                         stack
@@ -77,7 +76,7 @@ impl Stack {
                     let handle = async |request| match route.oneshot(request).await {
                         Ok(response) => response,
                     };
-                    Ok::<_, Infallible>(pass(&stack, figures, &passage, request, handle).await)
+                    Ok::<_, Infallible>(pass(&stack, figures, &context, request, handle).await)
                 })
             })
         }))
@@ -86,10 +85,10 @@ impl Stack {
 
 /// Has `handle` answer a request, inside the stack. Log lines have the request's id only within
 /// [`telemetry::in_request`].
-pub(super) async fn pass(
+pub(crate) async fn pass(
     stack: &Stack,
     figures: &RouteFigures,
-    passage: &Passage,
+    context: &RequestContext,
     request: Request,
     handle: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
@@ -98,62 +97,42 @@ pub(super) async fn pass(
     let method = request.method().clone();
     let answer = async |request| {
         // Whatever a panic left half done is dropped with the future; what outlives it (pools, caches) guards itself.
-        let answer = pin!(AssertUnwindSafe(handle(request)).catch_unwind());
-        let answer = Within::new(stack.settings.request_timeout, answer).await;
-        let mut response = problem::finish(answer, passage, method == Method::HEAD);
+        let answer = AssertUnwindSafe(handle(request)).catch_unwind();
+        let answer = answer_in_time(stack.settings.request_timeout, answer).await;
+        let mut response = document::finish(answer, context, method == Method::HEAD);
         stack.headers.add_to(response.headers_mut());
         response
     };
-    let mut response = unread::discard(request, answer).await;
+    let mut response = drain_body::drain(request, answer).await;
     let (status, took) = (response.status(), begun.elapsed());
     drop(in_flight);
     figures.request_ends(method_label(&method), status.as_u16(), took);
-    passage.log(&method, figures.route(), status, took);
-    if let Some(id) = passage.id_header() {
+    context.log(&method, figures.route(), status, took);
+    if let Some(id) = context.id_header() {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
-    if let Some(id) = passage.client_id_header() {
+    if let Some(id) = context.client_id_header() {
         response.headers_mut().insert(X_CLIENT_REQUEST_ID, id);
     }
     response
 }
 
-/// Gives up an answer that has not begun after some time, with 503 `overloaded`. What it was doing is dropped; a transaction
-/// that was open is rolled back. The timer is made only for an answer that is not there at once.
-struct Within<F> {
+/// Gives up an answer that has not begun in time, with 503 `overloaded`. What it was doing is dropped; a transaction that was
+/// open is rolled back.
+async fn answer_in_time(
     longest: Duration,
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    answer: F,
-}
-
-impl<F> Within<F> {
-    fn new(longest: Duration, answer: F) -> Self {
-        Self {
-            longest,
-            timer: None,
-            answer,
-        }
-    }
-}
-
-impl<F: Future<Output = thread::Result<Response>> + Unpin> Future for Within<F> {
-    type Output = thread::Result<Response>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(answer) = self.answer.poll_unpin(context) {
-            return Poll::Ready(answer);
-        }
-        let longest = self.longest;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
-        ready!(timer.poll_unpin(context));
-        tracing::warn!("a request took longer than the request timeout");
+    answer: impl Future<Output = thread::Result<Response>>,
+) -> thread::Result<Response> {
+    timeout(longest, answer).await.unwrap_or_else(|_| {
+        tracing::warn!(
+            code = codes::ANSWER_TIMEOUT,
+            "a request took longer than the request timeout"
+        );
         let error = Error::Overloaded {
             retry_after: Duration::from_secs(5),
         };
-        Poll::Ready(Ok(error.into_response()))
-    }
+        Ok(error.into_response())
+    })
 }
 
 /// A client may invent methods; a label may not grow with them.
@@ -181,7 +160,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::http::request::extract::JsonBody;
+    use crate::http::request::body::JsonBody;
     use crate::telemetry::{RefreshOutcome, Sample, SignIn};
 
     async fn panics() {
@@ -225,7 +204,7 @@ mod tests {
             let headers = response.headers().clone();
             assert_eq!(headers["x-request-id"].len(), 32);
             assert_eq!(headers["x-client-request-id"], "given-1");
-            assert_eq!(headers["content-type"], problem::PROBLEM_JSON);
+            assert_eq!(headers["content-type"], document::PROBLEM_JSON);
             assert_eq!(headers["x-content-type-options"], "nosniff");
             assert_eq!(headers.contains_key("retry-after"), status == 503);
             let body = response.into_body().collect().await.expect("a body").to_bytes();

@@ -19,6 +19,7 @@ pub(super) use self::engines::Engine;
 use super::db::Db;
 use super::failure::store_error;
 use crate::error::{Error, Result};
+use crate::telemetry::codes;
 
 /// Number, description and text of each file of `migrations`, in order. A released migration never changes.
 const MIGRATIONS: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
@@ -133,7 +134,7 @@ async fn retry_locked<T>(step: impl AsyncFn() -> Result<T>) -> Result<T> {
         match step().await {
             Err(error) if is_lock_conflict(&error) => {
                 tracing::warn!(
-                    code = "migration_waits",
+                    code = codes::MIGRATION_WAITS,
                     "a migration waits for a lock that another transaction holds"
                 );
                 tokio::time::sleep(PAUSE).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kind::MailClass;
 use super::queue::Backlog;
 use crate::domain::Timestamp;
+use crate::telemetry::codes;
 
 /// What this node knows of the mails that wait.
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ impl OutboxState {
         state.closed_until.store(until.as_micros(), Ordering::Relaxed);
         if !state.is_spent.swap(true, Ordering::Relaxed) {
             tracing::warn!(
+                code = codes::MAIL_BUDGET_SPENT,
                 class = class.as_str(),
                 "the budget of mails is spent (limits.mail_total); mails of this class wait"
             );

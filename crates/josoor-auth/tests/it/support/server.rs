@@ -11,7 +11,7 @@ use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Role, UserId};
-use josoor_auth::http::server::serve::ServeOptions;
+use josoor_auth::http::server::ServeOptions;
 use josoor_auth::store::UserPatch;
 use josoor_auth::{admin::users, http as server_http};
 use reqwest::header::HeaderMap;
@@ -155,10 +155,10 @@ impl Stage {
         let app = App::open(config, clock).await.expect("the stores open");
         josoor_auth::worker::start(&app);
         let stop = CancellationToken::new();
-        let front = server_http::front(&app);
-        let running = tokio::spawn(server_http::server::serve::serve(
+        let service = server_http::service(&app);
+        let running = tokio::spawn(server_http::server::serve(
             listener,
-            front,
+            service,
             options,
             stop.clone().cancelled_owned(),
             app.readiness(),
@@ -190,7 +190,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     http: reqwest::Client,
     stop: CancellationToken,
-    running: tokio::task::JoinHandle<josoor_auth::http::server::serve::Drained>,
+    running: tokio::task::JoinHandle<josoor_auth::http::server::Drained>,
 }
 
 /// What a server answered.

@@ -15,7 +15,7 @@ struct Running {
     accepting: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Drained>,
-    /// Told when the handler of `/slow` has begun.
+    /// Notified when the handler of `/slow` has begun.
     begun: Arc<Notify>,
     /// Lets the handler of `/slow` finish.
     release: Arc<Notify>,
@@ -27,11 +27,11 @@ async fn panics() {
 
 async fn start(options: ServeOptions) -> Running {
     let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, awaited) = (Arc::clone(&begun), Arc::clone(&release));
+    let (signal, awaited) = (Arc::clone(&begun), Arc::clone(&release));
     let slow = move || {
-        let (told, awaited) = (Arc::clone(&told), Arc::clone(&awaited));
+        let (signal, awaited) = (Arc::clone(&signal), Arc::clone(&awaited));
         async move {
-            told.notify_one();
+            signal.notify_one();
             awaited.notified().await;
             "done"
         }

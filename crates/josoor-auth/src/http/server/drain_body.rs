@@ -1,4 +1,4 @@
-//! What becomes of a request's body that nobody has read.
+//! Drains request bodies that the handler has not read.
 //!
 //! An answer may be ready before the body has arrived: a missing token, an unknown id, a body that is too long. hyper
 //! closes such a connection without saying so, and the next request that the client sends on it meets the end of the
@@ -19,43 +19,43 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 
 /// The most that is read and thrown away, in bytes. Longer bodies end their connection.
-const AT_MOST: usize = 256 * 1024;
+const MAX_DRAINED: usize = 256 * 1024;
 
 /// How long the rest may take to arrive. The answer waits for it, so it is short.
-const PATIENCE: Duration = Duration::from_millis(500);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Where a body that was dropped before its end is left.
-type Shelf = Arc<Mutex<Option<Body>>>;
+/// Receives a body that is dropped before its end.
+type DroppedBody = Arc<Mutex<Option<Body>>>;
 
-/// Has `next` answer, and reads what it left of the body.
-pub async fn discard(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+/// Has `next` answer, and drains what it left of the body.
+pub async fn drain(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     if request.body().is_end_stream() {
         return next(request).await;
     }
     let version = request.version();
-    // Whoever asked for permission to send (RFC 9110, 10.1.1) sends nothing after an answer; reading would give it.
+    // A client that waits for permission to send (RFC 9110, 10.1.1) sends nothing after an answer; reading would grant it.
     let waits_for_permission = request.headers().contains_key(header::EXPECT);
-    let shelf = Shelf::default();
+    let dropped = DroppedBody::default();
     let request = request.map(|body| {
-        Body::new(Watched {
+        Body::new(ReturnOnDrop {
             body,
             is_over: false,
-            shelf: Arc::clone(&shelf),
+            dropped: Arc::clone(&dropped),
         })
     });
     let mut response = next(request).await;
-    let left = shelf.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let left = dropped.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(body) = left else {
         return response;
     };
-    let is_gone = !waits_for_permission
-        && body.size_hint().lower() <= AT_MOST as u64
-        // In a box, so that requests without a body do not carry room for it.
-        && Box::pin(tokio::time::timeout(PATIENCE, read_off(body)))
+    let is_drained = !waits_for_permission
+        && body.size_hint().lower() <= MAX_DRAINED as u64
+        // In a box, so that the futures of requests without a body are small.
+        && Box::pin(tokio::time::timeout(DRAIN_TIMEOUT, drain_rest(body)))
             .await
             .unwrap_or(false);
     // HTTP/2 resets the stream and keeps the connection; there the header is forbidden (RFC 9113, 8.2.2).
-    if !is_gone && version < Version::HTTP_2 {
+    if !is_drained && version < Version::HTTP_2 {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -63,29 +63,29 @@ pub async fn discard(request: Request, next: impl AsyncFnOnce(Request) -> Respon
     response
 }
 
-/// Whether the body came to its end within [`AT_MOST`].
-async fn read_off(mut body: Body) -> bool {
+/// Whether the body came to its end within [`MAX_DRAINED`].
+async fn drain_rest(mut body: Body) -> bool {
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return false;
         };
         length += frame.data_ref().map_or(0, Bytes::len);
-        if length > AT_MOST {
+        if length > MAX_DRAINED {
             return false;
         }
     }
     true
 }
 
-/// A body that is put on the shelf when it is dropped before its end.
-struct Watched {
+/// A body that hands itself over when it is dropped before its end.
+struct ReturnOnDrop {
     body: Body,
     is_over: bool,
-    shelf: Shelf,
+    dropped: DroppedBody,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for ReturnOnDrop {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -107,10 +107,11 @@ impl HttpBody for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for ReturnOnDrop {
     fn drop(&mut self) {
         if !self.is_over && !self.body.is_end_stream() {
-            *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::mem::take(&mut self.body));
+            *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(std::mem::take(&mut self.body));
         }
     }
 }
@@ -131,7 +132,7 @@ mod tests {
             .route("/", post(async || "unread"))
             .route("/second", post(async || "second"))
             .layer(from_fn(async |request, next: Next| {
-                discard(request, async |request| next.run(request).await).await
+                drain(request, async |request| next.run(request).await).await
             }));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_invited_to_send_what_is_not_wanted() {
+    async fn a_client_is_not_asked_to_send_a_body_that_is_not_read() {
         let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
         let answers = converse(head, b"").await;
         assert!(

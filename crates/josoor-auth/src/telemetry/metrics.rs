@@ -1,11 +1,7 @@
-//! What the service tells its operator: log lines and metrics. Nothing in here may ever be given a password, a token
-//! or a whole request.
+//! Metrics in the OpenMetrics format.
 
-mod stderr;
-
-use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,268 +10,19 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::FmtContext;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::registry::LookupSpan;
-
-use self::stderr::Stderr;
-use crate::clock::Clock;
-use crate::domain::RequestId;
-
-/// How a log line looks. Either way an event is exactly one line, whatever its values contain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For a person at a terminal.
-    Text,
-    /// One JSON object per line, for a collector.
-    Json,
-}
-
-/// Where the log goes, once it was started.
-static LOG: OnceLock<Stderr> = OnceLock::new();
-
-/// Waits, a second at most, until what was logged so far is written: before the program ends.
-pub fn flush() {
-    if let Some(log) = LOG.get() {
-        log.flush();
-    }
-}
-
-/// Starts the log, on standard error, and sends panics there as well.
-///
-/// `filter` is a list of directives such as `info,sqlx=warn`. Fails when it does not parse, or when a log was started
-/// before.
-pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("the log filter `{filter}` is not valid: {error}"))?;
-    let stderr =
-        Stderr::start().map_err(|error| anyhow::anyhow!("the log's thread cannot be started: {error}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr.clone())
-        .event_format(format)
-        .try_init()
-        .map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))?;
-    let _ = LOG.set(stderr);
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, message, "panic");
-        // The program may be about to end.
-        flush();
-    }));
-    Ok(())
-}
-
-tokio::task_local! {
-    /// Not a span of `tracing`: that would be a look-up, an allocation and a formatted text for each request, most of which
-    /// log nothing.
-    static REQUEST: RequestId;
-}
-
-/// Does work on behalf of a request: what it logs carries the id.
-pub fn in_request<F: Future>(id: RequestId, work: F) -> impl Future<Output = F::Output> {
-    REQUEST.scope(id, work)
-}
-
-/// The request on whose behalf this task works, to pass it on to another one.
-pub fn current_request() -> Option<RequestId> {
-    REQUEST.try_with(|id| *id).ok()
-}
-
-impl<S, N> FormatEvent<S, N> for LogFormat
-where
-    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
-    N: for<'writer> FormatFields<'writer> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let (now, metadata) = (Clock::System.now(), event.metadata());
-        let mut values = Values::of(*self);
-        event.record(&mut values);
-        let request = current_request();
-        match self {
-            Self::Json => {
-                write!(
-                    writer,
-                    r#"{{"timestamp":"{now}","level":"{}","target":"{}","message":"{}""#,
-                    metadata.level(),
-                    Escaped(metadata.target()),
-                    values.message,
-                )?;
-                if let Some(request) = request {
-                    write!(writer, r#","request_id":"{}""#, Escaped(request.as_str()))?;
-                }
-                if !values.line.is_empty() {
-                    write!(writer, r#","fields":{{{}}}"#, values.line)?;
-                }
-                writeln!(writer, "}}")
-            }
-            Self::Text => {
-                write!(
-                    writer,
-                    "{now} {:>5} {}: {}",
-                    metadata.level(),
-                    Escaped(metadata.target()),
-                    values.message
-                )?;
-                if !values.line.is_empty() {
-                    write!(writer, " {}", values.line)?;
-                }
-                if let Some(request) = request {
-                    write!(writer, " request_id={}", Escaped(request.as_str()))?;
-                }
-                writeln!(writer)
-            }
-        }
-    }
-}
-
-impl LogFormat {
-    const fn separator(self) -> char {
-        match self {
-            Self::Text => ' ',
-            Self::Json => ',',
-        }
-    }
-}
-
-/// Collects the message and the other values of an event, already escaped.
-struct Values {
-    format: LogFormat,
-    message: String,
-    line: String,
-}
-
-impl Values {
-    fn of(format: LogFormat) -> Self {
-        Self {
-            format,
-            message: String::new(),
-            line: String::new(),
-        }
-    }
-
-    fn name(&mut self, field: &Field) {
-        if !self.line.is_empty() {
-            self.line.push(self.format.separator());
-        }
-        let _ = match self.format {
-            LogFormat::Json => write!(self.line, "\"{}\":", Escaped(field.name())),
-            LogFormat::Text => write!(self.line, "{}=", Escaped(field.name())),
-        };
-    }
-
-    fn bare(&mut self, field: &Field, value: impl fmt::Display) {
-        self.name(field);
-        let _ = write!(self.line, "{value}");
-    }
-
-    fn text(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" && self.message.is_empty() {
-            let _ = write!(self.message, "{}", Escaped(value));
-            return;
-        }
-        self.name(field);
-        let plain = self.format == LogFormat::Text && !value.is_empty() && !value.contains([' ', '"', '=']);
-        let _ = if plain {
-            write!(self.line, "{}", Escaped(value))
-        } else {
-            write!(self.line, "\"{}\"", Escaped(value))
-        };
-    }
-}
-
-impl Visit for Values {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
-            self.bare(field, value);
-        } else {
-            self.text(field, &value.to_string());
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.bare(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.bare(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.bare(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            let _ = write!(chain, ": {error}");
-            cause = error.source();
-        }
-        self.text(field, &chain);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, &format!("{value:?}"));
-    }
-}
-
-/// A text that stays on one line and moves no cursor: quotes, backslashes, controls and invisible characters are
-/// written as in JSON (RFC 8259, 7). A forged line or a terminal's escape sequence stays visible text (CWE-117).
-struct Escaped<'text>(&'text str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                // All of these lie below U+10000, so four digits suffice.
-                hidden if is_invisible(hidden) => {
-                    write!(f, "\\u{:04x}", u32::from(hidden))?;
-                }
-                plain => f.write_char(plain)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Controls, line separators and the characters that reorder text (Unicode Bidi, UAX 9).
-pub(crate) fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
 
 /// The media type of [`Metrics::encode`].
 pub const METRICS_MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper ends of the latency buckets, in seconds: from a near-cache hit to the request timeout.
+/// Upper ends of the latency buckets, in seconds: from a hit in the local cache to the request timeout.
 const LATENCY_BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0,
 ];
 
-/// How a sign-in ended.
+/// The result of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignIn {
-    /// A session was made.
+    /// A session was opened.
     Success,
     /// Unknown address or wrong password.
     InvalidCredentials,
@@ -283,22 +30,22 @@ pub enum SignIn {
     AccountInactive,
     /// Right password, but `registration.require_verified` and the address is not verified.
     EmailNotVerified,
-    /// Shed because the hasher's queue was full.
+    /// Rejected because the hasher's queue was full.
     Overloaded,
     /// Over a limit.
     RateLimited,
 }
 
-/// How a refresh ended.
+/// The outcome of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// The next generation was made.
+    /// The next generation was issued.
     Rotated,
     /// Within the grace: the current token was given again.
     Repeated,
     /// By an access token alone: no rotation.
     Extended,
-    /// Reuse was detected and the session ended.
+    /// Reuse was detected and the session revoked.
     Reused,
     /// Any other refusal.
     Refused,
@@ -347,14 +94,14 @@ struct Inner {
     sampled: SampledGauges,
 }
 
-/// Figures that other parts keep themselves and that are read when somebody asks for the metrics.
+/// Figures that other parts keep themselves and that are read with each request for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Passwords that wait for a thread.
     pub hash_queued: u64,
     /// Passwords being hashed.
     pub hash_running: u64,
-    /// Passwords turned away because the queue was full, since the start.
+    /// Passwords rejected because the queue was full, since the start.
     pub hash_shed_total: u64,
     /// Passwords hashed, since the start.
     pub hash_done_total: u64,
@@ -362,7 +109,7 @@ pub struct Sample {
     pub hash_busy_total: Duration,
     /// Open connections to the database.
     pub database_connections: u64,
-    /// Those of them that nobody uses.
+    /// Those of them that are idle.
     pub database_idle: u64,
     /// Whether Redis answers; `None` where there is none.
     pub redis_up: Option<bool>,
@@ -432,7 +179,7 @@ impl RouteFigures {
 pub struct CacheCounters {
     /// Found.
     pub hits: Counter,
-    /// Not found, or not to be believed.
+    /// Not found, or stale.
     pub misses: Counter,
 }
 
@@ -481,7 +228,7 @@ impl Metrics {
         registry.register("sign_ins", "Sign-ins by result", inner.sign_ins.clone());
         registry.register(
             "sessions_revoked",
-            "Sessions ended by reason",
+            "Sessions revoked by reason",
             inner.revoked.clone(),
         );
         registry.register("refreshes", "Refreshes by outcome", inner.refreshes.clone());
@@ -540,7 +287,7 @@ impl Metrics {
         );
         registry.register(
             "password_hash_shed",
-            "Passwords turned away",
+            "Passwords rejected because the queue was full",
             sampled.hash_shed.clone(),
         );
         registry.register("password_hashes", "Passwords hashed", sampled.hash_done.clone());
@@ -588,8 +335,7 @@ impl Metrics {
         InFlight(self.0.in_flight.clone())
     }
 
-    /// The figures of one route, which has to come from a fixed set. Whoever answers for it keeps them, and counts without a
-    /// look-up.
+    /// The figures of one route, which has to come from a fixed set. The caller keeps them, and counts without a lookup.
     pub fn route(&self, route: &str) -> RouteFigures {
         let label = RouteLabel {
             route: route.to_owned(),
@@ -615,7 +361,7 @@ impl Metrics {
         self.0.sign_ins.get_or_create(&[("result", result)]).inc();
     }
 
-    /// Counts `count` ended sessions. The reasons are the fixed set of the sessions' own codes.
+    /// Counts `count` revoked sessions. The reasons are the fixed set of the sessions' own codes.
     pub fn sessions_revoked(&self, reason: &'static str, count: u64) {
         self.0.revoked.get_or_create(&[("reason", reason)]).inc_by(count);
     }
@@ -653,12 +399,12 @@ impl Metrics {
         self.0.limited.get_or_create(&[("limit", limit)]).inc();
     }
 
-    /// Counts a check of a limit that this node made alone, because Redis did not answer.
+    /// Counts a check of a limit by this node alone, because Redis did not answer.
     pub fn limit_without_redis(&self) {
         self.0.limits_without_redis.inc();
     }
 
-    /// Notes whether more sign-ins fail than the operator wants to be told of.
+    /// Notes whether more sign-ins fail than `limits.failed_sign_ins_alert` says.
     pub fn failed_sign_ins_alert(&self, is_so: bool) {
         self.0.failed_sign_ins_alert.set(i64::from(is_so));
     }
@@ -678,7 +424,7 @@ impl Metrics {
         self.0.hash_duration.observe(duration.as_secs_f64());
     }
 
-    /// The counters of one tier (`near`, `redis`) and kind (`session`, `user`).
+    /// The counters of one tier (`near`, `redis`) and kind (`session`).
     pub fn cache(&self, tier: &'static str, kind: &'static str) -> CacheCounters {
         let counter = |result| {
             self.0
@@ -741,88 +487,108 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Mutex;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::store::RevokeReason;
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    /// The values of each label of each metric.
+    type Labels = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("unpoisoned").extend_from_slice(bytes);
-            Ok(bytes.len())
+    /// What is shown once everything was counted.
+    fn shown() -> Labels {
+        let metrics = Metrics::new();
+        metrics.route("/auth/me").request_ends("GET", 200, Duration::ZERO);
+        for result in [
+            SignIn::Success,
+            SignIn::InvalidCredentials,
+            SignIn::AccountInactive,
+            SignIn::EmailNotVerified,
+            SignIn::Overloaded,
+            SignIn::RateLimited,
+        ] {
+            metrics.sign_in(result);
         }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+        for outcome in [
+            RefreshOutcome::Rotated,
+            RefreshOutcome::Repeated,
+            RefreshOutcome::Extended,
+            RefreshOutcome::Reused,
+            RefreshOutcome::Refused,
+        ] {
+            metrics.refresh(outcome);
         }
+        for reason in RevokeReason::ALL {
+            metrics.sessions_revoked(reason.as_str(), 1);
+        }
+        for outcome in ["sent", "settled", "dropped", "deferred", "away", "lost"] {
+            metrics.mail("password_reset", outcome);
+        }
+        metrics.mail_budget_refused("reset");
+        metrics.limited("login_account");
+        for tier in ["near", "redis"] {
+            metrics.cache(tier, "session");
+        }
+        let sample = Sample {
+            mails_waiting: [("reset", 1, Duration::ZERO); 3],
+            ..Sample::default()
+        };
+        let text = metrics.encode(&sample);
+        let mut labels = Labels::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (series, _) = line.rsplit_once(' ').expect("a value");
+            let (name, list) = series.split_once('{').unwrap_or((series, ""));
+            let of_histogram = ["_bucket", "_count", "_sum"].iter();
+            let name = of_histogram.fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
+            let of_metric = labels.entry(name.to_owned()).or_default();
+            for pair in list
+                .trim_end_matches('}')
+                .split(',')
+                .filter(|pair| !pair.is_empty())
+            {
+                let (label, value) = pair.split_once('=').expect("a label");
+                if label != "le" {
+                    let values = of_metric.entry(label.to_owned()).or_default();
+                    values.insert(value.trim_matches('"').to_owned());
+                }
+            }
+        }
+        labels
     }
 
-    fn logged(format: LogFormat, act: impl FnOnce()) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .event_format(format)
-            .finish();
-        tracing::subscriber::with_default(subscriber, act);
-        let bytes = lines.0.lock().expect("unpoisoned").clone();
-        String::from_utf8(bytes).expect("UTF-8")
+    fn quoted(text: &str) -> Vec<String> {
+        text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
-
-    const HOSTILE: &str = "a\r\nINFO forged \u{1b}[31m \u{2028} \u{202e} \u{85} \u{0} \" \\ =";
 
     #[test]
-    fn a_json_event_is_one_line_that_parses() {
-        let text = logged(LogFormat::Json, || {
-            REQUEST.sync_scope(RequestId::parse("id-1").expect("an id"), || {
-                tracing::info!(user_agent = HOSTILE, status = 200_u16, client = ?None::<u8>, "hello {HOSTILE}");
-            });
-        });
-        assert_eq!(text.matches(char::is_control).count(), 1, "{text:?}");
-        assert!(!text.contains(['\u{2028}', '\u{202e}']));
-        let event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(event["request_id"], "id-1");
-        assert_eq!(event["level"], "INFO");
-        assert_eq!(event["message"], format!("hello {HOSTILE}"));
-        assert_eq!(event["fields"]["user_agent"], HOSTILE);
-        assert_eq!(event["fields"]["status"], 200);
-        assert!(event["timestamp"].as_str().expect("a text").ends_with('Z'));
-    }
-
-    #[test]
-    fn a_text_event_is_one_line() {
-        let text = logged(LogFormat::Text, || {
-            REQUEST.sync_scope(RequestId::parse("id-1").expect("an id"), || {
-                tracing::info!(user_agent = HOSTILE, route = "/auth/me", "hello {HOSTILE}");
-            });
-        });
-        assert_eq!(text.matches(char::is_control).count(), 1, "{text:?}");
-        assert!(
-            text.contains("route=/auth/me") && text.contains("request_id=id-1"),
-            "{text}"
+    fn the_documentation_has_the_values_of_labels() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
+        let text = std::fs::read_to_string(path).expect("the page of the metrics");
+        let mut documented = Labels::new();
+        for row in text.lines().filter(|line| line.starts_with("| `josoor_auth_")) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').collect();
+            // The generated table has more columns, and no values.
+            let ([name], [_, _]) = (&quoted(cells[0])[..], &cells[..]) else {
+                continue;
+            };
+            let labels = documented.entry(name.clone()).or_default();
+            for label in cells[1].split(';').filter(|cell| cell.contains('`')) {
+                let mut parts = quoted(label).into_iter();
+                labels.insert(parts.next().expect("a label"), parts.collect());
+            }
+        }
+        let mut shown = shown();
+        shown.retain(|_, labels| !labels.is_empty());
+        // The page lists the values of a label only where they are few and fixed.
+        for (name, labels) in &documented {
+            for (label, _) in labels.iter().filter(|(_, values)| values.is_empty()) {
+                let values = shown.get_mut(name).and_then(|labels| labels.get_mut(label));
+                values.into_iter().for_each(BTreeSet::clear);
+            }
+        }
+        assert_eq!(
+            documented, shown,
+            "docs/reference/metrics.md (left) is not what is counted (right)"
         );
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        let text = logged(LogFormat::Json, || {
-            let error = io::Error::other(crate::error::Error::NotFound);
-            tracing::error!(
-                error = &error as &(dyn std::error::Error + 'static),
-                ratio = f64::NAN,
-                "failed"
-            );
-        });
-        let event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert!(
-            event["fields"]["error"]
-                .as_str()
-                .expect("a text")
-                .contains("not found")
-        );
-        assert_eq!(event["fields"]["ratio"], "NaN");
     }
 }

@@ -11,6 +11,9 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
+use crate::error::{Acr, Error, RateLimitPolicy, Refusal};
+use crate::http::response::codes::{CODES, CodeEntry};
+use crate::http::response::problem::BARE_CHALLENGE;
 use crate::http::server::settings::HttpSettings;
 use crate::http::server::stack::Stack;
 use crate::telemetry::Metrics;

@@ -10,25 +10,25 @@ use crate::limits::Limit::{
 
 /// A request that writes something: rows, mails, or work for the hasher.
 #[derive(Debug)]
-pub struct Act {
+struct LimitedRequest {
     /// `POST /auth/login`, as the OpenAPI document has it.
-    pub request: &'static str,
+    request: &'static str,
     /// Everything that is counted, in the order in which it is.
-    pub limits: &'static [Limit],
+    limits: &'static [Limit],
     /// What bounds it besides, or instead.
-    pub besides: &'static str,
+    besides: &'static str,
 }
 
-const fn act(request: &'static str, limits: &'static [Limit]) -> Act {
-    Act {
+const fn limited(request: &'static str, limits: &'static [Limit]) -> LimitedRequest {
+    LimitedRequest {
         request,
         limits,
         besides: "",
     }
 }
 
-const fn bounded(request: &'static str, limits: &'static [Limit], besides: &'static str) -> Act {
-    Act {
+const fn bounded(request: &'static str, limits: &'static [Limit], besides: &'static str) -> LimitedRequest {
+    LimitedRequest {
         request,
         limits,
         besides,
@@ -36,18 +36,18 @@ const fn bounded(request: &'static str, limits: &'static [Limit], besides: &'sta
 }
 
 /// All of them. A test finds a route that is missing.
-pub static ACTS: &[Act] = &[
-    act(
+static REQUESTS: &[LimitedRequest] = &[
+    limited(
         "POST /auth/register",
         &[RegisterAddress, MailNetwork, MailRecipient, MailTotal],
     ),
-    act(
+    limited(
         "POST /auth/login",
         &[LoginAddress, LoginPair, LoginAccount, LoginDevice],
     ),
-    act("POST /auth/refresh", &[RefreshSession]),
+    limited("POST /auth/refresh", &[RefreshSession]),
     bounded("POST /auth/logout", &[], "once for each session"),
-    act(
+    limited(
         "POST /auth/password/forgot",
         &[
             ForgotAddress,
@@ -62,7 +62,7 @@ pub static ACTS: &[Act] = &[
         &[LoginAddress, LoginPair, LoginAccount, MailRecipient, MailTotal],
         "once for each link",
     ),
-    act(
+    limited(
         "POST /auth/password/change",
         &[
             WriteAddress,
@@ -79,7 +79,7 @@ pub static ACTS: &[Act] = &[
         &[WriteAddress, WriteAccount, LoginAddress, LoginPair, LoginAccount],
         "once for each link",
     ),
-    act(
+    limited(
         "POST /auth/email/verify/resend",
         &[
             WriteAddress,
@@ -91,7 +91,7 @@ pub static ACTS: &[Act] = &[
             MailTotal,
         ],
     ),
-    act(
+    limited(
         "POST /auth/email/change",
         &[
             WriteAddress,
@@ -122,8 +122,8 @@ pub static ACTS: &[Act] = &[
         ],
         "once for each link",
     ),
-    act("PATCH /auth/me", &[WriteAddress, WriteAccount]),
-    act(
+    limited("PATCH /auth/me", &[WriteAddress, WriteAccount]),
+    limited(
         "DELETE /auth/me",
         &[
             WriteAddress,
@@ -135,33 +135,33 @@ pub static ACTS: &[Act] = &[
             MailTotal,
         ],
     ),
-    act("DELETE /auth/devices", &[WriteAddress, WriteAccount]),
-    act("DELETE /auth/devices/{id}", &[WriteAddress, WriteAccount]),
-    act("DELETE /auth/sessions", &[WriteAddress, WriteAccount]),
-    act("DELETE /auth/sessions/{id}", &[WriteAddress, WriteAccount]),
-    act(
+    limited("DELETE /auth/devices", &[WriteAddress, WriteAccount]),
+    limited("DELETE /auth/devices/{id}", &[WriteAddress, WriteAccount]),
+    limited("DELETE /auth/sessions", &[WriteAddress, WriteAccount]),
+    limited("DELETE /auth/sessions/{id}", &[WriteAddress, WriteAccount]),
+    limited(
         "POST /admin/users",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
-    act("GET /admin/users/export", &[WriteAddress, AdminAccount]),
-    act("PATCH /admin/users/{id}", &[WriteAddress, AdminAccount]),
-    act(
+    limited("GET /admin/users/export", &[WriteAddress, AdminAccount]),
+    limited("PATCH /admin/users/{id}", &[WriteAddress, AdminAccount]),
+    limited(
         "DELETE /admin/users/{id}",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
-    act("DELETE /admin/users/{id}/sessions", &[WriteAddress, AdminAccount]),
-    act(
+    limited("DELETE /admin/users/{id}/sessions", &[WriteAddress, AdminAccount]),
+    limited(
         "POST /admin/users/{id}/password-reset",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
-    act(
+    limited(
         "POST /admin/users/{id}/restore",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
-    act("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
+    limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
 ];
 
-/// What one bucket of a limit is for, which the limit's name tells.
+/// What one bucket of a limit is for, by the limit's name.
 fn axis(limit: Limit) -> &'static str {
     let name = limit.entry().name();
     match name.rsplit_once('_').map_or(name, |(_, axis)| axis) {
@@ -176,10 +176,10 @@ fn axis(limit: Limit) -> &'static str {
 }
 
 /// The table in Markdown, as `docs/SECURITY-MODEL.md` has it.
-pub fn table() -> String {
+pub(crate) fn table() -> String {
     let mut text = "| Request | Counted by (setting, default) |\n|---|---|\n".to_owned();
-    for act in ACTS {
-        let mut counted: Vec<String> = act
+    for entry in REQUESTS {
+        let mut counted: Vec<String> = entry
             .limits
             .iter()
             .map(|limit| {
@@ -188,11 +188,11 @@ pub fn table() -> String {
                 format!("{} (`{}`, {default})", axis(*limit), entry.name())
             })
             .collect();
-        if !act.besides.is_empty() {
-            counted.push(act.besides.to_owned());
+        if !entry.besides.is_empty() {
+            counted.push(entry.besides.to_owned());
         }
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "| `{}` | {} |", act.request, counted.join(", "));
+        let _ = writeln!(text, "| `{}` | {} |", entry.request, counted.join(", "));
     }
     text
 }
@@ -204,8 +204,8 @@ mod tests {
     use super::*;
     use crate::http::openapi_document;
 
-    /// Answers questions of gateways, with any method, and writes nothing.
-    const QUESTIONS: [&str; 2] = ["/auth/check", "/auth/check/{path}"];
+    /// Answer gateways, with any method, and write nothing.
+    const CHECKS: [&str; 2] = ["/auth/check", "/auth/check/{path}"];
 
     #[test]
     fn b13_every_writing_route_has_its_limits_in_the_table() {
@@ -217,25 +217,25 @@ mod tests {
                 let request = format!("{} {path}", method.to_uppercase());
                 all.insert(request.clone());
                 let is_read = matches!(method.as_str(), "get" | "head" | "options" | "trace");
-                if path.ends_with("/export") || (!is_read && !QUESTIONS.contains(&path.as_str())) {
+                if path.ends_with("/export") || (!is_read && !CHECKS.contains(&path.as_str())) {
                     writing.insert(request);
                 }
             }
         }
-        let listed: BTreeSet<String> = ACTS.iter().map(|act| act.request.to_owned()).collect();
-        assert_eq!(listed.len(), ACTS.len(), "a request stands twice in ACTS");
+        let listed: BTreeSet<String> = REQUESTS.iter().map(|entry| entry.request.to_owned()).collect();
+        assert_eq!(listed.len(), REQUESTS.len(), "a request stands twice in REQUESTS");
         let missing: Vec<_> = writing.difference(&listed).collect();
         assert!(
             missing.is_empty(),
-            "add these to ACTS in http/limited.rs: {missing:?}"
+            "add these to REQUESTS in http/limited_requests.rs: {missing:?}"
         );
         let stale: Vec<_> = listed.difference(&all).collect();
         assert!(stale.is_empty(), "there are no such routes: {stale:?}");
-        for act in ACTS {
+        for entry in REQUESTS {
             assert!(
-                !act.limits.is_empty() || !act.besides.is_empty(),
+                !entry.limits.is_empty() || !entry.besides.is_empty(),
                 "{}",
-                act.request
+                entry.request
             );
         }
     }
@@ -243,10 +243,10 @@ mod tests {
     #[test]
     fn b13_every_limit_is_in_the_table() {
         for entry in &crate::limits::TABLE {
-            let is_used = ACTS.iter().any(|act| act.limits.contains(&entry.limit));
+            let is_used = REQUESTS.iter().any(|row| row.limits.contains(&entry.limit));
             assert!(
                 is_used,
-                "{} is in no row of ACTS in http/limited.rs",
+                "{} is in no row of REQUESTS in http/limited_requests.rs",
                 entry.name()
             );
         }

@@ -1,4 +1,4 @@
-//! What is known of a request on its way through: its id, the settings, its user; and its line in the log.
+//! The context of a request: its id, the settings, the client's address, the user; and its line in the access log.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -8,7 +8,7 @@ use axum::extract::Request;
 use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::domain::{RequestId, UserId};
-use crate::http::request::extract::client_address;
+use crate::http::request::client_address::client_address;
 use crate::http::server::settings::HttpSettings;
 
 /// `X-Request-Id`.
@@ -20,25 +20,25 @@ pub const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-re
 /// The target of the access log's lines, for filters such as `josoor_auth::access=off`.
 const ACCESS: &str = "josoor_auth::access";
 
-/// What everybody who handles a request may want to know of it. The stack puts it, as an `Arc<Passage>`, into the extensions of
-/// a request that goes through the router.
+/// What handlers and layers need of a request. The stack puts it, as an `Arc<RequestContext>`, into the extensions of a request
+/// that goes through the router.
 #[derive(Debug)]
-pub struct Passage {
+pub struct RequestContext {
     /// The settings of the HTTP side.
     pub settings: Arc<HttpSettings>,
     /// The request's id: ours, so that no client can give two requests the same.
     pub id: RequestId,
     /// The id that the client gave it, if that is a single harmless one.
     pub client_id: Option<RequestId>,
-    /// The address that the request comes from; `None` for one that was made inside the process.
+    /// The address of the client; `None` for a request from inside the process.
     pub client: Option<IpAddr>,
-    /// The user that the access log names: whoever finds out who is calling notes it, so that refused requests name their
-    /// user as well.
+    /// The user that the access log names, set as soon as the token is verified, so that rejected requests name their user as
+    /// well.
     user: OnceLock<UserId>,
 }
 
-impl Passage {
-    /// Of a request that comes in from `peer`.
+impl RequestContext {
+    /// The context of a request from `peer`.
     pub fn begin(settings: &Arc<HttpSettings>, request: &Request, peer: Option<SocketAddr>) -> Self {
         let mut given = request.headers().get_all(&X_REQUEST_ID).iter();
         let client_id = match (given.next(), given.next()) {
@@ -58,7 +58,7 @@ impl Passage {
         }
     }
 
-    /// The passage of the request with these extensions; one with default settings where no stack is around the route.
+    /// The context in these extensions; one with default settings where no stack is around the route.
     pub fn of(extensions: &Extensions) -> Arc<Self> {
         extensions.get::<Arc<Self>>().cloned().unwrap_or_else(|| {
             Arc::new(Self {
@@ -73,8 +73,16 @@ impl Passage {
 
     /// Notes that `user` makes the request.
     pub fn note_user(&self, user: UserId) {
-        // Nobody is called by two users; the first to say so was right.
+        // A request has one token, so one user.
         let _ = self.user.set(user);
+    }
+
+    /// The settings that the stack put into these extensions, else the defaults.
+    pub fn settings_of(extensions: &Extensions) -> Arc<HttpSettings> {
+        let context = extensions.get::<Arc<Self>>();
+        context
+            .map(|context| Arc::clone(&context.settings))
+            .unwrap_or_default()
     }
 
     /// The id as a header's value.
@@ -106,13 +114,13 @@ impl Passage {
     }
 }
 
-/// Routes that machines ask every few seconds.
+/// Routes that monitoring calls every few seconds.
 fn is_probe(route: &str) -> bool {
     matches!(route, "/healthz" | "/readyz" | "/metrics")
 }
 
-/// Routes that are asked once for each request of every other service, which has a log of its own. That nobody was refused
-/// is no news, and writing it down would cost as much as the rest of the answer.
+/// Routes that are called once for each request of every other service, which has a log of its own. A line for each success
+/// would cost as much as the rest of the answer.
 fn is_check(route: &str, method: &str) -> bool {
     matches!(route, "/auth/check" | "/auth/check/" | "/auth/check/{*path}")
         || (route == "/auth/me" && method == "GET")
@@ -160,7 +168,7 @@ mod tests {
         let router = Router::new()
             .route(
                 "/users/{id}",
-                get(async |request: Request| Passage::of(request.extensions()).note_user(UserId(7))),
+                get(async |request: Request| RequestContext::of(request.extensions()).note_user(UserId(7))),
             )
             .route("/healthz", get(async || ()))
             .route("/auth/me", get(async || ()).patch(async || ()))

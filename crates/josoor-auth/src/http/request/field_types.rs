@@ -1,0 +1,199 @@
+//! How each type of a field is read and described.
+
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+
+use crate::domain::{Change, Email, FullName, Locale, Password, Role, Secret};
+use crate::error::Invalid;
+use crate::http::request::definition::{Field, FieldDescription, FieldText, Presence, TextSchema, describe};
+use crate::http::request::fields::Fields;
+use crate::http::response::representation::{LocaleName, RoleName};
+use crate::passwords::Policy;
+
+// Schemas hold for what is surely accepted, because programs generate requests from them. Where the rule itself is wider than
+// JSON Schema can say, the description says so.
+
+/// Any text but U+0000.
+const ANY_TEXT: &str = r"^[^\x00]*$";
+
+/// No controls, line ends and controls of the writing direction: what [`FullName::parse`] refuses.
+const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+impl FieldText for Email {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+
+    fn schema() -> TextSchema {
+        let object = text()
+            .pattern(Some(Self::PATTERN))
+            .max_length(Some(Self::MAX_BYTES))
+            .description(Some(
+                "An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
+                 scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.",
+            ));
+        TextSchema::Inline(object.build())
+    }
+}
+
+fn password(min_length: usize) -> ObjectBuilder {
+    text()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+        .min_length(Some(min_length))
+        .max_length(Some(Password::MAX_BYTES))
+        .pattern(Some(ANY_TEXT))
+        .examples(["correct horse battery staple"])
+}
+
+/// A password that was set before.
+impl FieldText for Password {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+
+    fn schema() -> TextSchema {
+        let object = password(1).description(Some("At most 1,024 bytes in UTF-8."));
+        TextSchema::Inline(object.build())
+    }
+}
+
+/// A password that is to be set: acceptable as far as can be checked without the account.
+pub struct PasswordToSet(pub Password);
+
+impl FieldText for PasswordToSet {
+    fn parse(_: &'static str, text: &str, policy: &Policy) -> Result<Self, Invalid> {
+        let password = Password::parse(text)?;
+        policy.check_alone(&password)?;
+        Ok(Self(password))
+    }
+
+    fn schema() -> TextSchema {
+        let object = password(8).description(Some(
+            "At least 8 characters (the setting `password.min_length`), at most 1,024 bytes in UTF-8, and none of the \
+             most common passwords. Any characters, also spaces.",
+        ));
+        TextSchema::Inline(object.build())
+    }
+}
+
+/// The token of a link or a refresh token; its reader verifies it.
+impl FieldText for Secret {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Ok(Self::new(text))
+    }
+
+    fn schema() -> TextSchema {
+        TextSchema::Inline(Object::with_type(Type::String))
+    }
+}
+
+impl FieldText for Role {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        parse_role(text)
+    }
+
+    fn schema() -> TextSchema {
+        TextSchema::named::<RoleName>()
+    }
+}
+
+/// A role by its name.
+pub fn parse_role(text: &str) -> Result<Role, Invalid> {
+    text.parse()
+        .map_err(|_| Invalid::new("unknown_role", "A role is user, analyst or admin."))
+}
+
+impl FieldText for Locale {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        text.parse()
+    }
+
+    fn schema() -> TextSchema {
+        TextSchema::named::<LocaleName>()
+    }
+}
+
+/// A name may be blank, which is none, so it is read as an option only.
+struct OptionalName(Option<FullName>);
+
+impl FieldText for OptionalName {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        FullName::parse(text).map(Self)
+    }
+
+    fn schema() -> TextSchema {
+        let object = text()
+            .max_length(Some(FullName::MAX_CHARACTERS))
+            .pattern(Some(NAME_PATTERN))
+            .description(Some(
+                "Without control characters and line breaks. A blank one is none, and so is null.",
+            ))
+            .examples(["Ada Lovelace"]);
+        TextSchema::Inline(object.build())
+    }
+}
+
+impl Field for Option<FullName> {
+    fn read(fields: &mut Fields, name: &'static str, policy: &Policy) -> Option<Self> {
+        Option::<OptionalName>::read(fields, name, policy).map(|name| name?.0)
+    }
+
+    fn describe(name: &'static str, about: &str, fields: &mut Vec<FieldDescription>) {
+        describe::<OptionalName>(Presence::Nullable, name, about, fields);
+    }
+}
+
+/// The name of a PATCH: absent keeps it, null or a blank one clears it.
+impl Field for Change<FullName> {
+    fn read(fields: &mut Fields, name: &'static str, policy: &Policy) -> Option<Self> {
+        let change = fields.optional_nullable(name, |text| OptionalName::parse(name, text, policy));
+        Some(match change {
+            Change::Keep => Self::Keep,
+            Change::Clear | Change::Set(OptionalName(None)) => Self::Clear,
+            Change::Set(OptionalName(Some(name))) => Self::Set(name),
+        })
+    }
+
+    fn describe(name: &'static str, about: &str, fields: &mut Vec<FieldDescription>) {
+        describe::<OptionalName>(Presence::Nullable, name, about, fields);
+    }
+}
+
+/// A whole number from 1 to `MAX`, written in digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Number<const MAX: i64>(pub i64);
+
+impl<const MAX: i64> FieldText for Number<MAX> {
+    fn parse(name: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<i64>() {
+            Ok(number) if is_number && (1..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(Invalid::new(
+                "out_of_range",
+                format!("{name} is a whole number from 1 to {MAX}."),
+            )),
+        }
+    }
+
+    fn schema() -> TextSchema {
+        let object = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(1))
+            .maximum(Some(MAX));
+        TextSchema::Inline(object.build())
+    }
+}
+
+/// A schema of texts that match a pattern.
+pub fn pattern_schema(pattern: impl Into<String>) -> TextSchema {
+    TextSchema::Inline(text().pattern(Some(pattern)).build())
+}
+
+/// A schema of texts of a known format.
+pub fn format_schema(format: KnownFormat) -> TextSchema {
+    TextSchema::Inline(text().format(Some(SchemaFormat::KnownFormat(format))).build())
+}

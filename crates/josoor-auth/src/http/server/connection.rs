@@ -1,0 +1,114 @@
+//! One connection, from its first request to its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hyper::body::{Body as _, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::server::activity::InFlight;
+use crate::http::server::capacity::Connection;
+use crate::http::server::options::ServeOptions;
+use crate::http::server::service::Service;
+
+/// Why a connection is to end.
+enum Ending {
+    /// The service drains.
+    Drain,
+    /// Its time is up.
+    Cut,
+    /// It was silent for too long.
+    Silence { was_asked: bool },
+}
+
+/// Serves one connection to its end.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another thing, and it is called once"
+)]
+pub(super) async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    held: &Connection,
+    protocol: &auto::Builder<TokioExecutor>,
+    service: &impl Service,
+    options: &ServeOptions,
+    drain: &CancellationToken,
+    cut: &CancellationToken,
+) {
+    // Answers are short; waiting for more to send (Nagle) would only delay them.
+    let _ = stream.set_nodelay(true);
+    let activity = Arc::clone(&held.activity);
+    let answer = service_fn(|request: hyper::Request<Incoming>| {
+        let in_flight = InFlight::begin(&activity);
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::new(body)
+            }
+        });
+        let service = service.clone();
+        async move {
+            let response = service.answer(request, peer).await;
+            drop(in_flight);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), answer));
+    let silence = async |first, idle| Ending::Silence {
+        was_asked: activity.silence(first, idle).await,
+    };
+    // Polled only when one of them is woken; the connection is polled several times for each request.
+    let mut watchers: FuturesUnordered<Pin<Box<dyn Future<Output = Ending> + Send + '_>>> =
+        FuturesUnordered::new();
+    watchers.push(Box::pin(async {
+        cut.cancelled().await;
+        Ending::Cut
+    }));
+    watchers.push(Box::pin(async {
+        held.close.notified().await;
+        Ending::Cut
+    }));
+    watchers.push(Box::pin(async {
+        drain.cancelled().await;
+        Ending::Drain
+    }));
+    watchers.push(Box::pin(silence(options.header_timeout, options.idle_timeout)));
+    let mut closing = false;
+    loop {
+        let ending = tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended with an error");
+                }
+                return;
+            }
+            Some(ending) = watchers.next() => ending,
+        };
+        match ending {
+            // With nothing asked, nothing has to be answered.
+            Ending::Cut | Ending::Silence { was_asked: false } => return,
+            Ending::Silence { was_asked: true } if closing => return,
+            Ending::Drain | Ending::Silence { was_asked: true } => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+                // Requests in flight take the time they need (during a drain the caller's deadline ends them). With none
+                // in flight, only bytes are left to move: a client that neither reads nor sends them may not hold this up.
+                activity.touch();
+                watchers.push(Box::pin(silence(options.header_timeout, options.header_timeout)));
+            }
+        }
+    }
+}
