@@ -1259,7 +1259,7 @@ export interface components {
             role: components["schemas"]["RoleName"];
             /** @description Whether the user may sign in. */
             is_active: boolean;
-            /** @description Whether the address is verified. */
+            /** @description Whether the address was verified. */
             email_verified: boolean;
             /** @description `en` or `ar`. */
             locale: components["schemas"]["LocaleName"];
