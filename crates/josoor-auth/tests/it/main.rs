@@ -3,6 +3,7 @@
 mod support;
 
 mod account;
+mod acts;
 mod admin;
 mod adopt;
 mod audit;
