@@ -3,6 +3,12 @@
 mod support;
 
 mod account;
+#[expect(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    clippy::disallowed_methods,
+    reason = "one long test, on a thread with a stack of its own; a step that fails ends it"
+)]
 mod acts;
 mod admin;
 mod adopt;
