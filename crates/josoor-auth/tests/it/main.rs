@@ -44,3 +44,4 @@ mod timing;
 mod tokens;
 mod undo;
 mod upgrade;
+mod warnings;

@@ -164,6 +164,20 @@ impl Serving {
         Self::start_program(command, stage, "log-of-previous", &[])
     }
 
+    /// The same under a limit of resources, as `prlimit` takes it.
+    pub(crate) fn start_limited(stage: &Stage, limit: &str) -> Self {
+        let mut command = command_of(Path::new("prlimit"), stage, &[limit, "--", PROGRAM, "serve"]);
+        if stage.dev {
+            command.arg("--dev");
+        }
+        Self::start_program(command, stage, "log", &[])
+    }
+
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn start_program(mut command: Command, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
         let log = stage.directory().join(log);
         let file = std::fs::File::create(&log).expect("a log");
