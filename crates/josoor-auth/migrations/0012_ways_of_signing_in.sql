@@ -13,7 +13,7 @@ create table credentials (
     -- What the owner calls it.
     label text,
     created_at {time} not null,
-    -- When the owner first verified it. Null: its enrolment has not been finished, and it signs nobody in.
+    -- When the owner first verified it. Null: its enrolment has not been finished, and it is no way to sign in yet.
     confirmed_at {time},
     last_used_at {time},
     -- TOTP: the secret, sealed under the master key.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::store::{Conn, OneTimeToken, Purpose, User};
 
 /// The value of [`OneTimeToken::bound_to`] for the way back to an address that was verified. It is stored.
-pub(super) const VERIFIED: &str = "proved";
+pub(super) const VERIFIED: &str = "proved"; // words-ok
 
 /// The guard that is passed before it is decided what becomes of an address without an account. Locks are always taken in the
 /// order guard, account, tokens and sessions, so that no two transactions wait for each other.

@@ -97,7 +97,7 @@ async fn show_readiness(State(app): State<App>) -> Response {
         Ok(Ok(())) => Condition::Ok,
         _ => Condition::Down,
     };
-    // Without its tail this node would not hear what others do; it goes on for as long as its entries live.
+    // Without its tail this node would not learn what others do; it goes on for as long as its entries live.
     let changes = if app.cache.tail_age() < TAIL_AGE_AT_MOST {
         Condition::Ok
     } else {

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_causes() {
+    fn an_error_is_logged_with_its_causes() {
         let text = logged(LogFormat::Json, || {
             let error = io::Error::other(crate::error::Error::NotFound);
             tracing::error!(

@@ -339,7 +339,7 @@ fn network_of(text: &str) -> Option<Network> {
 /// strangers can have sent to the owner of an account, and what has no link of its own, is one.
 const fn recipient_group(kind: MailKind) -> &'static str {
     match kind {
-        MailKind::AlreadyRegistered | MailKind::EmailWanted => "told",
+        MailKind::AlreadyRegistered | MailKind::EmailWanted => "notice",
         kind => kind.as_str(),
     }
 }

@@ -86,7 +86,7 @@ on_both!(
         let serving = Serving::start_limited(&stage, "--nofile=128:4096");
         assert_eq!(open_files(&serving), (4096, 4096));
         drop(serving);
-        // What remains beside the stores is what connections may take, and the operator is told why it is less.
+        // What remains beside the stores is what connections may take, and the warning says why it is less.
         let serving = Serving::start_limited(&stage, "--nofile=128:512");
         assert_eq!(open_files(&serving), (512, 512));
         let found = warnings(&serving, "server.max_connections is more than the system allows");

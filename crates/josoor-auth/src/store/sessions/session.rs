@@ -61,7 +61,7 @@ impl RevokeReason {
         }
     }
 
-    /// What the holder of a token of such a session is told.
+    /// The refusal for a token of such a session.
     pub const fn refusal(self) -> Refusal {
         match self {
             Self::Logout

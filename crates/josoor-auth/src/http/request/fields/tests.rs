@@ -92,7 +92,7 @@ fn every_complaint_is_collected() {
 }
 
 #[test]
-fn unknown_fields_are_told_before_anything_else() {
+fn unknown_fields_are_reported_before_anything_else() {
     let mut fields = Fields::from_json(br#"{"role":"admin"}"#).expect("well-formed");
     assert_eq!(fields.required("email", text), None);
     let Err(Error::UnknownFields(errors)) = fields.finish() else {
