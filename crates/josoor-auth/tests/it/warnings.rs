@@ -12,7 +12,7 @@ fn warnings(serving: &Serving, words: &str) -> Vec<Value> {
     let mut lines = serving.lines();
     lines.retain(|line| {
         line["level"] == "WARN"
-            && line["fields"]["message"]
+            && line["message"]
                 .as_str()
                 .is_some_and(|message| message.contains(words))
     });
