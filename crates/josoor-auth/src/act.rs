@@ -1,6 +1,6 @@
 //! The unit of work, and the only way to change anything.
 //!
-//! [`App::act`] begins one. A use case changes rows through [`Act::tx`] and adds what belongs to the change: audit entries,
+//! [`App::act`] begins one. A use case changes rows through `Act::tx` and adds what belongs to the change: audit entries,
 //! mails, revoked sessions, changed users. [`Act::commit`] makes all of it hold: one transaction, then the caches of every
 //! node, the mailer and the metrics. An act that is dropped changes nothing.
 

@@ -85,13 +85,16 @@ describe("d24: the packed archive", () => {
 
   beforeAll(() => {
     // As it is published: `prepack` builds it.
-    const packed = JSON.parse(
-      execFileSync("npm", ["pack", "--json", "--pack-destination", folder], {
-        cwd: ROOT,
-        encoding: "utf8",
-        stdio: ["ignore", "pipe", "ignore"],
-      }).replace(/^[^[]*/, ""),
-    ) as { filename: string; files: { path: string }[] }[];
+    const output = execFileSync("npm", ["pack", "--json", "--pack-destination", folder], {
+      cwd: ROOT,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    // What the build says comes first, in colours where it likes.
+    const packed = JSON.parse(output.slice(output.search(/^\[$/m))) as {
+      filename: string;
+      files: { path: string }[];
+    }[];
     archive = join(folder, packed[0]?.filename ?? "");
     const files = packed[0]?.files.map(({ path }) => path) ?? [];
     const needed = ["LICENSE", "README.md", "package.json", "index", "react", "axios"].flatMap((name) =>

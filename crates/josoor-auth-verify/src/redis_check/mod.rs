@@ -50,7 +50,7 @@ pub struct RedisCheck<F> {
 
 impl<F: SessionCheck> RedisCheck<F> {
     /// Reads the Redis at `redis_url`, the service's own `REDIS_URL`: one server, a Cluster, or the master that Sentinels
-    /// name, in the forms of [`RedisUrl`]. `prefix` is the service's `redis.prefix`. Opens no connection yet.
+    /// name, in the forms of `RedisUrl`. `prefix` is the service's `redis.prefix`. Opens no connection yet.
     pub fn new(redis_url: &str, prefix: impl Into<String>, fallback: F) -> Result<Self, SetupError> {
         Ok(Self {
             fallback,

@@ -1,7 +1,7 @@
 //! Who somebody is: verified before a session is opened.
 //!
-//! A sign-in is a [`flow`]. Each factor has a module of its own that verifies it and alone issues its [`Proof`]; [`password`] is
-//! the first. `Flow::finish` asks the policy whether the proofs are enough and alone issues [`Authenticated`], without which
+//! A sign-in is a [`flow`]. Each factor has a module of its own that verifies it and alone issues its `Proof`; [`password`] is
+//! the first. `Flow::finish` asks the policy whether the proofs are enough and alone issues `Authenticated`, without which
 //! `sessions::open` opens no session.
 
 pub mod caller;

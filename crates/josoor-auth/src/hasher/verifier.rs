@@ -14,7 +14,7 @@ use crate::telemetry::codes;
 pub enum Verdict {
     /// It was.
     Match {
-        /// [`Hasher::hash`] would write another format or other parameters now: hash the password again and store that.
+        /// `Hasher::hash` would write another format or other parameters now: hash the password again and store that.
         outdated: bool,
     },
     /// It was not, or there is no readable hash to compare it with.

@@ -1,7 +1,7 @@
 //! The HTTP side: routes, what they take and give, and the layers around them.
 //!
 //! A handler reads its input into the house's types, calls one use case and shapes the answer. What goes wrong is an
-//! [`Error`](crate::error::Error), which [`problem`] alone turns into a status and a document.
+//! [`Error`](crate::error::Error), which `response::problem` alone turns into a status and a document.
 
 pub mod admin;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! Mail: what it says ([`render`]) and how it leaves ([`Mailer`]). Nothing else names the SMTP library.
+//! Mail: what it says (`render`) and how it leaves ([`Mailer`]). Nothing else names the SMTP library.
 
 mod mailer;
 mod render;

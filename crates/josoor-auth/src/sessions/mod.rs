@@ -1,6 +1,6 @@
 //! For how long somebody stays signed in: opening, authenticating, refreshing and revoking sessions.
 //!
-//! Who somebody is, `auth` decides: [`open`] takes [`Authenticated`](crate::auth::Authenticated).
+//! Who somebody is, `auth` decides: `open` takes `auth::flow::Authenticated`.
 
 mod authenticate;
 mod issue;

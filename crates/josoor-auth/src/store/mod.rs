@@ -3,7 +3,7 @@
 //! A statement is one text for both wherever one text can do it; what is an engine's own stands in one place, named for the engine. Rules
 //! that make one text enough:
 //! 1. Times are bound from the clock, never `now()`; the clock follows the database's (`Db::clock`). They are `timestamptz` in PostgreSQL and integer microseconds in
-//!    SQLite; the codec of [`Timestamp`] hides it.
+//!    SQLite; the codec of `Timestamp` hides it.
 //! 2. No arrays, `ilike`, `= any`, `for update`, engine enums, casts with `::` or JSON operators.
 //! 3. Case folding happens in the newtypes; the canonical form is stored and indexed.
 //! 4. Uniqueness is decided by `on conflict do nothing` and the affected rows, never by a constraint's name.

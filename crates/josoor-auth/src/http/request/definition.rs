@@ -1,6 +1,6 @@
 //! One definition of what a request has: the struct that a handler takes, its reader and its OpenAPI schema.
 //!
-//! [`request_fields!`] defines a struct. The type of each field says how it is read, whether it may be
+//! `request_fields!` defines a struct. The type of each field says how it is read, whether it may be
 //! absent or null, and how the document describes it, so that document and reader cannot differ.
 
 use utoipa::ToSchema;

@@ -7,7 +7,7 @@ use http::StatusCode;
 pub struct CodeEntry {
     /// Stable, `snake_case`.
     pub code: &'static str,
-    /// The usual status; see [`Problem::status`] for the two codes that have another one at times.
+    /// The usual status; see `Problem::status` for the two codes that have another one at times.
     pub status: StatusCode,
     /// A short English name.
     pub title: &'static str,

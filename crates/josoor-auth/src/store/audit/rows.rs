@@ -218,7 +218,7 @@ pub struct AuditRow {
     pub mac: Option<Vec<u8>>,
     /// Names the row in its own code.
     pub nonce: Option<Uuid>,
-    /// The row's own code; see [`AuditKey`].
+    /// The row's own code; see `AuditKey`.
     pub row_mac: Option<Vec<u8>>,
     /// Where that code comes from; see [`MacOrigin`](super::MacOrigin).
     pub mac_origin: i64,
