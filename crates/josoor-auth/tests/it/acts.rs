@@ -856,6 +856,11 @@ fn only_an_act_commits() {
         if begins && !is_maintenance {
             faults.push(format!("{file} begins a transaction of its own: use `App::act`"));
         }
+        // `Act::commit` is the only other one.
+        let commits = code.contains("tx.commit()") || code.contains("conn.commit()");
+        if commits && !is_maintenance {
+            faults.push(format!("{file} commits a transaction by hand: use `Act::commit`"));
+        }
     });
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
