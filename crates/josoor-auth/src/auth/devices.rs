@@ -104,15 +104,6 @@ pub async fn recognize(
     Ok(familiarity)
 }
 
-/// Whether a mark names a device that the account knew before a moment, even if it was forgotten since: for undoing
-/// what an intruder did at that moment or later. The mark's signature, which its reader has verified, binds it to the user.
-pub async fn was_known_before(conn: &mut Conn, mark: &DeviceMark, moment: Timestamp) -> Result<bool> {
-    let device = conn.device(mark.user, mark.id).await?;
-    Ok(device.is_some_and(|device| {
-        device.created_at < moment && device.forgotten_at.is_none_or(|at| at >= moment)
-    }))
-}
-
 /// Records a sign-in on a device in the unit of work in which the user is locked. A device that is known keeps its row; so does
 /// a program without a cookie, as long as it comes from the same network.
 pub(crate) async fn record_sign_in(

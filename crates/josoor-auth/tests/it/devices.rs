@@ -220,16 +220,15 @@ on_both!(
         let address = josoor_auth::domain::Email::parse(email).expect("an address");
         let read = |mark: &str| server.app.keys.marks.read(address.key(), mark).expect("ours");
         let now = clock.now();
-        assert!(
-            devices::was_known_before(&mut conn, &read(&owner), now.minus(Duration::from_mins(1)))
-                .await
-                .unwrap()
-        );
-        assert!(
-            !devices::was_known_before(&mut conn, &read(&marks[69]), now.minus(Duration::from_mins(1)))
-                .await
-                .unwrap()
-        );
+        let moment = now.minus(Duration::from_mins(1));
+        for (mark, was_known) in [(&owner, true), (&marks[69], false)] {
+            let mark = read(mark);
+            let device = conn.device(mark.user, mark.id).await.expect("read");
+            let kept = device.is_some_and(|device| {
+                device.created_at < moment && device.forgotten_at.is_none_or(|at| at >= moment)
+            });
+            assert_eq!(kept, was_known);
+        }
         drop(conn);
         clock.advance(devices::KEEP_FORGOTTEN + Duration::from_secs(100));
         purge::purge(&server.app).await.expect("purged");
