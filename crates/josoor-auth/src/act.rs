@@ -7,11 +7,13 @@
 use crate::app::App;
 use crate::cache::{self, Effects};
 use crate::crypto;
-use crate::domain::{Email, Locale, Network, Requester, SessionId, Timestamp, UserId};
+use crate::domain::{
+    Audit, Email, Locale, MailClass, MailKind, Network, Purpose, Requester, RevokeReason, SessionId,
+    Timestamp, UserId,
+};
 use crate::error::{Error, Result};
 use crate::store::{
-    Audit, Conn, Content, MailClass, MailDetails, MailKind, NewAudit, NewMail, NewOneTimeToken, Origin,
-    Purpose, RequestOrigin, RevokeReason, SessionRow, User,
+    Conn, Content, MailDetails, NewAudit, NewMail, NewOneTimeToken, Origin, RequestOrigin, SessionRow, User,
 };
 use crate::telemetry;
 

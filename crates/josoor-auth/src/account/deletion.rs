@@ -8,9 +8,9 @@ use crate::act::{Act, Client, Entry, address_of};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::step_up;
-use crate::domain::{Email, Password, UserId};
+use crate::domain::{Audit, Email, MailKind, Password, Purpose, RevokeReason, UserId};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{Audit, MailKind, NewOneTimeToken, Purpose, RevokeReason, User};
+use crate::store::{NewOneTimeToken, User};
 
 /// Deletes one's own account. For `account.deletion_grace` a mail's link restores it.
 ///

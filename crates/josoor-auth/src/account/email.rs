@@ -6,12 +6,9 @@ use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::step_up;
-use crate::domain::{Email, Password, SessionId};
+use crate::domain::{Audit, Email, MailKind, Password, Purpose, RevokeReason, SessionId};
 use crate::error::{Error, Invalid, Refusal, Result};
-use crate::store::{
-    Audit, Content, MailDetails, MailKind, NewMail, NewOneTimeToken, OneTimeToken, Purpose, RevokeReason,
-    User,
-};
+use crate::store::{Content, MailDetails, NewMail, NewOneTimeToken, OneTimeToken, User};
 
 /// How often an account whose address is not verified may correct it, in all.
 const CORRECTIONS_AT_MOST: i64 = 3;

@@ -5,9 +5,9 @@
 
 use crate::act::Act;
 use crate::app::App;
-use crate::domain::{Email, Timestamp, UserId};
+use crate::domain::{Email, Purpose, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::store::{Conn, OneTimeToken, Purpose, User};
+use crate::store::{Conn, OneTimeToken, User};
 
 /// The value of [`OneTimeToken::bound_to`] for the way back to an address that was verified. It is stored.
 pub(super) const VERIFIED: &str = "proved"; // words-ok

@@ -7,14 +7,12 @@ use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::step_up;
-use crate::domain::{Password, PasswordHash, Timestamp, UserId};
+use crate::domain::{Audit, MailKind, Password, PasswordHash, Purpose, RevokeReason, Timestamp, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::mail;
 use crate::passwords::Person;
 use crate::sessions::{self, Issued};
-use crate::store::{
-    Audit, Conn, MailKind, NewOneTimeToken, NewUser, OneTimeToken, Purpose, RevokeReason, User,
-};
+use crate::store::{Conn, NewOneTimeToken, NewUser, OneTimeToken, User};
 
 /// The value of [`OneTimeToken::bound_to`] for a reset whose account is still a registration. It is stored.
 const REGISTRATION: &str = "registration";

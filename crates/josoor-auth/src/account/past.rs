@@ -6,10 +6,10 @@ use crate::act::{Act, Client, Entry, address_of};
 use crate::app::App;
 use crate::auth::devices;
 use crate::auth::password::{self, LinkOwner};
-use crate::domain::{Email, Password, PasswordHash, Timestamp};
+use crate::domain::{Audit, Email, Password, PasswordHash, Purpose, Timestamp};
 use crate::error::{Error, Invalid, Result};
 use crate::keys::DeviceMark;
-use crate::store::{Audit, Device, PastCredential, PastKind, Purpose, SessionRow, User};
+use crate::store::{Device, PastCredential, PastKind, SessionRow, User};
 
 /// How long a change of address can be undone, and how far back before it credentials count.
 pub const WINDOW: Duration = Purpose::UndoEmailChange.lifetime();

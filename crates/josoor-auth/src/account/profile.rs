@@ -6,9 +6,9 @@ use crate::account::links::{self, Cause};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::domain::{Role, UserId};
+use crate::domain::{Audit, RevokeReason, Role, UserId};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{Audit, Conn, RevokeReason, User, UserPatch};
+use crate::store::{Conn, User, UserPatch};
 
 /// Within this time of the last one, another change of one's own profile adds no audit row.
 const REPEATED_WITHIN: Duration = Duration::from_mins(1);

@@ -6,11 +6,11 @@ use crate::app::App;
 use crate::auth::flow::{Flow, Step};
 use crate::auth::password::{self, LinkOwner};
 use crate::config::RegistrationMode;
-use crate::domain::{Email, FullName, Locale, Password, Role};
+use crate::domain::{Audit, Email, FullName, Locale, MailKind, Password, Purpose, Role};
 use crate::error::{Error, Result};
 use crate::passwords::Person;
 use crate::sessions::{self, Issued, SignInWith};
-use crate::store::{Audit, MailKind, NewMail, NewOneTimeToken, NewUser, OneTimeToken, Purpose, User};
+use crate::store::{NewMail, NewOneTimeToken, NewUser, OneTimeToken, User};
 
 /// What a person registers with. There is no role in it: everybody begins as a user.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 use crate::account::{deletion, email, links, password};
 use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
-use crate::domain::{Email, Locale};
+use crate::domain::{Audit, Email, Locale, MailKind};
 use crate::error::{Error, Result};
-use crate::store::{Audit, Content, MailKind, MailRow, NewMail, User};
+use crate::store::{Content, MailRow, NewMail, User};
 
 /// How many registrations of one address may wait beside each other.
 const PENDING_REGISTRATIONS: usize = 5;

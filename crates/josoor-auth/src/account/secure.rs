@@ -4,9 +4,8 @@ use crate::account::links::{self, Cause};
 use crate::account::{email, password};
 use crate::act::{Client, address_of, parse_address};
 use crate::app::App;
-use crate::domain::Email;
+use crate::domain::{Audit, Email, Purpose};
 use crate::error::{Error, Result};
-use crate::store::{Audit, Purpose};
 
 /// Revokes everything that can sign in to an account: its sessions, its devices, its open links and its password; and sends the
 /// link that sets another one. No session is opened. `typed` is what the owner has typed: the address that the mail went to.

@@ -3,10 +3,10 @@
 use crate::account::register::{self, Registration};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Role, Secret};
+use crate::domain::{Purpose, Role, Secret};
 use crate::error::{Error, Result};
 use crate::sessions::{Issued, SignInWith};
-use crate::store::{NewOneTimeToken, Purpose};
+use crate::store::NewOneTimeToken;
 
 /// Issues a one-time token for the first administrator, if there is no administrator yet. Earlier ones expire.
 pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {

@@ -11,9 +11,9 @@ use crate::account::links::{self, Cause};
 use crate::account::{email, password, past};
 use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
-use crate::domain::{Email, Timestamp};
+use crate::domain::{Audit, Email, MailKind, Purpose, Timestamp};
 use crate::error::{Error, Result};
-use crate::store::{Audit, MailKind, OneTimeToken, Purpose, User};
+use crate::store::{OneTimeToken, User};
 
 /// What a link has undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::password::{self, LinkOwner};
 use crate::auth::step_up;
-use crate::domain::Password;
+use crate::domain::{Audit, Password, Purpose};
 use crate::error::{Error, Invalid, Result};
-use crate::store::{Audit, Purpose};
 
 /// Does what a link about an address is for: verifies it, creates the account of a registration, changes an address, or undoes
 /// a change.

@@ -3,9 +3,9 @@
 use crate::account::password;
 use crate::act::{Client, Entry};
 use crate::app::App;
-use crate::domain::{Email, FullName, Locale, Role};
+use crate::domain::{Audit, Email, FullName, Locale, Role};
 use crate::error::{Error, Result};
-use crate::store::{Audit, NewUser, User};
+use crate::store::{NewUser, User};
 
 pub use crate::account::password::{create_reset_link, send_reset_to};
 

@@ -2,10 +2,10 @@
 
 use crate::act::{Client, Entry};
 use crate::app::App;
-use crate::domain::{Email, FullName, Locale, Password, Role, UserId};
+use crate::domain::{Audit, Email, FullName, Locale, Password, Role, UserId};
 use crate::error::{Error, Result};
 use crate::passwords::Person;
-use crate::store::{Audit, NewUser, User, UserFilter, UserSort};
+use crate::store::{NewUser, User, UserFilter, UserSort};
 
 pub use crate::account::deletion::{delete, delete_now, restore};
 pub use crate::account::profile::update;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::app::App;
 use crate::cache::audit_watch::Fault;
 use crate::crypto;
-use crate::domain::Timestamp;
+use crate::domain::{Audit, Timestamp};
 use crate::error::{Error, Result};
-use crate::store::{Audit, AuditKey, AuditRow, ChainEnd, Conn, MacOrigin, NewAudit, RowCode, Seal};
+use crate::store::{AuditKey, AuditRow, ChainEnd, Conn, MacOrigin, NewAudit, RowCode, Seal};
 
 pub(super) const HEAD: &str = "head";
 

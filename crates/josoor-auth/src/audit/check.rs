@@ -6,8 +6,9 @@ use super::chain::{
 use super::erase::Erasures;
 use crate::app::App;
 use crate::crypto;
+use crate::domain::Audit;
 use crate::error::Result;
-use crate::store::{Audit, AuditKey, AuditRow, ChainEnd, Conn, MacOrigin, RowCode};
+use crate::store::{AuditKey, AuditRow, ChainEnd, Conn, MacOrigin, RowCode};
 
 /// What a check of the chain found.
 #[derive(Clone, Debug, Default)]

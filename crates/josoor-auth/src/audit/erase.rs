@@ -6,9 +6,9 @@ use super::chain::{ANCHOR, BATCH, PAGE, last_base};
 use crate::act::Client;
 use crate::app::App;
 use crate::crypto;
-use crate::domain::UserId;
+use crate::domain::{Audit, UserId};
 use crate::error::Result;
-use crate::store::{Audit, AuditKey, AuditRow, Conn, NewAudit, RowCode};
+use crate::store::{AuditKey, AuditRow, Conn, NewAudit, RowCode};
 
 /// What [`erase`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

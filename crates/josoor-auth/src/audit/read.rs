@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::UserId;
+use crate::domain::{Audit, UserId};
 use crate::error::Result;
-use crate::store::{Audit, AuditFilter, AuditRow, NewAudit};
+use crate::store::{AuditFilter, AuditRow, NewAudit};
 
 /// How many rows a user is shown as counted.
 const ACTIVITY_COUNTED: i64 = 1000;

@@ -3,8 +3,9 @@
 use super::chain::{ANCHOR, Accept, HEAD, Sealing, describe, end, last_base, take_chain, was_moved};
 use crate::act::Client;
 use crate::app::App;
+use crate::domain::Audit;
 use crate::error::Result;
-use crate::store::{Audit, NewAudit};
+use crate::store::NewAudit;
 
 /// Begins the chain again after a break that an operator knows of: another master key, a restored copy, tampering that was
 /// examined. What is there stays as it is and is no longer checked; rows that were refused are taken in. The new head.

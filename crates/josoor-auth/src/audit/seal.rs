@@ -9,10 +9,10 @@ use super::chain::{
 use crate::act::Client;
 use crate::app::App;
 use crate::cache::audit_watch::Alarm;
-use crate::domain::Timestamp;
+use crate::domain::{Audit, Timestamp};
 use crate::error::{Error, Result};
 use crate::keys::{SealedFormat, Unlocked};
-use crate::store::{Audit, ChainEnd, Db, NewAudit};
+use crate::store::{ChainEnd, Db, NewAudit};
 use crate::telemetry::codes;
 
 /// Between two rounds of sealing.

@@ -18,10 +18,10 @@ use super::caller::Caller;
 use crate::act::{Act, Client, Entry, address_of};
 use crate::app::App;
 use crate::crypto;
-use crate::domain::{KnownDevice, Network, Timestamp, UserId, device_label};
+use crate::domain::{Audit, KnownDevice, MailKind, Network, Purpose, Timestamp, UserId, device_label};
 use crate::error::{Error, Refusal, Result};
 use crate::keys::DeviceMark;
-use crate::store::{Audit, Conn, Device, DeviceSeen, MailKind, NewOneTimeToken, Purpose, User};
+use crate::store::{Conn, Device, DeviceSeen, NewOneTimeToken, User};
 
 /// How many devices of one account are known at the same time.
 pub const DEVICES_AT_MOST: usize = 20;

@@ -7,12 +7,12 @@ use super::devices;
 use super::proof::{Method, Proof};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
-use crate::domain::{Email, Password, PasswordHash, Timestamp, UserId};
+use crate::domain::{Audit, Email, Password, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::hasher::Verdict;
 use crate::keys::DeviceMark;
 use crate::limits::PasswordCheck;
-use crate::store::{Audit, User};
+use crate::store::User;
 
 /// A password that was verified for a sign-in, with the account that it was verified against.
 #[derive(Debug)]

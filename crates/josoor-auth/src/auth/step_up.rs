@@ -4,9 +4,9 @@ use super::caller::Caller;
 use super::password;
 use crate::act::{Client, Entry};
 use crate::app::App;
-use crate::domain::{Password, Timestamp};
+use crate::domain::{Audit, Password, Timestamp};
 use crate::error::{Error, Refusal, Result};
-use crate::store::{Audit, Conn, User};
+use crate::store::{Conn, User};
 
 /// Verifies the caller's own password. A wrong one is recorded as a failed `action`. Returns the account as it was verified,
 /// for [`revalidate`] in the transaction of the act.

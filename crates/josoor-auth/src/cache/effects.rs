@@ -1,8 +1,8 @@
 //! What a change does to the cached copies.
 
 use super::copies::UserCopy;
-use crate::domain::{SessionId, Timestamp, UserId};
-use crate::store::{RevokeReason, SessionRow, User};
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
+use crate::store::{SessionRow, User};
 
 /// What an act changed in the caches; published after its commit.
 #[derive(Debug, Default)]

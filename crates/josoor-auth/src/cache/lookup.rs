@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::copies::{SessionEntry, UserCopy, admit, check_generation, check_owner};
 use super::session_cache::SessionCache;
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Refusal, Result};
-use crate::store::{Conn, RevokeReason};
+use crate::store::Conn;
 
 impl SessionCache {
     /// The user of a live session, as of now; or why there is none.

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::copies::{SessionCopy, SessionEntry, USER_COPY_LIFE, UserCopy, session_key, to_json, user_key};
 use super::effects::Effects;
 use super::session_cache::SessionCache;
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::redis::{Redis, RedisError};
-use crate::store::{RevokeReason, SessionRow};
+use crate::store::SessionRow;
 use crate::telemetry::codes;
 
 /// Tombstones in one message.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::copies::{UserCopy, to_json};
 use super::session_cache::SessionCache;
-use crate::domain::Timestamp;
+use crate::domain::{RevokeReason, Timestamp};
 use crate::error::{Error, Result};
 use crate::redis::{Redis, RedisError};
-use crate::store::{Change, RevokeReason};
+use crate::store::Change;
 use crate::telemetry::codes;
 
 /// Changes are stamped before they are committed, by the database's clock. The stamp is taken inside the transaction, whose few

@@ -7,10 +7,9 @@ use super::output::{Json, Outcome, find_user, finish, open, pretty, print, user_
 use crate::act::Client;
 use crate::app::App;
 use crate::config::Config;
-use crate::domain::SessionId;
+use crate::domain::{RevokeReason, SessionId};
 use crate::http::response::representation::SessionResponse;
 use crate::sessions;
-use crate::store::RevokeReason;
 
 #[derive(Subcommand)]
 pub(super) enum SessionCommand {

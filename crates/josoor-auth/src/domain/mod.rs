@@ -1,5 +1,6 @@
 //! Values that are parsed once and never seen as raw text again. No I/O in here.
 
+mod audit;
 mod change;
 mod characters;
 mod device;
@@ -8,15 +9,20 @@ mod full_name;
 mod ids;
 pub mod limit;
 mod locale;
+mod mail_kind;
+mod named_values;
 mod network;
 mod password;
 mod password_hash;
+mod purpose;
 mod request_id;
 mod requester;
+mod revoke_reason;
 mod secret;
 mod timestamp;
 mod user;
 
+pub use audit::Audit;
 pub use change::Change;
 pub use device::{DeviceLabel, KnownDevice, device_label};
 pub use email::Email;
@@ -24,12 +30,15 @@ pub use full_name::FullName;
 pub use ids::{SessionId, UserId};
 pub use josoor_auth_verify::Role;
 pub use locale::Locale;
+pub use mail_kind::{MailClass, MailKind};
 pub use network::Network;
 pub use password::Password;
 pub(crate) use password::too_short;
 pub use password_hash::PasswordHash;
+pub use purpose::Purpose;
 pub use request_id::RequestId;
 pub use requester::Requester;
+pub use revoke_reason::RevokeReason;
 pub use secret::Secret;
 pub use timestamp::Timestamp;
 pub use user::{LocaleName, Profile, RoleName};

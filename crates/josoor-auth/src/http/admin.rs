@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::admin::{invitations, users};
 use crate::app::App;
 use crate::audit::{self, csv_line, csv_text};
-use crate::domain::{Change, Email, FullName, Locale, Role};
+use crate::domain::{Change, Email, FullName, Locale, RevokeReason, Role};
 use crate::error::{Invalid, Result};
 use crate::http::request::body::{Body, QueryString};
 use crate::http::request::caller::{Administrator, Exporter};
@@ -25,7 +25,7 @@ use crate::http::response::representation::{
 };
 use crate::passwords::Policy;
 use crate::sessions;
-use crate::store::{RevokeReason, UserFilter, UserPatch, UserSort};
+use crate::store::{UserFilter, UserPatch, UserSort};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

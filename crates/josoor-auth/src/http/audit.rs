@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::audit;
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{Audit, SessionId, Timestamp, UserId};
 use crate::error::{Invalid, Result};
 use crate::http::request::body::QueryString;
 use crate::http::request::caller::{Administrator, Exporter, SignedIn};
@@ -22,7 +22,7 @@ use crate::http::request::field_types::{Number, format_schema, pattern_schema};
 use crate::http::request::path::parse_session_id;
 use crate::http::response::export::{ExportForm, Format, json_line};
 use crate::passwords::Policy;
-use crate::store::{Audit, AuditFilter, AuditRow};
+use crate::store::{AuditFilter, AuditRow};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use super::dev_mail::Developer;
 use crate::app::App;
 use crate::clock::Clock;
+use crate::domain::MailClass;
 use crate::mail::Mailer;
-use crate::store::MailClass;
 use crate::telemetry::{METRICS_MEDIA_TYPE, Sample};
 
 /// The routes of this file.

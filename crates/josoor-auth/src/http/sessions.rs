@@ -7,13 +7,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::domain::RevokeReason;
 use crate::error::Result;
 use crate::http::request::caller::SignedIn;
 use crate::http::request::path::SessionIdPath;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{RevokedResponse, SessionList};
 use crate::sessions;
-use crate::store::RevokeReason;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::user::{COLUMNS, Format};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{PasswordHash, Timestamp, UserId};
+use crate::domain::{Audit, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Result};
-use crate::store::{Audit, NewAudit, User};
+use crate::store::{NewAudit, User};
 
 /// Users in the memory at a time.
 const PAGE: i64 = 500;

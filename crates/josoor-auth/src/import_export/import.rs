@@ -13,9 +13,9 @@ use super::reading::{LONGEST_RECORD, Line, Message};
 use super::user::{Incoming, Preset, Refused, Verified};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{FullName, Locale, PasswordHash, Role, Timestamp, UserId};
+use crate::domain::{Audit, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::{Error, FieldError, Invalid, Result};
-use crate::store::{Audit, NewUser, Seen, SourceTable, User};
+use crate::store::{NewUser, Seen, SourceTable, User};
 use crate::telemetry::codes;
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who

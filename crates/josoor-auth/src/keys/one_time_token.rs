@@ -7,8 +7,7 @@ use zeroize::Zeroizing;
 
 use super::server_key::ServerKey;
 use crate::crypto;
-use crate::domain::Secret;
-use crate::store::Purpose;
+use crate::domain::{Purpose, Secret};
 
 /// Issues and reads single-use tokens. A token is 64 characters: the id of its row in `one_time_tokens`, and a code of 256 bits.
 pub struct OneTimeTokens(pub(super) ServerKey);

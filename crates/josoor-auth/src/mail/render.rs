@@ -10,10 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use crate::domain::{Locale, Timestamp};
+use crate::domain::{Locale, MailKind, Purpose, Timestamp};
 use crate::error::{Error, Result};
 use crate::keys::Keys;
-use crate::store::{Content, MailDetails, MailKind, MailRow, Purpose};
+use crate::store::{Content, MailDetails, MailRow};
 
 /// A mail, ready to be sent.
 #[derive(Clone)]

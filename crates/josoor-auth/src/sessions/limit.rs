@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::act::Act;
+use crate::domain::{MailKind, RevokeReason};
 use crate::error::{Error, Result};
-use crate::store::{MailKind, RevokeReason, User};
+use crate::store::User;
 
 /// A session that was used on a known device within this time is not revoked for a new one.
 const RECENT: Duration = Duration::from_hours(1);

@@ -7,9 +7,9 @@ use crate::act::{Client, Entry};
 use crate::app::App;
 use crate::auth::flow::{Authenticated, Flow, Step};
 use crate::auth::password::{self, SignIn};
-use crate::domain::{Email, Password};
+use crate::domain::{Audit, Email, Password};
 use crate::error::{Error, Result};
-use crate::store::{Audit, User};
+use crate::store::User;
 use crate::telemetry;
 
 /// How often a sign-in is tried again because the account was changed in the middle of it.

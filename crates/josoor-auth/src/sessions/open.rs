@@ -5,10 +5,10 @@ use super::limit::revoke_beyond_limit;
 use crate::act::Act;
 use crate::auth::devices::{self, Familiarity, SignInDevice};
 use crate::auth::flow::Authenticated;
-use crate::domain::SessionId;
+use crate::domain::{RevokeReason, SessionId};
 use crate::error::Result;
 use crate::keys::DeviceMark;
-use crate::store::{NewSession, RevokeReason, SessionRow, Transport, User};
+use crate::store::{NewSession, SessionRow, Transport, User};
 
 /// What a sign-in comes with besides its proofs.
 #[derive(Clone, Copy, Debug, Default)]

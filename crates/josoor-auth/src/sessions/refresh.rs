@@ -7,10 +7,10 @@ use super::rotation::{self, Decision, Generations, Step};
 use crate::act::{Client, Entry};
 use crate::app::App;
 use crate::cache::UserCopy;
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{Audit, MailKind, RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::keys::RefreshClaims;
-use crate::store::{Audit, Conn, MailKind, RevokeReason, Rotation, SessionRow};
+use crate::store::{Conn, Rotation, SessionRow};
 use crate::telemetry::RefreshOutcome;
 use crate::telemetry::codes;
 

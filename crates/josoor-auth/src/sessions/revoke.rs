@@ -2,9 +2,9 @@
 
 use crate::act::{Act, Client};
 use crate::app::App;
-use crate::domain::{SessionId, UserId};
+use crate::domain::{RevokeReason, SessionId, UserId};
 use crate::error::{Error, Result};
-use crate::store::{RevokeReason, SessionRow};
+use crate::store::SessionRow;
 
 /// The token that a sign-out comes with.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::conn::{Conn, execute, on};
 use super::row::from_row;
-use super::sessions::session::{RevokeReason, SessionRow};
-use crate::domain::{SessionId, Timestamp, UserId};
+use super::sessions::session::SessionRow;
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::Result;
 
 /// One row: a session was revoked, or (without a session) a user was changed or removed.

@@ -143,6 +143,6 @@ column_as!(
 text_column!(
     RoleColumn,
     crate::domain::Locale,
-    super::sessions::session::RevokeReason,
+    crate::domain::RevokeReason,
     super::sessions::session::Transport
 );

@@ -7,11 +7,11 @@ use sqlx::{
     SqliteConnection,
 };
 
-use super::audit::rows::{Audit, NewAudit};
+use super::audit::rows::NewAudit;
 use super::conn::{Conn, built};
 use super::db::Db;
 use super::failure::store_error;
-use crate::domain::{Secret, Timestamp, UserId};
+use crate::domain::{Audit, Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 
 impl Conn {

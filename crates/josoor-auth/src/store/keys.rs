@@ -1,10 +1,10 @@
 //! The table `keys`: signing keys, sealed under the master key before they come here.
 
-use super::audit::rows::{Audit, NewAudit};
+use super::audit::rows::NewAudit;
 use super::conn::{Conn, execute, on};
 use super::db::Db;
 use super::row::from_row;
-use crate::domain::Timestamp;
+use crate::domain::{Audit, Timestamp};
 use crate::error::Result;
 
 /// One key.

@@ -35,22 +35,19 @@ mod stats;
 mod users;
 
 pub use adopt::Adopted;
-pub use audit::{
-    Audit, AuditFilter, AuditKey, AuditRow, Blanked, ChainEnd, MacOrigin, NewAudit, RowCode, Seal,
-};
+pub use audit::{AuditFilter, AuditKey, AuditRow, Blanked, ChainEnd, MacOrigin, NewAudit, RowCode, Seal};
 pub use changes::Change;
 pub use conn::Conn;
 pub use db::{Db, PgStore};
 pub use devices::{Device, DeviceSeen};
 pub use import::{Seen, SourceTable};
 pub use keys::KeyRow;
-pub use one_time_tokens::{NewOneTimeToken, OneTimeToken, Purpose};
+pub use one_time_tokens::{NewOneTimeToken, OneTimeToken};
 pub use outbox::{
-    Backlog, Content, MailClass, MailDetails, MailKind, MailRow, NewMail, OVER_BUDGET, Origin, OutboxState,
-    RequestOrigin,
+    Backlog, Content, MailDetails, MailRow, NewMail, OVER_BUDGET, Origin, OutboxState, RequestOrigin,
 };
 pub use past_credentials::{PastCredential, PastKind};
 pub use registrations::Registration;
-pub use sessions::{NewSession, RevokeReason, Rotation, SessionRow, Touch, Transport};
+pub use sessions::{NewSession, Rotation, SessionRow, Touch, Transport};
 pub use stats::{SpanCounts, UserCounts};
 pub use users::{NewUser, User, UserFilter, UserPatch, UserSort};

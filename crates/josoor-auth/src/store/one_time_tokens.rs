@@ -1,95 +1,12 @@
 //! The table `one_time_tokens`. The token itself is not in it: it is derived from the row's id under the server-only
 //! key, so that who reads the table can redeem nothing.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use super::conn::{Conn, execute, on};
 use super::row::from_row;
-use crate::domain::{Email, SessionId, Timestamp, UserId};
+use crate::domain::{Email, Purpose, SessionId, Timestamp, UserId};
 use crate::error::Result;
-
-/// What a one-time token is good for. The purpose goes into the token itself: one for another purpose is not even
-/// recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Makes the first administrator.
-    Setup,
-    /// Sets a password: after "forgot password".
-    ResetPassword,
-    /// Sets the first password of an account that an administrator made.
-    Invitation,
-    /// Verifies the address of an account.
-    VerifyEmail,
-    /// Verifies the address of a registration and creates the account.
-    Registration,
-    /// Makes another address the account's.
-    ChangeEmail,
-    /// Gives an account its old address back.
-    UndoEmailChange,
-    /// Restores a deleted account, with the address that the token names.
-    UndoDeletion,
-    /// Ends all that can sign in to an account.
-    SecureAccount,
-}
-
-impl Purpose {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Setup,
-        Self::ResetPassword,
-        Self::Invitation,
-        Self::VerifyEmail,
-        Self::Registration,
-        Self::ChangeEmail,
-        Self::UndoEmailChange,
-        Self::UndoDeletion,
-        Self::SecureAccount,
-    ];
-
-    /// How long a token of this purpose is good for.
-    pub const fn lifetime(self) -> Duration {
-        match self {
-            Self::ResetPassword => Duration::from_mins(30),
-            Self::Setup => Duration::from_hours(1),
-            Self::VerifyEmail | Self::Registration | Self::ChangeEmail => Duration::from_hours(24),
-            // A restoration of a deleted account ends with the account's grace, which is a setting.
-            Self::UndoEmailChange | Self::UndoDeletion | Self::SecureAccount => Duration::from_hours(72),
-            Self::Invitation => Duration::from_hours(7 * 24),
-        }
-    }
-
-    /// The purposes whose links do the same as this one's: of one account's only the newest that was sent stays good. Empty
-    /// where links stay good beside each other.
-    pub const fn replaces(self) -> &'static [Self] {
-        match self {
-            Self::ResetPassword | Self::Invitation => &[Self::ResetPassword, Self::Invitation],
-            Self::VerifyEmail => &[Self::VerifyEmail],
-            Self::ChangeEmail => &[Self::ChangeEmail],
-            Self::Setup
-            | Self::Registration
-            | Self::UndoEmailChange
-            | Self::UndoDeletion
-            | Self::SecureAccount => &[],
-        }
-    }
-
-    /// As stored, and as it goes into the token.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Setup => "setup",
-            Self::ResetPassword => "reset_password",
-            Self::Invitation => "invitation",
-            Self::VerifyEmail => "verify_email",
-            Self::Registration => "registration",
-            Self::ChangeEmail => "change_email",
-            Self::UndoEmailChange => "undo_email_change",
-            Self::UndoDeletion => "undo_deletion",
-            Self::SecureAccount => "secure_account",
-        }
-    }
-}
 
 /// A token to add.
 #[derive(Clone, Copy, Debug)]

@@ -490,7 +490,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::store::RevokeReason;
+    use crate::domain::RevokeReason;
 
     /// The values of each label of each metric.
     type Labels = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;

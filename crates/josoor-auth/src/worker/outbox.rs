@@ -14,11 +14,11 @@ use std::time::Duration;
 use crate::account::{links, requests};
 use crate::app::App;
 use crate::crypto;
-use crate::domain::Network;
+use crate::domain::{MailClass, MailKind, Network, Purpose};
 use crate::error::Result;
 use crate::limits::{Limit, MailShare};
 use crate::mail::{self, SendError};
-use crate::store::{MailClass, MailKind, MailRow, OVER_BUDGET, OneTimeToken, Purpose};
+use crate::store::{MailRow, OVER_BUDGET, OneTimeToken};
 use crate::telemetry::codes;
 
 /// How long a row that was taken up belongs to its taker; longer than sending ever takes.

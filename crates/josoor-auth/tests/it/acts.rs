@@ -13,11 +13,13 @@ use josoor_auth::app::App;
 use josoor_auth::auth::devices;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
-use josoor_auth::domain::{Change, Email, FullName, Locale, Password, Role, Timestamp, UserId};
+use josoor_auth::domain::{
+    Change, Email, FullName, Locale, MailClass, MailKind, Password, RevokeReason, Role, Timestamp, UserId,
+};
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::redis::{RedisEvent, RedisEvents};
 use josoor_auth::sessions::{self, Issued, LogOut, SignInWith};
-use josoor_auth::store::{AuditFilter, MailClass, MailKind, MailRow, RevokeReason, UserPatch};
+use josoor_auth::store::{AuditFilter, MailRow, UserPatch};
 use josoor_auth::telemetry::Sample;
 use josoor_auth::worker::purge;
 use serde_json::Value;

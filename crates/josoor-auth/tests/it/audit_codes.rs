@@ -701,7 +701,8 @@ fn b7_no_other_source_writes_audit_rows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acceptance_b7_many_rows_are_sealed_and_checked() {
     use crate::support::acceptance::{record, size};
-    use josoor_auth::store::{Audit, NewAudit};
+    use josoor_auth::domain::Audit;
+    use josoor_auth::store::NewAudit;
 
     let stage = Stage::new(Footprint::Embedded);
     let server = stage.start().await;

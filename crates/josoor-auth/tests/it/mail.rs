@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use josoor_auth::domain::{Email, Locale, UserId};
+use josoor_auth::domain::{Email, Locale, MailKind, Purpose, UserId};
 use josoor_auth::mail;
-use josoor_auth::store::{Content, MailDetails, MailKind, NewMail, Origin, Purpose};
+use josoor_auth::store::{Content, MailDetails, NewMail, Origin};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use josoor_auth::clock::Clock;
-use josoor_auth::domain::{Locale, UserId};
+use josoor_auth::domain::{Locale, MailKind, UserId};
 use josoor_auth::mail::render;
-use josoor_auth::store::{Content, MailDetails, MailKind, MailRow, Origin};
+use josoor_auth::store::{Content, MailDetails, MailRow, Origin};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use josoor_auth::clock::Clock;
-use josoor_auth::store::{Purpose, RevokeReason};
+use josoor_auth::domain::{Purpose, RevokeReason};
 use reqwest::Method;
 use serde_json::{Value, json};
 

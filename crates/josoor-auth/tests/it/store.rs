@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use josoor_auth::domain::{
-    Change, Email, FullName, Locale, PasswordHash, Role, SessionId, Timestamp, UserId,
+    Audit, Change, Email, FullName, Locale, PasswordHash, Purpose, RevokeReason, Role, SessionId, Timestamp,
+    UserId,
 };
 use josoor_auth::store::{
-    Audit, AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Purpose,
-    RevokeReason, Rotation, SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,
+    AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Rotation,
+    SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,
 };
 use josoor_auth::{config::Config, worker::purge};
 use uuid::Uuid;

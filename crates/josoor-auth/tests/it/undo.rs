@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use josoor_auth::account::links::Cause;
 use josoor_auth::clock::Clock;
-use josoor_auth::store::Purpose;
+use josoor_auth::domain::Purpose;
 use reqwest::Method;
 use serde_json::json;
 

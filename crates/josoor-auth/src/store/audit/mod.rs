@@ -8,4 +8,4 @@ mod trail;
 
 pub use chain::{ChainEnd, Seal};
 pub use codes::{AuditKey, Blanked, MacOrigin, RowCode};
-pub use rows::{Audit, AuditFilter, AuditRow, NewAudit};
+pub use rows::{AuditFilter, AuditRow, NewAudit};

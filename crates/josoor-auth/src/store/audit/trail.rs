@@ -4,8 +4,8 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::codes::AuditKey;
-use super::rows::{Audit, AuditFilter, AuditRow, NewAudit, columns};
-use crate::domain::{Timestamp, UserId};
+use super::rows::{AuditFilter, AuditRow, NewAudit, columns};
+use crate::domain::{Audit, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, built, execute, on};
 

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::kind::MailKind;
-use crate::domain::{DeviceLabel, UserId};
+use crate::domain::{DeviceLabel, MailKind, UserId};
 use crate::error::{Error, Result};
 use crate::store::users::user::User;
 

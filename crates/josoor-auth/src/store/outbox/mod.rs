@@ -4,11 +4,9 @@
 //! address, so that neither answer nor time reveals an account; the worker looks it up and queues the mails.
 
 mod content;
-mod kind;
 mod queue;
 mod state;
 
 pub use content::{Content, MailDetails, Origin, RequestOrigin};
-pub use kind::{MailClass, MailKind};
 pub use queue::{Backlog, MailRow, NewMail, OVER_BUDGET};
 pub use state::OutboxState;

@@ -3,8 +3,7 @@
 use uuid::Uuid;
 
 use super::content::Content;
-use super::kind::{MailClass, MailKind};
-use crate::domain::{Email, Locale, Timestamp, UserId};
+use crate::domain::{Email, Locale, MailClass, MailKind, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, execute, on};
 use crate::store::row::from_row;

@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::kind::MailClass;
 use super::queue::Backlog;
-use crate::domain::Timestamp;
+use crate::domain::{MailClass, Timestamp};
 use crate::telemetry::codes;
 
 /// What this node knows of the mails that wait.

@@ -6,4 +6,4 @@ mod rotation;
 pub(super) mod session;
 
 pub use rotation::{Rotation, Touch};
-pub use session::{NewSession, RevokeReason, SessionRow, Transport};
+pub use session::{NewSession, SessionRow, Transport};

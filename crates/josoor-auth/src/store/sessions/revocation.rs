@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::session::{RevokeReason, SessionRow, columns};
-use crate::domain::{SessionId, Timestamp, UserId};
+use super::session::{SessionRow, columns};
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::Result;
 use crate::store::conn::{Conn, execute, on};
 

@@ -1,106 +1,12 @@
 //! What a session is.
 
-use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Refusal, Result};
 use crate::store::row::from_row;
-
-/// Why a session was ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RevokeReason {
-    /// Its owner signed out.
-    Logout,
-    /// Its owner ended it from another session.
-    RevokedByUser,
-    /// An administrator ended it.
-    RevokedByAdmin,
-    /// The password was changed or reset.
-    PasswordChanged,
-    /// The account was deactivated.
-    AccountDeactivated,
-    /// The account was deleted.
-    AccountDeleted,
-    /// An old refresh token was presented again.
-    RefreshReuse,
-    /// Another sign-in in the same browser took the place of its cookie.
-    Replaced,
-    /// The account had too many sessions, and this one was unused for longest.
-    SessionLimit,
-}
-
-impl RevokeReason {
-    /// Every reason.
-    pub const ALL: [Self; 9] = [
-        Self::Logout,
-        Self::RevokedByUser,
-        Self::RevokedByAdmin,
-        Self::PasswordChanged,
-        Self::AccountDeactivated,
-        Self::AccountDeleted,
-        Self::RefreshReuse,
-        Self::Replaced,
-        Self::SessionLimit,
-    ];
-
-    /// As stored, and as written into tombstones.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::RevokedByUser => "revoked_by_user",
-            Self::RevokedByAdmin => "revoked_by_admin",
-            Self::PasswordChanged => "password_changed",
-            Self::AccountDeactivated => "account_deactivated",
-            Self::AccountDeleted => "account_deleted",
-            Self::RefreshReuse => "refresh_reuse",
-            Self::Replaced => "replaced",
-            Self::SessionLimit => "session_limit",
-        }
-    }
-
-    /// The refusal for a token of such a session.
-    pub const fn refusal(self) -> Refusal {
-        match self {
-            Self::Logout
-            | Self::RevokedByUser
-            | Self::RevokedByAdmin
-            | Self::AccountDeleted
-            | Self::Replaced
-            | Self::SessionLimit => Refusal::SessionRevoked,
-            Self::PasswordChanged => Refusal::PasswordChanged,
-            Self::AccountDeactivated => Refusal::AccountInactive,
-            Self::RefreshReuse => Refusal::RefreshTokenReused,
-        }
-    }
-}
-
-impl fmt::Display for RevokeReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl RevokeReason {
-    /// Reads what [`as_str`](Self::as_str) wrote. A later release may know more reasons; whatever it was, the session is
-    /// over, so an unknown one is read as the most general.
-    pub fn read(text: &str) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .unwrap_or(Self::RevokedByAdmin)
-    }
-}
-
-impl FromStr for RevokeReason {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self::read(text))
-    }
-}
 
 /// Where a session's refresh token lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

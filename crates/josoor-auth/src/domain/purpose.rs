@@ -1,0 +1,59 @@
+//! What links in mails are for.
+
+use std::time::Duration;
+
+use super::named_values::named_values;
+
+named_values! {
+    /// What a one-time token is good for. The purpose goes into the token itself: one for another purpose is not even
+    /// recognised.
+    pub enum Purpose {
+        /// Makes the first administrator.
+        Setup = "setup",
+        /// Sets a password: after "forgot password".
+        ResetPassword = "reset_password",
+        /// Sets the first password of an account that an administrator made.
+        Invitation = "invitation",
+        /// Verifies the address of an account.
+        VerifyEmail = "verify_email",
+        /// Verifies the address of a registration and creates the account.
+        Registration = "registration",
+        /// Makes another address the account's.
+        ChangeEmail = "change_email",
+        /// Gives an account its old address back.
+        UndoEmailChange = "undo_email_change",
+        /// Restores a deleted account, with the address that the token names.
+        UndoDeletion = "undo_deletion",
+        /// Ends all that can sign in to an account.
+        SecureAccount = "secure_account",
+    }
+}
+
+impl Purpose {
+    /// How long a token of this purpose is good for.
+    pub const fn lifetime(self) -> Duration {
+        match self {
+            Self::ResetPassword => Duration::from_mins(30),
+            Self::Setup => Duration::from_hours(1),
+            Self::VerifyEmail | Self::Registration | Self::ChangeEmail => Duration::from_hours(24),
+            // A restoration of a deleted account ends with the account's grace, which is a setting.
+            Self::UndoEmailChange | Self::UndoDeletion | Self::SecureAccount => Duration::from_hours(72),
+            Self::Invitation => Duration::from_hours(7 * 24),
+        }
+    }
+
+    /// The purposes whose links do the same as this one's: of one account's only the newest that was sent stays good. Empty
+    /// where links stay good beside each other.
+    pub const fn replaces(self) -> &'static [Self] {
+        match self {
+            Self::ResetPassword | Self::Invitation => &[Self::ResetPassword, Self::Invitation],
+            Self::VerifyEmail => &[Self::VerifyEmail],
+            Self::ChangeEmail => &[Self::ChangeEmail],
+            Self::Setup
+            | Self::Registration
+            | Self::UndoEmailChange
+            | Self::UndoDeletion
+            | Self::SecureAccount => &[],
+        }
+    }
+}
