@@ -73,7 +73,7 @@ impl Cause {
 
 /// Expires the open links of an account that end with a change. The account is locked.
 pub(crate) async fn expire(act: &mut Act, user: UserId, cause: Cause) -> Result<()> {
-    for purpose in Purpose::ALL {
+    for &purpose in Purpose::ALL {
         if cause.ends(purpose) {
             act.tx
                 .expire_one_time_tokens(purpose, Some(user), act.now)

@@ -10,7 +10,6 @@ mod ids;
 pub mod limit;
 mod locale;
 mod mail_kind;
-mod named_values;
 mod network;
 mod password;
 mod password_hash;

@@ -2,34 +2,42 @@
 
 use std::time::Duration;
 
-use super::named_values::named_values;
-
-named_values! {
-    /// What a one-time token is good for. The purpose goes into the token itself: one for another purpose is not even
-    /// recognised.
-    pub enum Purpose {
-        /// Makes the first administrator.
-        Setup = "setup",
-        /// Sets a password: after "forgot password".
-        ResetPassword = "reset_password",
-        /// Sets the first password of an account that an administrator made.
-        Invitation = "invitation",
-        /// Verifies the address of an account.
-        VerifyEmail = "verify_email",
-        /// Verifies the address of a registration and creates the account.
-        Registration = "registration",
-        /// Makes another address the account's.
-        ChangeEmail = "change_email",
-        /// Gives an account its old address back.
-        UndoEmailChange = "undo_email_change",
-        /// Restores a deleted account, with the address that the token names.
-        UndoDeletion = "undo_deletion",
-        /// Ends all that can sign in to an account.
-        SecureAccount = "secure_account",
-    }
+/// What a one-time token is good for. The purpose goes into the token itself: one for another purpose is not even
+/// recognised.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum Purpose {
+    /// Makes the first administrator.
+    Setup,
+    /// Sets a password: after "forgot password".
+    ResetPassword,
+    /// Sets the first password of an account that an administrator made.
+    Invitation,
+    /// Verifies the address of an account.
+    VerifyEmail,
+    /// Verifies the address of a registration and creates the account.
+    Registration,
+    /// Makes another address the account's.
+    ChangeEmail,
+    /// Gives an account its old address back.
+    UndoEmailChange,
+    /// Restores a deleted account, with the address that the token names.
+    UndoDeletion,
+    /// Ends all that can sign in to an account.
+    SecureAccount,
 }
 
 impl Purpose {
+    /// All of them.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// As stored and as shown.
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+
     /// How long a token of this purpose is good for.
     pub const fn lifetime(self) -> Duration {
         match self {

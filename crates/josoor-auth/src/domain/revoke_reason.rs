@@ -4,34 +4,41 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use super::named_values::named_values;
 use crate::error::Refusal;
 
-named_values! {
-    /// Why a session was ended before its time.
-    pub enum RevokeReason {
-        /// Its owner signed out.
-        Logout = "logout",
-        /// Its owner ended it from another session.
-        RevokedByUser = "revoked_by_user",
-        /// An administrator ended it.
-        RevokedByAdmin = "revoked_by_admin",
-        /// The password was changed or reset.
-        PasswordChanged = "password_changed",
-        /// The account was deactivated.
-        AccountDeactivated = "account_deactivated",
-        /// The account was deleted.
-        AccountDeleted = "account_deleted",
-        /// An old refresh token was presented again.
-        RefreshReuse = "refresh_reuse",
-        /// Another sign-in in the same browser took the place of its cookie.
-        Replaced = "replaced",
-        /// The account had too many sessions, and this one was unused for longest.
-        SessionLimit = "session_limit",
-    }
+/// Why a session was ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum RevokeReason {
+    /// Its owner signed out.
+    Logout,
+    /// Its owner ended it from another session.
+    RevokedByUser,
+    /// An administrator ended it.
+    RevokedByAdmin,
+    /// The password was changed or reset.
+    PasswordChanged,
+    /// The account was deactivated.
+    AccountDeactivated,
+    /// The account was deleted.
+    AccountDeleted,
+    /// An old refresh token was presented again.
+    RefreshReuse,
+    /// Another sign-in in the same browser took the place of its cookie.
+    Replaced,
+    /// The account had too many sessions, and this one was unused for longest.
+    SessionLimit,
 }
 
 impl RevokeReason {
+    /// All of them.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// As stored and as shown.
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+
     /// The refusal for a token of such a session.
     pub const fn refusal(self) -> Refusal {
         match self {
@@ -50,7 +57,8 @@ impl RevokeReason {
     /// Reads a stored reason. A later release may know more of them; the session is over in any case, so an unknown one
     /// is read as the most general.
     pub fn read(text: &str) -> Self {
-        Self::parse(text).unwrap_or(Self::RevokedByAdmin)
+        let known = Self::ALL.iter().find(|reason| reason.as_str() == text);
+        *known.unwrap_or(&Self::RevokedByAdmin)
     }
 }
 

@@ -155,7 +155,8 @@ const ID_AT_MOST: i64 = 9_007_199_254_740_991;
 impl FieldText for Audit {
     fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|action| action.as_str() == text)
             .ok_or_else(|| {
                 let message = format!("action is one of {}.", actions().join(", "));

@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn every_message_has_a_template_in_both_languages() {
-        for kind in MailKind::ALL {
+        for &kind in MailKind::ALL {
             for locale in [Locale::En, Locale::Ar] {
                 assert_eq!(template(kind, locale).is_none(), kind.is_request(), "{kind:?}");
             }

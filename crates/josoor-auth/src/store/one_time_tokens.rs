@@ -271,9 +271,7 @@ impl Conn {
                and used_at is null and not is_pending and (mail_id is null or mail_id < $6) and expires_at > created_at
                and exists (select 1 from one_time_tokens as own
                    where own.id = $5 and own.mail_id = $6 and own.expires_at > own.created_at)";
-        let purpose = Purpose::ALL
-            .into_iter()
-            .find(|purpose| purpose.as_str() == token.purpose);
+        let purpose = token.purpose.parse().ok();
         let replaced = purpose.map_or(&[][..], Purpose::replaces);
         let (Some(first), Some(last)) = (replaced.first(), replaced.last()) else {
             return Ok(0);

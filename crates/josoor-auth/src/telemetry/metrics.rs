@@ -518,7 +518,7 @@ mod tests {
         ] {
             metrics.refresh(outcome);
         }
-        for reason in RevokeReason::ALL {
+        for &reason in RevokeReason::ALL {
             metrics.sessions_revoked(reason.as_str(), 1);
         }
         for outcome in ["sent", "settled", "dropped", "deferred", "away", "lost"] {

@@ -325,6 +325,16 @@ on_both!(
         );
         let kept = check(&server, before.head.as_deref()).await;
         assert!(kept.findings.is_empty(), "{kept:?}");
+        // What is written in the place of a row that was removed shows.
+        execute(
+            &server.app.db,
+            "insert into audit (at, action, outcome, seq, mac)
+             select at, 'role_change', 'success', 1, mac from audit where action = 'register'",
+        )
+        .await;
+        let forged = check(&server, None).await;
+        let found = |finding: &String| finding.contains("position 1, before the beginning of the chain");
+        assert!(forged.findings.iter().any(found), "{forged:?}");
         server.stop().await;
     }
 );

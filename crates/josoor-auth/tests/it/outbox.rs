@@ -225,7 +225,7 @@ on_both!(b9_no_kind_of_mail_has_words_of_strangers, async |stage: Stage| {
         Origin::new("192.0.2.7", "HOSTILE Firefox/140.0 Windows https://evil.example"),
         Origin::new("1900 evil.example", "Firefox on Windows HOSTILE"),
     ];
-    for kind in MailKind::ALL.into_iter().filter(|kind| !kind.is_request()) {
+    for &kind in MailKind::ALL.iter().filter(|kind| !kind.is_request()) {
         for locale in [Locale::En, Locale::Ar] {
             for origin in origins {
                 let details = MailDetails::for_owner(&user, origin).with_new_address(&user, &user);

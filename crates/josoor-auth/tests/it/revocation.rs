@@ -264,7 +264,7 @@ on_both!(
     a_crash_after_the_commit_loses_no_revocation,
     async |stage: Stage| {
         let server = stage.start().await;
-        for reason in RevokeReason::ALL {
+        for &reason in RevokeReason::ALL {
             let tokens = server.register(&format!("{reason}@example.com")).await;
             server.get("/auth/me", &tokens.access).await.is(200);
             // What the code does up to the commit, and then nothing more.

@@ -133,9 +133,10 @@ impl TryFrom<Stored> for MailRow {
     type Error = Error;
 
     fn try_from(row: Stored) -> Result<Self> {
-        let kind = MailKind::parse(&row.kind).ok_or_else(|| {
-            Error::Internal(anyhow::anyhow!("the outbox has a mail of a kind unknown here"))
-        })?;
+        let kind = row
+            .kind
+            .parse()
+            .map_err(|_| Error::Internal(anyhow::anyhow!("the outbox has a mail of a kind unknown here")))?;
         Ok(Self {
             id: row.id,
             kind,
