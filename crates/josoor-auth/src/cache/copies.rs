@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use josoor_auth_verify::{Claims, Versioned, is_retired};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::domain::{Locale, Profile, Role, SessionId, Timestamp, UserId};
+use crate::domain::{Profile, Role, SessionId, Timestamp, UserId};
 use crate::error::{Refusal, Result};
 use crate::store::User;
 
@@ -116,18 +115,7 @@ impl UserCopy {
     pub(super) fn deleted(id: UserId, now: Timestamp) -> Self {
         Self {
             version: i64::MAX,
-            profile: Profile {
-                id: id.0,
-                uid: Uuid::nil(),
-                email: String::new(),
-                role: Role::User,
-                is_active: false,
-                full_name: None,
-                email_verified: false,
-                locale: Locale::En.as_str().to_owned(),
-                created_at: now,
-                updated_at: now,
-            },
+            profile: Profile::of_deleted(id, now),
             memo: Memo::default(),
         }
     }

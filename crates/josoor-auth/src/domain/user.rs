@@ -1,4 +1,4 @@
-//! What is shown of a user: answers and the copies in caches are made of this one struct.
+//! What a user is made of. Answers and the copies in caches are made of [`Profile`].
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,7 +6,13 @@ use uuid::Uuid;
 
 use josoor_auth_verify::Role;
 
+use super::ids::UserId;
+use super::locale::Locale;
+use super::name::Name;
 use super::timestamp::Timestamp;
+
+/// What a person is called, as one text: names have no parts that hold everywhere.
+pub type FullName = Name<200>;
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,6 +45,24 @@ pub struct Profile {
     /// When it was last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+impl Profile {
+    /// In place of the profile of a user who was deleted: the id and nothing else.
+    pub fn of_deleted(id: UserId, at: Timestamp) -> Self {
+        Self {
+            id: id.0,
+            uid: Uuid::nil(),
+            email: String::new(),
+            full_name: None,
+            role: Role::User,
+            is_active: false,
+            email_verified: false,
+            locale: Locale::En.as_str().to_owned(),
+            created_at: at,
+            updated_at: at,
+        }
+    }
 }
 
 /// The roles, lowest first.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::hashes::any_hash;
 use super::user::{LARGEST_ID, Verified};
-use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
+use crate::domain::{Email, Locale, Name, PasswordHash, Role, Timestamp, UserId};
 use crate::error::{FieldError, Invalid};
 
 /// The fields of a record by their names, as text or JSON.
@@ -53,9 +53,9 @@ impl<'a> Get<'a> {
         }
     }
 
-    pub(super) fn name(&self, name: &str) -> Parsed<Option<FullName>> {
+    pub(super) fn name<const MAX: usize>(&self, name: &str) -> Parsed<Option<Name<MAX>>> {
         match self.text(name)? {
-            Some(text) => FullName::parse(text).map_err(|reason| reason.in_field(name)),
+            Some(text) => Name::parse(text).map_err(|reason| reason.in_field(name)),
             None => Ok(None),
         }
     }

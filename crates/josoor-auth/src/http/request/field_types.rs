@@ -2,7 +2,7 @@
 
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
-use crate::domain::{Change, Email, FullName, Locale, Password, Role, Secret};
+use crate::domain::{Change, Email, Locale, Name, Password, Role, Secret};
 use crate::error::Invalid;
 use crate::http::request::definition::{Field, FieldDescription, FieldText, Presence, TextSchema, describe};
 use crate::http::request::fields::Fields;
@@ -15,7 +15,7 @@ use crate::passwords::Policy;
 /// Any text but U+0000.
 const ANY_TEXT: &str = r"^[^\x00]*$";
 
-/// No controls, line ends and controls of the writing direction: what [`FullName::parse`] refuses.
+/// No controls, line ends and controls of the writing direction: what [`Name::parse`] refuses.
 const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$";
 
 fn text() -> ObjectBuilder {
@@ -117,16 +117,16 @@ impl FieldText for Locale {
 }
 
 /// A name may be blank, which is none, so it is read as an option only.
-struct OptionalName(Option<FullName>);
+struct OptionalName<const MAX: usize>(Option<Name<MAX>>);
 
-impl FieldText for OptionalName {
+impl<const MAX: usize> FieldText for OptionalName<MAX> {
     fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
-        FullName::parse(text).map(Self)
+        Name::parse(text).map(Self)
     }
 
     fn schema() -> TextSchema {
         let object = text()
-            .max_length(Some(FullName::MAX_CHARACTERS))
+            .max_length(Some(MAX))
             .pattern(Some(NAME_PATTERN))
             .description(Some(
                 "Without control characters and line breaks. A blank one is none, and so is null.",
@@ -136,18 +136,18 @@ impl FieldText for OptionalName {
     }
 }
 
-impl Field for Option<FullName> {
+impl<const MAX: usize> Field for Option<Name<MAX>> {
     fn read(fields: &mut Fields, name: &'static str, policy: &Policy) -> Option<Self> {
-        Option::<OptionalName>::read(fields, name, policy).map(|name| name?.0)
+        Option::<OptionalName<MAX>>::read(fields, name, policy).map(|name| name?.0)
     }
 
     fn describe(name: &'static str, about: &str, fields: &mut Vec<FieldDescription>) {
-        describe::<OptionalName>(Presence::Nullable, name, about, fields);
+        describe::<OptionalName<MAX>>(Presence::Nullable, name, about, fields);
     }
 }
 
 /// The name of a PATCH: absent keeps it, null or a blank one clears it.
-impl Field for Change<FullName> {
+impl<const MAX: usize> Field for Change<Name<MAX>> {
     fn read(fields: &mut Fields, name: &'static str, policy: &Policy) -> Option<Self> {
         let change = fields.optional_nullable(name, |text| OptionalName::parse(name, text, policy));
         Some(match change {
@@ -158,7 +158,7 @@ impl Field for Change<FullName> {
     }
 
     fn describe(name: &'static str, about: &str, fields: &mut Vec<FieldDescription>) {
-        describe::<OptionalName>(Presence::Nullable, name, about, fields);
+        describe::<OptionalName<MAX>>(Presence::Nullable, name, about, fields);
     }
 }
 

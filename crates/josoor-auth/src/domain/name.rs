@@ -7,14 +7,14 @@ use unicode_normalization::UnicodeNormalization;
 use super::characters::{is_bidi_control, is_control, is_invisible};
 use crate::error::Invalid;
 
-/// What a person is called, as one text: names have no parts that hold everywhere. Outer white space is gone and the rest
-/// is in Unicode's composed form (NFC). Arabic joiners (U+200C, U+200D) are part of spelling and stay.
+/// A name that people read, of at most `MAX` characters. Outer white space is gone and the rest is in Unicode's composed form
+/// (NFC). Arabic joiners (U+200C, U+200D) are part of spelling and stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FullName(String);
+pub struct Name<const MAX: usize>(String);
 
-impl FullName {
+impl<const MAX: usize> Name<MAX> {
     /// The most characters (Unicode scalar values) that a name may have, as typed and in its composed form.
-    pub const MAX_CHARACTERS: usize = 200;
+    pub const MAX_CHARACTERS: usize = MAX;
 
     /// The most bytes that this is in UTF-8.
     pub const MAX_BYTES: usize = 4 * Self::MAX_CHARACTERS;
@@ -25,7 +25,7 @@ impl FullName {
     /// direction.
     pub fn parse(text: &str) -> Result<Option<Self>, Invalid> {
         if text.len() > Self::MAX_BYTES || text.chars().count() > Self::MAX_CHARACTERS {
-            return Err(too_long());
+            return Err(too_long(MAX));
         }
         if text.chars().any(|c| is_control(c) || is_bidi_control(c)) {
             return Err(Invalid::new(
@@ -38,7 +38,7 @@ impl FullName {
         }
         let name: String = text.trim().nfc().collect();
         if name.chars().count() > Self::MAX_CHARACTERS {
-            return Err(too_long());
+            return Err(too_long(MAX));
         }
         Ok(Some(Self(name)))
     }
@@ -49,11 +49,14 @@ impl FullName {
     }
 }
 
-fn too_long() -> Invalid {
-    Invalid::new("name_too_long", "A name has at most 200 characters.")
+fn too_long(at_most: usize) -> Invalid {
+    Invalid::new(
+        "name_too_long",
+        format!("A name has at most {at_most} characters."),
+    )
 }
 
-impl fmt::Display for FullName {
+impl<const MAX: usize> fmt::Display for Name<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -63,7 +66,7 @@ impl fmt::Display for FullName {
 mod tests {
     use proptest::prelude::*;
 
-    use super::FullName;
+    use crate::domain::FullName;
 
     fn name(text: &str) -> Option<String> {
         FullName::parse(text)
