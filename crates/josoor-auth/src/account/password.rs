@@ -139,7 +139,10 @@ async fn reset_account(
         act.tx.delete_past_credentials(id).await?;
         act.tx.recover_user(id, hash, now).await?
     } else {
-        act.tx.reset_password_hash(id, hash, forget, now).await?
+        if forget {
+            act.tx.clear_profile(id).await?;
+        }
+        act.tx.reset_password_hash(id, hash, now).await?
     };
     let user = user.ok_or(Error::LinkExpired)?;
     act.tx.forget_devices(id, now).await?;

@@ -93,7 +93,7 @@ async fn record_changes(act: &mut Act, before: &User, after: &User) -> Result<()
             "deactivated"
         }));
     }
-    if before.full_name != after.full_name || before.locale != after.locale {
+    if !after.has_profile_of(before) {
         let entry = Entry::success(Audit::UserUpdate).subject(after.id);
         // Changing one's own name again and again must not fill the audit trail: one row says that it was changed.
         if act.client.actor == Some(after.id) {

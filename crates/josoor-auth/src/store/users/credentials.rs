@@ -39,31 +39,24 @@ impl Conn {
         )? == 1)
     }
 
-    /// Sets a password for the holder of a link that was sent to the account's address, which is verified thereby. With `forget`, what
-    /// was set before is removed. The user is locked.
+    /// Sets a password for the holder of a link that was sent to the account's address, which is verified thereby. The user is
+    /// locked.
     pub async fn reset_password_hash(
         &mut self,
         id: UserId,
         new: &PasswordHash,
-        forget: bool,
         now: Timestamp,
     ) -> Result<Option<User>> {
         const SQL: &str = concat!(
             "update users set password_hash = $2, password_changed_at = $3, updated_at = $3, version = version + 1,
                 email_verified_at = coalesce(email_verified_at, $3),
-                full_name = case when $4 then null else full_name end,
-                search_text = case when $4 then email_key else search_text end,
                 accepted_at = case when invited_at is null then accepted_at else coalesce(accepted_at, $3) end
              where id = $1 returning ",
             columns!()
         );
         on!(
             self,
-            sqlx::query_as(SQL)
-                .bind(id.0)
-                .bind(new.as_str())
-                .bind(now)
-                .bind(forget),
+            sqlx::query_as(SQL).bind(id.0).bind(new.as_str()).bind(now),
             fetch_optional
         )
     }

@@ -1,10 +1,14 @@
-//! What a user is: one definition, from which the columns follow.
+//! What a user is: the columns, and the statements that write all that may be set. A new field of the user touches nothing else
+//! in `store`.
 
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use crate::crypto;
 use crate::domain::{Change, Email, FullName, Locale, PasswordHash, Profile, Role, Timestamp, UserId};
+use crate::error::{Error, Result};
 use crate::store::codec::RoleColumn;
+use crate::store::conn::{Conn, built, execute, on};
 use crate::store::row::from_row;
 
 /// A user, as stored.
@@ -56,6 +60,11 @@ impl User {
     /// Whether the owner has not accepted the invitation yet.
     pub const fn is_invited(&self) -> bool {
         self.invited_at.is_some() && self.accepted_at.is_none()
+    }
+
+    /// Whether what users may change of themselves is the same: the name and the language.
+    pub fn has_profile_of(&self, other: &Self) -> bool {
+        self.full_name == other.full_name && self.locale == other.locale
     }
 
     /// A node of the release before knows neither deleted nor frozen accounts, and an administrator there may have changed one. A
@@ -161,4 +170,130 @@ pub struct UserPatch {
 
 pub(crate) fn search_text(email_key: &str, full_name: Option<&str>) -> String {
     format!("{email_key}\n{}", full_name.unwrap_or_default().to_lowercase())
+}
+
+impl Conn {
+    /// Adds a user; `None` when the address's canonical key is taken.
+    pub async fn insert_user(&mut self, new: &NewUser<'_>) -> Result<Option<User>> {
+        Ok(self.insert_users(&[new]).await?.pop())
+    }
+
+    /// Adds users, as far as neither their ids nor their addresses are taken; gives those that were added. All of them bring an id,
+    /// or none does.
+    pub async fn insert_users(&mut self, users: &[&NewUser<'_>]) -> Result<Vec<User>> {
+        let Some(first) = users.first() else {
+            return Ok(Vec::new());
+        };
+        let id = if first.id.is_some() { "id, " } else { "" };
+        built!(
+            self,
+            {
+                let mut query = QueryBuilder::new("insert into users (");
+                query.push(id).push(
+                    "email, email_key, password_hash, full_name, search_text, role, is_active, email_verified_at, locale, version,
+                     created_at, updated_at, password_changed_at, last_login_at, uid, invited_at) ",
+                );
+                query.push_values(users, |mut row, user| {
+                    if let Some(id) = user.id {
+                        row.push_bind(id.0);
+                    }
+                    let full_name = user.full_name.map(FullName::as_str);
+                    row.push_bind(user.email.address())
+                        .push_bind(user.email.key())
+                        .push_bind(user.password_hash.map(PasswordHash::as_str))
+                        .push_bind(full_name)
+                        .push_bind(search_text(user.email.key(), full_name))
+                        .push_bind(user.role.as_str())
+                        .push_bind(user.is_active)
+                        .push_bind(user.email_verified_at)
+                        .push_bind(user.locale.as_str())
+                        .push_bind(1_i64)
+                        .push_bind(user.created_at)
+                        .push_bind(user.updated_at)
+                        .push_bind(
+                            user.password_changed_at
+                                .or(user.password_hash.map(|_| user.created_at)),
+                        )
+                        .push_bind(user.last_login_at)
+                        .push_bind(user.uid)
+                        .push_bind(user.password_hash.is_none().then_some(user.created_at));
+                });
+                query.push(concat!(" on conflict do nothing returning ", columns!()));
+                query
+            },
+            build_query_as().fetch_all
+        )
+    }
+
+    /// Applies a patch and gives the user as it was before and as it is now; `None` when there is no such user, or when it was
+    /// deleted. The version grows only when something really changes. An administrator decides over
+    /// a frozen account: an activation releases it, a deactivation ends its recovery.
+    pub async fn update_user(
+        &mut self,
+        id: UserId,
+        patch: &UserPatch,
+        now: Timestamp,
+    ) -> Result<Option<(User, User)>> {
+        const SQL: &str = concat!(
+            "update users set full_name = $2, search_text = $3, locale = $4, role = $5, is_active = $6,
+                updated_at = $7, version = version + 1,
+                frozen_at = case when $9 then frozen_at else null end
+             where id = $1 and version = $8 and deleted_at is null
+             returning ",
+            columns!()
+        );
+        // Another act may change the user between the read and the update; then this one reads it again.
+        for _ in 0..16 {
+            let Some(before) = self
+                .user_by_id(id)
+                .await?
+                .filter(|user| user.deleted_at.is_none())
+            else {
+                return Ok(None);
+            };
+            let stays_frozen = before.frozen_at.is_some() && patch.is_active.is_none();
+            let full_name = match &patch.full_name {
+                Change::Keep => before.full_name.clone(),
+                Change::Clear => None,
+                Change::Set(name) => Some(name.as_str().to_owned()),
+            };
+            let locale = patch.locale.unwrap_or(before.locale);
+            let role = patch.role.unwrap_or(before.role);
+            let is_active = patch.is_active.unwrap_or(before.is_active);
+            let unchanged = full_name == before.full_name
+                && locale == before.locale
+                && role == before.role
+                && is_active == before.is_active
+                && stays_frozen == before.frozen_at.is_some();
+            if unchanged {
+                return Ok(Some((before.clone(), before)));
+            }
+            let row = on!(
+                self,
+                sqlx::query_as(SQL)
+                    .bind(id.0)
+                    .bind(full_name.as_deref())
+                    .bind(search_text(&before.email_key, full_name.as_deref()))
+                    .bind(locale.as_str())
+                    .bind(role.as_str())
+                    .bind(is_active)
+                    .bind(now)
+                    .bind(before.version)
+                    .bind(stays_frozen),
+                fetch_optional
+            )?;
+            if let Some(row) = row {
+                return Ok(Some((before, row)));
+            }
+        }
+        Err(Error::StoreUnavailable(anyhow::anyhow!(
+            "user {id} is being changed by many others"
+        )))
+    }
+
+    /// Clears what a user, who is locked, is shown with: the person who registered an address need not be its owner.
+    pub async fn clear_profile(&mut self, id: UserId) -> Result<()> {
+        const SQL: &str = "update users set full_name = null, search_text = email_key where id = $1";
+        execute!(self, sqlx::query(SQL).bind(id.0)).map(drop)
+    }
 }
