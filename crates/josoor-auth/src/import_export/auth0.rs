@@ -42,20 +42,16 @@ impl Reading {
         let parts = [get.text("given_name")?, get.text("family_name")?];
         let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let parts = FullName::parse(&parts).map_err(|reason| reason.in_field("given_name"))?;
+        let user = Incoming::new(get.email("email")?);
         Ok(Incoming {
-            id: None,
-            uid: None,
-            email: get.email("email")?,
             full_name: name.or(parts),
-            role: None,
             is_active: get.flag("blocked")?.map(|blocked| !blocked),
             verified: verified(get.flag("email_verified")?),
-            locale: None,
             password_hash: self.password(field, hash)?,
-            password_changed_at: None,
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_login")?,
+            ..user
         })
     }
 }

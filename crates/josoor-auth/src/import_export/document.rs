@@ -27,10 +27,10 @@ impl Reading {
         } else {
             "hashed_password"
         };
+        let id = get.id("id")?;
+        let user = Incoming::new(get.email("email")?);
         Ok(Incoming {
-            id: get.id("id")?,
-            uid: None,
-            email: get.email("email")?,
+            id,
             full_name: get.name("full_name")?,
             role: get.role("role")?,
             is_active: get.flag("is_active")?,
@@ -39,12 +39,11 @@ impl Reading {
                 Some(false) => Verified::No,
                 None => Verified::Unknown,
             },
-            locale: None,
             password_hash: self.password(field, get.hash(field)?)?,
-            password_changed_at: None,
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_login")?.or(get.time("last_login_at")?),
+            ..user
         })
     }
 }

@@ -2,63 +2,16 @@
 
 use std::io::Write;
 
-use serde::Serialize;
-use uuid::Uuid;
-
-use super::user::{COLUMNS, Format};
+use super::native::{COLUMNS, Row};
+use super::user::Format;
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Audit, PasswordHash, Timestamp, UserId};
+use crate::domain::{Audit, UserId};
 use crate::error::{Error, Result};
-use crate::store::{NewAudit, User};
+use crate::store::NewAudit;
 
 /// Users in the memory at a time.
 const PAGE: i64 = 500;
-
-/// One user in a native file; the fields are [`COLUMNS`].
-#[derive(Serialize)]
-struct Row<'a> {
-    id: i64,
-    uid: Uuid,
-    email: &'a str,
-    full_name: Option<&'a str>,
-    role: &'a str,
-    is_active: bool,
-    email_verified: bool,
-    email_verified_at: Option<Timestamp>,
-    locale: &'a str,
-    password_hash: Option<&'a str>,
-    password_changed_at: Option<Timestamp>,
-    last_login_at: Option<Timestamp>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-}
-
-impl<'a> Row<'a> {
-    fn new(user: &'a User, with_hashes: bool) -> Self {
-        Self {
-            id: user.id.0,
-            uid: user.uid,
-            email: &user.email,
-            full_name: user.full_name.as_deref(),
-            role: user.role.as_str(),
-            is_active: user.is_active,
-            email_verified: user.email_verified_at.is_some(),
-            email_verified_at: user.email_verified_at,
-            locale: user.locale.as_str(),
-            password_hash: user
-                .password_hash
-                .as_ref()
-                .map(PasswordHash::as_str)
-                .filter(|_| with_hashes),
-            // Without its hash the time would be of a password that is not there.
-            password_changed_at: user.password_changed_at.filter(|_| with_hashes),
-            last_login_at: user.last_login_at,
-            created_at: user.created_at,
-            updated_at: user.updated_at,
-        }
-    }
-}
 
 /// Writes all users in the order of their ids, and records that it did. `progress` is called with the number written. How many
 /// there were.

@@ -57,20 +57,16 @@ impl Reading {
             None => get.millis("lastLoginAt")?,
             at => at,
         };
+        let user = Incoming::new(get.email("email")?);
         Ok(Incoming {
-            id: None,
-            uid: None,
-            email: get.email("email")?,
             full_name: get.name("displayName")?,
             role,
             is_active: get.flag("disabled")?.map(|disabled| !disabled),
             verified: verified(get.flag("emailVerified")?),
-            locale: None,
             password_hash: self.password("passwordHash", hash)?,
-            password_changed_at: None,
             created_at: get.millis("createdAt")?,
-            updated_at: None,
             last_login_at,
+            ..user
         })
     }
 

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use super::fields::Fields;
 use super::options::Reading;
 use super::reading::{LONGEST_RECORD, Line, Message};
-use super::user::{Incoming, Preset, Refused, Verified};
+use super::user::{Incoming, Preset, Refused};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Audit, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
+use crate::domain::{Audit, Role, Timestamp, UserId};
 use crate::error::{Error, FieldError, Invalid, Result};
 use crate::store::{NewUser, Seen, SourceTable, User};
 use crate::telemetry::codes;
@@ -242,7 +242,7 @@ async fn apply(
         .iter()
         .zip(&verdicts)
         .filter(|(_, verdict)| matches!(verdict, Verdict::New))
-        .map(|((_, user), _)| complete(user, app.config.mail.locale, now))
+        .map(|((_, user), _)| user.complete(app.config.mail.locale, now))
         .collect();
     // Those with an id first: the others get the next ones.
     let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
@@ -371,7 +371,7 @@ impl Existing {
                 refuse("id", "id_taken", format!("The id {} belongs to a user with another address.", there.id))
             }
             (Some(there), _, _) => {
-                let differences = differences(user, there);
+                let differences = user.differences(there);
                 match differences.first() {
                     None => Verdict::Unchanged,
                     Some(first) => refuse(
@@ -391,88 +391,6 @@ impl Existing {
             ),
             (None, None, _) => Verdict::New,
         }
-    }
-}
-
-/// In what a user differs from what its line says. What the line leaves open does not count, nor does what changes by
-/// itself with time.
-fn differences(user: &Incoming, there: &User) -> Vec<&'static str> {
-    let verified = match user.verified {
-        Verified::Unknown => None,
-        Verified::No => Some(false),
-        Verified::Yes | Verified::At(_) => Some(true),
-    };
-    let name = user.full_name.as_ref().map(FullName::as_str);
-    let pairs = [
-        ("uid", user.uid.is_some_and(|uid| uid != there.uid)),
-        ("email", user.email.address() != there.email),
-        ("full_name", name.is_some() && name != there.full_name.as_deref()),
-        ("role", user.role.is_some_and(|role| role != there.role)),
-        (
-            "is_active",
-            user.is_active.is_some_and(|active| active != there.is_active),
-        ),
-        (
-            "email_verified",
-            verified.is_some_and(|verified| verified != there.email_verified_at.is_some()),
-        ),
-        ("locale", user.locale.is_some_and(|locale| locale != there.locale)),
-        (
-            "created_at",
-            user.created_at.is_some_and(|at| at != there.created_at),
-        ),
-        (
-            "password_hash",
-            user.password_hash
-                .as_ref()
-                .is_some_and(|hash| is_other_password(hash, user, there)),
-        ),
-    ];
-    pairs
-        .into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(name, _)| name)
-        .collect()
-}
-
-/// A sign-in replaces an imported hash by one of the same password and leaves the time of the password alone; another
-/// password sets that time.
-fn is_other_password(hash: &PasswordHash, user: &Incoming, there: &User) -> bool {
-    let Some(stored) = &there.password_hash else {
-        return true;
-    };
-    if stored.as_str() == hash.as_str() {
-        return false;
-    }
-    let imported_at = user.password_changed_at.or(user.created_at);
-    match (imported_at, there.password_changed_at) {
-        (Some(imported), Some(changed)) => imported != changed,
-        // The import gave the password the time of the account.
-        (None, Some(changed)) => changed != there.created_at,
-        (_, None) => true,
-    }
-}
-
-/// Fills in what the source leaves open.
-fn complete(user: &Incoming, locale: Locale, now: Timestamp) -> NewUser<'_> {
-    let created_at = user.created_at.unwrap_or(now);
-    let new = NewUser::new(&user.email, user.locale.unwrap_or(locale), created_at);
-    NewUser {
-        id: user.id,
-        uid: user.uid.unwrap_or(new.uid),
-        password_hash: user.password_hash.as_ref(),
-        full_name: user.full_name.as_ref(),
-        role: user.role.unwrap_or(Role::User),
-        is_active: user.is_active.unwrap_or(true),
-        email_verified_at: match user.verified {
-            Verified::Unknown | Verified::No => None,
-            Verified::Yes => Some(created_at),
-            Verified::At(at) => Some(at),
-        },
-        updated_at: user.updated_at.unwrap_or(created_at),
-        password_changed_at: user.password_changed_at,
-        last_login_at: user.last_login_at,
-        ..new
     }
 }
 

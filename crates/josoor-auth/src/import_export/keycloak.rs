@@ -27,19 +27,14 @@ impl Reading {
             .max();
         let password_hash = self.password("credentials", keycloak_hash(get.array("credentials")?))?;
         Ok(Incoming {
-            id: None,
-            uid: None,
-            email,
             full_name,
             role,
             is_active: get.flag("enabled")?,
             verified: verified(get.flag("emailVerified")?),
             locale: attribute_locale(get),
             password_hash,
-            password_changed_at: None,
             created_at: get.millis("createdTimestamp")?,
-            updated_at: None,
-            last_login_at: None,
+            ..Incoming::new(email)
         })
     }
 }

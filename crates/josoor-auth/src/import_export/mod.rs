@@ -22,7 +22,8 @@ mod user;
 
 pub use self::document::DOCUMENT_COLUMNS;
 pub use self::firebase_config::FirebaseConfig;
+pub use self::native::COLUMNS;
 pub use self::options::Reading;
 pub use self::reading::{Line, Message};
 pub use self::supabase::SUPABASE_COLUMNS;
-pub use self::user::{COLUMNS, Format, Incoming, LARGEST_ID, Preset, Refused, Verified};
+pub use self::user::{Format, Incoming, LARGEST_ID, Preset, Refused, Verified};

@@ -1,9 +1,77 @@
-//! `user export`, or a file written by hand.
+//! The native format: what `user export` writes, and what may be written by hand. Columns, writer and reader stand together.
+
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::fields::{Get, Parsed, shown};
 use super::options::Reading;
-use super::user::{COLUMNS, Incoming, Verified};
+use super::user::{Incoming, Verified};
+use crate::domain::{PasswordHash, Timestamp};
 use crate::error::Invalid;
+use crate::store::User;
+
+/// The columns of a native file, in the order in which they are written.
+pub const COLUMNS: [&str; 14] = [
+    "id",
+    "uid",
+    "email",
+    "full_name",
+    "role",
+    "is_active",
+    "email_verified",
+    "email_verified_at",
+    "locale",
+    "password_hash",
+    "password_changed_at",
+    "last_login_at",
+    "created_at",
+    "updated_at",
+];
+
+/// One user in a native file; the fields are [`COLUMNS`].
+#[derive(Serialize)]
+pub(super) struct Row<'a> {
+    id: i64,
+    uid: Uuid,
+    email: &'a str,
+    full_name: Option<&'a str>,
+    role: &'a str,
+    is_active: bool,
+    email_verified: bool,
+    email_verified_at: Option<Timestamp>,
+    locale: &'a str,
+    password_hash: Option<&'a str>,
+    password_changed_at: Option<Timestamp>,
+    last_login_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn new(user: &'a User, with_hashes: bool) -> Self {
+        Self {
+            id: user.id.0,
+            uid: user.uid,
+            email: &user.email,
+            full_name: user.full_name.as_deref(),
+            role: user.role.as_str(),
+            is_active: user.is_active,
+            email_verified: user.email_verified_at.is_some(),
+            email_verified_at: user.email_verified_at,
+            locale: user.locale.as_str(),
+            password_hash: user
+                .password_hash
+                .as_ref()
+                .map(PasswordHash::as_str)
+                .filter(|_| with_hashes),
+            // Without its hash the time would be of a password that is not there.
+            password_changed_at: user.password_changed_at.filter(|_| with_hashes),
+            last_login_at: user.last_login_at,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
 
 impl Reading {
     pub(super) fn native(&self, get: &Get<'_>) -> Parsed<Incoming> {

@@ -11,9 +11,10 @@ use super::elements::{Elements, Layout, Stop};
 use super::fields::{Fields, Get, Parsed, shown};
 use super::firebase::FIREBASE_COLUMNS;
 use super::lines::{LONGEST, Lines, Record};
+use super::native::COLUMNS;
 use super::options::Reading;
 use super::supabase::SUPABASE_COLUMNS;
-use super::user::{COLUMNS, Format, Incoming, Preset, Refused};
+use super::user::{Format, Incoming, Preset, Refused};
 use crate::domain::Email;
 use crate::error::Invalid;
 

@@ -47,20 +47,17 @@ impl Reading {
         let banned = get
             .time_or_infinity("banned_until")?
             .is_some_and(|until| until > self.now);
+        let user = Incoming::new(get.email("email")?);
         Ok(Incoming {
-            id: None,
-            uid: None,
-            email: get.email("email")?,
             full_name,
             role,
             is_active: Some(!banned),
             verified: get.time("email_confirmed_at")?.map_or(Verified::No, Verified::At),
-            locale: None,
             password_hash: self.password("encrypted_password", get.hash("encrypted_password")?)?,
-            password_changed_at: None,
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_sign_in_at")?,
+            ..user
         })
     }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::FieldError;
+use crate::store::{NewUser, User};
 
 /// Who wrote the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, strum::IntoStaticStr)]
@@ -94,6 +95,109 @@ pub struct Incoming {
     pub last_login_at: Option<Timestamp>,
 }
 
+impl Incoming {
+    /// A user with this address, of whom the source says nothing else.
+    pub(super) const fn new(email: Email) -> Self {
+        Self {
+            id: None,
+            uid: None,
+            email,
+            full_name: None,
+            role: None,
+            is_active: None,
+            verified: Verified::Unknown,
+            locale: None,
+            password_hash: None,
+            password_changed_at: None,
+            created_at: None,
+            updated_at: None,
+            last_login_at: None,
+        }
+    }
+
+    /// In what a user differs from what its line says. What the line leaves open does not count, nor does what changes by
+    /// itself with time.
+    pub(super) fn differences(&self, there: &User) -> Vec<&'static str> {
+        let verified = match self.verified {
+            Verified::Unknown => None,
+            Verified::No => Some(false),
+            Verified::Yes | Verified::At(_) => Some(true),
+        };
+        let name = self.full_name.as_ref().map(FullName::as_str);
+        let pairs = [
+            ("uid", self.uid.is_some_and(|uid| uid != there.uid)),
+            ("email", self.email.address() != there.email),
+            ("full_name", name.is_some() && name != there.full_name.as_deref()),
+            ("role", self.role.is_some_and(|role| role != there.role)),
+            (
+                "is_active",
+                self.is_active.is_some_and(|active| active != there.is_active),
+            ),
+            (
+                "email_verified",
+                verified.is_some_and(|verified| verified != there.email_verified_at.is_some()),
+            ),
+            ("locale", self.locale.is_some_and(|locale| locale != there.locale)),
+            (
+                "created_at",
+                self.created_at.is_some_and(|at| at != there.created_at),
+            ),
+            (
+                "password_hash",
+                self.password_hash
+                    .as_ref()
+                    .is_some_and(|hash| self.has_other_password(hash, there)),
+            ),
+        ];
+        pairs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// A sign-in replaces an imported hash by one of the same password and leaves the time of the password alone; another
+    /// password sets that time.
+    fn has_other_password(&self, hash: &PasswordHash, there: &User) -> bool {
+        let Some(stored) = &there.password_hash else {
+            return true;
+        };
+        if stored.as_str() == hash.as_str() {
+            return false;
+        }
+        let imported_at = self.password_changed_at.or(self.created_at);
+        match (imported_at, there.password_changed_at) {
+            (Some(imported), Some(changed)) => imported != changed,
+            // The import gave the password the time of the account.
+            (None, Some(changed)) => changed != there.created_at,
+            (_, None) => true,
+        }
+    }
+
+    /// Fills in what the source leaves open.
+    pub(super) fn complete(&self, locale: Locale, now: Timestamp) -> NewUser<'_> {
+        let created_at = self.created_at.unwrap_or(now);
+        let new = NewUser::new(&self.email, self.locale.unwrap_or(locale), created_at);
+        NewUser {
+            id: self.id,
+            uid: self.uid.unwrap_or(new.uid),
+            password_hash: self.password_hash.as_ref(),
+            full_name: self.full_name.as_ref(),
+            role: self.role.unwrap_or(Role::User),
+            is_active: self.is_active.unwrap_or(true),
+            email_verified_at: match self.verified {
+                Verified::Unknown | Verified::No => None,
+                Verified::Yes => Some(created_at),
+                Verified::At(at) => Some(at),
+            },
+            updated_at: self.updated_at.unwrap_or(created_at),
+            password_changed_at: self.password_changed_at,
+            last_login_at: self.last_login_at,
+            ..new
+        }
+    }
+}
+
 /// A line that was not taken, and why. Never holds a password hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
@@ -124,21 +228,3 @@ impl Refused {
 
 /// The largest id that every program reads exactly: JSON's numbers are doubles to many (RFC 8259, 6).
 pub const LARGEST_ID: i64 = 1 << 53;
-
-/// The columns of a native file, in the order in which they are written.
-pub const COLUMNS: [&str; 14] = [
-    "id",
-    "uid",
-    "email",
-    "full_name",
-    "role",
-    "is_active",
-    "email_verified",
-    "email_verified_at",
-    "locale",
-    "password_hash",
-    "password_changed_at",
-    "last_login_at",
-    "created_at",
-    "updated_at",
-];
