@@ -70,12 +70,9 @@ export interface AuthClient {
   readonly state: AuthState;
   /** Asks the service once whether there is a session. Settles after the first answer, or the first failure to get one. */
   ready(): Promise<AuthState>;
-  register(input: {
-    email: string;
-    password: string;
-    full_name?: string;
-    locale?: "en" | "ar";
-  }): Promise<{ status: "signed-in"; user: User } | { status: "verification-required" }>;
+  register(
+    input: Omit<Schemas["RegisterRequest"], "transport">,
+  ): Promise<{ status: "signed-in"; user: User } | { status: "verification-required" }>;
   login(input: { email: string; password: string }): Promise<User>;
   /** Signs out here at once, also when the service is away; the session is ended as soon as it is back. */
   logout(): Promise<void>;
@@ -84,7 +81,8 @@ export interface AuthClient {
   /** An access token that is good for at least `minValidity` seconds (30). */
   getAccessToken(options?: { minValidity?: number }): Promise<string>;
   me(): Promise<User>;
-  updateMe(patch: { full_name?: string | null; locale?: "en" | "ar" }): Promise<User>;
+  /** What is left out stays; null removes it. */
+  updateMe(patch: Schemas["UpdateMeRequest"]): Promise<User>;
   deleteAccount(input: { password: string }): Promise<void>;
   readonly sessions: {
     list(): Promise<Session[]>;
