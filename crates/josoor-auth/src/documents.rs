@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, Command};
 
+use crate::domain::Audit;
 use crate::http::limited_requests;
 use crate::http::response::codes::CODES;
 use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn, codes};
@@ -68,6 +69,19 @@ fn error_codes_are_documented() {
         .unwrap();
     }
     hold("reference/errors.md", "errors", &text);
+}
+
+#[test]
+fn actions_of_the_audit_trail_are_documented() {
+    let names: Vec<_> = Audit::ALL
+        .iter()
+        .map(|action| format!("`{}`", action.as_str()))
+        .collect();
+    hold(
+        "reference/http-api.md",
+        "actions",
+        &format!("{}.", names.join(", ")),
+    );
 }
 
 #[test]
