@@ -1,3 +1,4 @@
+import { actions } from "./actions";
 import type { more as english } from "./en.more";
 import { sixForms as counted } from "./plural";
 
@@ -263,34 +264,7 @@ export const more: typeof english = {
   "expiry.over": "انتهت جلستك",
   "expiry.stay": "البقاء مسجّلًا",
 
-  "action.register": "إنشاء الحساب",
-  "action.sign_in": "تسجيل دخول",
-  "action.session_revoke": "انتهاء جلسة",
-  "action.refresh_reuse": "استخدام مفتاح قديم",
-  "action.device_forget": "إزالة جهاز معروف",
-  "action.user_update": "تغيير الملف الشخصي",
-  "action.role_change": "تغيير الدور",
-  "action.activation_change": "تفعيل أو تعطيل",
-  "action.user_delete": "حذف الحساب",
-  "action.user_restore": "استعادة الحساب",
-  "action.user_purge": "إزالة الحساب نهائيًا",
-  "action.account_secure": "تأمين الحساب من مالكه",
-  "action.new_device": "إشعار المالك بجهاز جديد",
-  "action.user_invite": "دعوة",
-  "action.user_import": "استيراد مستخدمين",
-  "action.export": "تصدير",
-  "action.password_reset_request": "طلب كلمة مرور جديدة",
-  "action.password_reset": "تعيين كلمة المرور برابط",
-  "action.password_change": "تغيير كلمة المرور",
-  "action.email_verify": "تأكيد البريد الإلكتروني",
-  "action.email_change_request": "طلب تغيير البريد الإلكتروني",
-  "action.email_change": "تغيير البريد الإلكتروني",
-  "action.email_change_undo": "التراجع عن تغيير البريد",
-  "action.key_change": "تغيير المفاتيح",
-  "action.configuration_change": "تغيير الإعدادات",
-  "action.audit_boundary": "قاعدة جديدة لسجل التدقيق",
-  "action.audit_rebase": "بدء سجل التدقيق من جديد",
-  "action.audit_erase": "محو بيانات شخصية من سجل التدقيق",
+  ...actions("ar"),
 
   "audit_reason.unknown_address": "لا يوجد عنوان كهذا",
   "audit_reason.reset": "نسيان كلمة المرور",

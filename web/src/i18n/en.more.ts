@@ -1,6 +1,7 @@
+import { actions } from "./actions";
 import { counted } from "./plural";
 
-/** English: the pages that are loaded later. `action.<action>` and `audit_reason.<reason>` answer to the service's own names. */
+/** English: the pages that are loaded later. `audit_reason.<reason>` answers to the service's own names. */
 export const more = {
   "field.new_email": "New email address",
   "field.create_password": "Create a password",
@@ -249,34 +250,7 @@ export const more = {
   "expiry.over": "Your session has ended",
   "expiry.stay": "Stay signed in",
 
-  "action.register": "Account created",
-  "action.sign_in": "Sign-in",
-  "action.session_revoke": "Session ended",
-  "action.refresh_reuse": "Old key used again",
-  "action.device_forget": "Device forgotten",
-  "action.user_update": "Profile changed",
-  "action.role_change": "Role changed",
-  "action.activation_change": "Activated or deactivated",
-  "action.user_delete": "Account deleted",
-  "action.user_restore": "Account restored",
-  "action.user_purge": "Account removed for good",
-  "action.account_secure": "Account secured by its owner",
-  "action.new_device": "Owner notified of a new device",
-  "action.user_invite": "Invitation",
-  "action.user_import": "Users imported",
-  "action.export": "Export",
-  "action.password_reset_request": "New password asked for",
-  "action.password_reset": "Password set by link",
-  "action.password_change": "Password changed",
-  "action.email_verify": "Email address confirmed",
-  "action.email_change_request": "Email change asked for",
-  "action.email_change": "Email address changed",
-  "action.email_change_undo": "Email change taken back",
-  "action.key_change": "Keys changed",
-  "action.configuration_change": "Configuration changed",
-  "action.audit_boundary": "Audit trail: a new rule",
-  "action.audit_rebase": "Audit trail begun again",
-  "action.audit_erase": "Personal data erased from the audit trail",
+  ...actions("en"),
 
   "audit_reason.unknown_address": "no such address",
   "audit_reason.reset": "forgotten password",
