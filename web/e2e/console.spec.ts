@@ -30,7 +30,7 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   // A file of what is shown.
   const [file] = await Promise.all([
     page.waitForEvent("download"),
-    page.getByRole("button", { name: "Export as CSV" }).click(),
+    page.getByRole("button", { name: "Export CSV" }).click(),
   ]);
   const text = readFileSync(await file.path(), "utf8");
   expect(file.suggestedFilename()).toBe("users.csv");
@@ -44,13 +44,13 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   await page.getByLabel("Role").selectOption("analyst");
   await page.getByRole("button", { name: "Save" }).click();
   await expect(page.getByText("The change takes effect immediately")).toBeVisible();
-  await page.getByRole("button", { name: "End all sessions" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "End all sessions" }).click();
-  await expect(page.getByText(/1\W* session has ended/)).toBeVisible();
+  await page.getByRole("button", { name: "Sign out everywhere" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Sign out everywhere" }).click();
+  await expect(page.getByText(/Signed out on \W*1\W* device/)).toBeVisible();
   await visitor.getByRole("link", { name: "Sessions" }).click();
   await expect(visitor).toHaveURL(/\/login/);
   await page.getByRole("button", { name: "Send the link" }).click();
-  await expect(page.getByText("is on its way")).toBeVisible();
+  await expect(page.getByText("We're emailing the link")).toBeVisible();
   expect((await server.mail("omar.day@example.com", "reset_password")).link).toContain("/reset-password#token=");
 
   // Back is where it was.
@@ -58,35 +58,37 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   await expect(page).toHaveURL(/q=.DAY%40&role=user&sort=email/);
 
   // An invitation, redeemed.
-  await page.getByRole("button", { name: "Invite a user" }).click();
-  const dialog = page.getByRole("dialog", { name: "Invite a user" });
+  await page.getByRole("button", { name: "Invite someone" }).click();
+  const dialog = page.getByRole("dialog", { name: "Invite someone" });
   await dialog.getByLabel("Email address").fill("invited.day@gmial.com");
   await dialog.getByLabel("Full name").focus();
   await dialog.getByRole("button", { name: "invited.day@gmail.com" }).click();
   await dialog.getByLabel("Role").selectOption("analyst");
   await dialog.getByRole("button", { name: "Send the invitation" }).click();
-  await expect(page.getByText("The invitation to")).toBeVisible();
+  await expect(page.getByText("We're emailing the invitation to")).toBeVisible();
   await visitor.goto((await server.mail("invited.day@gmail.com")).link ?? "");
   await visitor.getByLabel("New password").fill(PASSWORD);
   await visitor.getByRole("button", { name: "Set the password" }).click();
-  await expect(visitor.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await expect(visitor.getByRole("heading", { name: "Your password is set" })).toBeVisible();
   await server.signIn(visitor, "invited.day@gmail.com");
   await visitor.close();
 
   // The trail tells all of it, and leads from one thing to the next.
   await page.getByRole("link", { name: "Audit trail" }).click();
-  await page.getByLabel("What").selectOption("role_change");
+  await page.getByLabel("Event").selectOption("role_change");
   await expect(page).toHaveURL(/action=role_change/);
   await expect(page.locator("tbody tr")).toHaveCount(1);
   await expect(page.locator("tbody").getByText("now: analyst")).toBeVisible();
+  await expect(page.locator("tbody tr td").nth(2)).toContainText("omar يوم");
+  await expect(page.locator("tbody tr td").nth(3)).toContainText("Huda Admin");
   await page.locator("tbody tr td").nth(2).getByRole("link").click();
   await expect(page).toHaveURL(/user_id=\d+$/);
   await expect(page.locator("tbody").getByText("Session ended").first()).toBeVisible();
   // Digits of either script.
-  await page.getByLabel("User (id)").fill("١");
+  await page.getByLabel("User ID").fill("١");
   await page.getByRole("button", { name: "Search" }).click();
   await expect(page).toHaveURL(/user_id=1$/);
-  await page.getByRole("button", { name: "Clear all" }).click();
+  await page.getByRole("button", { name: "Clear filters" }).click();
   await expect(page).toHaveURL(/\/console\/audit$/);
   // Live: what happens appears by itself.
   await page.getByRole("button", { name: "Live" }).click();
@@ -97,7 +99,7 @@ test("an administrator's day: find, invite, change, end, look through", async ({
 
   await page.getByRole("link", { name: "Overview" }).click();
   await expect(page.getByRole("figure").filter({ hasText: "Sign-ins" }).first()).toContainText("Succeeded");
-  await page.getByRole("figure").filter({ hasText: "Sign-ins" }).getByText("As a table").click();
+  await page.getByRole("figure").filter({ hasText: "Sign-ins" }).getByText("Show as table").click();
   await expect(page.getByRole("row")).toHaveCount(31);
 });
 
@@ -123,21 +125,21 @@ test("many at once: a preview, and a result for each; the last administrator sta
     for (let number = 1; number <= 25; number += 1)
       server.createUser(`many-${String(number).padStart(2, "0")}@example.com`);
     await server.signIn(page, "admin@example.com", PASSWORD, "/login?return_to=%2Fconsole%2Fusers%3Fsort%3Demail");
-    await page.getByLabel("Choose all on this page").check();
-    await page.getByRole("button", { name: /Choose all .*26.* that match/ }).click();
-    await expect(page.getByText(/26\W* chosen/)).toBeVisible();
+    await page.getByLabel("Select everyone on this page").check();
+    await page.getByRole("button", { name: /Select all .*26.* results/ }).click();
+    await expect(page.getByText(/26\W* selected/)).toBeVisible();
     await page.getByRole("button", { name: "Deactivate", exact: true }).click();
-    const dialog = page.getByRole("dialog", { name: "Change several users" });
-    await expect(dialog.getByText(/Change \W*25\W* users to: \W*Deactivated/)).toBeVisible();
-    await expect(dialog.getByText("Your own account is left out")).toBeVisible();
+    const dialog = page.getByRole("dialog", { name: /^Deactivate/ });
+    await expect(dialog.getByRole("heading", { name: /Deactivate \W*25\W* users\?/ })).toBeVisible();
+    await expect(dialog.getByText("Your own account isn't changed")).toBeVisible();
     // What is refused for one does not stand in the way of the others.
     await page.route("**/admin/users/2", (route) =>
       route.request().method() === "PATCH" ? route.fulfill(LAST_ADMIN) : route.continue(),
     );
-    await dialog.getByRole("button", { name: /^Change .*users/ }).click();
-    await expect(dialog.getByText(/24\W* users were changed/)).toBeVisible({ timeout: 30_000 });
-    await expect(dialog.getByText(/1\W* could not be changed/)).toBeVisible();
-    await expect(dialog.getByText("This is the last administrator who can sign in")).toBeVisible();
+    await dialog.getByRole("button", { name: /^(Change|Deactivate) \W*\d+\W* users$/ }).click();
+    await expect(dialog.getByText(/24\W* users changed/)).toBeVisible({ timeout: 30_000 });
+    await expect(dialog.getByText(/1\W* failed/)).toBeVisible();
+    await expect(dialog.getByText("This is the last active administrator")).toBeVisible();
     await page.unroute("**/admin/users/2");
     await dialog.getByRole("button", { name: "Close" }).click();
     await page.getByLabel("Status").selectOption("false");
@@ -149,22 +151,26 @@ test("many at once: a preview, and a result for each; the last administrator sta
     await page.goto(`${server.url}/console/users/1`);
     await page.getByRole("button", { name: "Deactivate", exact: true }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Deactivate" }).click();
-    await expect(page.getByRole("dialog").getByRole("alert")).toContainText(
-      "Give the role to another active account first",
-    );
+    await expect(page.getByRole("dialog").getByRole("alert")).toContainText("Give another account the role first");
     await page.keyboard.press("Escape");
     await expect(page.getByRole("dialog")).toHaveCount(0);
     await page.goto(`${server.url}/console/users/2`);
-    await page.getByRole("button", { name: "Delete the user" }).click();
-    await page.getByRole("dialog").getByLabel("To confirm, type").fill("many-02@example.com");
-    await page.getByRole("dialog").getByRole("button", { name: "Delete the user" }).click();
-    await expect(page.getByRole("dialog").getByRole("alert")).toContainText("This does not match");
-    await page.getByRole("dialog").getByLabel("To confirm, type").fill("many-01@example.com");
-    await page.getByRole("dialog").getByRole("button", { name: "Delete the user" }).click();
+    await page.getByRole("button", { name: "Delete user" }).click();
+    await page
+      .getByRole("dialog")
+      .getByLabel(/^Type .* to confirm$/)
+      .fill("many-02@example.com");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete user" }).click();
+    await expect(page.getByRole("dialog").getByRole("alert")).toContainText("This doesn't match");
+    await page
+      .getByRole("dialog")
+      .getByLabel(/^Type .* to confirm$/)
+      .fill("many-01@example.com");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete user" }).click();
     await expect(page).toHaveURL(/\/console\/users$/);
     await page.goto(`${server.url}/console/users/2`);
-    await expect(page.getByText("then it is removed for good")).toBeVisible();
+    await expect(page.getByText("Then it's gone permanently")).toBeVisible();
     await page.goto(`${server.url}/console/users/1000`);
-    await expect(page.getByRole("alert")).toContainText("This was not found");
+    await expect(page.getByRole("alert")).toContainText("We couldn't find this");
   });
 });

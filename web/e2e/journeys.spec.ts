@@ -1,4 +1,4 @@
-import { expect, PASSWORD, test, withServer } from "./server";
+import { expect, openMenu, PASSWORD, test, withServer } from "./server";
 
 const NEXT = "another sentence, even longer";
 
@@ -13,9 +13,9 @@ test("an account from its beginning: register, verify, sign in, change, forget, 
   await page.getByLabel("Full name").fill("Nadia ندى");
   await page.getByLabel("Email address").fill(email);
   await page.getByLabel("Create a password").fill(PASSWORD);
-  await page.getByRole("button", { name: "Create the account" }).click();
+  await page.getByRole("button", { name: "Create account" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
-  await expect(page.getByText("is not confirmed yet")).toBeVisible();
+  await expect(page.getByText("isn't confirmed yet")).toBeVisible();
 
   // Opening the link changes nothing; pressing the button does.
   const verify = await server.mail(email, "verify_email");
@@ -26,11 +26,12 @@ test("an account from its beginning: register, verify, sign in, change, forget, 
   await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
   await page.getByRole("link", { name: "Go to my account" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
-  await expect(page.getByText("is not confirmed yet")).toBeHidden();
+  await expect(page.getByText("isn't confirmed yet")).toBeHidden();
 
   // Out, and in again in two browsers.
+  await openMenu(page);
   await page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await expect(page.getByRole("heading", { name: "You are signed out" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "You're signed out" })).toBeVisible();
   await page.getByRole("link", { name: "Sign in again" }).click();
   await page.getByLabel("Email address").fill(email);
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
@@ -53,7 +54,7 @@ test("an account from its beginning: register, verify, sign in, change, forget, 
   await expect(page.getByText("Your password is changed")).toBeVisible();
   await second.getByRole("link", { name: "Activity" }).click();
   await expect(second).toHaveURL(/\/login\?return_to=%2Faccount%2Factivity/);
-  await expect(second.getByText("The password of this account was changed")).toBeVisible();
+  await expect(second.getByText("Your password changed, so we signed you out")).toBeVisible();
 
   // Forgotten. The address that was typed comes along.
   await second.getByLabel("Email address").fill(email);
@@ -78,13 +79,13 @@ test("an account from its beginning: register, verify, sign in, change, forget, 
   await expect(second.getByRole("alert")).toContainText("New password: This password is too short.");
   await second.getByLabel("New password").fill(PASSWORD);
   await second.getByRole("button", { name: "Set the password" }).click();
-  await expect(second.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await expect(second.getByRole("heading", { name: "Your password is set" })).toBeVisible();
   // The link worked once, and says so on a page of its own.
   await second.goto("about:blank");
   await second.goto(reset.link ?? "");
   await second.getByLabel("New password").fill(NEXT);
   await second.getByRole("button", { name: "Set the password" }).click();
-  await expect(second.getByRole("heading", { name: "This link was used already" })).toBeVisible();
+  await expect(second.getByRole("heading", { name: "This link was already used" })).toBeVisible();
   await second.getByRole("link", { name: "Sign in" }).click();
   await server.signIn(second, email);
   // The first browser was signed out by it.
@@ -101,7 +102,7 @@ test("links that are cut have a page of their own", async ({ page, server }) => 
       await page.getByLabel("New password").fill(PASSWORD);
       await page.getByRole("button", { name: "Set the password" }).click();
     }
-    await expect(page.getByRole("heading", { name: "This link is not complete" })).toBeVisible();
+    await expect(page.getByRole("heading", { name: "This link is incomplete" })).toBeVisible();
   }
 });
 
@@ -125,7 +126,7 @@ test("a deep link survives the sign-in, and never leads to another site", async 
 test("nothing of a page is shown to who may not see it", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   await page.goto(`${server.url}/console/users`);
-  await expect(page.getByRole("heading", { name: "You do not have access to this page" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "You don't have access to this page" })).toBeVisible();
   await expect(page.getByRole("table")).toHaveCount(0);
 });
 
@@ -136,7 +137,7 @@ test("email address, sessions, profile, deletion", async ({ page, server, browse
   await page.getByLabel("Full name").fill("  ليلى حسن ");
   await page.getByRole("button", { name: "Save" }).click();
   await expect(page.getByText("Saved.")).toBeVisible();
-  await expect(page.getByRole("link", { name: "ليلى حسن" })).toBeVisible();
+  await expect(page.getByRole("button", { name: /^Menu of .ليلى حسن/ })).toBeVisible();
 
   await page.getByRole("link", { name: "Email address" }).click();
   await page.getByLabel("New email address").fill(next);
@@ -152,12 +153,12 @@ test("email address, sessions, profile, deletion", async ({ page, server, browse
   await server.signIn(other, next);
   await page.goto(`${server.url}/account/sessions`);
   await expect(page.getByText("This device")).toHaveCount(1);
-  await page.getByRole("button", { name: /^End: / }).click();
+  await page.getByRole("button", { name: /^Sign out: / }).click();
   await page.getByRole("button", { name: "Yes, sign out" }).click();
   await expect(page.locator(".cards > li")).toHaveCount(1);
   await other.getByRole("link", { name: "Sessions" }).click();
   await expect(other).toHaveURL(/\/login/);
-  await expect(other.getByText("This session was ended")).toBeVisible();
+  await expect(other.getByText("Another device or an administrator signed you out")).toBeVisible();
   await other.close();
 
   await page.getByRole("link", { name: "Activity" }).click();
@@ -167,7 +168,7 @@ test("email address, sessions, profile, deletion", async ({ page, server, browse
   await page.getByLabel("Current password").fill(PASSWORD);
   // The form is asleep for half a second.
   await page.waitForTimeout(600);
-  await page.getByRole("button", { name: "Delete the account", exact: true }).click();
+  await page.getByRole("button", { name: "Delete my account", exact: true }).click();
   await expect(page.getByRole("heading", { name: "Your account is deleted" })).toBeVisible();
 });
 
@@ -202,6 +203,7 @@ test("Arabic from the registration to the mail, and the user's language wherever
   // And back, on any page, without losing what was typed.
   await english.goto(`${server.url}/account/password`);
   await english.getByLabel("كلمة المرور الجديدة").fill("something typed");
+  await openMenu(english);
   await english.getByRole("button", { name: "English" }).click();
   await expect(english.getByRole("heading", { level: 1, name: "Change password" })).toBeVisible();
   await expect(english.getByLabel("New password")).toHaveValue("something typed");
@@ -235,11 +237,11 @@ test("the other two modes of registration", async ({ page }) => {
     await page.goto(`${server.url}/register`);
     await page.getByLabel("Email address").fill("first@example.com");
     await page.getByLabel("Create a password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Create the account" }).click();
+    await page.getByRole("button", { name: "Create account" }).click();
     await expect(page.getByRole("heading", { name: "Check your inbox" })).toBeVisible();
     await page.goto((await server.mail("first@example.com")).link ?? "");
     await page.getByRole("button", { name: "Confirm" }).click();
-    await page.getByLabel("Password of the account").fill(PASSWORD);
+    await page.getByLabel("Password").fill(PASSWORD);
     await page.getByRole("button", { name: "Confirm" }).click();
     await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
     await server.signIn(page, "first@example.com");
@@ -249,7 +251,7 @@ test("the other two modes of registration", async ({ page }) => {
     await expect(page.getByLabel("Email address")).toBeVisible();
     await expect(page.getByRole("link", { name: "Create one" })).toHaveCount(0);
     await page.goto(`${server.url}/register`);
-    await expect(page.getByText("New accounts are made by administrators only")).toBeVisible();
+    await expect(page.getByText("Only administrators create accounts here")).toBeVisible();
   });
 });
 
@@ -259,7 +261,7 @@ test("the first administrator, by the link of the first start", async ({ page })
     await page.goto(link.replace(/^http:\/\/[^/]+/, server.url));
     await page.getByLabel("Email address").fill("first@example.com");
     await page.getByLabel("Create a password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Create the account" }).click();
+    await page.getByRole("button", { name: "Create account" }).click();
     await expect(page.getByRole("heading", { name: "Welcome" })).toBeVisible();
     await page.getByRole("main").getByRole("link", { name: "Console" }).click();
     await expect(page.getByRole("heading", { level: 1, name: "Overview" })).toBeVisible();

@@ -16,23 +16,23 @@ test("known devices: listed, forgotten one by one and all at once", async ({ pag
   await expect(page.getByText("This device", { exact: true })).toHaveCount(1);
 
   const strange = page.locator(".cards > li").filter({ hasNotText: "This device" });
-  await strange.getByRole("button", { name: /^Forget: / }).click();
-  const dialog = page.getByRole("dialog", { name: "Forget the device?" });
+  await strange.getByRole("button", { name: /^Remove: / }).click();
+  const dialog = page.getByRole("dialog", { name: "Remove this device?" });
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await expect(page.locator(".cards > li")).toHaveCount(2);
-  await strange.getByRole("button", { name: /^Forget: / }).click();
-  await dialog.getByRole("button", { name: "Yes, forget" }).click();
-  await expect(page.getByRole("status").filter({ hasText: "is forgotten" })).toBeVisible();
+  await strange.getByRole("button", { name: /^Remove: / }).click();
+  await dialog.getByRole("button", { name: "Yes, remove" }).click();
+  await expect(page.getByRole("status").filter({ hasText: "is removed" })).toBeVisible();
   await expect(page.locator(".cards > li")).toHaveCount(1);
   // The session there goes on.
   await other.reload();
   await expect(other.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
 
-  await page.getByRole("button", { name: "Forget all devices" }).click();
-  await page.getByRole("dialog", { name: "Forget all devices?" }).getByRole("button", { name: "Yes, forget" }).click();
-  await expect(page.getByText("No devices are known.")).toBeVisible();
+  await page.getByRole("button", { name: "Remove all devices" }).click();
+  await page.getByRole("dialog", { name: "Remove all devices?" }).getByRole("button", { name: "Yes, remove" }).click();
+  await expect(page.getByText("No known devices.")).toBeVisible();
   await page.getByRole("link", { name: "Activity" }).click();
-  await expect(page.getByText("Device forgotten").first()).toBeVisible();
+  await expect(page.getByText("Device removed").first()).toBeVisible();
   await second.close();
 });
 
@@ -47,9 +47,7 @@ test("a change of the password forgets the other devices", async ({ page, server
   await page.getByRole("button", { name: "Change the password" }).click();
   await expect(page.getByText("Your password is changed")).toBeVisible();
   await page.getByRole("link", { name: "Devices" }).click();
-  await expect(
-    page.getByText("No devices are known.").or(page.getByText("This device", { exact: true })),
-  ).toBeVisible();
+  await expect(page.getByText("No known devices.").or(page.getByText("This device", { exact: true }))).toBeVisible();
   await expect(page.locator(".cards > li").filter({ hasNotText: "This device" })).toHaveCount(0);
   await other.close();
 });
@@ -77,10 +75,10 @@ test("a sign-in from a new device: its message leads to a page that secures the 
   // A mistyped address uses nothing up.
   await page.getByLabel("Email address").fill("somebody-else@example.com");
   await page.getByRole("button", { name: "Secure my account" }).click();
-  await expect(page.getByRole("alert")).toContainText("do not belong together");
+  await expect(page.getByRole("alert")).toContainText("belongs to another email address");
   await page.getByLabel("Email address").fill(email);
   await page.getByRole("button", { name: "Secure my account" }).click();
-  await expect(page.getByRole("heading", { name: "Your account is secured" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Your account is secure" })).toBeVisible();
 
   await intruder.reload();
   await expect(intruder).toHaveURL(/\/login/);
@@ -89,7 +87,7 @@ test("a sign-in from a new device: its message leads to a page that secures the 
   await page.goto(reset.link ?? "");
   await page.getByLabel("New password").fill(NEXT);
   await page.getByRole("button", { name: "Set the password" }).click();
-  await expect(page.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Your password is set" })).toBeVisible();
   await server.signIn(page, email, NEXT);
 
   // The link worked once.
@@ -97,7 +95,7 @@ test("a sign-in from a new device: its message leads to a page that secures the 
   await page.goto(link ?? "");
   await page.getByLabel("Email address").fill(email);
   await page.getByRole("button", { name: "Secure my account" }).click();
-  await expect(page.getByRole("heading", { name: "This link was used already" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "This link was already used" })).toBeVisible();
   await strange.close();
 });
 
@@ -110,7 +108,7 @@ test("a deleted account comes back with the link of its message", async ({ page,
   await page.getByLabel("Current password").fill(PASSWORD);
   // The form is asleep for half a second.
   await page.waitForTimeout(600);
-  await page.getByRole("button", { name: "Delete the account", exact: true }).click();
+  await page.getByRole("button", { name: "Delete my account", exact: true }).click();
   await expect(page.getByRole("heading", { name: "Your account is deleted" })).toBeVisible();
   await page.goto(`${server.url}/login`);
   await page.getByLabel("Email address").fill(email);
@@ -120,9 +118,9 @@ test("a deleted account comes back with the link of its message", async ({ page,
 
   const { link } = await server.mail(email, "account_deletion");
   await page.goto(link ?? "");
-  await expect(page.getByRole("heading", { name: "Take a change back" })).toBeVisible();
-  await page.getByRole("button", { name: "Take it back" }).click();
-  await expect(page.getByRole("heading", { name: "It is taken back" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Undo a change" })).toBeVisible();
+  await page.getByRole("button", { name: "Undo the change" }).click();
+  await expect(page.getByRole("heading", { name: "The change is undone" })).toBeVisible();
   await page.getByRole("main").getByRole("link", { name: "Sign in" }).click();
   await server.signIn(page, email);
 });
@@ -150,9 +148,9 @@ test("a change of the address that is taken back: the reset asks for more than i
   const undo = await server.mail(email, "email_changed");
   await page.goto("about:blank");
   await page.goto(undo.link ?? "");
-  await page.getByRole("button", { name: "Take it back" }).click();
-  await expect(page.getByRole("heading", { name: "It is taken back" })).toBeVisible();
-  await expect(page.getByText("we sent a link to it")).toBeVisible();
+  await page.getByRole("button", { name: "Undo the change" }).click();
+  await expect(page.getByRole("heading", { name: "The change is undone" })).toBeVisible();
+  await expect(page.getByText("Open the link we emailed there")).toBeVisible();
   await intruder.goto(`${server.url}/account`);
   await expect(intruder).toHaveURL(/\/login/);
 
@@ -161,15 +159,15 @@ test("a change of the address that is taken back: the reset asks for more than i
   await page.goto(reset.link ?? "");
   await page.getByLabel("New password").fill(NEXT);
   await page.getByRole("button", { name: "Set the password" }).click();
-  await expect(page.getByText("The link alone is therefore not enough")).toBeVisible();
-  await page.getByLabel("Password from before the change").fill("not this one");
+  await expect(page.getByText("Enter a password you used before the change")).toBeVisible();
+  await page.getByLabel("Password before the change").fill("not this one");
   await page.getByLabel("New password").fill(NEXT);
   await page.getByRole("button", { name: "Set the password" }).click();
   await expect(page.getByRole("alert")).toBeVisible();
-  await page.getByLabel("Password from before the change").fill(PASSWORD);
+  await page.getByLabel("Password before the change").fill(PASSWORD);
   await page.getByLabel("New password").fill(NEXT);
   await page.getByRole("button", { name: "Set the password" }).click();
-  await expect(page.getByRole("heading", { name: "The password is set" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Your password is set" })).toBeVisible();
   await server.signIn(page, email, NEXT);
   await context.close();
 });
@@ -196,18 +194,18 @@ test("an administrator restores a deleted account, and releases one whose owner 
 
   await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%2Fusers");
   await page.getByRole("link", { name: deleted }).click();
-  await page.getByRole("button", { name: "Delete the user" }).click();
-  const dialog = page.getByRole("dialog", { name: "Delete the user" });
-  await expect(dialog.getByText(/can be restored for \W*72\W* hours/)).toBeVisible();
+  await page.getByRole("button", { name: "Delete user" }).click();
+  const dialog = page.getByRole("dialog", { name: "Delete user" });
+  await expect(dialog.getByText(/can restore it for \W*72\W* hours/)).toBeVisible();
   await dialog.getByRole("textbox").fill(deleted);
-  await dialog.getByRole("button", { name: "Delete the user" }).click();
+  await dialog.getByRole("button", { name: "Delete user" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Users" })).toBeVisible();
   await expect(page.getByRole("link", { name: deleted })).toHaveCount(0);
   await page.getByLabel("Status").selectOption("deleted");
   await expect(page).toHaveURL(/deleted=true/);
   await page.getByRole("link", { name: deleted }).click();
-  await expect(page.getByText("then it is removed for good")).toBeVisible();
-  await page.getByRole("button", { name: "Restore the account" }).click();
+  await expect(page.getByText("Then it's gone permanently")).toBeVisible();
+  await page.getByRole("button", { name: "Restore account" }).click();
   await expect(page.getByText("The account is restored.")).toBeVisible();
   await expect(page.getByText("Active", { exact: true })).toBeVisible();
   await post("/auth/login", { email: deleted, password: PASSWORD });
@@ -215,13 +213,13 @@ test("an administrator restores a deleted account, and releases one whose owner 
   await page.goto(`${server.url}/console/users?q=${encodeURIComponent(frozen)}`);
   await expect(page.locator("tbody").getByText("Frozen", { exact: true })).toBeVisible();
   await page.getByRole("link", { name: frozen }).click();
-  await page.getByRole("button", { name: "Release the account" }).click();
+  await page.getByRole("button", { name: "Release account" }).click();
   await expect(page.getByText("The account is released.")).toBeVisible();
-  await expect(page.getByRole("button", { name: "Release the account" })).toHaveCount(0);
+  await expect(page.getByRole("button", { name: "Release account" })).toHaveCount(0);
   // Now the link alone is enough.
   const before = await tokenOf(frozen, "reset_password");
   await page.getByRole("button", { name: "Send the link" }).click();
-  await expect(page.getByText("is on its way")).toBeVisible();
+  await expect(page.getByText("We're emailing the link")).toBeVisible();
   await expect.poll(() => tokenOf(frozen, "reset_password")).not.toBe(before);
   await post("/auth/password/reset", { token: await tokenOf(frozen, "reset_password"), new_password: NEXT });
   await post("/auth/login", { email: frozen, password: NEXT });
@@ -230,11 +228,11 @@ test("an administrator restores a deleted account, and releases one whose owner 
 test("links without a token have a page of their own", async ({ page, server }) => {
   for (const path of ["/undo", "/secure-account"]) {
     await page.goto(server.url + path);
-    await expect(page.getByRole("heading", { name: "This link is not complete" })).toBeVisible();
+    await expect(page.getByRole("heading", { name: "This link is incomplete" })).toBeVisible();
   }
   await page.goto(`${server.url}/undo#token=nonsense`);
-  await page.getByRole("button", { name: "Take it back" }).click();
-  await expect(page.getByRole("heading", { name: "This link is not complete" })).toBeVisible();
+  await page.getByRole("button", { name: "Undo the change" }).click();
+  await expect(page.getByRole("heading", { name: "This link is incomplete" })).toBeVisible();
 });
 
 test("where addresses must be verified, the sign-in offers the link again", async ({ page }) => {
@@ -243,20 +241,20 @@ test("where addresses must be verified, the sign-in offers the link again", asyn
     await page.goto(`${server.url}/register`);
     await page.getByLabel("Email address").fill(email);
     await page.getByLabel("Create a password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Create the account" }).click();
+    await page.getByRole("button", { name: "Create account" }).click();
     await expect(page.getByRole("heading", { name: "Check your inbox" })).toBeVisible();
     await page.goto(`${server.url}/login`);
     await page.getByLabel("Email address").fill(email);
     await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
     await page.getByRole("button", { name: "Sign in" }).click();
-    await expect(page.getByRole("alert")).toContainText("verified");
+    await expect(page.getByRole("alert")).toContainText("Confirm your email address first");
     const before = await server.mail(email, "verify_email");
     await page.getByRole("button", { name: "Send the link again" }).click();
     await expect(page.getByText("Sent.")).toBeVisible();
     await expect.poll(async () => (await server.mail(email, "verify_email")).link).not.toBe(before.link);
     await page.goto((await server.mail(email, "verify_email")).link ?? "");
     await page.getByRole("button", { name: "Confirm" }).click();
-    await page.getByLabel("Password of the account").fill(PASSWORD);
+    await page.getByLabel("Password").fill(PASSWORD);
     await page.getByRole("button", { name: "Confirm" }).click();
     await expect(page.getByRole("heading", { name: "Email address confirmed" })).toBeVisible();
     await server.signIn(page, email);

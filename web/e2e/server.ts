@@ -245,6 +245,12 @@ export const test = base.extend<{ faults: string[] }, { server: Server; services
   ],
 });
 
+/** Opens the menu of the signed-in user. */
+export async function openMenu(page: Page) {
+  await page.locator(".menu-button").click();
+  await expect(page.locator("#user-menu")).toBeVisible();
+}
+
 /** A server with settings of its own, for one test. */
 export async function withServer(env: Record<string, string>, work: (server: Server) => Promise<void>) {
   const server = new Server(await freePort(), env);

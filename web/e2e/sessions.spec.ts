@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { Page, Request } from "@playwright/test";
-import { expect, test } from "./server";
+import { expect, openMenu, test } from "./server";
 
 const PACKAGE = resolve(import.meta.dirname, "../../packages/client/dist");
 
@@ -95,14 +95,14 @@ test("the server stopped and started again does not sign the user out, and loses
   await page.getByLabel("Full name").fill("typed before");
   await server.stop("SIGKILL");
   await page.getByRole("button", { name: "Save" }).click();
-  await expect(page.getByRole("alert")).toContainText("The service does not answer");
-  await expect(page.getByText("You stay signed in")).toBeVisible();
+  await expect(page.getByRole("alert")).toContainText("The service isn't responding");
+  await expect(page.getByText("You stay signed in while")).toBeVisible();
   await expect(page.getByLabel("Full name")).toHaveValue("typed before");
   // Also a page that is opened meanwhile waits, and goes on by itself. The document itself cannot come from a server that is down.
   await server.start();
   await page.getByRole("button", { name: "Save" }).click();
   await expect(page.getByText("Saved.")).toBeVisible();
-  await expect(page.getByText("You stay signed in")).toBeHidden();
+  await expect(page.getByText("You stay signed in while")).toBeHidden();
   await page.reload();
   await expect(page.getByLabel("Full name")).toHaveValue("typed before");
 });
@@ -123,6 +123,7 @@ test("signing out in one tab reaches the other, and signing in too", async ({ co
   await server.signIn(first, email);
   await second.goto(`${server.url}/account/sessions`);
   await expect(second.getByText("This device")).toBeVisible();
+  await openMenu(first);
   await first.getByRole("button", { name: "Sign out", exact: true }).click();
   await expect(second.getByText("You signed out in another tab.")).toBeVisible();
   await second.getByRole("link", { name: "Sign in again" }).click();
@@ -135,8 +136,9 @@ test("signing out in one tab reaches the other, and signing in too", async ({ co
 test("signing out while the server is down holds, and reaches it later", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   await page.route("**/auth/logout", (route) => route.abort("connectionrefused"));
+  await openMenu(page);
   await page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await expect(page.getByRole("heading", { name: "You are signed out" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "You're signed out" })).toBeVisible();
   await page.unroute("**/auth/logout");
   const logouts = requests(page, "/auth/logout");
   await page.goto(`${server.url}/account`);
@@ -162,7 +164,7 @@ test("before the end of the session the user is asked, and stays", async ({ page
     }
   });
   await page.reload();
-  const dialog = page.getByRole("dialog", { name: "Are you still there?" });
+  const dialog = page.getByRole("dialog", { name: "Still there?" });
   await expect(dialog).toBeVisible();
   isNear = false;
   await dialog.getByRole("button", { name: "Stay signed in" }).click();

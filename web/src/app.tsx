@@ -70,7 +70,7 @@ function Guarded({ page: Content, needs }: { page: ComponentType; needs?: "admin
       signInPath={hasLeft ? "/signed-out" : "/login"}
       navigate={navigate}
       loading={
-        <Page>
+        <Page tools={null}>
           <Loading unreachable={status === "loading" ? connectivity : "online"} />
         </Page>
       }

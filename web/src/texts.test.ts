@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import document from "../../docs/openapi.json";
+import { initialsOf } from "./components/initials";
 import { suggestedEmail } from "./components/suggestion";
 import { fill, latinDigits, make, type TextKey } from "./i18n";
 import { ar } from "./i18n/ar";
@@ -65,7 +66,7 @@ describe("texts", () => {
       expect(english, key).toHaveProperty([key as TextKey]);
     // Keys that are put together from the service's names.
     const composed =
-      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo)\b|^layout\.theme_|^(sessions|devices)\.(lead|none|remove|confirm)/;
+      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo)\b|^menu\.theme_|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
     const unused = Object.keys(english).filter((key) => !composed.test(key) && !code.includes(`"${key}"`));
     expect(unused).toEqual([]);
   });
@@ -85,6 +86,27 @@ describe("texts", () => {
         .map(([name]) => name)
         .sort(),
     ).toEqual([...actions].sort());
+  });
+
+  it("are short sentences: at most twelve words each", () => {
+    const forms = (text: string | Counted) => (typeof text === "string" ? [text] : Object.values(text));
+    for (const [key, text] of [...Object.entries(english), ...Object.entries(arabic)]) {
+      for (const sentence of forms(text).flatMap((form) => form.split(/[.!?؟:…]+(?:\s|$)/))) {
+        const words = sentence.split(/\s+/).filter((word) => /\p{L}/u.test(word));
+        expect(words.length, `${key}: ${sentence}`).toBeLessThanOrEqual(12);
+      }
+    }
+  });
+
+  it("call a thing by one word", () => {
+    for (const [key, text] of Object.entries(english))
+      expect(JSON.stringify(text), key).not.toMatch(/e-mail|\bverif(y|ied)\b|log ?in\b|log ?out\b/i);
+    const ofAddresses = ["field.ip", "audit.ip", "error.origin_not_allowed", "not_found.lead"];
+    for (const [key, text] of Object.entries(arabic)) {
+      // An administrator is مدير النظام, an email is بريد, and a password is never a word alone.
+      expect(JSON.stringify(text), key).not.toMatch(/مسؤول|كلمة(?! (ال)?مرور)/);
+      if (!ofAddresses.includes(key)) expect(JSON.stringify(text), key).not.toMatch(/عنوان/);
+    }
   });
 
   it("isolate what is put into them", () => {
@@ -107,12 +129,45 @@ describe("inputs", () => {
   });
 });
 
+describe("initials", () => {
+  it.each([
+    ["Huda Al-Salem", "h@example.com", "HS"],
+    ["Omar", "o@example.com", "O"],
+    ["عبدالرحمن بن عبدالعزيز الغامدي", "a@example.com", "ع\u2009غ"],
+    ["نورة", "n@example.com", "ن"],
+    ["Ludwig van Beethoven", "l@example.com", "LB"],
+    ["Jean-Luc  Picard ", "j@example.com", "JP"],
+    ["😀 ÉLISE", "e@example.com", "É"],
+    ["سارة Smith", "s@example.com", "س\u2009S"],
+    ["", "k.one@example.com", "K"],
+    [null, "42@example.com", "E"],
+    ["!!!", "9@٩.9", "?"],
+  ])("of %s are those of its first and last word", (name, email, initials) => {
+    expect(initialsOf(name, email)).toBe(initials);
+  });
+});
+
 describe("the style sheets", () => {
+  const sheets = ["styles.css", "later.css"].map((file) =>
+    readFileSync(join(SOURCES, file), "utf8").replace(/\/\*[\s\S]*?\*\//g, ""),
+  );
+
+  it("take colour, space, type and radius from the tokens alone", () => {
+    const css = sheets.join("");
+    expect(css.match(/#[0-9a-f]{3,8}\b|\b(rgb|hsl|oklch)a?\(|light-dark\(/gi) ?? []).toEqual([]);
+    const own = [...css.matchAll(/(?:^|[;{])\s*(margin|padding|gap|font-size|border-radius)(-[a-z-]+)?:([^;}]+)/g)]
+      .filter(([, , , value = ""]) => /\d(rem|px)\b/.test(value.replace(/-?1px|3px/g, "")))
+      .map(([text]) => text.trim());
+    // Sizes of the page itself, not of the space between things.
+    expect(own.filter((text) => !/15vh|7vh|6rem/.test(text))).toEqual([]);
+    const tokens = readFileSync(join(SOURCES, "tokens.css"), "utf8");
+    const known = new Set([...tokens.matchAll(/(--[a-z0-9-]+):/g)].map(([, name]) => name));
+    const used = new Set([...css.matchAll(/var\((--[a-z0-9-]+)/g)].map(([, name]) => name));
+    expect([...used].filter((name) => !known.has(name))).toEqual([]);
+  });
+
   it("have no side that is fixed to left or right", () => {
-    const css = ["styles.css", "later.css"]
-      .map((file) => readFileSync(join(SOURCES, file), "utf8"))
-      .join("")
-      .replace(/\/\*[\s\S]*?\*\//g, "");
+    const css = sheets.join("");
     const fixed =
       css.match(
         /\b(left|right|margin-(left|right|top|bottom)|padding-(left|right|top|bottom)|border-(left|right)|(?<!-)width|(?<!-)height)\s*:/g,

@@ -34,7 +34,7 @@ pub enum Refusal {
     #[error("Your role does not allow this.")]
     InsufficientRole,
     /// Signed in, but the account's address is not verified.
-    #[error("Verify your e-mail address first.")]
+    #[error("Verify your email address first.")]
     EmailNotVerified,
     /// The session's state could not be read. No request is accepted on a guess.
     #[error("The session cannot be checked right now. Try again shortly.")]
@@ -88,7 +88,7 @@ impl Refusal {
             Self::RefreshTokenReused => "Refresh token used twice",
             Self::AccountInactive => "Account not active",
             Self::InsufficientRole => "Role too low",
-            Self::EmailNotVerified => "E-mail address not verified",
+            Self::EmailNotVerified => "Email address not verified",
             Self::StoreUnavailable => "Store not available",
         }
     }

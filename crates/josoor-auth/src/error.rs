@@ -56,10 +56,10 @@ pub enum Error {
     #[error("some fields are unknown here")]
     UnknownFields(Vec<FieldError>),
     /// The address (by its canonical key) belongs to an account.
-    #[error("this e-mail address is already registered")]
+    #[error("this email address is already registered")]
     EmailTaken,
     /// Unknown address or wrong password; which of the two is never disclosed.
-    #[error("incorrect e-mail address or password")]
+    #[error("incorrect email address or password")]
     InvalidCredentials,
     /// The password was right, but the account is deactivated.
     #[error("the account is not active")]
@@ -68,7 +68,7 @@ pub enum Error {
     #[error("the account can be recovered only with what was good before the change of its address")]
     RecoveryBlocked,
     /// The password was right, but sign-ins take a verified address (`registration.require_verified`).
-    #[error("the e-mail address is not verified")]
+    #[error("the email address is not verified")]
     EmailNotVerified,
     /// `registration.mode` is `closed`.
     #[error("registration is closed")]

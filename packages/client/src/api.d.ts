@@ -838,7 +838,7 @@ export interface components {
         };
         /** @description The JSON body of a change of one's own address. */
         ChangeEmailRequest: {
-            /** @description The address to change to. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address to change to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             new_email: string;
             /**
              * Format: password
@@ -952,7 +952,7 @@ export interface components {
         };
         /** @description The JSON body that names an address. */
         ForgotPasswordRequest: {
-            /** @description The account's address, in any letter case. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
         };
         /** @description How many devices were forgotten. */
@@ -967,7 +967,7 @@ export interface components {
         };
         /** @description The JSON body that creates an account and invites its owner. */
         InviteUserRequest: {
-            /** @description The address that the invitation goes to. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address that the invitation goes to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
             /**
              * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
@@ -990,7 +990,7 @@ export interface components {
         LocaleName: "en" | "ar";
         /** @description The JSON body of a sign-in. */
         LoginRequest: {
-            /** @description The account's address, in any letter case. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
             /**
              * Format: password
@@ -1039,7 +1039,7 @@ export interface components {
         };
         /** @description The JSON body of a registration. */
         RegisterRequest: {
-            /** @description The account's address, kept as typed. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The account's address, kept as typed. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
             /**
              * Format: password
@@ -1057,7 +1057,7 @@ export interface components {
         };
         /** @description The JSON body that asks for another mail. */
         ResendVerificationRequest: {
-            /** @description The address to verify. Without it, that of the caller's account. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address to verify. Without it, that of the caller's account. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email?: string | null;
         };
         /** @description The JSON body that sets a password by a link. */
@@ -1091,7 +1091,7 @@ export interface components {
         SecureAccountRequest: {
             /** @description The part after `token=` in the link. */
             token: string;
-            /** @description The address that the mail with the link went to, typed in by its owner. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /** @description The address that the mail with the link went to, typed in by its owner. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
             email: string;
         };
         /** @description Live sessions, the latest first. */
@@ -1342,7 +1342,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description The account's address, kept as typed. An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+                    /** @description The account's address, kept as typed. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
                     email: string;
                     /**
                      * Format: password

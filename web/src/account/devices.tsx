@@ -1,4 +1,5 @@
 import { useAuth } from "@josoor/auth/react";
+import { DeviceIcon } from "../components/device-icon";
 import { Code, Time } from "../components/values";
 import { useI18n } from "../i18n";
 import { RemovableList } from "./removable-list";
@@ -16,20 +17,23 @@ export function Devices() {
       note={t("devices.keeps_sessions")}
     >
       {(device) => (
-        <div>
-          <h2>
-            <bdi>{device.device || t("sessions.unknown_device")}</bdi>{" "}
-            {device.current && <span className="badge good">{t("devices.current")}</span>}
-          </h2>
-          <p className="small">
-            {t("devices.last_used")} <Time at={device.last_seen_at} />
-            {" · "}
-            {t("devices.since", { date: date(device.created_at) })}
-          </p>
-          <p className="small">
-            {t("field.ip")}: <Code>{device.ip}</Code>
-          </p>
-        </div>
+        <>
+          <DeviceIcon device={device.device} />
+          <div>
+            <h2>
+              <bdi>{device.device || t("sessions.unknown_device")}</bdi>{" "}
+              {device.current && <span className="badge good">{t("devices.current")}</span>}
+            </h2>
+            <p className="small">
+              {t("devices.last_used")} <Time at={device.last_seen_at} />
+              {" · "}
+              {t("devices.since", { date: date(device.created_at) })}
+            </p>
+            <p className="small">
+              {t("field.ip")}: <Code>{device.ip}</Code>
+            </p>
+          </div>
+        </>
       )}
     </RemovableList>
   );

@@ -1,7 +1,7 @@
 import type { ComponentType } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
+import { AppPage } from "../components/app-page";
 import { ExpiryWarning } from "../components/expiry-warning";
-import { Page } from "../components/page";
 import { Data } from "../components/queries";
 import { type TextKey, useI18n } from "../i18n";
 import { NotFound } from "../pages/refusals";
@@ -33,11 +33,16 @@ export function Account() {
       <Switch>
         {SECTIONS.map(([path, title, Content]) => (
           <Route key={path} path={path}>
-            <Page title={title} wide>
+            <AppPage title={title} width="wide">
               <div className="split">
                 <nav className="side" aria-label={t("account.title")}>
                   {SECTIONS.map(([to, name]) => (
-                    <Link key={to} href={to} aria-current={to === location ? "page" : undefined}>
+                    <Link
+                      key={to}
+                      href={to}
+                      aria-current={to === location ? "page" : undefined}
+                      ref={to === location ? showInLine : undefined}
+                    >
                       {t(name)}
                     </Link>
                   ))}
@@ -46,11 +51,16 @@ export function Account() {
                   <Content />
                 </div>
               </div>
-            </Page>
+            </AppPage>
           </Route>
         ))}
         <Route component={NotFound} />
       </Switch>
     </Data>
   );
+}
+
+/** On a small screen the sections stand in one line, which scrolls. */
+function showInLine(link: HTMLAnchorElement | null) {
+  link?.scrollIntoView({ block: "nearest", inline: "center" });
 }

@@ -5,13 +5,13 @@ import { useI18n } from "../i18n";
 export function Dialog({
   title,
   onClose,
-  isOpaque = false,
+  className,
   children,
 }: {
   title: string;
   onClose: () => void;
-  /** Whether it hides the page behind it. */
-  isOpaque?: boolean;
+  /** `large` for a table in it, `opaque` to hide the page behind it. */
+  className?: "large" | "opaque";
   children: ReactNode;
 }) {
   const element = useRef<HTMLDialogElement>(null);
@@ -28,7 +28,7 @@ export function Dialog({
   return (
     <dialog
       ref={element}
-      className={isOpaque ? "opaque" : undefined}
+      className={className}
       aria-labelledby="dialog-title"
       onCancel={(event) => {
         event.preventDefault();

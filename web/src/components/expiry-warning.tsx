@@ -64,7 +64,7 @@ export function ExpiryWarning() {
   }, [isShown]);
   if (isOver) {
     return (
-      <Dialog title={t("expiry.over")} onClose={() => void poll()} isOpaque>
+      <Dialog title={t("expiry.over")} onClose={() => void poll()} className="opaque">
         <button type="button" className="button" onClick={() => void poll()}>
           {t("offline.retry")}
         </button>

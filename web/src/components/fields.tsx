@@ -185,13 +185,7 @@ export function PasswordField({
           {...aria}
           {...rest}
         />
-        <button
-          type="button"
-          className="button quiet"
-          aria-controls={input}
-          aria-pressed={isShown}
-          onClick={() => setShown(!isShown)}
-        >
+        <button type="button" aria-controls={input} aria-pressed={isShown} onClick={() => setShown(!isShown)}>
           {isShown ? t("password.hide") : t("password.show")}
           <span className="visually-hidden">: {label}</span>
         </button>

@@ -1,24 +1,30 @@
-import { Show, useAuth } from "@josoor/auth/react";
+import { useAuth } from "@josoor/auth/react";
 import { type ReactNode, useEffect, useRef } from "react";
 import { Link, useLocation } from "wouter";
-import { at } from "../config";
 import { LANGUAGES, type Language, type TextKey, useI18n } from "../i18n";
-import { ThemeSwitch } from "./theme";
 
-/** The frame of every page: name, language, theme, who is signed in, and whether the service can be reached. */
+/** The frame of every page: the service's name, and whether it can be reached. */
 export function Page({
   title,
-  wide = false,
+  width,
   nav,
+  tools = <LanguageSwitch />,
+  actions,
   children,
 }: {
-  title?: TextKey;
-  wide?: boolean;
+  title?: TextKey | undefined;
+  /** Class names of a page that is wider than a form. */
+  width?: "wide" | "wide console";
   nav?: ReactNode;
+  /** What stands at the end of the bar. */
+  tools?: ReactNode;
+  /** What can be done on the page, beside its title. */
+  actions?: ReactNode;
   children: ReactNode;
 }) {
   const { t } = useI18n();
   useTitle(title ? t(title) : undefined);
+  const heading = title && <h1>{t(title)}</h1>;
   return (
     <>
       <a className="skip" href="#main">
@@ -26,21 +32,31 @@ export function Page({
       </a>
       <header className="top">
         <Link href="/account" className="brand">
-          <img src={at("/assets/icon.svg")} alt="" width="28" height="28" />
-          JOSOOR
+          <svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
+            <path
+              d="M3 23C6 9 26 9 29 23M3 23h26M10 23v-8M16 23V12.5M22 23v-8"
+              fill="none"
+              stroke="currentColor"
+              strokeWidth="2.5"
+              strokeLinecap="round"
+            />
+          </svg>
+          <b lang="ar">جسور</b>
+          <b>JOSOOR</b>
         </Link>
         {nav}
-        <div className="tools">
-          <ThemeSwitch />
-          <LanguageSwitch />
-          <Show when="signed-in">
-            <UserMenu />
-          </Show>
-        </div>
+        <div className="tools">{tools}</div>
       </header>
       <Connectivity />
-      <main id="main" className={wide ? "wide" : undefined} tabIndex={-1}>
-        {title && <h1>{t(title)}</h1>}
+      <main id="main" className={width} tabIndex={-1}>
+        {actions ? (
+          <div className="heading">
+            {heading}
+            <div className="actions">{actions}</div>
+          </div>
+        ) : (
+          heading
+        )}
         {children}
       </main>
     </>
@@ -61,14 +77,15 @@ export function useTitle(title: string | undefined) {
   }, [location]);
 }
 
-function LanguageSwitch() {
+/** Changes to the other language, each called by its own name. */
+export function LanguageSwitch({ className = "button quiet", children }: { className?: string; children?: ReactNode }) {
   const { language, setLanguage } = useI18n();
   const { status, client } = useAuth();
   const other: Language = language === "en" ? "ar" : "en";
   return (
     <button
       type="button"
-      className="button quiet"
+      className={className}
       lang={other}
       onClick={() => {
         setLanguage(other);
@@ -76,29 +93,9 @@ function LanguageSwitch() {
         if (status === "signed-in") void client.updateMe({ locale: other }).catch(() => {});
       }}
     >
+      {children}
       {LANGUAGES[other]}
     </button>
-  );
-}
-
-function UserMenu() {
-  const { user, logout, hasRole } = useAuth();
-  const { t } = useI18n();
-  if (!user) return null;
-  return (
-    <>
-      {hasRole("admin") && (
-        <Link className="button quiet" href="/console">
-          {t("console.title")}
-        </Link>
-      )}
-      <Link className="button quiet" href="/account">
-        <bdi>{user.full_name ?? user.email}</bdi>
-      </Link>
-      <button type="button" className="button quiet" onClick={() => void logout()}>
-        {t("layout.sign_out")}
-      </button>
-    </>
   );
 }
 

@@ -14,11 +14,11 @@ export function withReturnTo(path: string): string {
  * may be a page of another program of this site.
  */
 export function UnlessSignedIn({ children }: { children: ReactNode }) {
-  const { status, connectivity } = useAuth();
+  const { status } = useAuth();
   const returnTo = useReturnTo(at("/account"));
   useEffect(() => {
     if (status === "signed-in") location.replace(returnTo);
   }, [status, returnTo]);
-  if (status === "signed-in" || (status === "loading" && connectivity === "online")) return <Loading />;
-  return children;
+  // Until it is known who the user is, the page can be used already.
+  return status === "signed-in" ? <Loading /> : children;
 }

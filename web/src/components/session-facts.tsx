@@ -1,5 +1,6 @@
 import type { Session } from "@josoor/auth";
 import { useI18n } from "../i18n";
+import { DeviceIcon } from "./device-icon";
 import { Code, Time } from "./values";
 
 /** A session that did something in the last minutes is in use as far as anybody can tell. */
@@ -9,31 +10,34 @@ export function SessionFacts({ session }: { session: Session }) {
   const { t, date } = useI18n();
   const isActive = Date.now() - new Date(session.last_seen_at).getTime() < ACTIVE_NOW;
   return (
-    <div>
-      <h2>
-        <bdi>{session.device || t("sessions.unknown_device")}</bdi>{" "}
-        {session.current && <span className="badge good">{t("sessions.current")}</span>}
-      </h2>
-      <p className="small">
-        {isActive ? (
-          t("sessions.active_now")
-        ) : (
-          <>
-            {t("sessions.last_active")} <Time at={session.last_seen_at} />
-          </>
-        )}
-        {" · "}
-        {t("sessions.since", { date: date(session.created_at) })}
-      </p>
-      <details className="small">
-        <summary>{t("list.details")}</summary>
-        <p>
-          {t("field.ip")}: <Code>{session.ip}</Code>
+    <>
+      <DeviceIcon device={session.device} />
+      <div>
+        <h2>
+          <bdi>{session.device || t("sessions.unknown_device")}</bdi>{" "}
+          {session.current && <span className="badge good">{t("sessions.current")}</span>}
+        </h2>
+        <p className="small">
+          {isActive ? (
+            t("sessions.active_now")
+          ) : (
+            <>
+              {t("sessions.last_active")} <Time at={session.last_seen_at} />
+            </>
+          )}
+          {" · "}
+          {t("sessions.since", { date: date(session.created_at) })}
         </p>
-        <p>
-          <Code>{session.user_agent}</Code>
-        </p>
-      </details>
-    </div>
+        <details className="small">
+          <summary>{t("list.details")}</summary>
+          <p>
+            {t("field.ip")}: <Code>{session.ip}</Code>
+          </p>
+          <p>
+            <Code>{session.user_agent}</Code>
+          </p>
+        </details>
+      </div>
+    </>
   );
 }

@@ -1,19 +1,22 @@
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { type FormEvent, useMemo, useState } from "react";
+import { Pause, Play } from "lucide-react";
+import { type FormEvent, useMemo, useRef, useState } from "react";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
-import { Page } from "../components/page";
 import { Result } from "../components/queries";
 import { latinDigits, useI18n } from "../i18n";
 import { useAddress } from "./address";
 import { type AuditPage, AuditTable } from "./audit-table";
+import { ConsolePage } from "./console-page";
 import { ExportButton } from "./export-button";
 import { SelectFilter } from "./filters";
-import { ConsoleNav } from "./nav";
+import { useSearchShortcut } from "./shortcut";
 
 const RANGES = { hour: 3600, day: 86_400, week: 7 * 86_400, month: 30 * 86_400 } as const;
 const FILTERS = ["user_id", "actor_id", "action", "outcome", "session_id", "ip", "request_id", "from", "to"] as const;
+/** Those that are needed less often, folded away unless one holds. */
+const FURTHER = ["from", "to", "user_id", "actor_id", "ip", "session_id"] as const;
 /** How often a live view asks for what is new, in milliseconds. */
 const LIVE = 3000;
 
@@ -24,6 +27,8 @@ export function AuditTrail() {
   const [address, change] = useAddress();
   const [isLive, setLive] = useState(false);
   const [failure, setFailure] = useState<unknown>(null);
+  const first = useRef<HTMLSelectElement>(null);
+  useSearchShortcut(first);
   const filter = Object.fromEntries(FILTERS.map((name) => [name, address.get(name) ?? ""]));
   const range = address.get("range") ?? "";
   const key = JSON.stringify([filter, range]);
@@ -84,10 +89,22 @@ export function AuditTrail() {
     return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
   };
   return (
-    <Page title="console.audit" wide nav={<ConsoleNav />}>
+    <ConsolePage
+      title="console.audit"
+      actions={
+        <>
+          <button type="button" className="button quiet" aria-pressed={isLive} onClick={() => setLive(!isLive)}>
+            {isLive ? <Pause className="icon" /> : <Play className="icon" />}
+            {t(isLive ? "audit.pause" : "audit.live")}
+          </button>
+          <ExportButton path="/admin/audit/export" query={query} file="audit.csv" onFailure={setFailure} />
+        </>
+      }
+    >
       {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
       <form key={key} className="filters" onSubmit={apply} aria-label={t("audit.filters")}>
         <SelectFilter
+          ref={first}
           name="action"
           label={t("audit.action")}
           value={filter.action}
@@ -111,29 +128,6 @@ export function AuditTrail() {
           options={entries("audit.range_")}
           onChange={(range) => change({ range, from: null, to: null })}
         />
-        {(["from", "to"] as const).map((name) => (
-          <div className="field" key={name}>
-            <label htmlFor={name}>{t(`audit.${name}`)}</label>
-            <input id={name} name={name} type="datetime-local" defaultValue={local(filter[name] ?? "")} />
-          </div>
-        ))}
-        {(["user_id", "actor_id", "ip", "session_id"] as const).map((name) => (
-          <div className="field" key={name}>
-            <label htmlFor={name}>{t(`audit.${name}`)}</label>
-            <input
-              id={name}
-              name={name}
-              type="text"
-              dir="ltr"
-              inputMode={name.endsWith("_id") && name !== "session_id" ? "numeric" : "text"}
-              autoComplete="off"
-              defaultValue={filter[name]}
-            />
-          </div>
-        ))}
-        <button type="submit" className="button">
-          {t("users.find")}
-        </button>
         {address.size > 0 && (
           <button
             type="button"
@@ -143,16 +137,34 @@ export function AuditTrail() {
             {t("users.clear")}
           </button>
         )}
+        <details open={FURTHER.some((name) => filter[name])}>
+          <summary>{t("audit.further")}</summary>
+          <div className="filters">
+            {FURTHER.map((name) => {
+              const isTime = name === "from" || name === "to";
+              const value = filter[name] ?? "";
+              return (
+                <div className="field" key={name}>
+                  <label htmlFor={name}>{t(`audit.${name}`)}</label>
+                  <input
+                    id={name}
+                    name={name}
+                    type={isTime ? "datetime-local" : "text"}
+                    dir={isTime ? undefined : "ltr"}
+                    inputMode={name === "user_id" || name === "actor_id" ? "numeric" : "text"}
+                    autoComplete="off"
+                    defaultValue={isTime ? local(value) : value}
+                  />
+                </div>
+              );
+            })}
+            <button type="submit" className="button">
+              {t("users.find")}
+            </button>
+          </div>
+        </details>
       </form>
-      <div className="actions">
-        <button type="button" className="button quiet" aria-pressed={isLive} onClick={() => setLive(!isLive)}>
-          {t(isLive ? "audit.pause" : "audit.live")}
-        </button>
-        <ExportButton path="/admin/audit/export" query={query} file="audit.csv" onFailure={setFailure} />
-        <span role="status">
-          {isLive && fresh.error ? messageOf(fresh.error, i18n) : isLive ? t("audit.is_live") : ""}
-        </span>
-      </div>
+      <p role="status">{isLive && fresh.error ? messageOf(fresh.error, i18n) : isLive ? t("audit.is_live") : ""}</p>
       <Result of={pages}>
         {() =>
           rows.length === 0 ? (
@@ -174,6 +186,6 @@ export function AuditTrail() {
           )
         }
       </Result>
-    </Page>
+    </ConsolePage>
   );
 }

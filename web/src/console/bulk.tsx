@@ -1,5 +1,6 @@
 import { isAuthError, type Role, type User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
+import { ArrowRight } from "lucide-react";
 import { useRef, useState } from "react";
 import { Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
@@ -37,6 +38,7 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
   const isDone = outcomes.size > 0 && !isRunning;
   const failed = [...outcomes.values()].filter((outcome) => typeof outcome === "object").length;
   const changed = [...outcomes.values()].filter((outcome) => outcome === "changed").length;
+  const kind = change.role ? "role" : change.is_active ? "activate" : "deactivate";
   const wanted = change.role ? t(`role.${change.role}`) : t(change.is_active ? "users.active" : "users.inactive");
 
   const run = async () => {
@@ -63,11 +65,10 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
     onClose();
   };
   return (
-    <Dialog title={t("bulk.title")} onClose={close}>
+    <Dialog title={n(`bulk.ask_${kind}`, concerned.length, { state: wanted })} onClose={close} className="large">
       {!isDone && !isRunning && (
         <>
-          <p>{n("bulk.preview", concerned.length, { state: wanted })}</p>
-          {users.some(isSame) && <p>{n("bulk.unchanged", users.filter(isSame).length, { state: wanted })}</p>}
+          {users.some(isSame) && <p>{n(`bulk.already_${kind}`, users.filter(isSame).length, { state: wanted })}</p>}
           {change.is_active === false && <p>{t("bulk.signs_out")}</p>}
           {users.some((user) => isOwnAccess(user) && !isSame(user)) && (
             <Notice kind="note">{t("bulk.leaves_you_out")}</Notice>
@@ -81,7 +82,7 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
             ? `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}`
             : ""}
       </p>
-      <Table label={t("bulk.title")} tall columns={[t("field.email"), t("bulk.now"), t("bulk.result")]}>
+      <Table label={t("console.users")} tall columns={[t("field.email"), t("bulk.now"), t("bulk.result")]}>
         {users.map((user) => {
           const outcome = outcomes.get(user.id);
           return (
@@ -95,7 +96,9 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
                   isKept(user) ? (
                     t("bulk.stays")
                   ) : (
-                    <>→ {wanted}</>
+                    <>
+                      <ArrowRight className="icon along" /> {wanted}
+                    </>
                   )
                 ) : typeof outcome === "object" ? (
                   <span className="error">{outcome.failed}</span>
@@ -115,7 +118,7 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
             aria-disabled={isRunning}
             onClick={() => !isRunning && void run()}
           >
-            {n("bulk.apply", concerned.length)}
+            {n(`bulk.do_${kind}`, concerned.length)}
           </button>
         )}
         <button type="button" className="button quiet" onClick={close}>

@@ -1,5 +1,6 @@
 import { AuthError } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
+import { Download } from "lucide-react";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 
@@ -31,6 +32,7 @@ export function ExportButton({
   };
   return (
     <button type="button" className="button quiet" onClick={() => void download().catch(onFailure)}>
+      <Download className="icon" />
       {t("users.export")}
     </button>
   );

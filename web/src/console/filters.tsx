@@ -1,3 +1,4 @@
+import type { Ref } from "react";
 import { useI18n } from "../i18n";
 
 /** A filter with few values; "" is any. */
@@ -7,18 +8,20 @@ export function SelectFilter({
   value,
   options,
   onChange,
+  ref,
 }: {
   name: string;
   label: string;
   value: string | undefined;
   options: [value: string, label: string][];
   onChange: (value: string) => void;
+  ref?: Ref<HTMLSelectElement>;
 }) {
   const { t } = useI18n();
   return (
     <div className="field">
       <label htmlFor={name}>{label}</label>
-      <select id={name} value={value} onChange={(event) => onChange(event.target.value)}>
+      <select ref={ref} id={name} value={value} onChange={(event) => onChange(event.target.value)}>
         <option value="">{t("users.any")}</option>
         {options.map(([option, text]) => (
           <option key={option} value={option}>

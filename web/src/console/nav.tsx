@@ -1,10 +1,11 @@
+import { LayoutDashboard, ScrollText, UsersRound } from "lucide-react";
 import { Link, useLocation } from "wouter";
 import { useI18n } from "../i18n";
 
 const SECTIONS = [
-  ["/console", "console.overview"],
-  ["/console/users", "console.users"],
-  ["/console/audit", "console.audit"],
+  ["/console", "console.overview", LayoutDashboard],
+  ["/console/users", "console.users", UsersRound],
+  ["/console/audit", "console.audit", ScrollText],
 ] as const;
 
 /** The navigation of the console's pages. */
@@ -14,8 +15,9 @@ export function ConsoleNav() {
   const isAt = (path: string) => (path === "/console" ? location === path : location.startsWith(path));
   return (
     <nav className="tabs" aria-label={t("console.title")}>
-      {SECTIONS.map(([path, title]) => (
+      {SECTIONS.map(([path, title, Icon]) => (
         <Link key={path} href={path} aria-current={isAt(path) ? "page" : undefined}>
+          <Icon className="icon" />
           {t(title)}
         </Link>
       ))}

@@ -2,12 +2,11 @@ import type { Schemas } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { Page } from "../components/page";
 import { Result } from "../components/queries";
 import { useI18n } from "../i18n";
 import { useAddress } from "./address";
 import { Chart } from "./chart";
-import { ConsoleNav } from "./nav";
+import { ConsolePage } from "./console-page";
 
 const RANGES = [7, 30, 90];
 
@@ -23,20 +22,24 @@ export function Overview() {
     refetchInterval: 60_000,
   });
   return (
-    <Page title="console.overview" wide nav={<ConsoleNav />}>
-      <p role="group" aria-label={t("overview.range")} className="actions">
-        {RANGES.map((range) => (
-          <button
-            type="button"
-            key={range}
-            className="button quiet"
-            aria-pressed={range === days}
-            onClick={() => change({ days: String(range) }, { replace: true })}
-          >
-            {n("overview.days", range)}
-          </button>
-        ))}
-      </p>
+    <ConsolePage
+      title="console.overview"
+      actions={
+        <p role="group" aria-label={t("overview.range")} className="actions">
+          {RANGES.map((range) => (
+            <button
+              type="button"
+              key={range}
+              className="button quiet"
+              aria-pressed={range === days}
+              onClick={() => change({ days: String(range) }, { replace: true })}
+            >
+              {n("overview.days", range)}
+            </button>
+          ))}
+        </p>
+      }
+    >
       <Result of={stats}>
         {({ users, sessions, days: series, generated_at }) => {
           const dates = series.map(({ date }) => date);
@@ -87,7 +90,7 @@ export function Overview() {
           );
         }}
       </Result>
-    </Page>
+    </ConsolePage>
   );
 }
 

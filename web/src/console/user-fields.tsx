@@ -30,8 +30,8 @@ export function StatusOf({ user }: { user: AdminUser }) {
         : "users.inactive";
   return (
     <>
-      <span className={user.is_active ? "badge good" : "badge bad"}>{t(status)}</span>{" "}
-      {!user.email_verified && <span className="badge">{t("users.unverified")}</span>}
+      <span className={user.is_active ? "badge good" : user.frozen_at ? "badge warn" : "badge bad"}>{t(status)}</span>{" "}
+      {!user.email_verified && <span className="badge warn">{t("users.unverified")}</span>}
     </>
   );
 }

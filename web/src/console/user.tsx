@@ -3,17 +3,18 @@ import { useAuth } from "@josoor/auth/react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { Link } from "wouter";
+import { Avatar } from "../components/avatar";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
-import { Page, useTitle } from "../components/page";
+import { useTitle } from "../components/page";
 import { Result } from "../components/queries";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { LANGUAGES, useI18n } from "../i18n";
 import { type AuditPage, AuditTable } from "./audit-table";
+import { ConsolePage } from "./console-page";
 import { DangerZone } from "./danger-zone";
-import { ConsoleNav } from "./nav";
 import { type AdminUser, RoleSelect, StatusOf } from "./user-fields";
 import { UserSessions } from "./user-sessions";
 
@@ -25,12 +26,12 @@ export function UserDetail({ id }: { id: string }) {
     retry: false,
   });
   return (
-    <Page title={user.data ? undefined : "user.title"} wide nav={<ConsoleNav />}>
+    <ConsolePage title={user.data ? undefined : "user.title"}>
       <p>
         <Link href="/console/users">{useI18n().t("user.back")}</Link>
       </p>
       <Result of={user}>{(found) => <Detail user={found} />}</Result>
-    </Page>
+    </ConsolePage>
   );
 }
 
@@ -50,12 +51,18 @@ function Detail({ user }: { user: AdminUser }) {
   const isMe = user.id === me?.id;
   return (
     <>
-      <h1>
-        <bdi dir="ltr">{user.email}</bdi>
-      </h1>
-      <p>
-        <StatusOf user={user} /> {isMe && <span className="badge">{t("users.you")}</span>}
-      </p>
+      <div className="person">
+        <Avatar user={user} isLarge />
+        <div>
+          <h1>
+            <bdi dir="ltr">{user.email}</bdi>
+          </h1>
+          <p>
+            {user.full_name && <bdi>{user.full_name}</bdi>} <StatusOf user={user} />{" "}
+            {isMe && <span className="badge">{t("users.you")}</span>}
+          </p>
+        </div>
+      </div>
       {done && <Notice kind="done">{done}</Notice>}
       {(user.deleted_at || user.frozen_at) && <WayBack user={user} onChanged={refresh} onDone={setDone} />}
       <div className="pair">

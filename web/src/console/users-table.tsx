@@ -1,17 +1,19 @@
 import type { User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
+import { ArrowDown, ArrowUp } from "lucide-react";
 import { useRef } from "react";
 import { Link } from "wouter";
+import { Avatar } from "../components/avatar";
 import { Time } from "../components/values";
 import { type TextKey, useI18n } from "../i18n";
 import { type AdminUser, StatusOf } from "./user-fields";
 
-const COLUMNS: [sort: string, title: TextKey][] = [
-  ["email", "field.email"],
-  ["full_name", "field.full_name"],
-  ["role", "field.role"],
-  ["created_at", "users.created"],
-  ["updated_at", "users.updated"],
+export const COLUMNS: [sort: string, title: TextKey, width: string][] = [
+  ["email", "field.email", "w-l"],
+  ["full_name", "field.full_name", "w-m"],
+  ["role", "field.role", "w-s"],
+  ["created_at", "users.created", "w-s"],
+  ["updated_at", "users.updated", "w-s"],
 ];
 
 /** A page of users, to sort and to choose from; Shift chooses a range. */
@@ -40,78 +42,97 @@ export function UsersTable({
     for (const user of users.slice(from, to + 1)) isOn ? next.set(user.id, user) : next.delete(user.id);
     onChoose(next);
   };
+  const choosePage = (isOn: boolean) => {
+    const next = new Map(chosen);
+    for (const user of users) isOn ? next.set(user.id, user) : next.delete(user.id);
+    onChoose(next);
+  };
 
+  const areAllChosen = users.every(({ id }) => chosen.has(id));
   return (
-    <div className="scroll" tabIndex={0} role="region" aria-label={t("console.users")}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col" className="narrow">
-              <input
-                type="checkbox"
-                aria-label={t("users.choose_page")}
-                checked={users.every(({ id }) => chosen.has(id))}
-                onChange={(event) => {
-                  const next = new Map(chosen);
-                  for (const user of users) event.target.checked ? next.set(user.id, user) : next.delete(user.id);
-                  onChoose(next);
-                }}
-              />
-            </th>
-            {COLUMNS.map(([key, title]) => {
-              const direction = sort === key ? "ascending" : sort === `-${key}` ? "descending" : undefined;
-              return (
-                <th scope="col" key={key} aria-sort={direction}>
-                  <button
-                    type="button"
-                    className="link"
-                    onClick={() => onSort(direction === "ascending" ? `-${key}` : key)}
-                  >
-                    {t(title)}{" "}
-                    <span aria-hidden="true">
-                      {direction === "ascending" ? "▲" : direction === "descending" ? "▼" : ""}
-                    </span>
-                  </button>
-                </th>
-              );
-            })}
-            <th scope="col">{t("users.status")}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {users.map((user, index) => (
-            <tr key={user.id}>
-              <td className="narrow">
+    <>
+      <label className="inline sorting">
+        <input type="checkbox" checked={areAllChosen} onChange={(event) => choosePage(event.target.checked)} />
+        {t("users.choose_shown")}
+      </label>
+      <div className="scroll" tabIndex={0} role="region" aria-label={t("console.users")}>
+        <table className="lined">
+          <colgroup>
+            <col className="w-check" />
+            {COLUMNS.map(([key, , width]) => (
+              <col key={key} className={width} />
+            ))}
+            <col className="w-m" />
+          </colgroup>
+          <thead>
+            <tr>
+              <th scope="col">
                 <input
                   type="checkbox"
-                  aria-label={t("users.choose", { email: user.email })}
-                  checked={chosen.has(user.id)}
-                  onChange={(event) => choose(index, event.target.checked, (event.nativeEvent as MouseEvent).shiftKey)}
+                  aria-label={t("users.choose_page")}
+                  checked={areAllChosen}
+                  onChange={(event) => choosePage(event.target.checked)}
                 />
-              </td>
-              <th scope="row">
-                <Link href={`/console/users/${user.id}`}>
-                  <bdi dir="ltr">{user.email}</bdi>
-                </Link>{" "}
-                {user.id === me?.id && <span className="badge">{t("users.you")}</span>}
               </th>
-              <td>
-                <bdi>{user.full_name}</bdi>
-              </td>
-              <td>{t(`role.${user.role}`)}</td>
-              <td>
-                <Time at={user.created_at} />
-              </td>
-              <td>
-                <Time at={user.updated_at} />
-              </td>
-              <td>
-                <StatusOf user={user} />
-              </td>
+              {COLUMNS.map(([key, title]) => {
+                const direction = sort === key ? "ascending" : sort === `-${key}` ? "descending" : undefined;
+                return (
+                  <th scope="col" key={key} aria-sort={direction}>
+                    <button
+                      type="button"
+                      className="sort"
+                      onClick={() => onSort(direction === "ascending" ? `-${key}` : key)}
+                    >
+                      {t(title)}
+                      {direction === "ascending" && <ArrowUp className="icon" />}
+                      {direction === "descending" && <ArrowDown className="icon" />}
+                    </button>
+                  </th>
+                );
+              })}
+              <th scope="col">{t("users.status")}</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+          </thead>
+          <tbody>
+            {users.map((user, index) => (
+              <tr key={user.id}>
+                <td>
+                  <input
+                    type="checkbox"
+                    aria-label={t("users.choose", { email: user.email })}
+                    checked={chosen.has(user.id)}
+                    onChange={(event) =>
+                      choose(index, event.target.checked, (event.nativeEvent as MouseEvent).shiftKey)
+                    }
+                  />
+                </td>
+                <th scope="row" className="whole">
+                  <div className="cell">
+                    <Avatar user={user} />
+                    <Link className="cut" href={`/console/users/${user.id}`} title={user.email} dir="ltr">
+                      {user.email}
+                    </Link>
+                    {user.id === me?.id && <span className="badge">{t("users.you")}</span>}
+                  </div>
+                </th>
+                <td title={user.full_name ?? undefined}>
+                  {user.full_name && <bdi className="cut">{user.full_name}</bdi>}
+                </td>
+                <td>{t(`role.${user.role}`)}</td>
+                <td data-label={t("users.created")}>
+                  <Time at={user.created_at} />
+                </td>
+                <td className="extra">
+                  <Time at={user.updated_at} />
+                </td>
+                <td>
+                  <StatusOf user={user} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
   );
 }

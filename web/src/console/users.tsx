@@ -1,22 +1,23 @@
 import { ROLES, type Schemas, type User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useEffect, useRef, useState } from "react";
+import { UserPlus } from "lucide-react";
+import { type FormEvent, useRef, useState } from "react";
 import { Link } from "wouter";
 import { messageOf } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
-import { Page } from "../components/page";
 import { Pager } from "../components/pager";
 import { Result } from "../components/queries";
 import { config } from "../config";
-import { latinDigits, useI18n } from "../i18n";
+import { latinDigits, type TextKey, useI18n } from "../i18n";
 import { useAddress } from "./address";
 import { type BulkChange, BulkDialog } from "./bulk";
+import { ConsolePage } from "./console-page";
 import { ExportButton } from "./export-button";
 import { SelectFilter } from "./filters";
 import { InviteDialog } from "./invite-dialog";
-import { ConsoleNav } from "./nav";
-import { UsersTable } from "./users-table";
+import { useSearchShortcut } from "./shortcut";
+import { COLUMNS, UsersTable } from "./users-table";
 
 type UserList = Schemas["UserList"];
 
@@ -61,24 +62,7 @@ export function Users() {
     placeholderData: keepPreviousData,
   });
 
-  // "/" goes to the search, as in other tables of this kind; never while something is being typed.
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement;
-      if (
-        event.key !== "/" ||
-        event.ctrlKey ||
-        event.metaKey ||
-        event.altKey ||
-        /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
-      )
-        return;
-      event.preventDefault();
-      search.current?.focus();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  }, []);
+  useSearchShortcut(search);
 
   const narrow = (values: Record<string, string | null>) => {
     setChosen(new Map());
@@ -104,7 +88,25 @@ export function Users() {
   const hasFilter = Object.values(filter).some((value) => value !== "");
   const isOfDeleted = filter.deleted !== "";
   return (
-    <Page title="console.users" wide nav={<ConsoleNav />}>
+    <ConsolePage
+      title="console.users"
+      actions={
+        <>
+          <button type="button" className="button" onClick={() => setInviting(true)}>
+            <UserPlus className="icon" />
+            {t("users.invite")}
+          </button>
+          {!isOfDeleted && (
+            <ExportButton
+              path="/admin/users/export"
+              query={{ sort, ...filter }}
+              file="users.csv"
+              onFailure={setFailure}
+            />
+          )}
+        </>
+      }
+    >
       {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
       {invited && (
         <Notice kind="done">
@@ -138,6 +140,9 @@ export function Users() {
             aria-keyshortcuts="/"
           />
         </div>
+        <button type="submit" className="button">
+          {t("users.find")}
+        </button>
         <SelectFilter
           name="role"
           label={t("field.role")}
@@ -158,9 +163,6 @@ export function Users() {
             narrow(value === "deleted" ? { is_active: null, deleted: "true" } : { is_active: value, deleted: null })
           }
         />
-        <button type="submit" className="button">
-          {t("users.find")}
-        </button>
         {hasFilter && (
           <button
             type="button"
@@ -171,25 +173,13 @@ export function Users() {
           </button>
         )}
       </form>
-      <div className="actions">
-        <button type="button" className="button" onClick={() => setInviting(true)}>
-          {t("users.invite")}
-        </button>
-        {!isOfDeleted && (
-          <ExportButton
-            path="/admin/users/export"
-            query={{ sort, ...filter }}
-            file="users.csv"
-            onFailure={setFailure}
-          />
-        )}
-      </div>
+      <SavedFilters current={filter} onChoose={() => setChosen(new Map())} />
       <Result of={users}>
         {({ items, total }) => (
           <>
             <p role="status">{n("users.count", total)}</p>
             {chosen.size > 0 && !isOfDeleted && (
-              <div className="actions bulk" role="group" aria-label={t("bulk.title")}>
+              <div className="actions bulk" role="group" aria-label={n("bulk.chosen", chosen.size)}>
                 <strong>{n("bulk.chosen", chosen.size)}</strong>
                 {chosen.size < total && items.every(({ id }) => chosen.has(id)) && (
                   <button type="button" className="link" onClick={() => void chooseAll()}>
@@ -231,6 +221,23 @@ export function Users() {
                 pages={Math.ceil(total / Number(size))}
                 onPage={(next) => change({ page: next === 1 ? null : String(next) })}
               />
+              <div className="inline sorting">
+                <label htmlFor="sort">{t("list.sort")}</label>
+                <select
+                  id="sort"
+                  value={sort}
+                  onChange={(event) => change({ sort: event.target.value, page: null }, { replace: true })}
+                >
+                  {COLUMNS.flatMap(([key, title]) => [
+                    <option key={key} value={key}>
+                      {t(title)} ↑
+                    </option>,
+                    <option key={`-${key}`} value={`-${key}`}>
+                      {t(title)} ↓
+                    </option>,
+                  ])}
+                </select>
+              </div>
               <label className="inline">
                 {t("list.page_size")}{" "}
                 <select
@@ -276,6 +283,40 @@ export function Users() {
           }}
         />
       )}
-    </Page>
+    </ConsolePage>
+  );
+}
+
+/** Searches that are often needed, each a link. */
+const SAVED: [title: TextKey, filter: Record<string, string>][] = [
+  ["users.all", {}],
+  ["overview.admins", { role: "admin" }],
+  ["overview.inactive", { is_active: "false" }],
+  ["users.deleted", { deleted: "true" }],
+];
+
+function SavedFilters({ current, onChoose }: { current: Record<string, string>; onChoose: () => void }) {
+  const { t } = useI18n();
+  const addressOf = (filter: Record<string, string>) => {
+    const text = new URLSearchParams(filter).toString();
+    return text ? `/console/users?${text}` : "/console/users";
+  };
+  const set = Object.fromEntries(Object.entries(current).filter(([, value]) => value !== ""));
+  return (
+    <nav aria-label={t("users.saved")}>
+      <ul className="chips">
+        {SAVED.map(([title, filter]) => (
+          <li key={title}>
+            <Link
+              href={addressOf(filter)}
+              aria-current={addressOf(filter) === addressOf(set) ? "true" : undefined}
+              onClick={onChoose}
+            >
+              {t(title)}
+            </Link>
+          </li>
+        ))}
+      </ul>
+    </nav>
   );
 }

@@ -1,6 +1,6 @@
 import { isAuthError } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { EmailField, PasswordField } from "../components/fields";
 import { Form } from "../components/form";
@@ -15,7 +15,17 @@ export function Login() {
   const { login, reason, client } = useAuth();
   const [email, setEmail] = useState("");
   const [unverified, setUnverified] = useState<string | null>(null);
-  const why = reason && reason !== "signed_out" ? maybe(`reason.${reason}`) : undefined;
+  const hasReason = reason !== null && reason !== "signed_out";
+  const [, setLoaded] = useState(false);
+  useEffect(() => {
+    // These words are not in the first load.
+    if (hasReason)
+      void moreTexts().then(
+        () => setLoaded(true),
+        () => {},
+      );
+  }, [hasReason]);
+  const why = hasReason ? maybe(`reason.${reason}`) : undefined;
   return (
     <Page title="login.title">
       <UnlessSignedIn>

@@ -1,14 +1,15 @@
 import { safeReturnTo } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { Link } from "wouter";
-import { Page } from "../components/page";
+import { AppPage } from "../components/app-page";
+import "../later.css";
 import { useI18n } from "../i18n";
 
 export function Unauthorized() {
   const { t } = useI18n();
   const { user, logout } = useAuth();
   return (
-    <Page title="unauthorized.title">
+    <AppPage title="unauthorized.title">
       <div className="card">
         <p>{t("error.insufficient_role")}</p>
         {user && <p>{t("unauthorized.as", { email: user.email, role: t(`role.${user.role}`) })}</p>}
@@ -23,20 +24,20 @@ export function Unauthorized() {
           )}
         </p>
       </div>
-    </Page>
+    </AppPage>
   );
 }
 
 export function NotFound() {
   const { t } = useI18n();
   return (
-    <Page title="not_found.title">
+    <AppPage title="not_found.title">
       <div className="card">
         <p>{t("not_found.lead")}</p>
         <Link className="button" href={safeReturnTo("/account")}>
           {t("unauthorized.account")}
         </Link>
       </div>
-    </Page>
+    </AppPage>
   );
 }

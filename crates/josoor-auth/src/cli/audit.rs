@@ -27,7 +27,7 @@ pub(super) enum AuditCommand {
     },
     /// Erases network addresses and user agents from the rows about a user, deleted or not
     Erase {
-        /// An id or an e-mail address; of a deleted person the id
+        /// An id or an email address; of a deleted person the id
         user: String,
         /// Does not ask
         #[arg(long)]
@@ -49,7 +49,7 @@ pub(super) enum AuditCommand {
         /// How
         #[arg(long, value_enum, default_value = "ndjson")]
         format: Format,
-        /// Only what concerns this user: an id or an e-mail address
+        /// Only what concerns this user: an id or an email address
         #[arg(long)]
         user: Option<String>,
         /// From this moment on (RFC 3339)

@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, requires = "adopt")]
         dry_run: bool,
     },
-    /// Manages users. USER is an id or an e-mail address
+    /// Manages users. USER is an id or an email address
     #[command(subcommand)]
     User(UserCommand),
     /// Shows and revokes sessions

@@ -15,14 +15,14 @@ use crate::sessions;
 pub(super) enum SessionCommand {
     /// Lists a user's live sessions
     List {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
         #[command(flatten)]
         json: Json,
     },
     /// Revokes one session, or all of a user's
     Revoke {
-        /// A user's id or e-mail address, or a session's id
+        /// A user's id or email address, or a session's id
         #[arg(value_name = "USER|SESSION")]
         target: String,
     },

@@ -21,7 +21,7 @@ use crate::store::{User, UserFilter, UserPatch, UserSort};
 pub(super) enum UserCommand {
     /// Creates an account; asks for its password, unless it is on standard input
     Create {
-        /// The e-mail address
+        /// The email address
         email: String,
         /// The name to show
         #[arg(long)]
@@ -51,14 +51,14 @@ pub(super) enum UserCommand {
     },
     /// Shows a user
     Show {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
         #[command(flatten)]
         json: Json,
     },
     /// Changes a user's role
     SetRole {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
         /// user, analyst or admin
         #[arg(value_parser = parse_role)]
@@ -66,29 +66,29 @@ pub(super) enum UserCommand {
     },
     /// Lets a user sign in again
     Activate {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
     },
     /// Deactivates a user and revokes the user's sessions
     Deactivate {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
     },
     /// Prints a link that sets a new password, once, for 30 minutes; sends nothing
     ResetLink {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
     },
     /// Restores a deleted user, or lets the owner of a frozen account set a password with a link alone
     Restore {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
         #[command(flatten)]
         json: Json,
     },
     /// Deletes a user; can be undone for account.deletion_grace
     Delete {
-        /// An id or an e-mail address
+        /// An id or an email address
         user: String,
         /// Permanently, with everything that belongs to the account; also after an earlier deletion
         #[arg(long)]

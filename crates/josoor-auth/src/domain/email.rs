@@ -1,4 +1,4 @@
-//! E-mail addresses.
+//! Email addresses.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -173,19 +173,19 @@ fn domain_key(domain: &str) -> Result<String, Invalid> {
 fn too_long() -> Invalid {
     Invalid::new(
         "email_too_long",
-        "An e-mail address has at most 254 bytes, at most 64 of them before the @.",
+        "An email address has at most 254 bytes, at most 64 of them before the @.",
     )
 }
 
 fn forbidden() -> Invalid {
     Invalid::new(
         "forbidden_character",
-        "The e-mail address contains a character that is not accepted, such as a space, a quote, an invisible or a compatibility character.",
+        "The email address contains a character that is not accepted, such as a space, a quote, an invisible or a compatibility character.",
     )
 }
 
 fn invalid() -> Invalid {
-    Invalid::new("invalid_email", "An e-mail address looks like name@example.com.")
+    Invalid::new("invalid_email", "An email address looks like name@example.com.")
 }
 
 impl PartialEq for Email {

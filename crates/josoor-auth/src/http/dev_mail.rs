@@ -23,7 +23,7 @@ use crate::store::MailRow;
 /// How many of the last mails are shown.
 const SHOWN: i64 = 100;
 
-const POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src data:; frame-src 'self'; frame-ancestors 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src data:; frame-src 'self'; frame-ancestors 'self'; \
                       base-uri 'none'; form-action 'none'; sandbox allow-popups allow-popups-to-escape-sandbox allow-same-origin";
 
 /// The routes of this file. They are not part of the documented API.

@@ -15,7 +15,7 @@ use crate::http::request::context::RequestContext;
 use crate::http::request::language::{direction, escape, page_locale};
 use crate::http::response::codes::CodeEntry;
 
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// `GET /errors/{code}`.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -77,7 +77,7 @@ fn render(entry: &CodeEntry, locale: Locale, base: &str) -> String {
 </head>
 <body>
 <header class="top">
-<a class="brand" href="{base}/account"><img src="{base}/assets/icon.svg" alt="" width="28" height="28">JOSOOR</a>
+<a class="brand" href="{base}/account"><img src="{base}/assets/icon.svg" alt="" width="28" height="28"><b lang="ar">جسور</b><b>JOSOOR</b></a>
 <div class="tools"><a class="button quiet" href="?lang={other}" hreflang="{other}" lang="{other}">{other_name}</a></div>
 </header>
 <main>

@@ -21,8 +21,8 @@ use crate::mail::Mailer;
 
 /// No script and no style but our own files, nothing from elsewhere, in no frame; and no text that becomes a script:
 /// the pages make no policy for such texts (Trusted Types), so that none can be made.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 struct File {
     /// Below `assets/web`.
@@ -38,11 +38,7 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 const PAGES: [(&str, &str, &str); 14] = [
     ("/login", "Sign in", "تسجيل الدخول"),
     ("/register", "Create an account", "إنشاء حساب"),
-    (
-        "/forgot-password",
-        "Forgot your password?",
-        "هل نسيت كلمة المرور؟",
-    ),
+    ("/forgot-password", "Forgot your password?", "نسيت كلمة المرور؟"),
     (
         "/reset-password",
         "Choose a new password",
@@ -53,14 +49,18 @@ const PAGES: [(&str, &str, &str); 14] = [
         "Confirm your email address",
         "تأكيد بريدك الإلكتروني",
     ),
-    ("/undo", "Take a change back", "التراجع عن تغيير"),
+    ("/undo", "Undo a change", "التراجع عن تغيير"),
     ("/secure-account", "Secure your account", "تأمين حسابك"),
-    ("/setup", "The first administrator", "المسؤول الأول"),
-    ("/signed-out", "You are signed out", "تم تسجيل خروجك"),
+    (
+        "/setup",
+        "Create the first administrator",
+        "إنشاء مدير النظام الأول",
+    ),
+    ("/signed-out", "You're signed out", "تم تسجيل خروجك"),
     (
         "/unauthorized",
-        "This is not open to you",
-        "هذه الصفحة غير متاحة لك",
+        "You don't have access to this page",
+        "لا تملك صلاحية الوصول إلى هذه الصفحة",
     ),
     ("/account", "My account", "حسابي"),
     ("/account/{*section}", "My account", "حسابي"),
@@ -113,7 +113,7 @@ pub async fn nothing(
     headers: HeaderMap,
 ) -> Result<Response> {
     if wants_page(&headers) && matches!(method, Method::GET | Method::HEAD) {
-        let title = ("There is no such page", "لا توجد صفحة هنا");
+        let title = ("Page not found", "الصفحة غير موجودة");
         return Ok(shell(&app, StatusCode::NOT_FOUND, title, &uri, &headers));
     }
     Err(Error::NotFound)
@@ -189,6 +189,7 @@ async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response> 
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("svg") => "image/svg+xml",
+        Some("woff2") => "font/woff2",
         _ => "application/octet-stream",
     };
     // What has no hash in its name may be another file tomorrow.

@@ -48,7 +48,7 @@ impl<'a> Get<'a> {
             None => Self::wrong(
                 name,
                 "email_missing",
-                "There is no e-mail address, and every account needs one.",
+                "There is no email address, and every account needs one.",
             ),
         }
     }

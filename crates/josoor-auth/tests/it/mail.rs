@@ -71,7 +71,7 @@ on_both!(
                 assert!(text.starts_with("مرحبًا،") && text.contains("24 ساعة"), "{text}");
                 assert!(html.contains(r#"<html lang="ar" dir="rtl">"#), "{html}");
             } else {
-                assert_eq!(header(mail, "Subject"), "Confirm your e-mail address");
+                assert_eq!(header(mail, "Subject"), "Confirm your email address");
                 assert!(text.starts_with("Hello,") && text.contains("24 hours"), "{text}");
                 assert!(html.contains(r#"<html lang="en" dir="ltr">"#), "{html}");
             }
@@ -380,7 +380,7 @@ on_both!(the_mailbox_is_for_this_machine_alone, async |mut stage: Stage| {
     let server = stage.start().await;
     server.register("box@example.com").await;
     let shown = letter(&server, "box@example.com", "verify_email").await;
-    assert_eq!(shown.subject, "Confirm your e-mail address");
+    assert_eq!(shown.subject, "Confirm your email address");
     let page = server
         .send(
             server

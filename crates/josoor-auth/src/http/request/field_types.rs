@@ -32,7 +32,7 @@ impl FieldText for Email {
             .pattern(Some(Self::PATTERN))
             .max_length(Some(Self::MAX_BYTES))
             .description(Some(
-                "An e-mail address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
+                "An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
                  scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.",
             ));
         TextSchema::Inline(object.build())

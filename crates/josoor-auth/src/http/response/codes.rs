@@ -58,8 +58,8 @@ codes! {
         "صيغة JSON غير سليمة"
         "محتوى الطلب ليس نص JSON سليمًا بترميز UTF-8، أو أن أحد الحقول مكرر فيه. أرسل JSON صحيحًا دون علامة ترتيب البايتات.";
     EMAIL_TAKEN "email_taken" BAD_REQUEST
-        "E-mail address already registered"
-        "There is already an account with this e-mail address; upper and lower case make no difference. Sign in instead, or ask for a password reset."
+        "Email address already registered"
+        "There is already an account with this email address; upper and lower case make no difference. Sign in instead, or ask for a password reset."
         "البريد الإلكتروني مسجَّل مسبقًا"
         "يوجد حساب بهذا البريد الإلكتروني، ولا فرق بين الأحرف الكبيرة والصغيرة. سجّل الدخول أو اطلب إعادة تعيين كلمة المرور.";
     LINK_INVALID "link_invalid" BAD_REQUEST
@@ -79,7 +79,7 @@ codes! {
         "استُخدم هذا الرابط من قبل. إن لم تكن أنت من استخدمه فاطلب رابطًا جديدًا فورًا.";
     INVALID_CREDENTIALS "invalid_credentials" UNAUTHORIZED
         "Wrong credentials"
-        "The e-mail address or the password is wrong; for the safety of accounts the answer does not say which. Try again, or ask for a password reset."
+        "The email address or the password is wrong; for the safety of accounts the answer does not say which. Try again, or ask for a password reset."
         "بيانات الدخول غير صحيحة"
         "البريد الإلكتروني أو كلمة المرور غير صحيحة، ولا يُذكر أيهما حمايةً للحسابات. حاول مجددًا أو اطلب إعادة تعيين كلمة المرور.";
     TOKEN_INVALID "token_invalid" UNAUTHORIZED
@@ -143,8 +143,8 @@ codes! {
         "الصلاحية غير كافية"
         "أنت مسجّل الدخول لكن دورك لا يسمح بهذا الإجراء. تواصل مع مدير النظام إن كنت تحتاج إليه.";
     EMAIL_NOT_VERIFIED "email_not_verified" FORBIDDEN
-        "E-mail address not verified"
-        "This needs an account whose e-mail address is verified. Open the link in the mail that was sent after the registration, or ask for another one."
+        "Email address not verified"
+        "This needs an account whose email address is verified. Open the link in the mail that was sent after the registration, or ask for another one."
         "البريد الإلكتروني غير مؤكَّد"
         "يتطلب هذا حسابًا مؤكَّد البريد الإلكتروني. افتح الرابط الوارد في رسالة التسجيل أو اطلب إرسال رابط جديد.";
     REGISTRATION_CLOSED "registration_closed" FORBIDDEN

@@ -147,10 +147,10 @@ impl From<Error> for Problem {
                 "The request names fields that do not exist here; `errors` lists them.",
                 errors,
             ),
-            Error::EmailTaken => Self::new(&codes::EMAIL_TAKEN, "This e-mail address is already registered."),
+            Error::EmailTaken => Self::new(&codes::EMAIL_TAKEN, "This email address is already registered."),
             Error::InvalidCredentials => Self::new(
                 &codes::INVALID_CREDENTIALS,
-                "Incorrect e-mail address or password.",
+                "Incorrect email address or password.",
             ),
             Error::AccountInactive => Self::new(&codes::ACCOUNT_INACTIVE, "The account is not active."),
             Error::RecoveryBlocked => Self::new(
@@ -159,7 +159,7 @@ impl From<Error> for Problem {
             ),
             Error::EmailNotVerified => Self::new(
                 &codes::EMAIL_NOT_VERIFIED,
-                "Verify your e-mail address first: follow the link in the mail, or ask for another one.",
+                "Verify your email address first: follow the link in the mail, or ask for another one.",
             ),
             Error::RegistrationClosed => Self::new(
                 &codes::REGISTRATION_CLOSED,
