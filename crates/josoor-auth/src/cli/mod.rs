@@ -5,6 +5,7 @@
 mod audit;
 mod database;
 mod doctor;
+mod health;
 mod import_export;
 mod import_report;
 mod keys;
@@ -84,6 +85,8 @@ enum Command {
     Openapi,
     /// Checks what the service needs, and says what to do about each finding
     Doctor(Json),
+    /// Asks the service on the configured address whether it is ready: exit 0 when it is, else 1. For health checks of containers
+    Health,
 }
 
 /// Runs the program with its own arguments and environment.
@@ -138,5 +141,6 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Audit(command) => audit::run(load()?, command).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),
         Command::Doctor(format) => doctor::examine(load(), format.json).await,
+        Command::Health => health::show_health(&load()?).await,
     }
 }

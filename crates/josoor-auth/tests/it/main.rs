@@ -24,6 +24,7 @@ mod console;
 mod cookies;
 mod devices;
 mod failures;
+mod health;
 mod limits;
 mod mail;
 mod migrations;
