@@ -97,6 +97,18 @@ impl Header for ContentLanguage {
     }
 }
 
+/// Why there are no parameters for TLS: a bare machine or image has no CA certificates.
+fn without_authorities(error: &dyn std::error::Error) -> anyhow::Error {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    anyhow::anyhow!(
+        "the mail server's certificate could not be verified: {cause}; install the package ca-certificates, or set \
+         SSL_CERT_FILE to a file of CA certificates"
+    )
+}
+
 impl Smtp {
     /// From a URL that the configuration has checked.
     pub(super) fn new(url: &Secret, from: &str) -> anyhow::Result<Self> {
@@ -111,7 +123,7 @@ impl Smtp {
             Safety::Implicit => 465,
             _ => 587,
         });
-        let parameters = || TlsParameters::new(host.clone()).context("TLS for the mail server");
+        let parameters = || TlsParameters::new(host.clone()).map_err(|error| without_authorities(&error));
         let tls = match safety {
             Safety::Implicit => Tls::Wrapper(parameters()?),
             Safety::Required => Tls::Required(parameters()?),
