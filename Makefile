@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test acceptance check web bench fuzz dist clean cargo
+.PHONY: help run test acceptance check web bench fuzz dist image packages clean cargo
 
 # How long `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 30
@@ -48,9 +48,14 @@ bench: cargo ## measure beside a plain server and two others; half an hour on an
 fuzz: cargo ## run every fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz $(FUZZ_SECONDS)
 
-dist: cargo ## build the release binary
-	cargo build --release --locked --package josoor-auth --bin josoor-auth
-	@echo "built: $${CARGO_TARGET_DIR:-target}/release/josoor-auth"
+dist: cargo ## build the release binary, stripped, with its symbols and checksums beside it, in target/dist
+	@scripts/dist
+
+image: dist ## build the container image from it, without a daemon, in target/dist
+	@scripts/image
+
+packages: cargo ## pack what would be published to crates.io and npm, in target/packages; nothing is uploaded
+	@scripts/packages
 
 clean: cargo ## remove what was built (never ./data)
 	cargo clean
