@@ -193,7 +193,7 @@ def test_no_path_leads_past_the_question(gateway: Gateway, user: dict, identity:
             assert not read.startswith("/reports/admin"), (path, answer.environ())
 
 
-def test_refusals_are_passed_on_as_problem_documents(gateway: Gateway, user: dict, service: Server):
+def test_trials_a9_refusals_are_passed_on_as_problem_documents(gateway: Gateway, user: dict, service: Server):
     connection = Connection(gateway.port)
     refused = [
         ("/reports/x", [], 401, "missing_token"),
@@ -229,7 +229,7 @@ def test_large_bodies_go_to_the_service_behind_and_not_to_the_question(gateway: 
     gateway.cases += 1
 
 
-def test_web_sockets_are_asked_about_like_everything_else(gateway: Gateway, user: dict, identity: dict):
+def test_trials_a9_web_sockets_are_asked_about_like_everything_else(gateway: Gateway, user: dict, identity: dict):
     upgrade = [
         ("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ]  # fmt: skip
@@ -280,7 +280,7 @@ def test_b2_the_client_address_is_the_one_that_the_gateway_saw(gateway: Gateway,
 
 
 @pytest.mark.parametrize("kind", ["hung", "away"])
-def test_without_an_answer_no_request_passes(gateway: Gateway, user: dict, service: Server, kind: str):
+def test_trials_a9_without_an_answer_no_request_passes(gateway: Gateway, user: dict, service: Server, kind: str):
     connection = Connection(gateway.port)
     assert connection.ask("GET", "/reports/x", [bearer(user)]).reached
     if kind == "hung":

@@ -7,14 +7,17 @@ import re
 import secrets
 import signal
 import subprocess
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import REPOSITORY
-from footprint import Redis, Server, free_port
+from footprint import Process, Redis, Server, free_port, is_listening
 
 DOCUMENTS = [REPOSITORY / "README.md", *sorted(p for part in ("start", "guides", "run") for p in (REPOSITORY / "docs" / part).glob("*.md"))]
+PASSWORD = "a sentence is easy to remember"
 # On the line before a block: why its commands are not run, or the file that its text is. On the first line: what the document needs.
 SKIPPED = re.compile(r"<!-- not run: (.+) -->")
 FILE = re.compile(r"<!-- file: ([\w.-]+) -->")
@@ -135,7 +138,9 @@ def test_commands_do_what_the_document_shows(document: Path, binary: str, direct
             stack.callback(server.stop)
             environment |= server.env
             ports["8000"] = str(server.port)
-            names = {}
+            names = {"data/josoor-auth.db": "josoor-auth.db"}
+        # What `npm install` would put there.
+        (place / "node_modules").symlink_to(REPOSITORY / "node_modules")
         environment["PATH"] = f"{place}/bin:{python}:{os.environ.get('PATH', '/usr/bin:/bin')}"
         # Values first: what they bring in must not be taken for a port of the document.
         names |= ports
@@ -161,6 +166,93 @@ def test_commands_do_what_the_document_shows(document: Path, binary: str, direct
             wanted = "\n".join(shown)
             faults.append(f"line {block.start}: {command}\n--- shown\n{wanted}\n--- output (status {status})\n{said}")
     assert not faults, f"{document.relative_to(REPOSITORY)}\n" + "\n\n".join(faults)
+
+
+def file_of(guide: str, name: str) -> str:
+    """The text of a file that a guide shows."""
+    found = [block for block in blocks(REPOSITORY / "docs" / "guides" / guide) if block.comment == f"<!-- file: {name} -->"]
+    return "\n".join(found[0].lines) + "\n"
+
+
+class FastApi:
+    """The application of the FastAPI guide beside a server of its own, on a machine whose clock is wrong by so many seconds."""
+
+    def __init__(self, server: Server, place: Path, clock: int = 0):
+        place.mkdir(mode=0o700)
+        (place / "main.py").write_text(file_of("fastapi.md", "main.py"))
+        environment = {"PATH": os.environ["PATH"], "JOSOOR_AUTH_URL": server.public_url, "JWT_SECRET": server.jwt_secret}
+        if clock:
+            libraries = [p for part in ("*/faketime", "faketime") for p in Path("/usr/lib").glob(f"{part}/libfaketimeMT.so.1")]
+            environment |= {"LD_PRELOAD": str(libraries[0]), "FAKETIME": f"{clock:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", "main:app", "--port", port]
+        self.process = Process(command, place / "log", env=environment, cwd=place)
+        self.url = f"http://127.0.0.1:{port}"
+        self.process.wait_until("the application listens", lambda: is_listening(port))
+
+    def hello(self, token: str) -> int:
+        return httpx.get(f"{self.url}/hello", headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False).status_code
+
+
+@pytest.mark.parametrize(("clock", "status"), [(-5, 200), (-50, 200), (-300, 401)])
+def test_d22_the_fastapi_guide_takes_fresh_tokens_where_clocks_differ(start_server, directory: Path, clock: int, status: int):
+    server = start_server("sqlite")
+    application = FastApi(server, directory / f"fastapi-{-clock}", clock)
+    token = server.register("sara@example.com", PASSWORD)["access_token"]
+    assert application.hello(token) == status
+    application.process.stop()
+    assert server.stop_and_judge() == []
+
+
+def test_trials_a7_the_fastapi_guide_answers_503_while_the_service_does_not(start_server, directory: Path):
+    server = start_server("sqlite")
+    application = FastApi(server, directory / "fastapi-away")
+    token = server.register("sara@example.com", PASSWORD)["access_token"]
+    assert application.hello(token) == 200
+    # Frozen: it takes the connection and says nothing.
+    server.process.signal(signal.SIGSTOP)
+    assert application.hello(token) == 503
+    server.process.signal(signal.SIGCONT)
+    server.process.wait_until("it answers again", lambda: application.hello(token) == 200)
+    assert server.stop_and_judge() == []
+    assert application.hello(token) == 503
+    application.process.stop()
+
+
+def test_trials_a8_the_express_guide_gives_the_right_address_and_waits_for_no_hung_service(start_server, directory: Path):
+    server = start_server("sqlite")
+    place = directory / "express"
+    place.mkdir(mode=0o700)
+    port = free_port()
+    for name in ("auth.mjs", "app.mjs"):
+        (place / name).write_text(substitute(file_of("express.md", name), {"9000": str(port)}))
+    (place / "node_modules").symlink_to(REPOSITORY / "node_modules")
+    environment = {"PATH": os.environ["PATH"], "JOSOOR_AUTH_URL": server.url}
+    process = Process(["node", "app.mjs"], place / "log", env=environment, cwd=place)
+    process.wait_until("the application listens", lambda: is_listening(port))
+
+    def ask(path: str, token: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
+
+    # What looks encoded is not, and what is not ASCII comes back whole.
+    for email in ("a%40b@example.com", "sara+news@example.com", "منى@example.com"):
+        answer = ask("/hello", server.register(email, PASSWORD)["access_token"])
+        assert answer.json()["email"] == email and answer.json()["role"] == "user", answer.text
+    token = server.log_in("a%40b@example.com", PASSWORD)["access_token"]
+    for path, bearer, status, code in [
+        ("/reports", token, 403, "insufficient_role"),
+        ("/hello", f"{token}x", 401, "token_invalid"),
+    ]:
+        answer = ask(path, bearer)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        assert answer.headers["content-type"].startswith("application/problem+json")
+    server.process.signal(signal.SIGSTOP)
+    answer = ask("/hello", token)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable") and answer.elapsed.total_seconds() < 15
+    server.process.signal(signal.SIGCONT)
+    server.process.wait_until("it answers again", lambda: ask("/hello", token).status_code == 200)
+    process.stop()
+    assert server.stop_and_judge() == []
 
 
 def test_commands_of_make_exist():
@@ -244,4 +336,4 @@ def test_badges_are_true():
     version = re.search(r'rust-version = "([\d.]+)"', cargo)[1]
     assert f"rust-{version}%2B" in readme
     assert re.search(r'license = "Apache-2.0"', cargo) and "licence-Apache--2.0" in readme
-    assert len(readme.splitlines()) <= 150
+    assert len(readme.splitlines()) <= 100

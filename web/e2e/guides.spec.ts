@@ -1,0 +1,77 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { build, preview } from "vite";
+import { expect, PASSWORD, Server, test, withServer } from "./server";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+
+/** The file of this name in a guide, with the ports of this test. */
+const fileOf = (guide: string, name: string, ports: Record<string, number>) => {
+  const text = readFileSync(join(ROOT, "docs/guides", guide), "utf8");
+  const found = text.match(new RegExp(`<!-- file: ${name} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\\n\`\`\``));
+  if (!found?.[1]) throw new Error(`${guide} has no ${name}`);
+  return found[1].replace(/localhost:(\d+)/g, (_, port) => `localhost:${ports[port] ?? port}`);
+};
+
+test("the application of the React guide protects its page", async ({ page, faults }) => {
+  const app = mkdtempSync(join(tmpdir(), "josoor-auth-guide-"));
+  const port = await Server.freePort();
+  await withServer({ CORS_ORIGINS: `http://localhost:${port}` }, async (server) => {
+    try {
+      const packed = spawnSync("npm", ["run", "--silent", "build", "--workspace", "packages/client"], {
+        cwd: ROOT,
+        encoding: "utf8",
+      });
+      expect(packed.status, packed.stderr).toBe(0);
+      // As Vite's template for React has it, with the packages of this repository.
+      mkdirSync(join(app, "src"));
+      symlinkSync(join(ROOT, "node_modules"), join(app, "node_modules"));
+      writeFileSync(join(app, "package.json"), '{ "private": true, "type": "module" }');
+      writeFileSync(
+        join(app, "index.html"),
+        '<!doctype html><html lang="en"><head><title>app</title></head><body><div id="root"></div><script type="module" src="/src/main.tsx"></script></body></html>',
+      );
+      writeFileSync(join(app, "src/main.tsx"), fileOf("react.md", "main.tsx", { 8000: server.port }));
+      const compiled = spawnSync(
+        join(ROOT, "node_modules/.bin/tsc"),
+        [
+          ...["--noEmit", "--strict", "--jsx", "react-jsx", "--module", "esnext", "--moduleResolution", "bundler"],
+          ...["--target", "es2022", "--lib", "es2023,dom,dom.iterable", "--types", "react", "src/main.tsx"],
+        ],
+        { cwd: app, encoding: "utf8" },
+      );
+      expect(compiled.stdout).toBe("");
+      await build({ root: app, logLevel: "warn", configFile: false });
+      const running = await preview({
+        root: app,
+        logLevel: "warn",
+        configFile: false,
+        preview: { port, strictPort: true },
+      });
+      try {
+        server.createUser("sara@example.com");
+        await page.goto(`http://localhost:${port}/`);
+        await expect(page).toHaveURL(/\/login\?return_to=/);
+        await page.getByLabel("E-mail").fill("sara@example.com");
+        await page.getByLabel("Password").fill("wrong");
+        await page.getByRole("button", { name: "Sign in" }).click();
+        await expect(page.getByRole("alert")).not.toBeEmpty();
+        await page.getByLabel("Password").fill(PASSWORD);
+        await page.getByRole("button", { name: "Sign in" }).click();
+        await expect(page.getByRole("heading", { name: "Hello, sara@example.com" })).toBeVisible();
+        // The session is in a cookie, so it outlives the page.
+        await page.reload();
+        await expect(page.getByRole("heading", { name: "Hello, sara@example.com" })).toBeVisible();
+        await page.getByRole("button", { name: "Sign out" }).click();
+        await expect(page).toHaveURL(/\/login/);
+        expect(faults).toEqual([]);
+      } finally {
+        await running.close();
+      }
+    } finally {
+      rmSync(app, { recursive: true, force: true });
+    }
+  });
+});
