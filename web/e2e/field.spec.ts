@@ -367,3 +367,42 @@ test("a22: the sign-in can be used before the service has said that there is no 
   await page.locator('form button[type="submit"]').click();
   await expect(page.getByRole("heading", { level: 1, name: "Profile" })).toBeVisible();
 });
+
+test("b18, b19: a taken address leads to the sign-in, and what is corrected is wrong no longer", async ({
+  page,
+  server,
+}) => {
+  const email = server.newUser();
+  await page.goto(`${server.url}/register`);
+  await page.getByRole("button", { name: "Create account" }).click();
+  await expect(page.getByText("Fill in this field.").first()).toBeVisible();
+  await page.getByLabel("Email address").fill(email);
+  await expect(page.getByRole("alert")).not.toContainText("Email address");
+  await page.getByLabel("Create a password").fill(PASSWORD);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await page.getByRole("button", { name: "Create account" }).click();
+  const alert = page.getByRole("alert");
+  await expect(alert).toContainText("An account with this email already exists");
+  await expect(alert).not.toContainText("administrator");
+  await expect(alert.getByRole("link", { name: "Forgot your password?" })).toBeVisible();
+  await alert.getByRole("link", { name: "Sign in" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Sign in" })).toBeVisible();
+});
+
+test("b15: pointing at a day of a chart reads it out", async ({ page, server }) => {
+  await page.route("**/admin/stats*", async (route) => {
+    const response = await route.fetch();
+    const stats = await response.json();
+    for (const [number, day] of stats.days.entries()) Object.assign(day, { sign_ins: number, failures: 3 });
+    await route.fulfill({ response, json: stats });
+  });
+  await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%3Fdays%3D7");
+  const chart = page.getByRole("figure").filter({ has: page.getByRole("heading", { name: "Sign-ins", exact: true }) });
+  await expect(chart.locator(".legend")).toContainText("Succeeded: 21");
+  // The axis ends at a round number, with its half and zero.
+  await expect(chart.locator(".scale")).toHaveText("1050");
+  const plot = chart.locator(".plot svg");
+  const { width = 0, height = 0 } = (await plot.boundingBox()) ?? {};
+  await plot.hover({ position: { x: width - 3, y: height / 2 } });
+  await expect(chart.locator(".legend")).toContainText("Succeeded: 6 Failed: 3");
+});

@@ -45,6 +45,7 @@ export function Form({
   passwordField,
   footer,
   done,
+  help,
 }: {
   children?: ReactNode;
   /** The button's label. */
@@ -57,6 +58,8 @@ export function Form({
   footer?: ReactNode;
   /** What to say once it is sent, where the form stays on the page. */
   done?: string;
+  /** What to do about a failure, by its code. */
+  help?: Record<string, ReactNode>;
 }) {
   const i18n = useI18n();
   const { t } = i18n;
@@ -131,11 +134,17 @@ export function Form({
     }
   };
 
+  // What is being corrected is wrong no longer as far as anybody knows.
+  const corrected = (event: FormEvent<HTMLFormElement>) => {
+    const { name } = event.target as HTMLInputElement;
+    if (name in fields) setFields(Object.fromEntries(Object.entries(fields).filter(([field]) => field !== name)));
+  };
+
   const labelOf = (name: string) =>
     form.current?.querySelector(`label[for="${CSS.escape(`${id}-${name}`)}"]`)?.textContent ?? name;
   return (
     <Context value={{ id, errorOf: (name) => fields[name], isPending, submissions }}>
-      <form ref={form} method="post" noValidate onSubmit={submitted} aria-busy={isPending}>
+      <form ref={form} method="post" noValidate onSubmit={submitted} onInput={corrected} aria-busy={isPending}>
         {hasFailed && (
           <div className="notice bad" role="alert" tabIndex={-1} ref={summary}>
             <h2>{t("form.problem")}</h2>
@@ -148,9 +157,12 @@ export function Form({
                     : messageOf(failure, i18n)}
               </p>
             )}
-            {failure && isAuthError(failure) && failure.requestId && failure.kind === "failed" && (
-              <p className="small">{t("error.reference", { id: failure.requestId })}</p>
-            )}
+            {isAuthError(failure) &&
+              (help?.[failure.code] ??
+                // Where there are no words for it, an administrator can find out more.
+                (failure.requestId && !i18n.maybe(`error.${failure.code}`) && failure.kind === "failed" && (
+                  <p className="small">{t("error.reference", { id: failure.requestId })}</p>
+                )))}
             {names.length > 0 && (
               <ul>
                 {names.map((name) => (

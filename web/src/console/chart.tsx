@@ -1,10 +1,11 @@
+import { type PointerEvent, useState } from "react";
 import { Table } from "../components/table";
 import { useI18n } from "../i18n";
 
 export interface Series {
   label: string;
-  /** Which colour of the style sheet, and which pattern where colours do not tell. */
-  tone: "good" | "bad" | "main";
+  /** Which colour of the style sheet. The two differ also for those who do not tell red from green. */
+  tone: "bad" | "main";
   values: number[];
   /** What is said of the whole range: those who are counted on several days must not be summed. */
   whole?: "sum" | "average";
@@ -16,6 +17,14 @@ const average = (values: number[]) => Math.round((sum(values) / Math.max(1, valu
 
 const HEIGHT = 120;
 const STEP = 10;
+/** Between the parts of a bar. */
+const GAP = 1;
+
+/** The end of the axis: 1, 2, 4, 6 or 8 times a power of ten, so that its half is a whole number as well. */
+function roundUp(most: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, most)));
+  return Math.max(2, [1, 2, 4, 6, 8, 10].map((step) => step * power).find((end) => end >= most) ?? most);
+}
 
 /**
  * Bars per day, stacked. Time runs in the direction of reading. The picture is hidden from screen readers, which get the same
@@ -24,8 +33,16 @@ const STEP = 10;
 export function Chart({ title, days, series }: { title: string; days: string[]; series: Series[] }) {
   const { t, date, number, language } = useI18n();
   const sums = days.map((_, day) => sum(series.map(({ values }) => values[day] ?? 0)));
-  const most = Math.max(1, ...sums);
+  const most = roundUp(Math.max(...sums));
   const width = days.length * STEP;
+  const placeOf = (index: number) => (language === "ar" ? days.length - 1 - index : index);
+  const [pointed, setPointed] = useState<number | null>(null);
+  const point = (event: PointerEvent<SVGSVGElement>) => {
+    const { left, width } = event.currentTarget.getBoundingClientRect();
+    const place = Math.floor(((event.clientX - left) / width) * days.length);
+    setPointed(placeOf(Math.min(days.length - 1, Math.max(0, place))));
+  };
+  const day = pointed === null ? undefined : days[pointed];
   return (
     <figure className="card chart">
       <figcaption>
@@ -38,34 +55,48 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
               </svg>{" "}
               {label}:{" "}
               <strong>
-                {whole === "average" ? t("chart.a_day", { count: number(average(values)) }) : number(sum(values))}
+                {pointed !== null
+                  ? number(values[pointed] ?? 0)
+                  : whole === "average"
+                    ? t("chart.a_day", { count: number(average(values)) })
+                    : number(sum(values))}
               </strong>
             </span>
           ))}
+          {day && <span>{date(day)}</span>}
         </p>
       </figcaption>
       <div className="plot" aria-hidden="true">
-        <span className="axis">{number(most)}</span>
-        <svg viewBox={`0 0 ${width} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
-          <line className="grid" x1="0" x2={width} y1="0.5" y2="0.5" />
-          <line className="grid" x1="0" x2={width} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />
+        <span className="scale">
+          {[most, most / 2, 0].map((value) => (
+            <span key={value}>{number(value)}</span>
+          ))}
+        </span>
+        <svg
+          viewBox={`0 0 ${width} ${HEIGHT}`}
+          preserveAspectRatio="none"
+          aria-hidden="true"
+          onPointerMove={point}
+          onPointerLeave={() => setPointed(null)}
+        >
+          {[0.5, HEIGHT / 2, HEIGHT - 0.5].map((y) => (
+            <line key={y} className="grid" x1="0" x2={width} y1={y} y2={y} />
+          ))}
           {days.map((day, index) => {
-            const place = language === "ar" ? days.length - 1 - index : index;
             let top = HEIGHT;
             return (
-              <g key={day}>
-                <title>{`${date(day)}: ${series.map(({ label, values }) => `${label} ${number(values[index] ?? 0)}`).join(", ")}`}</title>
+              <g key={day} className={pointed === null || pointed === index ? undefined : "faint"}>
                 {series.map(({ label, tone, values }) => {
-                  const height = ((values[index] ?? 0) / most) * (HEIGHT - 4);
+                  const height = ((values[index] ?? 0) / most) * HEIGHT;
                   top -= height;
                   return (
                     <rect
                       key={label}
                       className={`bar ${tone}`}
-                      x={place * STEP + 1.5}
+                      x={placeOf(index) * STEP + 1.5}
                       y={top}
                       width={STEP - 3}
-                      height={height}
+                      height={Math.max(0, height - GAP)}
                     />
                   );
                 })}
@@ -74,8 +105,9 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
           })}
         </svg>
         <span className="axis">
-          <span>{days[0] && date(days[0])}</span>
-          <span>{days.length > 0 && date(days[days.length - 1] as string)}</span>
+          {[0, Math.floor(days.length / 2), days.length - 1].map((index) => (
+            <span key={index}>{days[index] && date(days[index])}</span>
+          ))}
         </span>
       </div>
       <details>

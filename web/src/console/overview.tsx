@@ -57,7 +57,7 @@ export function Overview() {
                 title={t("overview.sign_ins")}
                 days={dates}
                 series={[
-                  { label: t("overview.succeeded"), tone: "good", values: series.map((day) => day.sign_ins) },
+                  { label: t("overview.succeeded"), tone: "main", values: series.map((day) => day.sign_ins) },
                   { label: t("overview.failed"), tone: "bad", values: series.map((day) => day.failures) },
                 ]}
               />

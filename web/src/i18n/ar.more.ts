@@ -60,6 +60,16 @@ export const more: typeof english = {
   "role.analyst": "محلل",
   "role.admin": "مدير النظام",
 
+  "dialog.cancel": "إلغاء",
+  "dialog.close": "إغلاق",
+  "field.email_too_long": "هذا البريد الإلكتروني طويل جدًا.",
+  "field.forbidden_character": "احذف المسافات والحروف غير المرئية.",
+  "error.not_found": "لم نجد المطلوب، وربما حُذف.",
+  "error.signed_out": "سُجّل خروجك. سجّل الدخول من جديد.",
+  "error.validation_failed": "بعض الحقول تحتاج إلى تصحيح.",
+  "error.forbidden": "لا يُسمح لك بهذا الإجراء.",
+  "console.title": "لوحة الإدارة",
+
   "list.sort": "الترتيب حسب",
   "signed_out.deleted_title": "تم حذف حسابك",
   "signed_out.deleted": "حذفنا حسابك، وأرسلنا إليك رسالة تأكيد.",

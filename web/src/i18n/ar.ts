@@ -15,9 +15,6 @@ export const ar: typeof en = {
   "offline.no_service": "الخدمة لا تستجيب. ستتابع الصفحة عندما تستجيب.",
   "offline.retry": "إعادة المحاولة الآن",
 
-  "dialog.cancel": "إلغاء",
-  "dialog.close": "إغلاق",
-
   "form.problem": "تحقق مما يلي",
   "form.error_title": "خطأ",
   "form.sent": "تم الإرسال.",
@@ -54,8 +51,6 @@ export const ar: typeof en = {
   "field.current_password": "كلمة المرور الحالية",
   "field.required": "املأ هذا الحقل.",
   "field.invalid_email": "أدخل بريدًا إلكترونيًا مثل name@example.com.",
-  "field.email_too_long": "هذا البريد الإلكتروني طويل جدًا.",
-  "field.forbidden_character": "احذف المسافات والحروف غير المرئية.",
 
   "password.show": "إظهار",
   "password.hide": "إخفاء",
@@ -82,10 +77,4 @@ export const ar: typeof en = {
   "error.server_unavailable": "الخدمة لا تستجيب. ما كتبته محفوظ. حاول مرة أخرى.",
   "error.rate_limited": "محاولات كثيرة. أعد المحاولة بعد {duration}.",
   "error.invalid_credentials": "البريد الإلكتروني أو كلمة المرور غير صحيحة. حاول مرة أخرى أو أعد تعيين كلمة المرور.",
-  "error.not_found": "لم نجد المطلوب، وربما حُذف.",
-  "error.signed_out": "سُجّل خروجك. سجّل الدخول من جديد.",
-  "error.validation_failed": "بعض الحقول تحتاج إلى تصحيح.",
-  "error.forbidden": "لا يُسمح لك بهذا الإجراء.",
-
-  "console.title": "لوحة الإدارة",
 };

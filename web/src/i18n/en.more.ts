@@ -52,6 +52,16 @@ export const more = {
   "role.analyst": "Analyst",
   "role.admin": "Administrator",
 
+  "dialog.cancel": "Cancel",
+  "dialog.close": "Close",
+  "field.email_too_long": "This email address is too long.",
+  "field.forbidden_character": "Remove spaces and invisible characters.",
+  "error.not_found": "We couldn't find this. It may have been deleted.",
+  "error.signed_out": "You're signed out. Sign in again.",
+  "error.validation_failed": "Some fields need fixing.",
+  "error.forbidden": "You're not allowed to do this.",
+  "console.title": "Console",
+
   "list.sort": "Sort by",
   "signed_out.deleted_title": "Your account is deleted",
   "signed_out.deleted": "We deleted your account and emailed you a confirmation.",

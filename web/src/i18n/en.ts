@@ -17,9 +17,6 @@ export const en = {
   "offline.no_service": "The service isn't responding. The page continues once it does.",
   "offline.retry": "Try again now",
 
-  "dialog.cancel": "Cancel",
-  "dialog.close": "Close",
-
   "form.problem": "Check the following",
   "form.error_title": "Error",
   "form.sent": "Sent.",
@@ -35,8 +32,6 @@ export const en = {
   "field.current_password": "Current password",
   "field.required": "Fill in this field.",
   "field.invalid_email": "Enter an email address like name@example.com.",
-  "field.email_too_long": "This email address is too long.",
-  "field.forbidden_character": "Remove spaces and invisible characters.",
 
   "password.show": "Show",
   "password.hide": "Hide",
@@ -63,10 +58,4 @@ export const en = {
   "error.server_unavailable": "The service isn't responding. What you typed is safe. Try again.",
   "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "Email address and password do not match. Try again or reset your password.",
-  "error.not_found": "We couldn't find this. It may have been deleted.",
-  "error.signed_out": "You're signed out. Sign in again.",
-  "error.validation_failed": "Some fields need fixing.",
-  "error.forbidden": "You're not allowed to do this.",
-
-  "console.title": "Console",
 };

@@ -43,6 +43,14 @@ export function Register() {
         <div className="card">
           <Form
             submit={t("register.submit")}
+            help={{
+              email_taken: (
+                <p className="actions">
+                  <Link href={withReturnTo("/login")}>{t("login.title")}</Link>
+                  <Link href={withReturnTo("/forgot-password")}>{t("login.forgot")}</Link>
+                </p>
+              ),
+            }}
             onSubmit={async ({ email = "", password = "", full_name = "" }) => {
               const answer = await register({
                 email: email.trim(),
