@@ -213,7 +213,7 @@ def topology(compose: dict, binary: str, directory: Path, postgres: Postgres):
         topology.stop()
 
 
-def test_the_topology_serves_users_and_lets_nodes_be_replaced(topology: Topology, compose: dict):
+def test_trials_a6_the_topology_serves_users_and_lets_nodes_be_replaced(topology: Topology, compose: dict):
     done = topology.run("one", "user", "create", "you@example.org", "--role", "admin", "--password-stdin", stdin=f"{PASSWORD}\n")
     assert done.returncode == 0, done.stderr
     with httpx.Client(base_url=topology.url, timeout=30, trust_env=False) as client:

@@ -263,7 +263,7 @@ def test_its_user_can_change_nothing_outside_of_data(root: Path):
 
 
 @needs_root
-def test_it_serves_as_its_user_and_stops_with_0(container, root: Path):
+def test_trials_a6_it_serves_as_its_user_and_stops_with_0(container, root: Path):
     one = container()
     with httpx.Client(base_url=one.url, trust_env=False, timeout=30) as client:
         use(one, client, root)

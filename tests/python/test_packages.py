@@ -39,7 +39,7 @@ def contents(archive: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", CRATES)
-def test_a_crate_is_whole(archives: dict[str, Path], name: str):
+def test_trials_a6_a_crate_is_whole(archives: dict[str, Path], name: str):
     files = contents(archives[name])
     assert files["LICENSE"].decode() == LICENSE
     assert files["README.md"].decode().startswith(f"# {name}\n")
@@ -81,7 +81,7 @@ def test_what_the_server_is_built_from_is_in_its_archive(archives: dict[str, Pat
         assert there and there <= set(files), folder
 
 
-def test_the_npm_package_is_whole(archives: dict[str, Path]):
+def test_trials_a6_the_npm_package_is_whole(archives: dict[str, Path]):
     files = contents(archives["npm"])
     assert files["LICENSE"].decode() == LICENSE and files["README.md"].decode().startswith("# @josoor/auth\n")
     package = json.loads(files["package.json"])
