@@ -283,6 +283,11 @@ def use(one: Container, client: httpx.Client, root: Path) -> None:
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
     assert client.get("/auth/me", headers=headers).json()["email"] == "sara@example.com"
 
+    # SQLite's temporary files have nowhere else to go.
+    without = {name: value for name, value in one.environment.items() if name != "SQLITE_TMPDIR"}
+    done = subprocess.run(one.command("migrate"), env={**without, "DATABASE_URL": "sqlite:///data/other.db"}, capture_output=True, text=True)
+    assert done.returncode == 1 and "(code: 6410)" in done.stderr, "SQLITE_TMPDIR is not needed any more: leave it out"
+
     # The first administrator: by the link, which is in /data, or by the command line.
     link = root / "data" / "setup-link"
     assert link.stat().st_uid == USER and stat.S_IMODE(link.stat().st_mode) == 0o600
