@@ -42,13 +42,28 @@ pub fn to_json(row: &AuditRow) -> serde_json::Value {
     })
 }
 
-/// A text for a cell: one that a spreadsheet would compute gets an apostrophe before it.
+/// A text for a cell: one that a spreadsheet would compute gets an apostrophe before it. So does one that looks as if it had
+/// got one, so that [`csv_plain`] gives back every text.
 pub fn csv_text(value: &str) -> String {
-    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if is_computed(value) {
         format!("'{value}")
     } else {
         value.to_owned()
     }
+}
+
+/// The text of a cell that [`csv_text`] wrote.
+pub fn csv_plain(cell: &str) -> &str {
+    cell.strip_prefix('\'')
+        .filter(|value| is_computed(value))
+        .unwrap_or(cell)
+}
+
+/// Whether it begins, after apostrophes, like a formula.
+fn is_computed(value: &str) -> bool {
+    value
+        .trim_start_matches('\'')
+        .starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
 /// A row of an export as CSV (RFC 4180).
@@ -85,4 +100,35 @@ pub fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Vec<u8> {
     // Writing to memory cannot fail.
     let _ = writer.write_record(fields);
     writer.into_inner().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{csv_plain, csv_text};
+
+    #[test]
+    fn formulas_are_guarded_and_read_back() {
+        for (text, cell) in [
+            ("=1+1", "'=1+1"),
+            ("+962", "'+962"),
+            ("-x", "'-x"),
+            ("@x", "'@x"),
+            ("'=x", "''=x"),
+            ("'s Gravenhage", "'s Gravenhage"),
+            ("", ""),
+        ] {
+            assert_eq!(csv_text(text), cell);
+            assert_eq!(csv_plain(cell), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_read_back(text in "[='+@a-]{0,6}|\\PC{0,12}") {
+            let cell = csv_text(&text);
+            prop_assert_eq!(csv_plain(&cell), text.as_str());
+        }
+    }
 }

@@ -23,7 +23,7 @@ mod seal;
 pub use self::chain::{describe, parse_head};
 pub use self::check::{Report, verify};
 pub use self::erase::{Erased, erase};
-pub use self::export::{CSV_HEADER, csv_line, csv_text, to_csv, to_json};
+pub use self::export::{CSV_HEADER, csv_line, csv_plain, csv_text, to_csv, to_json};
 pub use self::prune::prune;
 pub use self::read::{activity, list, record_configuration, record_export};
 pub use self::rebase::rebase;

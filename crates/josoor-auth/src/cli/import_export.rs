@@ -10,15 +10,15 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::import_report::{Report, State, fingerprint, private, progress_bar};
+use super::import_report::{IdMap, Report, State, fingerprint, private, progress_bar};
 use super::output::{Json, Outcome, finish, open, pretty, print, user_error};
 use crate::act::Client;
 use crate::app::App;
 use crate::config::Config;
-use crate::domain::Secret;
+use crate::domain::{Role, Secret};
 use crate::import_export::import::{Event, Options, Summary};
 use crate::import_export::{DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
-use crate::import_export::{Format, Preset, export, import};
+use crate::import_export::{Format, Preset, export, import, other_kind, read_table, start_of};
 use crate::store::SourceTable;
 
 /// Records that may wait between the reader and the database.
@@ -44,16 +44,23 @@ pub(super) struct ImportArguments {
     /// Checks everything, also against the database, and writes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Where refused lines are reported, one JSON object each; by default on standard error
+    /// Where refused and changed lines are reported, one JSON object each; by default on standard error
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Goes on where a run with the same file and report was interrupted
     #[arg(long, requires = "report", conflicts_with = "dry_run")]
     resume: bool,
+    /// Where the source's ids and the users' ids here are written, as CSV (source_id, id, uid, email); replaced when the import is
+    /// complete
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume"])]
+    map: Option<PathBuf>,
     /// Takes users whose password hash cannot be taken over without a password; they set one by a reset
     #[arg(long)]
     without_password: bool,
-    /// The project's hash parameters, as the Firebase console shows them (JSON)
+    /// The role here of users with another role at the source, such as editor=analyst; may be repeated
+    #[arg(long, value_name = "NAME=ROLE", value_delimiter = ',', value_parser = parse_role)]
+    role_map: Vec<(String, Role)>,
+    /// The project's hash parameters, as the Firebase console shows them: its text, or JSON
     #[arg(long, value_name = "FILE")]
     firebase_config: Option<PathBuf>,
     /// Reads a live PostgreSQL table (document: users, supabase: auth.users) instead of a file; FILE holds the database's URL
@@ -83,6 +90,21 @@ pub(super) struct ExportArguments {
     /// Leaves the password hashes out
     #[arg(long)]
     without_hashes: bool,
+}
+
+/// `editor=analyst`
+fn parse_role(text: &str) -> Result<(String, Role), String> {
+    let (name, role) = text
+        .split_once('=')
+        .ok_or("write it as NAME=ROLE, such as editor=analyst")?;
+    let name = name.trim().to_lowercase();
+    if name.is_empty() {
+        return Err("the name before = is empty".to_owned());
+    }
+    match role.trim().to_ascii_lowercase().parse() {
+        Ok(role) => Ok((name, role)),
+        Err(_) => Err("a role is user, analyst or admin".to_owned()),
+    }
 }
 
 /// Where users come from.
@@ -151,6 +173,16 @@ fn read_text(path: &Path) -> Outcome<String> {
 pub(super) async fn import_users(config: Config, arguments: ImportArguments) -> Outcome {
     let source = arguments.source()?;
     let preset = arguments.from;
+    if let Source::File(path) = &source {
+        let failed = |error| user_error(format!("cannot read {}: {error}", path.display()));
+        let mut file = File::open(path).map_err(failed)?;
+        // What is read from a pipe is gone; it is recognised while it is imported.
+        if file.metadata().map_err(failed)?.is_file()
+            && let Some(reason) = other_kind(&start_of(&mut file).map_err(failed)?, preset.table())
+        {
+            return Err(user_error(format!("{}: {reason}", path.display())));
+        }
+    }
     let format = arguments.written_as(&source)?;
     let supported = match preset {
         Preset::Native | Preset::Document | Preset::Supabase | Preset::Auth0 => true,
@@ -168,19 +200,24 @@ pub(super) async fn import_users(config: Config, arguments: ImportArguments) -> 
         Some(path) => Some(FirebaseConfig::parse(&read_text(path)?).map_err(user_error)?),
         None => None,
     };
-    if let Source::File(path) = &source {
-        File::open(path).map_err(|error| user_error(format!("cannot read {}: {error}", path.display())))?;
-    }
+    let map = match &arguments.map {
+        Some(path) => Some(
+            IdMap::create(path)
+                .map_err(|error| user_error(format!("cannot write {}: {error}", path.display())))?,
+        ),
+        None => None,
+    };
     let (report, before) = open_report(&arguments, &source, format)?;
     let app = open(config).await?;
     let reading = Reading {
         preset,
         format,
         without_password: arguments.without_password,
+        roles: arguments.role_map.iter().cloned().collect(),
         firebase,
         now: app.clock.now(),
     };
-    let imported = import_into(&app, source, reading, report, before, &arguments).await;
+    let imported = import_into(&app, source, reading, report, map, before, &arguments).await;
     finish(&app, imported, |refused| match refused {
         0 => Ok(()),
         1 => Err(user_error("1 line was refused")),
@@ -202,9 +239,19 @@ fn open_report(arguments: &ImportArguments, source: &Source, format: Format) -> 
     let fingerprint = match source {
         Source::File(file) if !arguments.dry_run => {
             let without = if arguments.without_password { "without" } else { "" };
+            let roles: Vec<String> = arguments
+                .role_map
+                .iter()
+                .map(|(name, role)| format!("{name}={}", role.as_str()))
+                .collect();
             Some(fingerprint(
                 file,
-                &[arguments.from.as_str(), format.as_str(), without],
+                &[
+                    arguments.from.as_str(),
+                    format.as_str(),
+                    without,
+                    &roles.join(","),
+                ],
             )?)
         }
         _ => None,
@@ -252,6 +299,7 @@ async fn import_into(
     source: Source,
     reading: Reading,
     mut report: Report,
+    mut map: Option<IdMap>,
     before: Summary,
     arguments: &ImportArguments,
 ) -> Outcome<u64> {
@@ -263,12 +311,14 @@ async fn import_into(
         preset: reading.preset,
         dry_run: arguments.dry_run,
     };
+    let mut last = before;
     let mut observe = |event: Event<'_>| match event {
         Event::IgnoredColumns(columns) => {
             bar.suspend(|| eprintln!("not taken over: {}", columns.join(", ")));
             Ok(())
         }
-        Event::Refused(refused) => report.line(refused, &bar),
+        Event::Reported(row) => report.line(row, &bar),
+        Event::Mapped(rows) => map.as_mut().map_or(Ok(()), |map| map.write(rows)),
         Event::Done {
             records,
             bytes,
@@ -276,17 +326,30 @@ async fn import_into(
         } => {
             bar.set_position(if counts_bytes { bytes } else { records });
             bar.set_message(format!("{} made, {} refused,", summary.created, summary.refused));
+            last = *summary;
             report.done(records, summary)
         }
     };
     let ended = import::run(app, receiver, &options, before, &mut observe).await;
     bar.finish_and_clear();
     let summary = ended.map_err(|error| {
-        user_error(format!(
-            "{}\nwhat was imported until then stays; run the same command again for the rest",
-            super::output::describe(error)
-        ))
+        let done = match (last.created, arguments.dry_run) {
+            (0, _) | (_, true) => "nothing was imported".to_owned(),
+            (1, false) => {
+                "1 user was imported before that and stays; run the same command again for the rest"
+                    .to_owned()
+            }
+            (more, false) => {
+                format!(
+                    "{more} users were imported before that and stay; run the same command again for the rest"
+                )
+            }
+        };
+        user_error(format!("{}\n{done}", super::output::describe(error)))
     })?;
+    if let Some(map) = map {
+        map.finish()?;
+    }
     if let (Some((_, path)), Some(_)) = (&report.file, &report.fingerprint) {
         // Complete: there is nothing to resume. It may not have been written at all.
         let _ = std::fs::remove_file(State::path(path));
@@ -301,6 +364,7 @@ async fn import_into(
             "refused": summary.refused,
             "admins": summary.admins,
             "without_password": summary.without_password,
+            "changed": summary.changed,
             "seconds": seconds,
         })))?;
     } else {
@@ -309,8 +373,12 @@ async fn import_into(
         } else {
             "created"
         };
+        let changed = match summary.changed {
+            0 => String::new(),
+            more => format!(", {more} taken with a change"),
+        };
         print(&format!(
-            "{} {made} ({} of them administrators, {} without a password), {} unchanged, {} refused, in {seconds} s",
+            "{} {made} ({} of them administrators, {} without a password), {} unchanged, {} refused{changed}, in {seconds} s",
             summary.created, summary.admins, summary.without_password, summary.unchanged, summary.refused,
         ))?;
     }
@@ -347,14 +415,14 @@ async fn start_reading(
             Ok(progress_bar(Some(length), true))
         }
         Source::Table(url) => {
-            let (table, columns) = match reading.preset {
-                Preset::Supabase => ("auth.users", &SUPABASE_COLUMNS[..]),
-                _ => ("users", &DOCUMENT_COLUMNS[..]),
+            let columns = match reading.preset {
+                Preset::Supabase => &SUPABASE_COLUMNS[..],
+                _ => &DOCUMENT_COLUMNS[..],
             };
-            let table = SourceTable::open(&url, table, columns).await?;
+            let table = SourceTable::open(&url, reading.preset.table(), columns).await?;
             let bar = progress_bar(Some(table.rows()), false);
             let reading = reading.clone();
-            tokio::spawn(async move { import::read_table(table, &reading, sender).await });
+            tokio::spawn(async move { read_table(table, &reading, sender).await });
             Ok(bar)
         }
     }

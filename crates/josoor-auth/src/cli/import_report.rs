@@ -12,9 +12,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::output::{Outcome, user_error};
+use crate::audit::csv_line;
 use crate::crypto;
 use crate::error::Error;
 use crate::import_export::import::Summary;
+use crate::import_export::{Mapping, ReportRow};
 
 /// How far an interrupted import had come. Everything up to here is in the database and in the report.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,12 +88,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn line(
-        &mut self,
-        refused: &crate::import_export::Refused,
-        bar: &ProgressBar,
-    ) -> crate::error::Result<()> {
-        let mut line = serde_json::to_vec(refused).map_err(Error::internal)?;
+    pub(super) fn line(&mut self, row: &ReportRow, bar: &ProgressBar) -> crate::error::Result<()> {
+        let mut line = serde_json::to_vec(row).map_err(Error::internal)?;
         line.push(b'\n');
         match &mut self.file {
             Some((file, _)) => {
@@ -122,6 +120,59 @@ impl Report {
             state.save(&State::path(path)).map_err(Error::internal)?;
         }
         Ok(())
+    }
+}
+
+/// Which user of the service each user of the source is: a file that is there when the import is complete, readable by its owner
+/// only.
+pub(super) struct IdMap {
+    file: BufWriter<File>,
+    path: PathBuf,
+    /// Where it is written until then; gone afterwards.
+    new: PathBuf,
+}
+
+impl IdMap {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let mut file = BufWriter::new(private(&new, false)?);
+        file.write_all(&csv_line(&Mapping::COLUMNS))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            new,
+        })
+    }
+
+    pub(super) fn write(&mut self, rows: &[Mapping]) -> crate::error::Result<()> {
+        for row in rows {
+            let line = csv_line(&[
+                row.source_id.as_deref().unwrap_or_default(),
+                &row.id.0.to_string(),
+                &row.uid.to_string(),
+                &row.email,
+            ]);
+            self.file.write_all(&line).map_err(Error::internal)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Outcome {
+        let failed = |error: io::Error| user_error(format!("cannot write {}: {error}", self.path.display()));
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all())
+            .and_then(|()| std::fs::rename(&self.new, &self.path))
+            .map_err(failed)
+    }
+}
+
+impl Drop for IdMap {
+    fn drop(&mut self) {
+        // Half a map could be taken for a whole one. After the renaming it is not there.
+        let _ = std::fs::remove_file(&self.new);
     }
 }
 

@@ -43,17 +43,34 @@ impl<const MAX: usize> Name<MAX> {
         Ok(Some(Self(name)))
     }
 
+    /// Reads a name of any length: one that is too long is cut, with an ellipsis for its last character. Whether it was cut
+    /// comes beside it.
+    ///
+    /// Refuses with `forbidden_character` as [`parse`](Self::parse) does, where it is in the part that stays.
+    pub fn parse_shortened(text: &str) -> Result<(Option<Self>, bool), Invalid> {
+        match Self::parse(text) {
+            Err(reason) if reason.code == TOO_LONG => {
+                let start: String = text.trim().nfc().take(Self::MAX_CHARACTERS - 1).collect();
+                let start = start.trim_end();
+                if Self::parse(start)?.is_none() {
+                    return Ok((None, false));
+                }
+                Self::parse(&format!("{start}…")).map(|name| (name, true))
+            }
+            other => other.map(|name| (name, false)),
+        }
+    }
+
     /// The name. Text of a stranger: escape it wherever it is shown.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
+const TOO_LONG: &str = "name_too_long";
+
 fn too_long(at_most: usize) -> Invalid {
-    Invalid::new(
-        "name_too_long",
-        format!("A name has at most {at_most} characters."),
-    )
+    Invalid::new(TOO_LONG, format!("A name has at most {at_most} characters."))
 }
 
 impl<const MAX: usize> fmt::Display for Name<MAX> {
@@ -112,9 +129,42 @@ mod tests {
         assert_eq!(code(&"a".repeat(1_000_000)), "name_too_long");
     }
 
+    #[test]
+    fn trials_a5_a_name_that_is_too_long_can_be_cut() {
+        let shortened = |text: &str| {
+            let (name, was_cut) = FullName::parse_shortened(text).unwrap();
+            (name.map_or_else(String::new, |name| name.0), was_cut)
+        };
+        assert_eq!(shortened("Ada"), ("Ada".to_owned(), false));
+        assert_eq!(shortened(" "), (String::new(), false));
+        assert_eq!(shortened(&"\u{200B}".repeat(300)), (String::new(), false));
+        assert_eq!(shortened(&"a".repeat(200)), ("a".repeat(200), false));
+        assert_eq!(
+            shortened(&"a".repeat(201)),
+            (format!("{}…", "a".repeat(199)), true)
+        );
+        assert_eq!(
+            shortened(&"\u{1F600}".repeat(60_000)),
+            (format!("{}…", "\u{1F600}".repeat(199)), true)
+        );
+        assert_eq!(
+            shortened(&format!("{} b c", "a".repeat(198))),
+            (format!("{}…", "a".repeat(198)), true)
+        );
+        assert_eq!(
+            FullName::parse_shortened(&format!("a\t{}", "a".repeat(300)))
+                .unwrap_err()
+                .code,
+            "forbidden_character"
+        );
+    }
+
     proptest! {
         #[test]
         fn any_text_is_answered_and_reading_again_changes_nothing(text in any::<String>()) {
+            if let Ok((Some(first), _)) = FullName::parse_shortened(&text.repeat(4)) {
+                prop_assert_eq!(FullName::parse(first.as_str()), Ok(Some(first.clone())));
+            }
             if let Ok(Some(first)) = FullName::parse(&text) {
                 prop_assert_eq!(FullName::parse(first.as_str()), Ok(Some(first.clone())));
                 prop_assert!(first.as_str().chars().count() <= FullName::MAX_CHARACTERS);

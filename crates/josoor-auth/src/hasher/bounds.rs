@@ -17,10 +17,14 @@ pub(super) enum Cost {
     Scrypt,
     /// PBKDF2's rounds times the blocks of its output.
     Pbkdf2,
+    /// The base-2 logarithm of phpass's rounds.
+    Phpass,
+    /// SHA-crypt's rounds.
+    ShaCrypt,
 }
 
 /// The most of each, in the order of [`Cost`], and what is said of a hash above it.
-const TABLE: [(Cost, u64, &str); 5] = [
+const TABLE: [(Cost, u64, &str); 7] = [
     (
         Cost::Bcrypt,
         14,
@@ -45,6 +49,16 @@ const TABLE: [(Cost, u64, &str); 5] = [
         Cost::Pbkdf2,
         2_000_000,
         "its PBKDF2 rounds times blocks are above 2000000, the most that is computed here",
+    ),
+    (
+        Cost::Phpass,
+        18,
+        "its phpass rounds are above 2 to the power of 18, the most that is computed here",
+    ),
+    (
+        Cost::ShaCrypt,
+        1_000_000,
+        "its SHA-crypt rounds are above 1000000, the most that is computed here",
     ),
 ];
 

@@ -8,8 +8,8 @@
 //! * `$bcrypt-sha256$v=2,…`: bcrypt of an HMAC-SHA-256 of the password, for longer ones.
 //! * `$argon2id$v=19$…`: Argon2id (RFC 9106) in the PHC string format.
 //!
-//! Also verified: `$2a$`, `$2y$`, `$bcrypt-sha256$` of version 1, and what `foreign` lists. Not `$2x$`, which stands for a
-//! broken bcrypt.
+//! Also verified: `$2a$`, `$2y$`, `$bcrypt-sha256$` of version 1, `$wp$2y$` of WordPress, Django's `bcrypt_sha256$`, and what
+//! `foreign` lists. Not `$2x$`, which stands for a broken bcrypt.
 
 mod argon2id;
 mod background;
@@ -19,6 +19,7 @@ mod foreign;
 mod pool;
 mod queue;
 mod scheme;
+mod spelling;
 mod stored;
 #[cfg(test)]
 mod tests;

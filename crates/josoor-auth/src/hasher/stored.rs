@@ -2,9 +2,11 @@
 
 use anyhow::Context as _;
 use argon2::Params;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use password_hash::phc;
+use zeroize::Zeroizing;
 
 use super::argon2id::{ARGON2_OUTPUT, argon2_params, argon2id, check_argon2_cost};
 use super::bcrypt::{
@@ -13,21 +15,52 @@ use super::bcrypt::{
 use super::bounds::Cost;
 use super::foreign::Foreign;
 use super::scheme::Scheme;
+use super::spelling;
 use crate::crypto;
 use crate::domain::PasswordHash;
+
+/// What bcrypt is given: the password, or something of a fixed length that depends on all of it.
+pub(super) enum Key<'a> {
+    Password {
+        current_version: bool,
+    },
+    /// passlib's `bcrypt_sha256`, which we write, too.
+    Passlib {
+        version: u8,
+        salt_text: &'a str,
+    },
+    /// Django's `bcrypt_sha256`: SHA-256 in hexadecimal digits.
+    Django,
+    /// WordPress from 6.8 on: HMAC-SHA-384 under a fixed key, in base64.
+    WordPress,
+}
+
+impl Key<'_> {
+    fn of(&self, password: &[u8]) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match self {
+            Self::Password { .. } => password.to_vec(),
+            Self::Passlib { version, salt_text } => bcrypt_sha256_key(*version, salt_text, password)
+                .as_bytes()
+                .to_vec(),
+            Self::Django => digest::digest(&digest::SHA256, password)
+                .as_ref()
+                .iter()
+                .flat_map(|byte| [byte >> 4, byte & 15])
+                .map(|digit| b"0123456789abcdef"[usize::from(digit)])
+                .collect(),
+            Self::WordPress => {
+                let key = hmac::Key::new(hmac::HMAC_SHA384, b"wp-sha384");
+                STANDARD.encode(hmac::sign(&key, password)).into_bytes()
+            }
+        })
+    }
+}
 
 /// A stored hash, taken apart.
 pub(super) enum Stored<'a> {
     Bcrypt {
-        current_version: bool,
+        key: Key<'a>,
         cost: u32,
-        salt: [u8; 16],
-        digest: &'a str,
-    },
-    BcryptSha256 {
-        version: u8,
-        cost: u32,
-        salt_text: &'a str,
         salt: [u8; 16],
         digest: &'a str,
     },
@@ -50,10 +83,7 @@ impl<'a> Stored<'a> {
 
     fn check_cost(&self, own: Option<Scheme>) -> Result<(), &'static str> {
         match (self, own) {
-            (
-                Self::Bcrypt { cost, .. } | Self::BcryptSha256 { cost, .. },
-                Some(Scheme::Bcrypt { cost: wanted }),
-            ) if *cost == wanted => Ok(()),
+            (Self::Bcrypt { cost, .. }, Some(Scheme::Bcrypt { cost: wanted })) if *cost == wanted => Ok(()),
             (
                 Self::Argon2id { params, .. },
                 Some(Scheme::Argon2id {
@@ -66,9 +96,7 @@ impl<'a> Stored<'a> {
             {
                 Ok(())
             }
-            (Self::Bcrypt { cost, .. } | Self::BcryptSha256 { cost, .. }, _) => {
-                Cost::Bcrypt.check(u64::from(*cost))
-            }
+            (Self::Bcrypt { cost, .. }, _) => Cost::Bcrypt.check(u64::from(*cost)),
             (Self::Argon2id { params, .. }, _) => check_argon2_cost(params),
             (Self::Foreign(foreign), _) => foreign.check_cost(),
         }
@@ -93,13 +121,18 @@ impl<'a> Stored<'a> {
             let (salt_text, digest) = rest.split_once('$').ok_or("it is cut short")?;
             let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt_text)?);
             check_digest(digest)?;
-            return Ok(Self::BcryptSha256 {
-                version,
+            return Ok(Self::Bcrypt {
+                key: Key::Passlib { version, salt_text },
                 cost,
-                salt_text,
                 salt,
                 digest,
             });
+        }
+        if let Some(rest) = text.strip_prefix("bcrypt_sha256$") {
+            return bcrypt(rest, Some(Key::Django));
+        }
+        if let Some(rest) = text.strip_prefix("$wp") {
+            return bcrypt(rest, Some(Key::WordPress));
         }
         if text.starts_with("$argon2id$v=19$") {
             let hash = phc::PasswordHash::new(text).map_err(|_| "it is not in the PHC format")?;
@@ -113,37 +146,13 @@ impl<'a> Stored<'a> {
         if let Some(foreign) = Foreign::parse(text)? {
             return Ok(Self::Foreign(foreign));
         }
-        let (current_version, rest) = match text.get(..4) {
-            Some("$2b$") => (true, &text[4..]),
-            Some("$2a$" | "$2y$") => (false, &text[4..]),
-            _ => return Err("its format is unknown"),
-        };
-        let (cost, rest) = rest.split_once('$').ok_or("it is cut short")?;
-        let (salt, digest) = rest.split_at_checked(BCRYPT_SALT).ok_or("it is cut short")?;
-        let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt)?);
-        check_digest(digest)?;
-        Ok(Self::Bcrypt {
-            current_version,
-            cost,
-            salt,
-            digest,
-        })
+        bcrypt(text, None)
     }
 
     /// What bcrypt has to compute for [`matches`](Self::matches), if this is a bcrypt hash.
     pub(super) fn bcrypt(&self, password: &[u8]) -> Option<Bcrypt> {
         match self {
-            Self::Bcrypt { cost, salt, .. } => Some(Bcrypt::new(*cost, *salt, password)),
-            Self::BcryptSha256 {
-                version,
-                cost,
-                salt_text,
-                salt,
-                ..
-            } => {
-                let key = bcrypt_sha256_key(*version, salt_text, password);
-                Some(Bcrypt::new(*cost, *salt, key.as_bytes()))
-            }
+            Self::Bcrypt { key, cost, salt, .. } => Some(Bcrypt::new(*cost, *salt, &key.of(password))),
             Self::Argon2id { .. } | Self::Foreign(_) => None,
         }
     }
@@ -152,7 +161,7 @@ impl<'a> Stored<'a> {
     /// differ.
     pub(super) fn matches(&self, password: &[u8], ready: &mut Ready) -> anyhow::Result<bool> {
         match self {
-            Self::Bcrypt { digest, .. } | Self::BcryptSha256 { digest, .. } => {
+            Self::Bcrypt { digest, .. } => {
                 let bcrypt = self.bcrypt(password).context("bcrypt is bcrypt")?;
                 Ok(crypto::equal(ready.digest(&bcrypt).as_bytes(), digest.as_bytes()))
             }
@@ -168,16 +177,13 @@ impl<'a> Stored<'a> {
     pub(super) fn is_outdated(&self, scheme: Scheme, password: &[u8]) -> bool {
         let long = password.len() > PLAIN_BYTES;
         match (self, scheme) {
-            (
-                Self::Bcrypt {
-                    current_version,
-                    cost,
-                    ..
-                },
-                Scheme::Bcrypt { cost: wanted },
-            ) => !*current_version || long || *cost != wanted,
-            (Self::BcryptSha256 { version, cost, .. }, Scheme::Bcrypt { cost: wanted }) => {
-                *version != 2 || !long || *cost != wanted
+            (Self::Bcrypt { key, cost, .. }, Scheme::Bcrypt { cost: wanted }) => {
+                let is_ours = match key {
+                    Key::Password { current_version } => *current_version && !long,
+                    Key::Passlib { version, .. } => *version == 2 && long,
+                    Key::Django | Key::WordPress => false,
+                };
+                !is_ours || *cost != wanted
             }
             (
                 Self::Argon2id { params, salt, output },
@@ -196,14 +202,48 @@ impl<'a> Stored<'a> {
     }
 }
 
+/// `$2b$cost$salt` and digest in one, of a password or of another key.
+fn bcrypt<'a>(text: &'a str, key: Option<Key<'a>>) -> Result<Stored<'a>, &'static str> {
+    let (current_version, rest) = match text.get(..4) {
+        Some("$2b$") => (true, &text[4..]),
+        Some("$2a$" | "$2y$") => (false, &text[4..]),
+        _ => return Err(spelling::UNKNOWN),
+    };
+    let (cost, rest) = rest.split_once('$').ok_or("it is cut short")?;
+    let (salt, digest) = rest.split_at_checked(BCRYPT_SALT).ok_or("it is cut short")?;
+    let (cost, salt) = (bcrypt_cost(cost)?, bcrypt_salt(salt)?);
+    check_digest(digest)?;
+    Ok(Stored::Bcrypt {
+        key: key.unwrap_or(Key::Password { current_version }),
+        cost,
+        salt,
+        digest,
+    })
+}
+
 impl PasswordHash {
-    /// Takes a hash from elsewhere, if it is of a form that is verified here and not too dear to compute.
+    /// The forms that [`import`](Self::import) takes, for messages.
+    pub const FORMS: &str = "bcrypt, argon2, scrypt, pbkdf2, phpass and SHA-crypt, as PHC, passlib, Django, Werkzeug, WordPress, Unix systems, \
+         ASP.NET Core Identity and better-auth write them";
+
+    /// Takes a hash from elsewhere, if it is of a form that is verified here and not too costly to compute. `Ok(None)` when
+    /// it says that there is no password, as Django's `!…` does.
     ///
-    /// Forms: bcrypt (`$2a$ $2b$ $2y$`), passlib's `bcrypt_sha256`, Argon2, scrypt, PBKDF2. `Err` says why not, in words
+    /// Forms: see [`FORMS`](Self::FORMS). What other programs only spell differently is rewritten. `Err` says why not, in words
     /// that do not repeat the hash.
-    pub fn import(text: &str) -> Result<Self, &'static str> {
-        Stored::parse(text, None)?;
-        Ok(Self::from_stored(text.to_owned()))
+    pub fn import(text: &str) -> Result<Option<Self>, &'static str> {
+        let text = text.trim();
+        if spelling::is_unusable(text) {
+            return Ok(None);
+        }
+        let text = spelling::rewrite(text)?;
+        Stored::parse(&text, None)?;
+        Ok(Some(Self::from_stored(text.into_owned())))
+    }
+
+    /// Whether a refusal of [`import`](Self::import) is about the form, so that it helps to say which are taken.
+    pub fn is_about_form(reason: &str) -> bool {
+        reason == spelling::UNKNOWN || reason == spelling::TOO_FAST
     }
 
     /// Takes Firebase's hash of a password. All parts are bytes; `memory_cost` and `rounds` are the project's.

@@ -92,11 +92,7 @@ impl Verifier {
             });
         }
         // Costs c, c + 1, … C - 1 on top of c add up to C exactly, since each doubles the rounds.
-        if let (
-            Stored::Bcrypt { cost, .. } | Stored::BcryptSha256 { cost, .. },
-            Scheme::Bcrypt { cost: wanted },
-        ) = (&stored, self.scheme)
-        {
+        if let (Stored::Bcrypt { cost, .. }, Scheme::Bcrypt { cost: wanted }) = (&stored, self.scheme) {
             for cost in *cost..wanted {
                 std::hint::black_box(Bcrypt::new(cost, [0; 16], password).compute());
             }

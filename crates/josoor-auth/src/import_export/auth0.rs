@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::fields::{Get, Parsed, verified};
+use super::fields::{Get, Parsed, SourceName, verified};
 use super::hashes::any_hash;
 use super::options::Reading;
 use super::user::Incoming;
-use crate::domain::{FullName, PasswordHash};
+use crate::domain::PasswordHash;
 use crate::error::Invalid;
 
 pub(super) const AUTH0_COLUMNS: [&str; 13] = [
@@ -34,25 +34,23 @@ impl Reading {
         } else {
             ("passwordHash", get.hash("passwordHash")?)
         };
-        let name = match get.name("name") {
+        let name = match get.text("name")? {
             // Auth0 puts the address there when no name was given.
-            Ok(Some(name)) if name.as_str().contains('@') => None,
-            other => other?,
+            Some(text) if text.contains('@') => SourceName::default(),
+            _ => get.name("name")?,
         };
-        let parts = [get.text("given_name")?, get.text("family_name")?];
-        let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let parts = FullName::parse(&parts).map_err(|reason| reason.in_field("given_name"))?;
-        let user = Incoming::new(get.email("email")?);
-        Ok(Incoming {
-            full_name: name.or(parts),
+        let name = name.or(get.name_of(["given_name", "family_name"])?);
+        let email = get.email("email")?;
+        let user = Incoming {
             is_active: get.flag("blocked")?.map(|blocked| !blocked),
             verified: verified(get.flag("email_verified")?),
             password_hash: self.password(field, hash)?,
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_login")?,
-            ..user
-        })
+            ..Incoming::new(email)
+        };
+        Ok(name.given_to(user))
     }
 }
 
@@ -69,7 +67,8 @@ fn auth0_custom_hash(get: &Get<'_>) -> Parsed<Result<Option<PasswordHash>, Inval
         || hash.get("key").is_some_and(|key| !key.is_null())
     {
         return Ok(unsupported(
-            "Only hashes that carry their salt themselves can be taken over: bcrypt, argon2, scrypt and pbkdf2 in PHC form.",
+            "Only hashes that carry their salt themselves can be taken over: bcrypt, argon2, scrypt and pbkdf2 in PHC form. With \
+             --without-password the user is taken without a password.",
         ));
     }
     match hash.get("value").and_then(Value::as_str) {
@@ -79,7 +78,7 @@ fn auth0_custom_hash(get: &Get<'_>) -> Parsed<Result<Option<PasswordHash>, Inval
                 .and_then(Value::as_str)
                 .is_none_or(|encoding| encoding == "utf8") =>
         {
-            Ok(any_hash(text).map(Some))
+            Ok(any_hash(text))
         }
         _ => Ok(unsupported("The hash in custom_password_hash is not text.")),
     }

@@ -27,12 +27,10 @@ impl Reading {
         } else {
             "hashed_password"
         };
-        let id = get.id("id")?;
-        let user = Incoming::new(get.email("email")?);
-        Ok(Incoming {
-            id,
-            full_name: get.name("full_name")?,
-            role: get.role("role")?,
+        let email = get.email("email")?;
+        let user = Incoming {
+            id: get.id("id")?,
+            role: self.role(get, "role")?,
             is_active: get.flag("is_active")?,
             verified: match get.flag("email_verified")?.or(get.flag("is_verified")?) {
                 Some(true) => Verified::Yes,
@@ -43,7 +41,8 @@ impl Reading {
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_login")?.or(get.time("last_login_at")?),
-            ..user
-        })
+            ..Incoming::new(email)
+        };
+        Ok(get.name("full_name")?.given_to(user))
     }
 }

@@ -47,7 +47,7 @@ pub async fn run(
                     .from_writer(&mut page);
                 for user in &users {
                     writer
-                        .serialize(Row::new(user, with_hashes))
+                        .serialize(Row::new(user, with_hashes).guarded())
                         .map_err(Error::internal)?;
                 }
                 writer.flush().map_err(Error::internal)?;

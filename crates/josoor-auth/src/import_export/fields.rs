@@ -7,8 +7,8 @@ use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 use uuid::Uuid;
 
 use super::hashes::any_hash;
-use super::user::{LARGEST_ID, Verified};
-use crate::domain::{Email, Locale, Name, PasswordHash, Role, Timestamp, UserId};
+use super::user::{Incoming, LARGEST_ID, Verified};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Timestamp, UserId};
 use crate::error::{FieldError, Invalid};
 
 /// The fields of a record by their names, as text or JSON.
@@ -16,14 +16,14 @@ pub(super) type Fields = Map<String, Value>;
 
 pub(super) type Parsed<T> = Result<T, FieldError>;
 
-/// Looks into the fields of a record. What is absent, null or an empty text is `None`.
+/// Looks into the fields of a record. What is absent, null or a blank text is `None`.
 pub(super) struct Get<'a>(pub(super) &'a Fields);
 
 impl<'a> Get<'a> {
     pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
         self.0
             .get(name)
-            .filter(|value| !value.is_null() && value.as_str() != Some(""))
+            .filter(|value| !value.is_null() && value.as_str().is_none_or(|text| !text.trim().is_empty()))
     }
 
     pub(super) fn is_there(&self, name: &str) -> bool {
@@ -53,22 +53,17 @@ impl<'a> Get<'a> {
         }
     }
 
-    pub(super) fn name<const MAX: usize>(&self, name: &str) -> Parsed<Option<Name<MAX>>> {
-        match self.text(name)? {
-            Some(text) => Name::parse(text).map_err(|reason| reason.in_field(name)),
-            None => Ok(None),
-        }
+    pub(super) fn name(&self, name: &str) -> Parsed<SourceName> {
+        SourceName::read(self.text(name)?.unwrap_or_default(), name)
     }
 
-    /// By name or value, as an enum of Python's writes it: `ADMIN` or `admin`.
-    pub(super) fn role(&self, name: &str) -> Parsed<Option<Role>> {
-        match self.text(name)? {
-            None => Ok(None),
-            Some(text) => match text.trim().to_ascii_lowercase().parse() {
-                Ok(role) => Ok(Some(role)),
-                Err(_) => Self::wrong(name, "unknown_role", "A role is user, analyst or admin."),
-            },
-        }
+    /// Parts of a name, of which the first names the field.
+    pub(super) fn name_of(&self, names: [&str; 2]) -> Parsed<SourceName> {
+        let parts = [self.text(names[0])?, self.text(names[1])?];
+        SourceName::read(
+            &parts.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            names[0],
+        )
     }
 
     pub(super) fn locale(&self, name: &str) -> Parsed<Option<Locale>> {
@@ -166,7 +161,20 @@ impl<'a> Get<'a> {
 
     pub(super) fn hash(&self, name: &str) -> Parsed<Result<Option<PasswordHash>, Invalid>> {
         let text = self.text(name)?;
-        Ok(text.map(any_hash).transpose())
+        Ok(text.map_or(Ok(None), any_hash))
+    }
+
+    /// The source's own id, as text.
+    pub(super) fn source_id(&self, names: &[&str]) -> Option<String> {
+        let value = names.iter().find_map(|name| self.value(name))?;
+        let text = match value {
+            Value::String(text) => text.trim(),
+            Value::Number(number) => return Some(number.to_string()),
+            // As MongoDB's exports write ids.
+            Value::Object(object) => object.get("$oid")?.as_str()?,
+            _ => return None,
+        };
+        Some(text.chars().take(128).collect())
     }
 
     /// An object, or a text that is one in JSON.
@@ -188,6 +196,49 @@ impl<'a> Get<'a> {
             None => Ok(&[]),
             Some(Value::Array(values)) => Ok(values),
             Some(_) => Self::wrong(name, "wrong_type", "This has to be a list."),
+        }
+    }
+}
+
+/// A name from a source, cut where it is longer than one may be.
+#[derive(Debug, Default)]
+pub(super) struct SourceName {
+    pub(super) value: Option<FullName>,
+    /// That it was cut.
+    pub(super) warning: Option<FieldError>,
+}
+
+impl SourceName {
+    fn read(text: &str, field: &str) -> Parsed<Self> {
+        let (value, was_cut) = FullName::parse_shortened(text).map_err(|reason| reason.in_field(field))?;
+        let message = format!(
+            "A name has at most {} characters; it was cut.",
+            FullName::MAX_CHARACTERS
+        );
+        let warning = was_cut.then(|| Invalid::new("name_shortened", message).in_field(field));
+        Ok(Self { value, warning })
+    }
+
+    /// This one, or the other where there is none.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self.value.is_some() { self } else { other }
+    }
+
+    /// The same of a field inside another one.
+    pub(super) fn inside(self, outer: &str) -> Self {
+        let warning = self.warning.map(|mut warning| {
+            warning.field.insert_str(0, outer);
+            warning
+        });
+        Self { warning, ..self }
+    }
+
+    /// Into the user that it is of.
+    pub(super) fn given_to(self, user: Incoming) -> Incoming {
+        Incoming {
+            full_name: self.value,
+            warnings: self.warning.into_iter().collect(),
+            ..user
         }
     }
 }
@@ -331,7 +382,7 @@ mod tests {
         );
         assert_eq!(get.id("id").unwrap().unwrap().0, 7);
         assert_eq!(get.id("big").unwrap_err().code, "invalid_id");
-        assert_eq!(get.role("role").unwrap().unwrap().as_str(), "admin");
+        assert_eq!(get.source_id(&["none", "id"]).as_deref(), Some("7"));
         assert_eq!(
             get.millis("at").unwrap().unwrap(),
             Timestamp::from_micros(1_700_000_000_123_000)

@@ -7,7 +7,7 @@ use super::firebase_config::FirebaseConfig;
 use super::hashes::{bytes, refused};
 use super::options::Reading;
 use super::user::Incoming;
-use crate::domain::{PasswordHash, Role};
+use crate::domain::PasswordHash;
 use crate::error::Invalid;
 
 /// Firebase's CSV has no header. The numbered ones are of no use here.
@@ -50,24 +50,24 @@ impl Reading {
         };
         let claims = get.object("customAttributes")?.unwrap_or_default();
         let role = match Get(&claims).text("role") {
-            Ok(Some(name)) => name.to_ascii_lowercase().parse::<Role>().ok(),
+            Ok(Some(name)) => self.role_named(name),
             _ => None,
         };
         let last_login_at = match get.millis("lastSignedInAt")? {
             None => get.millis("lastLoginAt")?,
             at => at,
         };
-        let user = Incoming::new(get.email("email")?);
-        Ok(Incoming {
-            full_name: get.name("displayName")?,
+        let email = get.email("email")?;
+        let user = Incoming {
             role,
             is_active: get.flag("disabled")?.map(|disabled| !disabled),
             verified: verified(get.flag("emailVerified")?),
             password_hash: self.password("passwordHash", hash)?,
             created_at: get.millis("createdAt")?,
             last_login_at,
-            ..user
-        })
+            ..Incoming::new(email)
+        };
+        Ok(get.name("displayName")?.given_to(user))
     }
 
     fn firebase_hash(&self, hash: &str, salt: &str) -> Result<PasswordHash, Invalid> {

@@ -7,15 +7,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::fields::Fields;
-use super::options::Reading;
-use super::reading::{LONGEST_RECORD, Line, Message};
-use super::user::{Incoming, Preset, Refused};
+use super::judging::{Existing, Here, Numbered, Verdict, judge_all, keys};
+use super::reading::{Line, Message};
+use super::user::{Mapping, Preset, ReportRow};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Audit, Role, Timestamp, UserId};
-use crate::error::{Error, FieldError, Invalid, Result};
-use crate::store::{NewUser, Seen, SourceTable, User};
+use crate::domain::{Audit, Role, UserId};
+use crate::error::{Error, Invalid, Result};
+use crate::store::{NewUser, Seen};
 use crate::telemetry::codes;
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who
@@ -49,6 +48,9 @@ pub struct Summary {
     pub admins: u64,
     /// Those that were made and have no password yet.
     pub without_password: u64,
+    /// Lines that were taken, but not as they are.
+    #[serde(default)]
+    pub changed: u64,
 }
 
 /// What happened since the last one.
@@ -56,8 +58,10 @@ pub struct Summary {
 pub enum Event<'a> {
     /// Columns of the source that nothing is made of.
     IgnoredColumns(&'a [String]),
-    /// A line was not taken.
-    Refused(&'a Refused),
+    /// A line was not taken, or not as it is.
+    Reported(&'a ReportRow),
+    /// Users of the source that are here now, whether they were before or not.
+    Mapped(&'a [Mapping]),
     /// Everything up to here is done for good.
     Done {
         /// How many records.
@@ -107,11 +111,12 @@ pub async fn run(
         }
         if let Some(last) = lines.last() {
             let (records, bytes) = (last.ordinal + 1, last.end);
-            let (refused, done) = settle(app, &mut seen, lines, options, before.lines).await?;
-            summary = add(summary, done);
-            for line in &refused {
-                observer(Event::Refused(line))?;
+            let settled = settle(app, &mut seen, lines, options, before.lines).await?;
+            summary = add(summary, settled.summary);
+            for row in &settled.report {
+                observer(Event::Reported(row))?;
             }
+            observer(Event::Mapped(&settled.mapped))?;
             observer(Event::Done {
                 records,
                 bytes,
@@ -134,11 +139,16 @@ fn add(left: Summary, right: Summary) -> Summary {
         refused: left.refused + right.refused,
         admins: left.admins + right.admins,
         without_password: left.without_password + right.without_password,
+        changed: left.changed + right.changed,
     }
 }
 
-/// A user with its line.
-type Numbered = (u64, Box<Incoming>);
+/// What became of a batch.
+struct Settled {
+    report: Vec<ReportRow>,
+    mapped: Vec<Mapping>,
+    summary: Summary,
+}
 
 /// Deals with one batch.
 async fn settle(
@@ -147,9 +157,9 @@ async fn settle(
     lines: Vec<Line>,
     options: &Options,
     skip: u64,
-) -> Result<(Vec<Refused>, Summary)> {
+) -> Result<Settled> {
     let mut summary = Summary::default();
-    let mut refused = Vec::new();
+    let mut report = Vec::new();
     let mut users: Vec<Numbered> = Vec::new();
     for line in lines {
         // Done and reported by an earlier run. A later line with the same address or id finds the user in the database.
@@ -159,10 +169,13 @@ async fn settle(
         summary.lines += 1;
         match line.content {
             Ok(user) => users.push((line.number, user)),
-            Err(reason) => refused.push(reason),
+            Err(row) => report.push(row),
         }
     }
-    let all: Vec<String> = users.iter().flat_map(|(_, user)| keys(user)).collect();
+    let all: Vec<String> = users
+        .iter()
+        .flat_map(|(_, user)| keys(user, user.uid.or(user.preferred_uid)))
+        .collect();
     let met: HashMap<String, u64> = seen.find(&all).await?.into_iter().collect();
 
     let mut tries = 0;
@@ -177,40 +190,45 @@ async fn settle(
         }
     };
     let mut claimed = Vec::new();
+    let mut mapped = Vec::new();
+    summary.refused = report.len() as u64;
     for ((number, user), verdict) in users.iter().zip(outcome) {
-        match verdict {
-            Verdict::Unchanged => summary.unchanged += 1,
-            Verdict::New => {
+        let (uid, here) = match verdict {
+            Verdict::Unchanged(here) => {
+                summary.unchanged += 1;
+                (user.uid, Some(here))
+            }
+            Verdict::New { uid, here } => {
                 summary.created += 1;
                 summary.admins += u64::from(user.role == Some(Role::Admin));
                 summary.without_password += u64::from(user.password_hash.is_none());
+                (uid, here)
             }
             Verdict::Refused(reason) => {
-                refused.push(Refused::new(*number, reason, Some(&user.email)));
+                summary.refused += 1;
+                report.push(ReportRow::refused(*number, reason).of(user));
                 continue;
             }
+        };
+        claimed.extend(keys(user, uid).into_iter().map(|key| (key, *number)));
+        summary.changed += u64::from(!user.warnings.is_empty());
+        for warning in &user.warnings {
+            report.push(ReportRow::warning(*number, warning.clone()).of(user));
         }
-        claimed.extend(keys(user).into_iter().map(|key| (key, *number)));
+        mapped.extend(here.map(|(id, uid)| Mapping {
+            source_id: user.source_id.clone(),
+            id,
+            uid,
+            email: user.email.address().to_owned(),
+        }));
     }
     seen.add(&claimed).await?;
-    refused.sort_by_key(|line| line.line);
-    summary.refused = refused.len() as u64;
-    Ok((refused, summary))
-}
-
-/// What a user claims for itself within the file.
-fn keys(user: &Incoming) -> Vec<String> {
-    let mut keys = vec![format!("e{}", user.email.key())];
-    keys.extend(user.id.map(|id| format!("i{id}")));
-    keys.extend(user.uid.map(|uid| format!("u{uid}")));
-    keys
-}
-
-#[derive(Debug)]
-enum Verdict {
-    New,
-    Unchanged,
-    Refused(FieldError),
+    report.sort_by_key(|row| row.line);
+    Ok(Settled {
+        report,
+        mapped,
+        summary,
+    })
 }
 
 /// Creates the users that can be created, in one transaction; gives the outcome of each.
@@ -224,7 +242,10 @@ async fn apply(
         return Ok(Vec::new());
     }
     let ids: Vec<UserId> = users.iter().filter_map(|(_, user)| user.id).collect();
-    let uids: Vec<Uuid> = users.iter().filter_map(|(_, user)| user.uid).collect();
+    let uids: Vec<Uuid> = users
+        .iter()
+        .filter_map(|(_, user)| user.uid.or(user.preferred_uid))
+        .collect();
     let keys: Vec<&str> = users.iter().map(|(_, user)| user.email.key()).collect();
     let now = app.clock.now();
     if options.dry_run {
@@ -241,8 +262,10 @@ async fn apply(
     let new: Vec<NewUser<'_>> = users
         .iter()
         .zip(&verdicts)
-        .filter(|(_, verdict)| matches!(verdict, Verdict::New))
-        .map(|((_, user), _)| user.complete(app.config.mail.locale, now))
+        .filter_map(|((_, user), verdict)| match verdict {
+            Verdict::New { uid, .. } => Some(user.complete(*uid, app.config.mail.locale, now)),
+            _ => None,
+        })
         .collect();
     // Those with an id first: the others get the next ones.
     let (with_id, without_id): (Vec<_>, Vec<_>) = new.iter().partition(|user| user.id.is_some());
@@ -250,14 +273,22 @@ async fn apply(
     let admins = act.admins_to_notify().await?;
     let mut made = act.tx.insert_users(&with_id).await?;
     made.extend(act.tx.insert_users(&without_id).await?);
+    let added: HashMap<&str, Here> = made
+        .iter()
+        .map(|user| (user.email_key.as_str(), (user.id, user.uid)))
+        .collect();
+    for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
+        if let Verdict::New { here, .. } = verdict {
+            *here = added.get(user.email.key()).copied();
+        }
+    }
     if made.len() < new.len() {
         // An address or an id was taken between the lookup and the insertion.
-        let added: HashSet<&str> = made.iter().map(|user| user.email_key.as_str()).collect();
         let there = Existing::load(&mut act.tx, &ids, &uids, &keys, now).await?;
         for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
-            if matches!(verdict, Verdict::New) && !added.contains(user.email.key()) {
+            if matches!(verdict, Verdict::New { here: None, .. }) {
                 *verdict = match there.judge(user) {
-                    Verdict::New => Verdict::Refused(
+                    Verdict::New { .. } => Verdict::Refused(
                         Invalid::new(
                             "taken",
                             "Somebody else has just taken the address or the id; run the import again.",
@@ -288,156 +319,4 @@ async fn apply(
     }
     act.commit().await?;
     Ok(verdicts)
-}
-
-/// Judges each line by what the database has and by the lines before it. A line that is refused claims nothing, and so
-/// costs no other one.
-fn judge_all(users: &[Numbered], met: &HashMap<String, u64>, there: &Existing) -> Vec<Verdict> {
-    let mut met = met.clone();
-    let mut verdicts = Vec::with_capacity(users.len());
-    for (number, user) in users {
-        let keys = keys(user);
-        let earlier = keys.iter().find_map(|key| Some((key, *met.get(key)?)));
-        let verdict = match earlier {
-            Some((key, line)) => {
-                let (field, what) = match key.as_bytes().first() {
-                    Some(b'e') => ("email", "address"),
-                    Some(b'u') => ("uid", "uid"),
-                    _ => ("id", "id"),
-                };
-                let reason = format!("Line {line} has the same {what}, and was taken first.");
-                Verdict::Refused(Invalid::new("duplicate", reason).in_field(field))
-            }
-            None => there.judge(user),
-        };
-        if !matches!(verdict, Verdict::Refused(_)) {
-            met.extend(keys.into_iter().map(|key| (key, *number)));
-        }
-        verdicts.push(verdict);
-    }
-    verdicts
-}
-
-/// What the database has of the ids and addresses of a batch.
-struct Existing {
-    by_key: HashMap<String, usize>,
-    by_id: HashMap<UserId, usize>,
-    uids: HashMap<Uuid, UserId>,
-    users: Vec<User>,
-    deleted: HashSet<UserId>,
-}
-
-impl Existing {
-    async fn load(
-        conn: &mut crate::store::Conn,
-        ids: &[UserId],
-        uids: &[Uuid],
-        keys: &[&str],
-        now: Timestamp,
-    ) -> Result<Self> {
-        let users = conn.users_with(ids, uids, keys).await?;
-        let deleted = conn.recently_deleted(ids, now).await?;
-        Ok(Self {
-            by_key: users
-                .iter()
-                .enumerate()
-                .map(|(index, user)| (user.email_key.clone(), index))
-                .collect(),
-            by_id: users
-                .iter()
-                .enumerate()
-                .map(|(index, user)| (user.id, index))
-                .collect(),
-            uids: users.iter().map(|user| (user.uid, user.id)).collect(),
-            users,
-            deleted: deleted.into_iter().collect(),
-        })
-    }
-
-    fn judge(&self, user: &Incoming) -> Verdict {
-        let refuse = |field: &str, code, message: String| {
-            Verdict::Refused(Invalid::new(code, message).in_field(field))
-        };
-        let by_key = self.by_key.get(user.email.key()).map(|index| &self.users[*index]);
-        let by_id = user
-            .id
-            .and_then(|id| self.by_id.get(&id))
-            .map(|index| &self.users[*index]);
-        match (by_key, by_id, user.id) {
-            (Some(there), _, Some(id)) if there.id != id => {
-                refuse("email", "email_taken", format!("The address belongs to the user with the id {}.", there.id))
-            }
-            (None, Some(there), _) => {
-                refuse("id", "id_taken", format!("The id {} belongs to a user with another address.", there.id))
-            }
-            (Some(there), _, _) => {
-                let differences = user.differences(there);
-                match differences.first() {
-                    None => Verdict::Unchanged,
-                    Some(first) => refuse(
-                        first,
-                        "exists",
-                        format!("The user is there with other values of {}, and was left as it is.", differences.join(", ")),
-                    ),
-                }
-            }
-            (None, None, _) if user.uid.is_some_and(|uid| self.uids.contains_key(&uid)) => {
-                refuse("uid", "uid_taken", "The uid belongs to a user with another address.".to_owned())
-            }
-            (None, None, Some(id)) if self.deleted.contains(&id) => refuse(
-                "id",
-                "id_recently_deleted",
-                "The id belonged to a user that was deleted less than a day ago; it can be used again a day after the deletion.".to_owned(),
-            ),
-            (None, None, _) => Verdict::New,
-        }
-    }
-}
-
-/// Sends the rows of a table as lines, numbered from 1. Ends early without a receiver.
-pub async fn read_table(mut table: SourceTable, reading: &Reading, sender: mpsc::Sender<Message>) {
-    if !table.ignored_columns().is_empty() {
-        let columns = table.ignored_columns().to_vec();
-        if sender.send(Message::IgnoredColumns(columns)).await.is_err() {
-            return;
-        }
-    }
-    let mut ordinal = 0;
-    loop {
-        let rows = match table.next().await {
-            Ok(rows) => rows,
-            Err(Error::Internal(cause)) => {
-                let _ = sender.send(Message::Broken(format!("{cause:#}"))).await;
-                return;
-            }
-            Err(other) => {
-                let _ = sender.send(Message::Broken(other.to_string())).await;
-                return;
-            }
-        };
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            let size: usize = row
-                .iter()
-                .filter_map(|(_, value)| Some(value.as_ref()?.len()))
-                .sum();
-            let fields = if size > LONGEST_RECORD {
-                Err(Invalid::new("line_too_long", "A record has at most 64 KiB.").in_field(""))
-            } else {
-                let fields = row
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-                Ok(fields.collect::<Fields>())
-            };
-            let line = reading.line(ordinal + 1, ordinal, 0, fields);
-            ordinal += 1;
-            if sender.send(Message::Line(line)).await.is_err() {
-                return;
-            }
-        }
-    }
-    table.close().await;
-    let _ = sender.send(Message::End).await;
 }

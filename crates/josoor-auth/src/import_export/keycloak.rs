@@ -6,7 +6,7 @@ use super::fields::{Fields, Get, Parsed, verified};
 use super::hashes::{any_hash, phc, unsupported};
 use super::options::Reading;
 use super::user::Incoming;
-use crate::domain::{FullName, Locale, PasswordHash, Role};
+use crate::domain::{Locale, PasswordHash};
 use crate::error::Invalid;
 
 impl Reading {
@@ -15,19 +15,16 @@ impl Reading {
             (None, Some(name)) if name.contains('@') => get.email("username")?,
             _ => get.email("email")?,
         };
-        let names = [get.text("firstName")?, get.text("lastName")?];
-        let full_name = names.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let full_name = FullName::parse(&full_name).map_err(|reason| reason.in_field("firstName"))?;
+        let name = get.name_of(["firstName", "lastName"])?;
         // A realm has roles of many kinds; those with our names are meant.
         let roles = get.array("realmRoles")?;
         let role = roles
             .iter()
             .filter_map(Value::as_str)
-            .filter_map(|name| name.to_ascii_lowercase().parse::<Role>().ok())
+            .filter_map(|name| self.role_named(name))
             .max();
         let password_hash = self.password("credentials", keycloak_hash(get.array("credentials")?))?;
-        Ok(Incoming {
-            full_name,
+        let user = Incoming {
             role,
             is_active: get.flag("enabled")?,
             verified: verified(get.flag("emailVerified")?),
@@ -35,7 +32,8 @@ impl Reading {
             password_hash,
             created_at: get.millis("createdTimestamp")?,
             ..Incoming::new(email)
-        })
+        };
+        Ok(name.given_to(user))
     }
 }
 
@@ -115,9 +113,9 @@ fn keycloak_hash(credentials: &[Value]) -> Result<Option<PasswordHash>, Invalid>
             iterations,
             lanes: number(extra.get("parallelism")).ok_or_else(unreadable)?,
         };
-        return keycloak_argon2(&parameters, salt, value).map(Some);
+        return keycloak_argon2(&parameters, salt, value);
     }
-    keycloak_pbkdf2(algorithm, iterations, salt, value).map(Some)
+    keycloak_pbkdf2(algorithm, iterations, salt, value)
 }
 
 /// Keycloak's PBKDF2 by its provider's name.
@@ -126,10 +124,11 @@ fn keycloak_pbkdf2(
     iterations: u32,
     salt: &str,
     value: &str,
-) -> Result<PasswordHash, Invalid> {
+) -> Result<Option<PasswordHash>, Invalid> {
     if !["pbkdf2", "pbkdf2-sha256", "pbkdf2-sha512"].contains(&algorithm) {
         return Err(unsupported(
-            "Of Keycloak's algorithms pbkdf2, pbkdf2-sha256, pbkdf2-sha512 and argon2 can be checked here.",
+            "Of Keycloak's algorithms pbkdf2, pbkdf2-sha256, pbkdf2-sha512 and argon2 can be checked here. With --without-password the \
+             user is taken without a password.",
         ));
     }
     any_hash(&format!(
@@ -149,7 +148,11 @@ struct Argon2<'a> {
 }
 
 /// Keycloak's Argon2.
-fn keycloak_argon2(parameters: &Argon2<'_>, salt: &str, value: &str) -> Result<PasswordHash, Invalid> {
+fn keycloak_argon2(
+    parameters: &Argon2<'_>,
+    salt: &str,
+    value: &str,
+) -> Result<Option<PasswordHash>, Invalid> {
     let Argon2 {
         kind,
         version,

@@ -22,8 +22,11 @@ pub(super) fn too_long() -> Invalid {
     Invalid::new("line_too_long", "A record has at most 64 KiB.")
 }
 
-fn not_text() -> Invalid {
-    Invalid::new("invalid_utf8", "The line is not UTF-8 text.")
+pub(super) fn not_text() -> Invalid {
+    Invalid::new(
+        "invalid_utf8",
+        "The line is not UTF-8 text. Save the file as UTF-8; Excel calls it \"CSV UTF-8\".",
+    )
 }
 
 /// One line, without its end.
@@ -39,6 +42,8 @@ pub(super) struct Lines<R> {
     input: R,
     number: u64,
     consumed: u64,
+    /// Between the fields of a CSV record.
+    separator: u8,
     /// Read ahead for a quoted line break, and given back.
     returned: VecDeque<Physical>,
 }
@@ -49,8 +54,50 @@ impl<R: BufRead> Lines<R> {
             input,
             number: 0,
             consumed: 0,
+            separator: b',',
             returned: VecDeque::new(),
         }
+    }
+
+    /// Chooses the separator by which the first record, the header, falls into the most fields that `is_known` knows. A line
+    /// `sep=;` before it, which Excel writes and reads, says it.
+    pub(super) fn find_separator(&mut self, is_known: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        if let Some(first) = self.peek()? {
+            let first = first.trim_ascii();
+            if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] = *first {
+                self.separator = separator;
+                self.returned.pop_front();
+                return Ok(());
+            }
+            let known = |separator| {
+                let mut reader = Csv::new(separator);
+                let fields = reader.feed(first).then(|| reader.finish()).flatten();
+                let fields = fields.unwrap_or_default();
+                fields
+                    .iter()
+                    .filter(|field| std::str::from_utf8(field).is_ok_and(is_known))
+                    .count()
+            };
+            // The first of several that are as good: a comma.
+            let best = b"|\t;,".iter().copied().max_by_key(|separator| known(*separator));
+            self.separator = best.unwrap_or(b',');
+        }
+        Ok(())
+    }
+
+    /// The next line that is not empty, which stays there.
+    fn peek(&mut self) -> io::Result<Option<&[u8]>> {
+        while let Some(line) = self.physical()? {
+            if !line
+                .bytes
+                .as_ref()
+                .is_some_and(|bytes| bytes.trim_ascii().is_empty())
+            {
+                self.returned.push_front(line);
+                break;
+            }
+        }
+        Ok(self.returned.front().and_then(|line| line.bytes.as_deref()))
     }
 
     fn physical(&mut self) -> io::Result<Option<Physical>> {
@@ -141,11 +188,11 @@ impl<R: BufRead> Lines<R> {
         let broken = || {
             Invalid::new(
                 "invalid_csv",
-                "The quotes of this line do not fit: a quoted field ends with a quote before a comma or the line's end, and a \
+                "The quotes of this line do not fit: a quoted field ends with a quote before a separator or the line's end, and a \
                  quote in it is written twice.",
             )
         };
-        let mut reader = Csv::default();
+        let mut reader = Csv::new(self.separator);
         let mut following: Vec<Physical> = Vec::new();
         let mut length = bytes.len();
         let mut fits = reader.feed(&bytes);
@@ -182,16 +229,15 @@ impl<R: BufRead> Lines<R> {
 }
 
 /// Takes a CSV record apart, piece by piece.
-#[derive(Default)]
 struct Csv {
+    separator: u8,
     fields: Vec<Vec<u8>>,
     field: Vec<u8>,
     state: State,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    #[default]
     Start,
     Plain,
     Quoted,
@@ -200,12 +246,21 @@ enum State {
 }
 
 impl Csv {
+    fn new(separator: u8) -> Self {
+        Self {
+            separator,
+            fields: Vec::new(),
+            field: Vec::new(),
+            state: State::Start,
+        }
+    }
+
     /// Whether what was read so far can be (the beginning of) a record.
     fn feed(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
             self.state = match (self.state, byte) {
                 (State::Start, b'"') => State::Quoted,
-                (State::Start | State::Plain | State::Quote, b',') => {
+                (State::Start | State::Plain | State::Quote, byte) if *byte == self.separator => {
                     self.fields.push(std::mem::take(&mut self.field));
                     State::Start
                 }
@@ -316,6 +371,32 @@ mod tests {
             csv(&long, 2),
             [(1, Err("line_too_long")), (2, fields!(["a", "b"]))]
         );
+    }
+
+    #[test]
+    fn d15_the_separator_is_the_one_that_makes_columns_of_the_header() {
+        let is_known = |name: &str| ["email", "full_name"].contains(&name);
+        for (text, expected) in [
+            ("email,full_name\na,b;c\n", ["a", "b;c"]),
+            ("email;full_name\na;\"b,c\"\n", ["a", "b,c"]),
+            (
+                "\u{feff}\r\n\r\nemail\tfull_name\r\na\t\"b\tc\"\r\n",
+                ["a", "b\tc"],
+            ),
+            ("\u{feff}sep=;\r\nemail;full_name\r\na;b\r\n", ["a", "b"]),
+            ("email|full_name\na|b\n", ["a", "b"]),
+            ("email;\"full_name\"\na;\"b\"\"\"\n", ["a", "b\""]),
+            ("what,ever;else\na,b\n", ["a", "b"]),
+        ] {
+            let mut lines = Lines::new(text.as_bytes());
+            lines.find_separator(&is_known).unwrap();
+            let header = lines.csv(None).unwrap().expect("a header").content.unwrap();
+            let record = lines.csv(Some(2)).unwrap().expect("a record");
+            assert_eq!(record.content.unwrap(), expected, "{text} {header:?}");
+        }
+        let mut none = Lines::new(&b"\n\n"[..]);
+        none.find_separator(&is_known).unwrap();
+        assert!(none.csv(None).unwrap().is_none());
     }
 
     fn elements(text: &str, layout: Layout) -> (Vec<Numbered<String>>, Option<u64>) {

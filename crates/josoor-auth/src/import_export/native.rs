@@ -1,11 +1,14 @@
 //! The native format: what `user export` writes, and what may be written by hand. Columns, writer and reader stand together.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::fields::{Get, Parsed, shown};
 use super::options::Reading;
 use super::user::{Incoming, Verified};
+use crate::audit::csv_text;
 use crate::domain::{PasswordHash, Timestamp};
 use crate::error::Invalid;
 use crate::store::User;
@@ -33,8 +36,8 @@ pub const COLUMNS: [&str; 14] = [
 pub(super) struct Row<'a> {
     id: i64,
     uid: Uuid,
-    email: &'a str,
-    full_name: Option<&'a str>,
+    email: Cow<'a, str>,
+    full_name: Option<Cow<'a, str>>,
     role: &'a str,
     is_active: bool,
     email_verified: bool,
@@ -52,8 +55,8 @@ impl<'a> Row<'a> {
         Self {
             id: user.id.0,
             uid: user.uid,
-            email: &user.email,
-            full_name: user.full_name.as_deref(),
+            email: Cow::Borrowed(&user.email),
+            full_name: user.full_name.as_deref().map(Cow::Borrowed),
             role: user.role.as_str(),
             is_active: user.is_active,
             email_verified: user.email_verified_at.is_some(),
@@ -69,6 +72,15 @@ impl<'a> Row<'a> {
             last_login_at: user.last_login_at,
             created_at: user.created_at,
             updated_at: user.updated_at,
+        }
+    }
+
+    /// What people have typed is not computed by a spreadsheet. An import reads it back.
+    pub(super) fn guarded(self) -> Self {
+        Self {
+            email: csv_text(&self.email).into(),
+            full_name: self.full_name.map(|name| csv_text(&name).into()),
+            ..self
         }
     }
 }
@@ -103,12 +115,11 @@ impl Reading {
             (Some(false), None) => Verified::No,
             (None, None) => Verified::Unknown,
         };
-        Ok(Incoming {
+        let email = get.email("email")?;
+        let user = Incoming {
             id: get.id("id")?,
             uid: get.uid("uid")?,
-            email: get.email("email")?,
-            full_name: get.name("full_name")?,
-            role: get.role("role")?,
+            role: self.role(get, "role")?,
             is_active: get.flag("is_active")?,
             verified,
             locale: get.locale("locale")?,
@@ -117,6 +128,8 @@ impl Reading {
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_login_at")?,
-        })
+            ..Incoming::new(email)
+        };
+        Ok(get.name("full_name")?.given_to(user))
     }
 }

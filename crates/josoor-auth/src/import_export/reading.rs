@@ -4,17 +4,20 @@ use std::io::BufRead;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::auth0::AUTH0_COLUMNS;
 use super::document::DOCUMENT_COLUMNS;
 use super::elements::{Elements, Layout, Stop};
+use super::encoding::{as_utf8, other_kind, start_of};
 use super::fields::{Fields, Get, Parsed, shown};
 use super::firebase::FIREBASE_COLUMNS;
-use super::lines::{LONGEST, Lines, Record};
+use super::lines::{LONGEST, Lines, Record, not_text};
 use super::native::COLUMNS;
 use super::options::Reading;
 use super::supabase::SUPABASE_COLUMNS;
-use super::user::{Format, Incoming, Preset, Refused};
+use super::user::{Format, Incoming, Preset, ReportRow};
+use crate::audit::csv_plain;
 use crate::domain::Email;
 use crate::error::Invalid;
 
@@ -28,7 +31,7 @@ pub struct Line {
     /// How many bytes of the file have been read with it.
     pub end: u64,
     /// The user, or why there is none.
-    pub content: Result<Box<Incoming>, Refused>,
+    pub content: Result<Box<Incoming>, ReportRow>,
 }
 
 /// What a source sends.
@@ -64,7 +67,13 @@ impl Reading {
         let _ = sender.blocking_send(last);
     }
 
-    fn read(&self, input: impl BufRead, sender: &mpsc::Sender<Message>) -> Result<(), Stop> {
+    fn read(&self, mut input: impl BufRead, sender: &mpsc::Sender<Message>) -> Result<(), Stop> {
+        let start = start_of(&mut input)?;
+        if let Some(reason) = other_kind(&start, self.preset.table()) {
+            let _ = sender.blocking_send(Message::Broken(reason));
+            return Err(Stop::Unwanted);
+        }
+        let input = as_utf8(start, input);
         let mut ordinal = 0;
         let mut send = |number, end, fields: Result<Fields, Invalid>| {
             let line = self.line(number, ordinal, end, fields.map_err(|reason| reason.in_field("")));
@@ -109,6 +118,12 @@ impl Reading {
                 // Firebase leaves fields out at the end.
                 let exact = self.preset != Preset::Firebase;
                 while let Some(record) = lines.csv(exact.then_some(columns.len()))? {
+                    // Spreadsheets write the separators of rows that were emptied.
+                    if record.content.as_ref().is_ok_and(|fields| {
+                        fields.len() > 1 && fields.iter().all(|field| field.trim().is_empty())
+                    }) {
+                        continue;
+                    }
                     let fields = record.content.and_then(|fields| {
                         if exact && fields.len() != columns.len() {
                             return Err(Invalid::new(
@@ -120,11 +135,7 @@ impl Reading {
                                 ),
                             ));
                         }
-                        Ok(columns
-                            .iter()
-                            .cloned()
-                            .zip(fields.into_iter().map(Value::String))
-                            .collect())
+                        Ok(self.named(&columns, fields))
                     });
                     if !send(record.number, record.end, fields) {
                         return Err(Stop::Unwanted);
@@ -144,6 +155,8 @@ impl Reading {
         if self.preset == Preset::Firebase {
             return Ok(Ok((FIREBASE_COLUMNS.map(str::to_owned).to_vec(), Vec::new())));
         }
+        let known = self.known();
+        lines.find_separator(&|name| known_column(name, known).is_some())?;
         let Some(record) = lines.csv(None)? else {
             return Ok(Err(
                 "the file is empty; its first line has to name the columns".to_owned()
@@ -154,24 +167,31 @@ impl Reading {
                 "the first line, which names the columns, is not CSV".to_owned()
             ));
         };
-        let columns: Vec<String> = columns.iter().map(|name| name.trim().to_owned()).collect();
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|name| known_column(name, known).unwrap_or(name.trim()).to_owned())
+            .collect();
         for (index, name) in columns.iter().enumerate() {
-            if columns[..index].contains(name) {
+            // Spreadsheets write separators for columns that were deleted.
+            if !name.is_empty() && columns[..index].contains(name) {
                 return Ok(Err(format!("the column {} is there twice", shown(name))));
             }
         }
         if !columns.iter().any(|name| name == "email") {
-            let hint = if columns.iter().any(|name| name.contains('@')) {
-                "; the first line has to name the columns"
-            } else {
-                ""
-            };
-            return Ok(Err(format!("there is no column email{hint}")));
+            if columns.iter().any(|name| name.contains('@')) {
+                return Ok(Err(
+                    "there is no column email; the first line has to name the columns".to_owned(),
+                ));
+            }
+            let there: Vec<String> = columns.iter().take(20).map(|name| shown(name)).collect();
+            return Ok(Err(format!(
+                "there is no column email; the columns are {}",
+                there.join(", ")
+            )));
         }
-        let known = self.known();
         let unknown: Vec<String> = columns
             .iter()
-            .filter(|name| !known.contains(&name.as_str()))
+            .filter(|name| !name.is_empty() && !known.contains(&name.as_str()))
             .map(|name| shown(name))
             .collect();
         if self.preset == Preset::Native && !unknown.is_empty() {
@@ -182,6 +202,33 @@ impl Reading {
             )));
         }
         Ok(Ok((columns, unknown)))
+    }
+
+    /// The fields of a CSV record by their columns. In a file of ours the apostrophe goes that keeps spreadsheets from computing.
+    fn named(&self, columns: &[String], fields: Vec<String>) -> Fields {
+        let is_guarded = self.preset == Preset::Native;
+        columns
+            .iter()
+            .zip(fields)
+            .filter(|(name, _)| !name.is_empty())
+            .map(|(name, text)| {
+                let text = if is_guarded {
+                    csv_plain(&text).to_owned()
+                } else {
+                    text
+                };
+                (name.clone(), Value::String(text))
+            })
+            .collect()
+    }
+
+    /// The fields that may hold the source's own id.
+    fn source_id(&self) -> &'static [&'static str] {
+        match self.preset {
+            Preset::Native | Preset::Document | Preset::Supabase | Preset::Keycloak => &["id"],
+            Preset::Auth0 => &["user_id", "_id"],
+            Preset::Firebase => &["localId"],
+        }
     }
 
     /// The top-level fields that the preset reads.
@@ -198,12 +245,29 @@ impl Reading {
     /// What becomes of one record.
     pub fn line(&self, number: u64, ordinal: u64, end: u64, fields: Parsed<Fields>) -> Line {
         let content = match fields {
-            Err(reason) => Err(Refused::new(number, reason, None)),
-            Ok(fields) => self.user(&fields).map(Box::new).map_err(|reason| {
-                let email = Get(&fields).text("email").ok().flatten();
-                let email = email.and_then(|text| Email::parse(text).ok());
-                Refused::new(number, reason, email.as_ref())
-            }),
+            Err(reason) => Err(ReportRow::refused(number, reason)),
+            Ok(fields) => {
+                let source_id = Get(&fields).source_id(self.source_id());
+                match self.user(&fields) {
+                    Ok(user) => Ok(Box::new(Incoming {
+                        preferred_uid: source_id
+                            .as_deref()
+                            .and_then(|id| Uuid::try_parse(id).ok())
+                            .filter(|uid| !uid.is_nil()),
+                        source_id,
+                        ..user
+                    })),
+                    Err(reason) => {
+                        let email = Get(&fields).text("email").ok().flatten();
+                        let email = email.and_then(|text| Email::parse(text).ok());
+                        Err(ReportRow {
+                            email: email.map(|email| email.address().to_owned()),
+                            source_id,
+                            ..ReportRow::refused(number, reason)
+                        })
+                    }
+                }
+            }
         };
         Line {
             number,
@@ -229,10 +293,28 @@ impl Reading {
 fn json_object(record: Record<Vec<u8>>) -> Result<Fields, Invalid> {
     let bytes = record.content?;
     if std::str::from_utf8(&bytes).is_err() {
-        return Err(Invalid::new("invalid_utf8", "The line is not UTF-8 text."));
+        return Err(not_text());
     }
     // The parser's own words could repeat a hash.
     serde_json::from_slice(&bytes).map_err(|_| Invalid::new("malformed_json", "This is not a JSON object."))
+}
+
+/// The known column that a header's name means: letter case, spaces and signs do not count, nor how "e-mail" is spelled.
+fn known_column<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let fold = |name: &str| -> String {
+        name.chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    let exact = known.iter().find(|column| **column == name.trim());
+    exact.copied().or_else(|| {
+        let folded = match fold(name).as_str() {
+            "mail" | "emailaddress" => "email".to_owned(),
+            folded => folded.to_owned(),
+        };
+        known.iter().copied().find(|column| fold(column) == folded)
+    })
 }
 
 /// The longest record, for records that are made of rows.

@@ -35,21 +35,18 @@ impl Reading {
         }
         let metadata = get.object("raw_user_meta_data")?.unwrap_or_default();
         let metadata = Get(&metadata);
-        let full_name = match metadata.name("full_name").map_err(in_metadata)? {
-            None => metadata.name("name").map_err(in_metadata)?,
-            name => name,
-        };
+        let name = metadata.name("full_name").map_err(in_metadata)?;
+        let name = name.or(metadata.name("name").map_err(in_metadata)?);
         let claims = get.object("raw_app_meta_data")?.unwrap_or_default();
-        let role = Get(&claims).role("role").map_err(|mut reason| {
+        let role = self.role(&Get(&claims), "role").map_err(|mut reason| {
             reason.field.insert_str(0, "raw_app_meta_data.");
             reason
         })?;
         let banned = get
             .time_or_infinity("banned_until")?
             .is_some_and(|until| until > self.now);
-        let user = Incoming::new(get.email("email")?);
-        Ok(Incoming {
-            full_name,
+        let email = get.email("email")?;
+        let user = Incoming {
             role,
             is_active: Some(!banned),
             verified: get.time("email_confirmed_at")?.map_or(Verified::No, Verified::At),
@@ -57,8 +54,9 @@ impl Reading {
             created_at: get.time("created_at")?,
             updated_at: get.time("updated_at")?,
             last_login_at: get.time("last_sign_in_at")?,
-            ..user
-        })
+            ..Incoming::new(email)
+        };
+        Ok(name.inside("raw_user_meta_data.").given_to(user))
     }
 }
 

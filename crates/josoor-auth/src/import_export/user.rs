@@ -30,6 +30,14 @@ impl Preset {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// What the table of users is called at the source.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Supabase => "auth.users",
+            _ => "users",
+        }
+    }
 }
 
 /// How a file is written.
@@ -93,6 +101,12 @@ pub struct Incoming {
     pub updated_at: Option<Timestamp>,
     /// The time of the last sign-in.
     pub last_login_at: Option<Timestamp>,
+    /// The source's own id.
+    pub source_id: Option<String>,
+    /// A UUID of the source, to keep as `uid` unless it is another user's.
+    pub preferred_uid: Option<Uuid>,
+    /// What was changed so that the user could be taken.
+    pub warnings: Vec<FieldError>,
 }
 
 impl Incoming {
@@ -112,6 +126,9 @@ impl Incoming {
             created_at: None,
             updated_at: None,
             last_login_at: None,
+            source_id: None,
+            preferred_uid: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -174,13 +191,13 @@ impl Incoming {
         }
     }
 
-    /// Fills in what the source leaves open.
-    pub(super) fn complete(&self, locale: Locale, now: Timestamp) -> NewUser<'_> {
+    /// Fills in what the source leaves open. `uid` is the one to keep.
+    pub(super) fn complete(&self, uid: Option<Uuid>, locale: Locale, now: Timestamp) -> NewUser<'_> {
         let created_at = self.created_at.unwrap_or(now);
         let new = NewUser::new(&self.email, self.locale.unwrap_or(locale), created_at);
         NewUser {
             id: self.id,
-            uid: self.uid.unwrap_or(new.uid),
+            uid: uid.unwrap_or(new.uid),
             password_hash: self.password_hash.as_ref(),
             full_name: self.full_name.as_ref(),
             role: self.role.unwrap_or(Role::User),
@@ -198,9 +215,9 @@ impl Incoming {
     }
 }
 
-/// A line that was not taken, and why. Never holds a password hash.
+/// A line that was not taken, or not as it is, and why. Never holds a password hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Refused {
+pub struct ReportRow {
     /// The line of the file, or the number of the row, from 1.
     pub line: u64,
     /// The field concerned; null when it is the line as a whole.
@@ -212,18 +229,64 @@ pub struct Refused {
     /// The address, where it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// The source's own id, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// The user was taken all the same.
+    #[serde(skip_serializing_if = "is_refusal")]
+    pub warning: bool,
 }
 
-impl Refused {
-    pub(super) fn new(line: u64, reason: FieldError, email: Option<&Email>) -> Self {
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_refusal(warning: &bool) -> bool {
+    !warning
+}
+
+impl ReportRow {
+    pub(super) fn refused(line: u64, reason: FieldError) -> Self {
         Self {
             line,
             field: (!reason.field.is_empty()).then_some(reason.field),
             code: reason.code,
             message: reason.message,
-            email: email.map(|email| email.address().to_owned()),
+            email: None,
+            source_id: None,
+            warning: false,
         }
     }
+
+    pub(super) fn warning(line: u64, reason: FieldError) -> Self {
+        Self {
+            warning: true,
+            ..Self::refused(line, reason)
+        }
+    }
+
+    pub(super) fn of(self, user: &Incoming) -> Self {
+        Self {
+            email: Some(user.email.address().to_owned()),
+            source_id: user.source_id.clone(),
+            ..self
+        }
+    }
+}
+
+/// Which user of the service a user of the source is.
+#[derive(Debug)]
+pub struct Mapping {
+    /// The source's own id.
+    pub source_id: Option<String>,
+    /// The user's id here.
+    pub id: UserId,
+    /// The user's identifier for other systems here.
+    pub uid: Uuid,
+    /// The address.
+    pub email: String,
+}
+
+impl Mapping {
+    /// The columns of a file of these.
+    pub const COLUMNS: [&str; 4] = ["source_id", "id", "uid", "email"];
 }
 
 /// The largest id that every program reads exactly: JSON's numbers are doubles to many (RFC 8259, 6).

@@ -197,9 +197,9 @@ fn translate_row(row: Old, now: Timestamp) -> Result<New, String> {
         .map_err(|_| "its role is none of user, analyst and admin".to_owned())?;
     let password_hash = match row.password_hash.filter(|text| !text.is_empty()) {
         Some(text) => {
-            PasswordHash::import(&text)
+            let hash = PasswordHash::import(&text)
                 .map_err(|why| format!("its password hash cannot be checked here: {why}"))?;
-            Some(text)
+            hash.map(|hash| hash.as_str().to_owned())
         }
         None => None,
     };
@@ -366,9 +366,9 @@ async fn adopt_postgres(
         let mut query = QueryBuilder::new(
             "update users set email = v.column2, email_key = v.column3, search_text = v.column4, full_name = v.column5,
                 created_at = v.column6, updated_at = v.column7, is_active = v.column8,
-                password_hash = nullif(users.password_hash, ''), version = 1,
-                password_changed_at = case when nullif(users.password_hash, '') is null then null else v.column6 end,
-                invited_at = case when nullif(users.password_hash, '') is null then v.column6 end, locale = ",
+                password_hash = v.column9::text, version = 1,
+                password_changed_at = case when v.column9 is null then null else v.column6 end,
+                invited_at = case when v.column9 is null then v.column6 end, locale = ",
         );
         query.push_bind(locale.as_str()).push(" from (");
         query.push_values(batch, |mut row, user| {
@@ -379,7 +379,8 @@ async fn adopt_postgres(
                 .push_bind(user.full_name.as_deref())
                 .push_bind(user.created_at)
                 .push_bind(user.updated_at)
-                .push_bind(user.is_active);
+                .push_bind(user.is_active)
+                .push_bind(user.password_hash.as_deref());
         });
         query.push(") as v where users.id = v.column1");
         query.build().execute(&mut *conn).await.map_err(store_error)?;

@@ -187,6 +187,28 @@ async fn a_role_as_text_is_taken_over_as_well() {
 }
 
 on_both!(
+    d14_hashes_as_django_writes_them_are_taken_over,
+    async |stage: Stage| {
+        let db = open(&stage).await;
+        platform(&db, "varchar(20)").await;
+        let django = format!(
+            "update users set password_hash = 'bcrypt${}' where id = 3",
+            hash()
+        );
+        execute(&db, &django).await;
+        execute(&db, "update users set password_hash = '!unusable' where id = 7").await;
+        run(&stage, &["migrate", "--adopt"]).with(0);
+        let hashes =
+            "select coalesce(substr(password_hash, 1, 4), '-') from users where id in (3, 7) order by id";
+        assert_eq!(texts(&db, hashes).await, ["$2b$", "-"]);
+        db.close().await;
+        let server = stage.start().await;
+        server.log_in("sara@example.com").await;
+        server.stop().await;
+    }
+);
+
+on_both!(
     what_cannot_be_taken_over_is_reported_and_nothing_is_changed,
     async |stage: Stage| {
         let db = open(&stage).await;

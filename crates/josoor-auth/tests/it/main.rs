@@ -25,6 +25,7 @@ mod cookies;
 mod devices;
 mod failures;
 mod health;
+mod imports;
 mod limits;
 mod mail;
 mod migrations;
