@@ -209,3 +209,50 @@ for (const language of ["en", "ar"] as const) {
     });
   }
 }
+
+test("on a phone the bar is low, and every list begins on the first screen", async ({ browser, server }) => {
+  for (let number = 1; number <= 3; number += 1) server.newUser("user", "عبدالرحمن بن عبدالعزيز الغامدي");
+  for (const language of ["en", "ar"] as const) {
+    const context = await prepare(browser, server, language, "light", "admin", server.adminEmail);
+    const page = await context.newPage();
+    await page.setViewportSize({ width: 390, height: 844 });
+    for (const path of ["/account/activity", "/console", "/console/users", "/console/audit"]) {
+      await page.goto(server.url + path);
+      await page.locator("main h1").waitFor();
+      await expect(page.locator(".loading")).toHaveCount(0);
+      expect((await page.locator("header:visible").boundingBox())?.height, path).toBeLessThanOrEqual(64);
+      const first = page.locator("tbody tr, .cards > li, .tile").first();
+      if ((await first.count()) === 0) continue;
+      const { y = 0, height = 0 } = (await first.boundingBox()) ?? {};
+      expect(y + height, `${path}, ${language}`).toBeLessThan(844);
+      // Cards, and no table that is cut at the edge.
+      for (const scroller of await page.locator(".scroll:visible").all())
+        expect(
+          await scroller.evaluate((element) => element.scrollWidth - element.clientWidth),
+          path,
+        ).toBeLessThanOrEqual(0);
+    }
+    // The current section is shown, wherever it stands in the line.
+    await page.goto(`${server.url}/account/delete`);
+    const current = page.locator(".side [aria-current]");
+    await expect(current).toBeInViewport({ ratio: 0.9 });
+    await context.close();
+  }
+});
+
+test("forced colours show which section, range and person is chosen", async ({ browser, server }) => {
+  const context = await prepare(browser, server, "en", "light", "admin", server.adminEmail);
+  const page = await context.newPage();
+  await page.emulateMedia({ forcedColors: "active" });
+  await page.goto(`${server.url}/console`);
+  await page.locator("main h1").waitFor();
+  for (const chosen of [page.locator(".tabs [aria-current]"), page.locator('[aria-pressed="true"]').first()])
+    expect(await chosen.evaluate((element) => getComputedStyle(element).outlineStyle)).toBe("solid");
+  expect(
+    await page
+      .locator(".avatar")
+      .first()
+      .evaluate((element) => getComputedStyle(element).borderStyle),
+  ).toBe("solid");
+  await context.close();
+});

@@ -38,6 +38,15 @@ test("an administrator's day: find, invite, change, end, look through", async ({
   expect(text.split("\r\n")).toHaveLength(4);
   expect(text).toContain("zeinab يوم");
 
+  // What is often searched for is one press.
+  const saved = page.getByRole("navigation", { name: "Saved searches" });
+  await saved.getByRole("link", { name: "Administrators" }).click();
+  await expect(page).toHaveURL(/users\?role=admin$/);
+  await expect(saved.getByRole("link", { name: "Administrators" })).toHaveAttribute("aria-current", "true");
+  await expect(page.getByRole("row", { name: /admin@example\.com/ })).toContainText("HA");
+  await page.goBack();
+  await expect(page).toHaveURL(/q=.DAY%40&role=user&sort=email/);
+
   // One user: a role, which holds at once; the end of the sessions; a link.
   await page.getByRole("link", { name: "omar.day@example.com" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "omar.day@example.com" })).toBeVisible();

@@ -21,6 +21,18 @@ export function Activity() {
   return (
     <>
       <p>{t("activity.lead")}</p>
+      <div className="card">
+        <h2>{t("activity.not_me")}</h2>
+        <p>{t("activity.not_me_lead")}</p>
+        <p className="actions">
+          <Link className="button quiet" href="/account/password">
+            {t("account.password")}
+          </Link>
+          <Link className="button quiet" href="/account/sessions">
+            {t("sessions.remove_all")}
+          </Link>
+        </p>
+      </div>
       <Result of={activity}>
         {({ items, total }) =>
           items.length === 0 ? (
@@ -55,18 +67,6 @@ export function Activity() {
           )
         }
       </Result>
-      <div className="card">
-        <h2>{t("activity.not_me")}</h2>
-        <p>{t("activity.not_me_lead")}</p>
-        <p className="actions">
-          <Link className="button" href="/account/password">
-            {t("account.password")}
-          </Link>
-          <Link className="button quiet" href="/account/sessions">
-            {t("sessions.remove_all")}
-          </Link>
-        </p>
-      </div>
     </>
   );
 }

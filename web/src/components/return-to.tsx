@@ -14,8 +14,8 @@ export function withReturnTo(path: string): string {
  * may be a page of another program of this site.
  */
 export function UnlessSignedIn({ children }: { children: ReactNode }) {
-  const { status } = useAuth();
-  const returnTo = useReturnTo(at("/account"));
+  const { status, hasRole } = useAuth();
+  const returnTo = useReturnTo(at(hasRole("admin") ? "/console" : "/account"));
   useEffect(() => {
     if (status === "signed-in") location.replace(returnTo);
   }, [status, returnTo]);
