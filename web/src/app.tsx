@@ -7,7 +7,6 @@ import { Page } from "./components/page";
 import { config } from "./config";
 import { remember, useI18n } from "./i18n";
 import { Login } from "./pages/login";
-import { SignedOut } from "./pages/signed-out";
 
 const Register = later(() => import("./pages/register").then((page) => page.Register));
 const Forgot = later(() => import("./pages/forgot").then((page) => page.Forgot));
@@ -16,6 +15,8 @@ const Verify = later(() => import("./pages/verify").then((page) => page.Verify))
 const Undo = later(() => import("./pages/undo").then((page) => page.Undo));
 const Secure = later(() => import("./pages/secure").then((page) => page.Secure));
 const Setup = later(() => import("./pages/setup").then((page) => page.Setup));
+// The user's menu brings it along: it is there also when the service is not.
+const SignedOut = later(() => import("./pages/signed-out").then((page) => page.SignedOut));
 const Unauthorized = later(() => import("./pages/refusals").then((page) => page.Unauthorized));
 const NotFound = later(() => import("./pages/refusals").then((page) => page.NotFound));
 const Account = later(() => import("./account").then((page) => page.Account));

@@ -160,7 +160,7 @@ describe("the style sheets", () => {
       .map(([text]) => text.trim());
     // Sizes of the page itself, not of the space between things.
     expect(own.filter((text) => !/15vh|7vh|6rem/.test(text))).toEqual([]);
-    const tokens = readFileSync(join(SOURCES, "tokens.css"), "utf8");
+    const tokens = ["tokens.css", "tokens.later.css"].map((file) => readFileSync(join(SOURCES, file), "utf8")).join("");
     const known = new Set([...tokens.matchAll(/(--[a-z0-9-]+):/g)].map(([, name]) => name));
     const used = new Set([...css.matchAll(/var\((--[a-z0-9-]+)/g)].map(([, name]) => name));
     expect([...used].filter((name) => !known.has(name))).toEqual([]);

@@ -21,10 +21,13 @@ export function useForm(): FormState {
 }
 
 /** The words for a failure: by its code, never the service's own English sentence unless there is nothing else. */
-export function messageOf(error: unknown, i18n: I18n): string {
+export function messageOf(error: unknown, i18n: I18n, wait?: number): string {
   if (!isAuthError(error)) return i18n.t("error.unknown");
   if (error.kind === "rate_limited")
-    return i18n.t("error.rate_limited", { duration: i18n.duration(error.retryAfter ?? 60) });
+    return (
+      i18n.maybe("error.rate_limited", { duration: i18n.duration(wait ?? error.retryAfter ?? 60) }) ??
+      i18n.t("error.unknown")
+    );
   return (
     i18n.maybe(`error.${error.code}`) ?? i18n.maybe(`error.${error.kind}`) ?? (error.detail || i18n.t("error.unknown"))
   );
@@ -150,11 +153,7 @@ export function Form({
             <h2>{t("form.problem")}</h2>
             {failure && (
               <p>
-                {waitsUntil > 0
-                  ? t("error.rate_limited", { duration: i18n.duration(waitsUntil) })
-                  : isRateLimited(failure)
-                    ? t("form.try_now")
-                    : messageOf(failure, i18n)}
+                {isRateLimited(failure) && waitsUntil === 0 ? t("form.try_now") : messageOf(failure, i18n, waitsUntil)}
               </p>
             )}
             {isAuthError(failure) &&

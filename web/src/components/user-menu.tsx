@@ -5,6 +5,7 @@ import { Link } from "wouter";
 import { useI18n } from "../i18n";
 import { Avatar } from "./avatar";
 import { LanguageSwitch } from "./page";
+import "../pages/signed-out";
 import { applyTheme, readTheme, THEMES } from "./theme";
 
 const ICONS = { system: Monitor, light: Sun, dark: Moon };

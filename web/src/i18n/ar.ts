@@ -1,5 +1,4 @@
 import type { en } from "./en";
-import { sixForms as counted } from "./plural";
 
 /** Arabic: what every page may need, and the sign-in. */
 export const ar: typeof en = {
@@ -19,32 +18,6 @@ export const ar: typeof en = {
   "form.error_title": "خطأ",
   "form.sent": "تم الإرسال.",
   "form.sending": "جارٍ الإرسال…",
-  "form.try_now": "يمكنك المحاولة الآن.",
-
-  "time.seconds": counted({
-    zero: "الآن",
-    one: "ثانية واحدة",
-    two: "ثانيتين",
-    few: "{count} ثوانٍ",
-    many: "{count} ثانية",
-    other: "{count} ثانية",
-  }),
-  "time.minutes": counted({
-    zero: "الآن",
-    one: "دقيقة واحدة",
-    two: "دقيقتين",
-    few: "{count} دقائق",
-    many: "{count} دقيقة",
-    other: "{count} دقيقة",
-  }),
-  "time.hours": counted({
-    zero: "الآن",
-    one: "ساعة واحدة",
-    two: "ساعتين",
-    few: "{count} ساعات",
-    many: "{count} ساعة",
-    other: "{count} ساعة",
-  }),
 
   "field.email": "البريد الإلكتروني",
   "field.password": "كلمة المرور",
@@ -65,16 +38,9 @@ export const ar: typeof en = {
   "login.no_account": "ليس لديك حساب؟",
   "login.register": "إنشاء حساب",
 
-  "signed_out.title": "تم تسجيل خروجك",
-  "signed_out.here": "نراك قريبًا.",
-  "signed_out.elsewhere": "سجّلت الخروج في علامة تبويب أخرى.",
-  "signed_out.again": "تسجيل الدخول مجددًا",
-
   "error.unknown": "حدث خطأ. حاول مرة أخرى.",
-  "error.reference": "إن تكرر الخطأ فأرسل إلى مدير النظام هذا الرقم: {id}",
   "error.offline": "أنت غير متصل. لم يتغير شيء. حاول عند عودة الاتصال.",
   "error.timeout": "تأخرت الخدمة في الرد. حاول مرة أخرى.",
   "error.server_unavailable": "الخدمة لا تستجيب. ما كتبته محفوظ. حاول مرة أخرى.",
-  "error.rate_limited": "محاولات كثيرة. أعد المحاولة بعد {duration}.",
   "error.invalid_credentials": "البريد الإلكتروني أو كلمة المرور غير صحيحة. حاول مرة أخرى أو أعد تعيين كلمة المرور.",
 };

@@ -1,5 +1,3 @@
-import { counted } from "./plural";
-
 /**
  * English: what every page may need, and the sign-in. Keys are `place.what`; `error.<code>`, `field.<code>` and
  * `reason.<code>` answer to the service's own names.
@@ -21,11 +19,6 @@ export const en = {
   "form.error_title": "Error",
   "form.sent": "Sent.",
   "form.sending": "Sending…",
-  "form.try_now": "You can try again now.",
-
-  "time.seconds": counted({ one: "{count} second", other: "{count} seconds" }),
-  "time.minutes": counted({ one: "{count} minute", other: "{count} minutes" }),
-  "time.hours": counted({ one: "{count} hour", other: "{count} hours" }),
 
   "field.email": "Email address",
   "field.password": "Password",
@@ -46,16 +39,9 @@ export const en = {
   "login.no_account": "No account yet?",
   "login.register": "Create one",
 
-  "signed_out.title": "You're signed out",
-  "signed_out.here": "See you soon.",
-  "signed_out.elsewhere": "You signed out in another tab.",
-  "signed_out.again": "Sign in again",
-
   "error.unknown": "Something went wrong. Try again.",
-  "error.reference": "If it happens again, send an administrator this number: {id}",
   "error.offline": "You're offline. Nothing changed. Try again when you're back.",
   "error.timeout": "The service took too long to respond. Try again.",
   "error.server_unavailable": "The service isn't responding. What you typed is safe. Try again.",
-  "error.rate_limited": "Too many attempts. Try again in {duration}.",
   "error.invalid_credentials": "Email address and password do not match. Try again or reset your password.",
 };
