@@ -37,6 +37,7 @@ QUERIES = [
     ("/admin/users", ["q", "role", "is_active", "sort", "page", "page_size", "unknown"]),
     ("/admin/users/export", ["q", "role", "sort", "format", "bom"]),
     ("/admin/audit", ["user_id", "action", "from", "session_id", "ip", "request_id", "after", "before", "limit"]),
+    ("/admin/outbox", ["state", "kind", "page", "page_size", "unknown"]),
     ("/admin/stats", ["days"]),
     ("/login", ["lang", "return_to"]),
     ("/auth/check", ["role"]),
@@ -44,6 +45,7 @@ QUERIES = [
 ]
 PATHS = [
     ("GET", "/admin/users/"), ("PATCH", "/admin/users/"), ("DELETE", "/admin/users/"), ("DELETE", "/auth/sessions/"),
+    ("POST", "/admin/outbox/"),
     ("GET", "/auth/check/"), ("GET", "/"), ("GET", "/auth/"), ("GET", "/docs/"), ("GET", "/errors/"),
     ("GET", "/assets/"), ("GET", "/account/"), ("GET", "/console/"),
 ]  # fmt: skip

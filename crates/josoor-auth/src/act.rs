@@ -268,6 +268,11 @@ impl Act {
         self.tx.queue_mail(mail).await
     }
 
+    /// Wakes the mailer after the commit, for rows of the outbox that became due.
+    pub(crate) fn wake_mailer(&mut self) {
+        self.has_mail = true;
+    }
+
     /// Queues a mail without a link to the owner of an account, at the account's address.
     pub(crate) async fn notify(&mut self, user: &User, kind: MailKind) -> Result<()> {
         let email = address_of(user)?;

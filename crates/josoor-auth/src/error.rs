@@ -93,6 +93,9 @@ pub enum Error {
     /// The act would leave no active administrator.
     #[error("the last active administrator stays")]
     LastAdmin,
+    /// A mail that was sent, or whose link is of no use any more, is not tried again.
+    #[error("{}", .0.message())]
+    MailNotRetryable(NotRetryable),
     /// No such thing, or not the caller's.
     #[error("not found")]
     NotFound,
@@ -128,6 +131,27 @@ pub enum Error {
     /// A fault of ours. The cause goes to the log, never to the caller.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
+}
+
+/// Why a mail is not tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRetryable {
+    /// The mail server has taken it.
+    Sent,
+    /// Its link was used, was replaced by a later one, or went with its account.
+    LinkGone,
+}
+
+impl NotRetryable {
+    /// One English sentence, and the remedy.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Sent => "The mail server has taken this mail already.",
+            Self::LinkGone => {
+                "The link of this mail was used or replaced. Have another one sent, for example with a password reset."
+            }
+        }
+    }
 }
 
 /// How strongly a session was signed in to: the values of the claim `acr`.

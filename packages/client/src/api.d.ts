@@ -551,6 +551,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/outbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the mails that wait, were sent or were given up
+         * @description The latest first. Rows that were sent or given up stay for seven days.
+         */
+        get: operations["list_outbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/outbox/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tries a mail again that waits or was given up
+         * @description At once, and then for another day; the limits of its network and its recipient do not hold it back. A mail that is being sent
+         *     at this moment stays as it is.
+         */
+        post: operations["retry_mail"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/auth/check": {
         parameters: {
             query?: never;
@@ -1000,6 +1041,90 @@ export interface components {
             password: string;
             transport?: components["schemas"]["Transport"] | null;
         };
+        /** @description Why a mail was not sent. */
+        MailErrorResponse: {
+            /**
+             * Format: int64
+             * @description The mail server's reply code (RFC 5321, 4.2); null where no server has answered.
+             */
+            code: number | null;
+            /** @description Its enhanced status code (RFC 3463), such as `5.7.60`, if it gave one. */
+            enhanced_code: string | null;
+            /** @description The whole reason, in English, on one line. */
+            text: string;
+        };
+        /**
+         * @description Whether a mail was sent.
+         * @enum {string}
+         */
+        MailState: "waiting" | "sent" | "failed";
+        /** @description One page of the outbox, the latest first. */
+        OutboxList: {
+            /** @description The mails of this page. */
+            items: components["schemas"]["OutboxMail"][];
+            /**
+             * Format: int64
+             * @description How many there are on all pages, counted up to 10,000.
+             */
+            total: number;
+            /** @description Whether there are more than `total` says. */
+            total_is_capped: boolean;
+            /**
+             * Format: int64
+             * @description This page, from 1.
+             */
+            page: number;
+            /**
+             * Format: int64
+             * @description The most that a page holds.
+             */
+            page_size: number;
+        };
+        /** @description A row of the outbox: a mail, or a request from which mails follow. Neither its text nor its link. */
+        OutboxMail: {
+            /**
+             * Format: int64
+             * @description Grows with the order of asking, and has gaps.
+             */
+            id: number;
+            /** @description What: `verify_email`, `reset_password`, … A kind that ends in `_request` is no mail itself: a stranger typed the address. */
+            kind: string;
+            /** @description The address that it goes to. */
+            to: string;
+            /**
+             * Format: int64
+             * @description The user whose account it is about, if it is about one.
+             */
+            user_id: number | null;
+            /** @description Whether it was sent. */
+            state: components["schemas"]["MailState"];
+            /**
+             * Format: int64
+             * @description How often it was tried since it was asked for, or since an administrator had it tried again.
+             */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it is tried next; null unless it waits.
+             */
+            due_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the mail server took it.
+             */
+            sent_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was given up.
+             */
+            failed_at: string | null;
+            last_error: components["schemas"]["MailErrorResponse"] | null;
+        };
         /** @description The document as it is sent (RFC 9457, 3). */
         Problem: {
             /** @description Address of the page that explains the code. */
@@ -1017,7 +1142,7 @@ export interface components {
              * @description Stable; what programs go by.
              * @enum {string}
              */
-            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
+            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "mail_not_retryable" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
             /** @description What is wrong with which field; 422 only. */
             errors?: components["schemas"]["FieldProblem"][];
             /** @description Also in the header `X-Request-Id`; leads to the request in the service's log. */
@@ -1098,8 +1223,10 @@ export interface components {
         SessionList: {
             /** @description The sessions. */
             items: components["schemas"]["SessionResponse"][];
-            /** @description How many there are. */
+            /** @description How many there are, counted up to 1,000. */
             total: number;
+            /** @description Whether there are more than `total` says. */
+            total_is_capped: boolean;
             /** @description Always 1. */
             page: number;
             /** @description How many are given at most. */
@@ -5559,6 +5686,217 @@ export interface operations {
             };
             /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
             422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_outbox: {
+        parameters: {
+            query?: {
+                /** @description Only mails in this state */
+                state?: components["schemas"]["MailState"];
+                /** @description Only mails of this kind */
+                kind?: string;
+                /** @description From 1 */
+                page?: number;
+                /** @description Default: 20 */
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of mails */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutboxList"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_mail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The mail */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The mail as it is now */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutboxMail"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mail_not_retryable`: it was sent, or its link was used or replaced */
+            409: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;

@@ -27,6 +27,8 @@ const ACTIONS = {
   configuration_change: { en: "Configuration changed", ar: "تغيير الإعدادات" },
   audit_boundary: { en: "Audit trail rules changed", ar: "تغيير قواعد سجل التدقيق" },
   audit_rebase: { en: "Audit trail restarted", ar: "بدء سجل التدقيق من جديد" },
+  mail_retry: { en: "Email sent again", ar: "إعادة إرسال رسالة" },
+  mail_test: { en: "Test email sent", ar: "إرسال رسالة اختبار" },
   audit_erase: { en: "Personal data erased from audit trail", ar: "محو بيانات شخصية من سجل التدقيق" },
 };
 

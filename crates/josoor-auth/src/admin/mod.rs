@@ -1,5 +1,6 @@
-//! What an administrator does: users and statistics.
+//! What an administrator does: users, mails and statistics.
 
 pub mod invitations;
+pub mod outbox;
 pub mod stats;
 pub mod users;

@@ -27,4 +27,4 @@ pub use self::export::{CSV_HEADER, csv_line, csv_plain, csv_text, to_csv, to_jso
 pub use self::prune::prune;
 pub use self::read::{activity, list, record_configuration, record_export};
 pub use self::rebase::rebase;
-pub use self::seal::{begin, log_head, require_mac, seal, seal_regularly};
+pub use self::seal::{begin, end_sealing, require_mac, seal, seal_regularly};

@@ -61,7 +61,11 @@ pub async fn seal_regularly(app: App) {
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(code = codes::AUDIT_NOT_SEALED, error = ?error, "the audit trail cannot be sealed; trying again");
+                    tracing::warn!(
+                        code = codes::AUDIT_NOT_SEALED,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "the audit trail cannot be sealed; trying again"
+                    );
                 }
                 failing = true;
             }
@@ -70,8 +74,14 @@ pub async fn seal_regularly(app: App) {
     }
 }
 
-/// Writes the head to the log, as when the service stops. A database that is away is no failure here.
-pub async fn log_head(app: &App) {
+/// Ends this node's work on the trail, as when the service stops: gives the lease back, so that the next node seals at once, and
+/// writes the head to the log. A database that is away is no failure here.
+pub async fn end_sealing(app: &App) {
+    let given_back = async {
+        let mut conn = app.db.write().await?;
+        conn.drop_lease(LEASE, app.audit.holder).await
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), given_back).await;
     let head = async { app.db.read().await?.chain_end(HEAD).await };
     if let Ok(Ok(Some(head))) = tokio::time::timeout(Duration::from_secs(1), head).await {
         tracing::info!(head = %describe(&head), "audit head");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::mail;
 use super::output::{Outcome, describe, pretty, print, user_error};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Database};
@@ -337,7 +338,7 @@ async fn check_outbox(db: &Db, report: &mut Report) {
         report.warn(
             "outbox",
             found,
-            "check that the service runs and the mail server takes mail; column last_error of table outbox has the reason",
+            "check that the service runs; josoor-auth mail list --state waiting shows the reasons, josoor-auth mail test ADDRESS tries the mail server",
         );
     } else {
         report.ok("outbox", found);
@@ -403,20 +404,11 @@ async fn check_mail(config: &Config, report: &mut Report) {
         Mailer::Smtp(smtp) => match smtp.check().await {
             Ok(()) => report.ok(
                 "mail",
-                format!("{} takes mail from {}", smtp.server(), mailer_sender(config)),
+                format!("{} takes mail from {}", smtp.server(), smtp.sender()),
             ),
-            Err(error) => report.problem(
-                "mail",
-                format!("{}: {error}", smtp.server()),
-                "check SMTP_URL: host, port, TLS, user and password",
-            ),
+            Err(error) => report.problem("mail", format!("{}: {error}", smtp.server()), mail::remedy(&error)),
         },
     }
-}
-
-/// The sender as it is configured.
-fn mailer_sender(config: &Config) -> &str {
-    config.mail.from.as_deref().unwrap_or_default()
 }
 
 async fn check_listener(config: &Config, report: &mut Report) {

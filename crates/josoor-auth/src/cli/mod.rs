@@ -9,6 +9,7 @@ mod health;
 mod import_export;
 mod import_report;
 mod keys;
+mod mail;
 mod output;
 mod serve;
 mod sessions;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 use self::database::{adopt, migrate};
 use self::keys::{KeyCommand, list_keys};
+use self::mail::{MailCommand, manage_mails};
 use self::output::{Failure, Json, Outcome, pretty, print};
 use self::sessions::{SessionCommand, manage_sessions};
 use self::settings::{ConfigCommand, check_config, show_config};
@@ -78,6 +80,9 @@ enum Command {
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The mails that wait, and the mail server
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -138,6 +143,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Key(KeyCommand::List(format)) => list_keys(load()?, format.json).await,
         Command::Config(ConfigCommand::Show(format)) => show_config(&load()?, format.json),
         Command::Config(ConfigCommand::Check) => check_config(&load()?),
+        Command::Mail(command) => manage_mails(load()?, command).await,
         Command::Audit(command) => audit::run(load()?, command).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),
         Command::Doctor(format) => doctor::examine(load(), format.json).await,

@@ -95,7 +95,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
             listener,
             router,
             ServeOptions {
-                max_connections: 64,
+                max_connections: METRICS_CONNECTIONS,
                 ..ServeOptions::default()
             },
             stop,
@@ -121,6 +121,9 @@ pub(super) async fn serve(config: Config) -> Outcome {
 /// Descriptors that are kept for files, Redis, the mail server and the listener for figures.
 const OTHER_DESCRIPTORS: u64 = 64;
 
+/// Connections to the listener for figures.
+const METRICS_CONNECTIONS: usize = 64;
+
 /// The fewest connections that are accepted, however few descriptors there are.
 const LEAST_CONNECTIONS: usize = 16;
 
@@ -139,7 +142,12 @@ fn connections_at_most(config: &Config) -> usize {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let reserve = OTHER_DESCRIPTORS + 2 * u64::from(config.database.max_connections);
+    let for_metrics = if config.metrics.bind.is_some() {
+        METRICS_CONNECTIONS as u64
+    } else {
+        0
+    };
+    let reserve = OTHER_DESCRIPTORS + for_metrics + 2 * u64::from(config.database.max_connections);
     let Some(allowed) = allowed else {
         return wanted;
     };

@@ -33,7 +33,7 @@ pub use self::auth::{AuthConfig, KeysConfig, MasterKey, MissingTokenStatus};
 pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
 pub use self::limits::{LimitsConfig, Quota};
-pub use self::mail::MailConfig;
+pub use self::mail::{Helo, MailConfig, Sender};
 pub use self::operation::{AuditConfig, LogConfig, LogFormat, MetricsConfig};
 pub use self::password::{HashConfig, PasswordConfig, PasswordScheme};
 pub use self::problem::{ConfigError, ConfigProblem, Source};

@@ -224,7 +224,10 @@ fn every_platform_variable_is_read() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
-    assert_eq!(config.mail.from.as_deref(), Some("JOSOOR <no-reply@example.org>"));
+    assert_eq!(
+        config.mail.from.as_ref().map(ToString::to_string).as_deref(),
+        Some("JOSOOR <no-reply@example.org>")
+    );
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let debug = format!("{config:?}");
     let shown: String = config.sources().iter().map(ToString::to_string).collect();
@@ -780,11 +783,23 @@ const BROKEN: &[(&str, &str)] = &[
     ("SMTP_URL", "http://u:hidden@mail"),
     ("SMTP_URL", "smtp://"),
     ("SMTP_URL", "smtp://u:12/hidden@mail"),
+    ("SMTP_URL", "smtp://u:hidden@mail.example.org:465"),
+    ("SMTP_URL", "smtp://mail.example.org:465?tls=none"),
     ("SMTP_URL", "smtp://mail?tls=maybe"),
     ("SMTP_URL", "smtp://mail?starttls=none"),
     ("SMTP_URL", "smtp://u:hidden@mail.example.org?tls=none"),
     ("MAIL_FROM", "no-address"),
     ("MAIL_FROM", "Name <a@b"),
+    ("MAIL_FROM", "\"Name <a@b.example>\""),
+    ("MAIL_FROM", "Name <a b@example.org>"),
+    ("MAIL_FROM", "a@b.example, c@d.example"),
+    ("MAIL_FROM", "سارة@example.org"),
+    ("MAIL_FROM", "a@-b.example"),
+    ("MAIL_FROM", "a@[192.0.2.7]"),
+    ("JOSOOR_AUTH__MAIL__HELO", "vm"),
+    ("JOSOOR_AUTH__MAIL__HELO", "192.0.2.7"),
+    ("JOSOOR_AUTH__MAIL__HELO", "[vm]"),
+    ("JOSOOR_AUTH__MAIL__HELO", "a b.example"),
     ("MAIL_FROM", "a@b\r\nBcc: x@y"),
     ("CORS_ORIGINS", "*"),
     ("CORS_ORIGINS", "https://*.example.org"),

@@ -87,6 +87,11 @@ impl PublicUrl {
         }
     }
 
+    /// The host: a name in ASCII, or an address.
+    pub fn host(&self) -> Option<Host<&str>> {
+        self.url.host()
+    }
+
     /// The host as the part of a mail address after the `@`.
     pub fn mail_domain(&self) -> String {
         match self.url.host() {

@@ -60,6 +60,10 @@ pub enum Audit {
     AuditRebase,
     /// What is personal was erased from rows of the audit trail.
     AuditErase,
+    /// A mail that waited or was given up is tried again.
+    MailRetry,
+    /// A mail was sent to test the mail server.
+    MailTest,
 }
 
 impl Audit {

@@ -101,6 +101,30 @@ impl MailKind {
     }
 }
 
+/// Whether a mail was sent.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum MailState {
+    /// It will be tried, perhaps once more.
+    Waiting,
+    /// The mail server has taken it.
+    Sent,
+    /// It is not tried any more.
+    Failed,
+}
+
+impl MailState {
+    /// All of them.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// As shown.
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+}
+
 /// Which rows go first, and which share of the budget of mails their kind has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case", const_into_str)]

@@ -28,7 +28,7 @@ pub use email::Email;
 pub use ids::{SessionId, UserId};
 pub use josoor_auth_verify::Role;
 pub use locale::Locale;
-pub use mail_kind::{MailClass, MailKind};
+pub use mail_kind::{MailClass, MailKind, MailState};
 pub use name::Name;
 pub use network::Network;
 pub use password::Password;

@@ -158,6 +158,10 @@ static REQUESTS: &[LimitedRequest] = &[
         "POST /admin/users/{id}/restore",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
+    limited(
+        "POST /admin/outbox/{id}/retry",
+        &[WriteAddress, AdminAccount, MailTotal],
+    ),
     limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
 ];
 

@@ -15,6 +15,7 @@ pub mod health;
 #[cfg(test)]
 pub(crate) mod limited_requests;
 pub mod openapi;
+pub mod outbox;
 pub mod pages;
 pub mod recovery;
 pub mod request;
@@ -51,6 +52,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(stats::routes())
+        .merge(outbox::routes())
         .merge(check::routes())
         .merge(health::routes())
         .split_for_parts()

@@ -183,7 +183,7 @@ async fn settle(
         tries += 1;
         match apply(app, &users, &met, options).await {
             Err(Error::StoreUnavailable(cause)) if tries < TRIES => {
-                tracing::warn!(code = codes::IMPORT_BATCH_RETRIED, error = ?cause, "the database is away; the batch is tried again");
+                tracing::warn!(code = codes::IMPORT_BATCH_RETRIED, cause = %format!("{cause:#}"), "the database is away; the batch is tried again");
                 tokio::time::sleep(Duration::from_secs(1) * tries).await;
             }
             other => break other?,

@@ -1,14 +1,14 @@
 //! How mail leaves.
 
 use super::render::Mail;
-use super::smtp::{SendError, Smtp};
+use super::smtp::{Effect, SendError, Smtp, Stage};
 use crate::config::MailConfig;
 
 /// How mail leaves.
 #[derive(Debug)]
 pub enum Mailer {
     /// To a mail server.
-    Smtp(Smtp),
+    Smtp(Box<Smtp>),
     /// Into the development mailbox of `serve --dev`: it can be read at `/dev/mail`.
     Mailbox,
     /// Nowhere: there is no mail server, and mails wait in the outbox until there is one.
@@ -19,7 +19,7 @@ impl Mailer {
     /// From the settings; under `serve --dev` without a mail server, into the development mailbox. Connects to nothing yet.
     pub fn new(config: &MailConfig, dev: bool) -> anyhow::Result<Self> {
         Ok(match (&config.smtp_url, &config.from) {
-            (Some(url), Some(from)) => Self::Smtp(Smtp::new(url, from)?),
+            (Some(url), Some(from)) => Self::Smtp(Box::new(Smtp::new(url, from, config)?)),
             _ if dev => Self::Mailbox,
             _ => Self::Nowhere,
         })
@@ -38,7 +38,11 @@ impl Mailer {
         match self {
             Self::Smtp(smtp) => smtp.send(mail).await,
             Self::Mailbox => Ok(()),
-            Self::Nowhere => Err(SendError::Away("no mail server is set (SMTP_URL)".to_owned())),
+            Self::Nowhere => Err(SendError::new(
+                Stage::Connection,
+                Effect::Away,
+                "no mail server is set (SMTP_URL)",
+            )),
         }
     }
 }

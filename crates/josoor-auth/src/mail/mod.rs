@@ -3,7 +3,9 @@
 mod mailer;
 mod render;
 mod smtp;
+mod test_mail;
 
 pub use self::mailer::Mailer;
 pub use self::render::{Mail, link_of, purpose_of, render};
-pub use self::smtp::{SendError, Smtp};
+pub use self::smtp::{Effect, SendError, Smtp, Stage};
+pub use self::test_mail::test_mail;

@@ -212,18 +212,23 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
 
 /// Not guessable from outside, always the same for the row.
 fn message_id(row: &MailRow, public_url: &str, keys: &Keys) -> String {
-    let host = public_url
-        .split_once("://")
-        .map_or(public_url, |(_, rest)| rest)
-        .split(['/', ':'])
-        .next()
-        .filter(|host| !host.is_empty() && host.is_ascii() && !host.starts_with('['))
-        .unwrap_or("localhost");
+    let host = domain_of(public_url);
     let tag = keys.tag(
         "message-id",
         &[&row.id.to_be_bytes(), &row.created_at.as_micros().to_be_bytes()],
     );
     format!("<{}.{}@{host}>", row.id, URL_SAFE_NO_PAD.encode(&tag[..12]))
+}
+
+/// What stands behind the `@` of a `Message-ID`.
+pub(super) fn domain_of(public_url: &str) -> &str {
+    public_url
+        .split_once("://")
+        .map_or(public_url, |(_, rest)| rest)
+        .split(['/', ':'])
+        .next()
+        .filter(|host| !host.is_empty() && host.is_ascii() && !host.starts_with('['))
+        .unwrap_or("localhost")
 }
 
 /// The words around a message.
@@ -337,7 +342,7 @@ fn marked(value: &str) -> String {
     format!("<bdi>{}</bdi>", escape(value))
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -352,7 +357,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-fn paragraph(html: &str) -> String {
+pub(super) fn paragraph(html: &str) -> String {
     format!("<p style=\"margin:0 0 16px\">{html}</p>")
 }
 
@@ -366,7 +371,7 @@ fn button(label: &str, link: &str) -> String {
 }
 
 /// The page around the blocks: tables, because mail programs know little else, and nothing that is fetched.
-fn page(locale: Locale, title: &str, blocks: &str, public_url: &str) -> String {
+pub(super) fn page(locale: Locale, title: &str, blocks: &str, public_url: &str) -> String {
     let direction = match locale {
         Locale::En => "ltr",
         Locale::Ar => "rtl",

@@ -44,7 +44,8 @@ pub use import::{Seen, SourceTable};
 pub use keys::KeyRow;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken};
 pub use outbox::{
-    Backlog, Content, MailDetails, MailRow, NewMail, OVER_BUDGET, Origin, OutboxState, RequestOrigin,
+    BY_CLASS, BY_NETWORK, BY_RECIPIENT, Backlog, Content, MailDetails, MailError, MailRow, MailSummary,
+    NewMail, OVER_BUDGET, Origin, OutboxFilter, OutboxState, RequestOrigin,
 };
 pub use past_credentials::{PastCredential, PastKind};
 pub use registrations::Registration;

@@ -121,6 +121,17 @@ impl Conn {
         on!(self, sqlx::query_as(SQL).bind(id), fetch_optional)
     }
 
+    /// Whether a mail may still be sent with its link: see [`OneTimeToken::may_be_sent`]. False without a token.
+    pub async fn may_link_be_sent(&mut self, mail: i64, now: Timestamp) -> Result<bool> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from one_time_tokens where id = (select token_id from outbox where id = $1)"
+        );
+        let token: Option<OneTimeToken> = on!(self, sqlx::query_as(SQL).bind(mail), fetch_optional)?;
+        Ok(token.is_some_and(|token| token.may_be_sent(mail, now)))
+    }
+
     /// Uses a token up; of any number of callers one wins.
     pub async fn claim_one_time_token(&mut self, id: Uuid, now: Timestamp) -> Result<bool> {
         const SQL: &str =

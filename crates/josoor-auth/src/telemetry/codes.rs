@@ -60,8 +60,9 @@ codes! {
     PURGE_STOPPED "purge_stopped" warn "cleaning up stopped early; it goes on next time";
     OUTBOX_NOT_READ "outbox_not_read" warn "the outbox cannot be read: the database is away; it is tried each second";
     OUTBOX_ROW_FAILED "outbox_row_failed" warn "a row of the outbox failed and is tried again; `mail`, `kind`, `error`";
-    MAIL_NOT_SENT "mail_not_sent" warn "the mail server did not take a mail, which waits; `reason`";
-    MAIL_DROPPED "mail_dropped" warn "a mail was given up; `mail`, `kind`, `reason`";
+    MAIL_NOT_SENT "mail_not_sent" warn "the mail server takes no mail; all wait. Once for each `reason` until one is taken; `smtp_code`, `enhanced_code`";
+    MAIL_REFUSED "mail_refused" warn "the mail server refuses a mail for a reason that need not be the mail's, such as a right, a rule or a quota; it is tried for a day. Once for each `reason` until a mail is taken; `smtp_code`, `enhanced_code`";
+    MAIL_DROPPED "mail_dropped" warn "a mail was given up; `mail`, `kind`, `reason`, `smtp_code`, `enhanced_code`";
     MAIL_BUDGET_SPENT "mail_budget_spent" warn "mails of a class wait because `limits.mail_total` is spent";
     AUDIT_NOT_SEALED "audit_not_sealed" warn "the audit trail cannot be sealed; it is tried again";
     AUDIT_SEALING_LATE "audit_sealing_late" error "rows of the audit trail have not been sealed for over a minute";
@@ -134,6 +135,16 @@ mod tests {
             "give these a code of telemetry/codes.rs:\n{}",
             without.join("\n")
         );
+    }
+
+    /// `?` prints an error with the backtrace that it carries; as an error it is its causes, on one line.
+    #[test]
+    fn f7_no_line_prints_a_backtrace() {
+        for (path, source) in all_sources() {
+            for field in ["error = ?", "cause = ?", "reason = ?"] {
+                assert!(!source.contains(field), "{path} logs {field}");
+            }
+        }
     }
 
     #[test]

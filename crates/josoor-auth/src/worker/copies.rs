@@ -70,7 +70,11 @@ pub(super) async fn tail(app: App) {
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(code = codes::CHANGES_NOT_READ, error = ?error, "changes cannot be read; trying again each second");
+                    tracing::warn!(
+                        code = codes::CHANGES_NOT_READ,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "changes cannot be read; trying again each second"
+                    );
                 }
                 failing = true;
             }
@@ -119,7 +123,11 @@ pub(super) async fn write_touches(app: App) {
             Ok(Ok(())) => false,
             Ok(Err(error)) => {
                 if !failing {
-                    tracing::warn!(code = codes::SESSION_USE_NOT_WRITTEN, error = ?error, "notes of use cannot be written; trying again each second");
+                    tracing::warn!(
+                        code = codes::SESSION_USE_NOT_WRITTEN,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "notes of use cannot be written; trying again each second"
+                    );
                 }
                 true
             }

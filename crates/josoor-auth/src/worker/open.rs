@@ -31,9 +31,13 @@ impl App {
     pub async fn close(&self) {
         self.stop().await;
         if let Err(error) = self.cache.flush_touches().await {
-            tracing::warn!(code = codes::SESSION_USE_NOT_WRITTEN, error = ?error, "the last notes of use were not written");
+            tracing::warn!(
+                code = codes::SESSION_USE_NOT_WRITTEN,
+                error = &error as &(dyn std::error::Error + 'static),
+                "the last notes of use were not written"
+            );
         }
-        audit::log_head(self).await;
+        audit::end_sealing(self).await;
         self.db.close().await;
     }
 }

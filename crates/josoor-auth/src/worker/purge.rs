@@ -34,7 +34,7 @@ pub async fn purge_regularly(app: App) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(
                 code = codes::PURGE_STOPPED,
-                error = ?error,
+                error = &error as &(dyn std::error::Error + 'static),
                 "purging stopped early; it goes on next time"
             ),
             Err(_) => tracing::warn!(

@@ -8,7 +8,7 @@ use josoor_auth::account::{
     Shown, deletion, email, password, profile, register, requests, secure, setup, undo, verification,
 };
 use josoor_auth::act::Client;
-use josoor_auth::admin::{invitations, users};
+use josoor_auth::admin::{invitations, outbox, users};
 use josoor_auth::app::App;
 use josoor_auth::auth::devices;
 use josoor_auth::clock::Clock;
@@ -105,6 +105,8 @@ const ACTS: &[Row] = &[
     Row { audit: &["register:user"], ..row("admin/users::create", "a user") },
     Row { audit: &["register:admin"], mails: &["new_admin", "new_admin"], ..row("admin/users::create", "an administrator") },
     Row { audit: &["user_invite:user"], mails: &["invitation"], ..row("admin/invitations::invite", "a user") },
+    Row { audit: &["mail_retry"], mails: &["invitation"], ..row("admin/outbox::retry", "a mail that was given up") },
+    Row { audit: &["mail_retry"], mails: &["invitation"], ..row("admin/outbox::retry_waiting", "a mail that waits") },
     Row { audit: &["device_forget"], ..row("auth/devices::forget", "a known device") },
     Row { audit: &["device_forget"], ..row("auth/devices::forget_all", "a known device") },
     Row { audit: &["sign_in"], ..row("sessions/log_in::open_session", "a known place") },
@@ -757,6 +759,25 @@ async fn run_every_act(mut stage: TheStage) {
     let new = address("guest@example.com");
     let invite = invitations::invite(&app, new, None, Role::User, Locale::En, &admin_client);
     o.run("admin/invitations::invite", "a user", invite)
+        .await
+        .unwrap();
+    let refused = o.mail(MailKind::Invitation);
+    let mut conn = app.db.write().await.unwrap();
+    conn.drop_mail(&refused, app.clock.now(), &"refused".into())
+        .await
+        .unwrap();
+    drop(conn);
+    let retry = outbox::retry(&app, refused.id, &admin_client);
+    o.run("admin/outbox::retry", "a mail that was given up", retry)
+        .await
+        .unwrap();
+    let row = o.mail(MailKind::Invitation);
+    let later = app.clock.now().plus(Duration::from_hours(1));
+    let mut conn = app.db.write().await.unwrap();
+    conn.release_mail(&row, later, 1, &"away".into()).await.unwrap();
+    drop(conn);
+    let retry = outbox::retry_waiting(&app, &operator);
+    o.run("admin/outbox::retry_waiting", "a mail that waits", retry)
         .await
         .unwrap();
     let token = o.token(MailKind::Invitation);

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use josoor_auth::clock::Clock;
 use josoor_auth::http::server::ServeOptions;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::acceptance;
-use crate::support::server::{Footprint, Stage, eventually};
+use crate::support::command::Serving;
+use crate::support::server::{Footprint, PASSWORD, Stage, eventually, http_client};
 
 /// Connections need two descriptors each here, where client and server are one process.
 fn raise_descriptors() {
@@ -172,4 +174,64 @@ async fn b8_connections_of_exempt_peers_are_kept() {
         assert!(ask(stream).await);
     }
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f6_idle_connections_of_strangers_leave_descriptors_to_the_stores() {
+    let mut stage = Stage::new(Footprint::Production);
+    stage.set("JOSOOR_AUTH__DATABASE__MAX_CONNECTIONS", "4");
+    // Loopback addresses stand for strangers here.
+    stage.set("JOSOOR_AUTH__SERVER__CONNECTION_EXEMPT", "192.0.2.1/32");
+    let serving = tokio::task::block_in_place(|| Serving::start_limited(&stage, "--nofile=160:160"));
+    let http = http_client();
+    let body = json!({ "email": "person@example.com", "password": PASSWORD });
+    let registered = http
+        .post(serving.url("/auth/register"))
+        .json(&body)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(registered.status(), 201);
+    let mut strangers = Vec::new();
+    for _ in 0..300 {
+        strangers.push(connect(FLOOD, serving.address).await);
+    }
+    // The stores' connections go, as at a failover: fresh ones take descriptors.
+    let pool = sqlx::PgPool::connect(&stage.environment()["DATABASE_URL"])
+        .await
+        .expect("PostgreSQL answers");
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .execute(&pool)
+    .await
+    .expect("allowed");
+    eventually("sign-ins work again", || async {
+        let signed_in = http_client()
+            .post(serving.url("/auth/login"))
+            .json(&body)
+            .send()
+            .await;
+        signed_in.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+    for _ in 0..20 {
+        let signed_in = http
+            .post(serving.url("/auth/login"))
+            .json(&body)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(signed_in.status(), 200);
+    }
+    let ready = http.get(serving.url("/readyz")).send().await.expect("an answer");
+    assert_eq!(ready.status(), 200);
+    assert!(
+        !serving.log().contains("Too many open files"),
+        "{}",
+        serving.log()
+    );
+    pool.close().await;
+    drop(strangers);
 }

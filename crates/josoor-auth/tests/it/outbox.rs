@@ -209,6 +209,7 @@ on_both!(b9_no_kind_of_mail_has_words_of_strangers, async |stage: Stage| {
             attempts: 1,
             due_at: now,
             sent_at: None,
+            retried_at: None,
         };
         let written = render(&row, &public_url, &server.app.keys).expect("a mail");
         Mail {

@@ -42,6 +42,21 @@ fn parse_user_id(text: &str) -> Option<UserId> {
     canonical.then(|| text.parse::<i64>().ok()).flatten().map(UserId)
 }
 
+/// The id of a row of the outbox in the path's `{id}`: a positive decimal number as it is printed, or 404.
+#[derive(Clone, Copy, Debug)]
+pub struct MailIdPath(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for MailIdPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path_id(parts, state).await?;
+        parse_user_id(&text)
+            .map(|id| Self(id.0))
+            .ok_or_else(|| Error::NotFound.into())
+    }
+}
+
 /// A session's id in the path's `{id}`: a UUID with hyphens, or 404.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionIdPath(pub SessionId);

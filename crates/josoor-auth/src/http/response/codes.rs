@@ -177,6 +177,11 @@ codes! {
         "Without this account the service would have no administrator. Give the role to another active account first."
         "آخر مدير للنظام"
         "سيؤدي هذا الإجراء إلى بقاء الخدمة دون مدير نشط. امنح الدور لحساب نشط آخر أولًا.";
+    MAIL_NOT_RETRYABLE "mail_not_retryable" CONFLICT
+        "Mail is not sent again"
+        "The mail was sent already, or its link was used or replaced by a later one, so sending it again is of no use. Have another mail sent instead, for example a password reset for its user."
+        "لا يمكن إرسال الرسالة مرة أخرى"
+        "أُرسلت هذه الرسالة من قبل، أو استُخدم رابطها أو حلّ محله رابط أحدث، فلا فائدة من إعادة إرسالها. أرسل رسالة جديدة، كرسالة إعادة تعيين كلمة المرور لصاحب الحساب.";
     SESSION_LIMIT "session_limit" CONFLICT
         "Too many sessions"
         "The account has as many sessions as it may have, all of them in use on known devices within the last hour, so no new one was opened. Sign out somewhere, or end sessions on the account's page, then try again."

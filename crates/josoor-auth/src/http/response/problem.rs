@@ -185,6 +185,7 @@ impl From<Error> for Problem {
                 &codes::LAST_ADMIN,
                 "This is the last active administrator. Appoint another one first.",
             ),
+            Error::MailNotRetryable(reason) => Self::new(&codes::MAIL_NOT_RETRYABLE, reason.message()),
             Error::NotFound => Self::new(&codes::NOT_FOUND, "There is no such thing here."),
             Error::LinkInvalid => {
                 Self::new(&codes::LINK_INVALID, "This link is not valid. Ask for a new one.")

@@ -286,9 +286,11 @@ pub struct UserList {
 pub struct SessionList {
     /// The sessions.
     pub items: Vec<SessionResponse>,
-    /// How many there are.
+    /// How many there are, counted up to 1,000.
     #[schema(minimum = 0)]
     pub total: usize,
+    /// Whether there are more than `total` says.
+    pub total_is_capped: bool,
     /// Always 1.
     #[schema(minimum = 1, maximum = 1)]
     pub page: usize,
@@ -306,9 +308,11 @@ impl SessionList {
         Self {
             items: sessions
                 .iter()
+                .take(SESSIONS_AT_MOST)
                 .map(|session| SessionResponse::new(session, current))
                 .collect(),
-            total: sessions.len(),
+            total: sessions.len().min(SESSIONS_AT_MOST),
+            total_is_capped: sessions.len() > SESSIONS_AT_MOST,
             page: 1,
             page_size: SESSIONS_AT_MOST,
         }

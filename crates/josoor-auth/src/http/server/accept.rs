@@ -16,11 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::server::capacity::Table;
-use crate::http::server::connection::converse;
+use crate::http::server::connection::{Stages, converse};
 use crate::http::server::options::ServeOptions;
 use crate::http::server::service::Service;
 use crate::telemetry::codes;
@@ -37,9 +36,9 @@ pub struct Drained {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections on `listener` and answers them with `service` until `shutdown` completes. Then, in this order:
-/// `accepting` becomes false (readiness follows it), `drain_delay` passes, no more connections are accepted, idle
-/// ones are closed, those at work finish their requests (`Connection: close`, GOAWAY), and what is left after
-/// `drain_timeout` is cut.
+/// `accepting` becomes false (readiness follows it), and every answer ends its connection (`Connection: close`, GOAWAY), so that
+/// clients go elsewhere; `drain_delay` passes; the connections that wait in the kernel's queue are accepted, and no others;
+/// idle ones are closed, those at work finish their requests, and what is left after `drain_timeout` is cut.
 ///
 /// HTTP/1.1 and HTTP/2 without TLS. The peer's address is in the requests' extensions as
 /// [`ConnectInfo`](axum::extract::ConnectInfo). A panic ends at most the connection that it happened in.
@@ -53,38 +52,55 @@ pub async fn serve(
     let (protocol, options) = (Arc::new(protocol()), Arc::new(options));
     let table = Arc::new(Table::new(&options));
     let connections = TaskTracker::new();
-    let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
+    let stages = Stages::default();
+    let mut waiting = Vec::new();
     accepting.store(true, Ordering::SeqCst);
     {
         let mut accept_until = pin!(async {
             shutdown.await;
             accepting.store(false, Ordering::SeqCst);
+            stages.last_answers.cancel();
             sleep(options.drain_delay).await;
         });
         loop {
-            let next = async {
-                let (stream, peer) = accept(&listener).await;
-                (table.acquire(peer.ip()).await, stream, peer)
-            };
-            let (slot, stream, peer) = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 () = &mut accept_until => break,
-                next = next => next,
+                next = accept(&listener) => next,
+            };
+            let slot = tokio::select! {
+                biased;
+                () = &mut accept_until => {
+                    waiting.push((stream, peer));
+                    break;
+                }
+                slot = table.acquire(peer.ip()) => slot,
             };
             let (protocol, service, options) = (Arc::clone(&protocol), service.clone(), Arc::clone(&options));
-            let (drain, cut) = (drain.clone(), cut.clone());
+            let stages = stages.clone();
             connections.spawn(async move {
-                let held = &slot.held;
-                converse(stream, peer, held, &protocol, &service, &options, &drain, &cut).await;
+                converse(stream, peer, &slot.held, &protocol, &service, &options, &stages).await;
             });
         }
     }
-    drop(listener);
-    drain.cancel();
+    // To their clients these are connections like any other; closing the listener would reset them.
+    waiting.extend(accept_waiting(listener));
+    for (stream, peer) in waiting {
+        let (protocol, service, options) = (Arc::clone(&protocol), service.clone(), Arc::clone(&options));
+        let (table, stages) = (Arc::clone(&table), stages.clone());
+        connections.spawn(async move {
+            let slot = tokio::select! {
+                slot = table.acquire(peer.ip()) => slot,
+                () = stages.cut.cancelled() => return,
+            };
+            converse(stream, peer, &slot.held, &protocol, &service, &options, &stages).await;
+        });
+    }
+    stages.drain.cancel();
     connections.close();
     let finished = timeout(options.drain_timeout, connections.wait()).await;
     let left = if finished.is_ok() { 0 } else { connections.len() };
-    cut.cancel();
+    stages.cut.cancel();
     connections.wait().await;
     Drained { cut: left }
 }
@@ -123,6 +139,27 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 );
                 sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// The connections that wait in the kernel's queue. Then the listener is closed.
+fn accept_waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut waiting = Vec::new();
+    // The readiness that the runtime has noted may be older than the last connection: ask the kernel.
+    let Ok(listener) = listener.into_std() else {
+        return waiting;
+    };
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let stream = stream
+                    .set_nonblocking(true)
+                    .and_then(|()| TcpStream::from_std(stream));
+                waiting.extend(stream.ok().map(|stream| (stream, peer)));
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(_) => return waiting,
         }
     }
 }

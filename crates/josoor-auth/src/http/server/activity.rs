@@ -1,9 +1,10 @@
 //! What a connection is doing, for the time-outs and for the choice of the one to close.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Version;
 use tokio::time::{Instant, sleep_until};
 
 /// What a connection is doing. The time-outs read these when they are due, so that a request costs a few additions and wakes no
@@ -12,6 +13,8 @@ pub(super) struct Activity {
     born: Instant,
     requests: AtomicU64,
     pub(super) in_flight: AtomicUsize,
+    is_http2: AtomicBool,
+    ends_with_answer: AtomicBool,
     /// When the connection last had something to do, in nanoseconds since `born`.
     since: AtomicU64,
 }
@@ -22,6 +25,8 @@ impl Activity {
             born: Instant::now(),
             requests: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            is_http2: AtomicBool::new(false),
+            ends_with_answer: AtomicBool::new(false),
             since: AtomicU64::new(0),
         }
     }
@@ -29,6 +34,21 @@ impl Activity {
     /// When the connection last had something to do, or began.
     pub(super) fn last(&self) -> Instant {
         self.born + Duration::from_nanos(self.since.load(Ordering::Relaxed))
+    }
+
+    /// Whether there was any request.
+    pub(super) fn was_asked(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the requests are of HTTP/2; false before the first one.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
+    }
+
+    /// Makes every answer from now on the last one of its connection.
+    pub(super) fn end_with_answer(&self) {
+        self.ends_with_answer.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn touch(&self) {
@@ -41,7 +61,7 @@ impl Activity {
     /// an idle connection for ever, are none either.
     pub(super) async fn silence(&self, first: Duration, idle: Duration) -> bool {
         loop {
-            let was_asked = self.requests.load(Ordering::Relaxed) > 0;
+            let was_asked = self.was_asked();
             let now = Instant::now();
             let ends = if !was_asked {
                 self.born + first
@@ -63,10 +83,18 @@ impl Activity {
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
-    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
+    pub(super) fn begin(activity: &Arc<Activity>, version: Version) -> Self {
+        if version == Version::HTTP_2 {
+            activity.is_http2.store(true, Ordering::Relaxed);
+        }
         activity.requests.fetch_add(1, Ordering::Relaxed);
         activity.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
+    }
+
+    /// Whether its answer is the last one of the connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.ends_with_answer.load(Ordering::Relaxed)
     }
 }
 

@@ -244,7 +244,8 @@ impl Conn {
         execute!(self, sqlx::query(SQL).bind(seq))
     }
 
-    /// Takes work on for all nodes until `until`, or goes on with it. Whether it is this node's.
+    /// Takes work on for all nodes until `until`, or goes on with it. Whether it is this node's. A lease that ends later than
+    /// twice as far from now was taken by a clock that has been set back since, and is no one's.
     pub async fn take_lease(
         &mut self,
         name: &str,
@@ -254,11 +255,23 @@ impl Conn {
     ) -> Result<bool> {
         const SQL: &str = "insert into leases (name, holder, until) values ($1, $2, $4)
              on conflict (name) do update set holder = excluded.holder, until = excluded.until
-             where leases.holder = $2 or leases.until <= $3";
+             where leases.holder = $2 or leases.until <= $3 or leases.until > $5";
+        let too_late = until.plus(until.since(now));
         Ok(execute!(
             self,
-            sqlx::query(SQL).bind(name).bind(holder).bind(now).bind(until)
+            sqlx::query(SQL)
+                .bind(name)
+                .bind(holder)
+                .bind(now)
+                .bind(until)
+                .bind(too_late)
         )? == 1)
+    }
+
+    /// Gives a lease back, if it is this node's.
+    pub async fn drop_lease(&mut self, name: &str, holder: Uuid) -> Result<()> {
+        const SQL: &str = "delete from leases where name = $1 and holder = $2";
+        execute!(self, sqlx::query(SQL).bind(name).bind(holder)).map(drop)
     }
 
     /// Up to `limit` sealed rows about a person that hold something personal, in the order of the chain: acts of the

@@ -4,9 +4,11 @@
 //! address, so that neither answer nor time reveals an account; the worker looks it up and queues the mails.
 
 mod content;
+mod list;
 mod queue;
 mod state;
 
 pub use content::{Content, MailDetails, Origin, RequestOrigin};
-pub use queue::{Backlog, MailRow, NewMail, OVER_BUDGET};
+pub use list::{MailSummary, OutboxFilter};
+pub use queue::{BY_CLASS, BY_NETWORK, BY_RECIPIENT, Backlog, MailError, MailRow, NewMail, OVER_BUDGET};
 pub use state::OutboxState;

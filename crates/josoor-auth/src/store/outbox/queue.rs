@@ -11,6 +11,36 @@ use crate::store::row::from_row;
 /// The reason of a row that waits because the budget of its class is spent.
 pub const OVER_BUDGET: &str = "the budget of its class is spent";
 
+// The budgets from which a row has been taken, as bits of `MailRow::granted`.
+
+/// Of the network that caused it.
+pub const BY_NETWORK: i64 = 1;
+/// Of its recipient.
+pub const BY_RECIPIENT: i64 = 2;
+/// Of its class.
+pub const BY_CLASS: i64 = 4;
+
+/// Why a mail was not sent, as it is noted with its row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailError {
+    /// The mail server's reply code (RFC 5321, 4.2).
+    pub code: Option<u16>,
+    /// Its enhanced status code (RFC 3463), such as `5.7.60`.
+    pub status: Option<String>,
+    /// The whole reason, on one line. It holds no secret.
+    pub text: String,
+}
+
+impl From<&str> for MailError {
+    /// A reason of our own.
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What waits in one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
@@ -93,6 +123,15 @@ pub struct MailRow {
     pub due_at: Timestamp,
     /// When it was sent, if it was.
     pub sent_at: Option<Timestamp>,
+    /// When an operator last had it tried again.
+    pub retried_at: Option<Timestamp>,
+}
+
+impl MailRow {
+    /// From when the time is counted after which it is given up.
+    pub fn tried_since(&self) -> Timestamp {
+        self.retried_at.unwrap_or(self.created_at)
+    }
 }
 
 struct Stored {
@@ -110,6 +149,7 @@ struct Stored {
     attempts: i64,
     due_at: Timestamp,
     sent_at: Option<Timestamp>,
+    retried_at: Option<Timestamp>,
 }
 
 from_row!(Stored as columns {
@@ -126,7 +166,8 @@ from_row!(Stored as columns {
     created_at,
     attempts,
     due_at,
-    sent_at
+    sent_at,
+    retried_at
 });
 
 impl TryFrom<Stored> for MailRow {
@@ -152,6 +193,7 @@ impl TryFrom<Stored> for MailRow {
             attempts: row.attempts,
             due_at: row.due_at,
             sent_at: row.sent_at,
+            retried_at: row.retried_at,
         })
     }
 }
@@ -189,18 +231,32 @@ impl Conn {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<MailRow>> {
-        const DUE: &str = "select id, due_at from outbox
+        self.take_mail_except(&[], class, now, until).await
+    }
+
+    /// [`take_mail`](Self::take_mail), of the rows to others than these recipients, by the addresses' canonical forms.
+    pub async fn take_mail_except(
+        &mut self,
+        recipients: &[String],
+        class: MailClass,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<MailRow>> {
+        const DUE: &str = "select id, due_at, recipient_key from outbox
              where class = $1 and due_at <= $2 and sent_at is null and dropped_at is null
-             order by due_at, id limit 8";
+             order by due_at, attempts, id limit 64";
         const TAKE: &str = concat!(
-            "update outbox set due_at = $3, attempts = attempts + 1
+            "update outbox set due_at = $3, attempts = attempts + 1, is_taken = true
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null
              returning ",
             columns!()
         );
-        let due: Vec<(i64, Timestamp)> =
+        let due: Vec<(i64, Timestamp, String)> =
             on!(self, sqlx::query_as(DUE).bind(class as i64).bind(now), fetch_all)?;
-        for (id, due_at) in due {
+        for (id, due_at, recipient) in due {
+            if recipients.contains(&recipient) {
+                continue;
+            }
             let row = on!(
                 self,
                 sqlx::query_as::<_, Stored>(TAKE)
@@ -216,26 +272,36 @@ impl Conn {
         Ok(None)
     }
 
+    /// Goes on with a row that was taken up: no other node takes it up before `until`. Whether it was still ours.
+    pub async fn extend_mail(&mut self, row: &mut MailRow, until: Timestamp) -> Result<bool> {
+        const SQL: &str = "update outbox set due_at = $3
+             where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
+        let was_ours = execute!(self, sqlx::query(SQL).bind(row.id).bind(row.due_at).bind(until))? == 1;
+        if was_ours {
+            row.due_at = until;
+        }
+        Ok(was_ours)
+    }
+
+    /// Gives back what a process took up that cannot run any more: every row that is in hand until a time that no lease
+    /// reaches. A clock that was set back leaves such rows. How many.
+    pub async fn free_mails(&mut self, now: Timestamp, no_lease_until: Timestamp) -> Result<u64> {
+        const SQL: &str = "update outbox set due_at = $1, is_taken = false
+             where is_taken and due_at > $2 and sent_at is null and dropped_at is null";
+        execute!(self, sqlx::query(SQL).bind(now).bind(no_lease_until))
+    }
+
     /// Notes that a row that was taken up was sent. Whether it was still ours.
     pub async fn finish_mail(&mut self, row: &MailRow, now: Timestamp) -> Result<bool> {
-        const SQL: &str = "update outbox set sent_at = $3, last_error = null
+        const SQL: &str = "update outbox
+             set sent_at = $3, last_error = null, error_code = null, error_status = null, is_taken = false
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(self, sqlx::query(SQL).bind(row.id).bind(row.due_at).bind(now))? == 1)
     }
 
     /// Gives a row back, to be taken up again at `due_at`, with the reason why it was not sent.
-    pub async fn defer_mail(&mut self, row: &MailRow, due_at: Timestamp, reason: &str) -> Result<bool> {
-        const SQL: &str = "update outbox set due_at = $3, last_error = $4, granted = $5
-             where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
-        Ok(execute!(
-            self,
-            sqlx::query(SQL)
-                .bind(row.id)
-                .bind(row.due_at)
-                .bind(due_at)
-                .bind(reason)
-                .bind(row.granted)
-        )? == 1)
+    pub async fn defer_mail(&mut self, row: &MailRow, due_at: Timestamp, error: &MailError) -> Result<bool> {
+        self.release_mail(row, due_at, row.attempts, error).await
     }
 
     /// Notes from which budgets a row has been taken. Whether it was still ours.
@@ -251,9 +317,11 @@ impl Conn {
         row: &MailRow,
         due_at: Timestamp,
         attempts: i64,
-        reason: &str,
+        error: &MailError,
     ) -> Result<bool> {
-        const SQL: &str = "update outbox set due_at = $3, attempts = $5, last_error = $4, granted = $6
+        const SQL: &str = "update outbox
+             set due_at = $3, last_error = $4, error_code = $5, error_status = $6, attempts = $7, granted = $8,
+                 is_taken = false
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(
             self,
@@ -261,15 +329,18 @@ impl Conn {
                 .bind(row.id)
                 .bind(row.due_at)
                 .bind(due_at)
-                .bind(reason)
+                .bind(error.text.as_str())
+                .bind(error.code.map(i64::from))
+                .bind(error.status.as_deref())
                 .bind(attempts)
                 .bind(row.granted)
         )? == 1)
     }
 
     /// Ends a row that will not be sent, with the reason.
-    pub async fn drop_mail(&mut self, row: &MailRow, now: Timestamp, reason: &str) -> Result<bool> {
-        const SQL: &str = "update outbox set dropped_at = $3, last_error = $4
+    pub async fn drop_mail(&mut self, row: &MailRow, now: Timestamp, error: &MailError) -> Result<bool> {
+        const SQL: &str = "update outbox
+             set dropped_at = $3, last_error = $4, error_code = $5, error_status = $6, is_taken = false
              where id = $1 and due_at = $2 and sent_at is null and dropped_at is null";
         Ok(execute!(
             self,
@@ -277,7 +348,9 @@ impl Conn {
                 .bind(row.id)
                 .bind(row.due_at)
                 .bind(now)
-                .bind(reason)
+                .bind(error.text.as_str())
+                .bind(error.code.map(i64::from))
+                .bind(error.status.as_deref())
         )? == 1)
     }
 

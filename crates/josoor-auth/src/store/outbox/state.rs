@@ -1,9 +1,11 @@
 //! What a node knows of the mails that wait, between two reads of the table.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::queue::Backlog;
+use super::queue::{Backlog, MailError};
 use crate::domain::{MailClass, Timestamp};
 use crate::telemetry::codes;
 
@@ -11,7 +13,31 @@ use crate::telemetry::codes;
 #[derive(Debug, Default)]
 pub struct OutboxState {
     classes: [ClassState; MailClass::ALL.len()],
-    is_away: AtomicBool,
+    trouble: Mutex<Trouble>,
+}
+
+/// What the mail server refuses.
+#[derive(Debug, Default)]
+struct Trouble {
+    is_away: bool,
+    is_refusing: bool,
+    /// The reasons that the log has, and since when.
+    reported: BTreeMap<String, Instant>,
+}
+
+/// The log has each reason once in this time, and at most so many.
+const REPORT_EVERY: Duration = Duration::from_hours(1);
+const REASONS_AT_MOST: usize = 8;
+
+impl Trouble {
+    fn is_news(&mut self, reason: &str) -> bool {
+        self.reported.retain(|_, at| at.elapsed() < REPORT_EVERY);
+        if self.reported.len() >= REASONS_AT_MOST || self.reported.contains_key(reason) {
+            return false;
+        }
+        self.reported.insert(reason.to_owned(), Instant::now());
+        true
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,8 +109,49 @@ impl OutboxState {
         }
     }
 
-    pub(crate) fn set_away(&self, is_away: bool) {
-        self.is_away.store(is_away, Ordering::Relaxed);
+    /// Whether the mail server took nothing when it was last tried.
+    pub(crate) fn is_away(&self) -> bool {
+        self.trouble().is_away
+    }
+
+    /// The mail server takes nothing.
+    pub(crate) fn set_away(&self, reason: &MailError) {
+        let mut trouble = self.trouble();
+        trouble.is_away = true;
+        if trouble.is_news(&reason.text) {
+            tracing::warn!(
+                code = codes::MAIL_NOT_SENT,
+                reason = reason.text,
+                smtp_code = reason.code,
+                enhanced_code = reason.status,
+                "mail cannot be sent; it waits"
+            );
+        }
+    }
+
+    /// The mail server has answered about one mail; `refused` where its answer need not be about that mail.
+    pub(crate) fn note_answer(&self, refused: Option<&MailError>) {
+        let mut trouble = self.trouble();
+        if std::mem::take(&mut trouble.is_away) {
+            trouble.reported.clear();
+            tracing::info!("mail is sent again");
+        }
+        trouble.is_refusing = refused.is_some();
+        if let Some(reason) = refused
+            && trouble.is_news(&reason.text)
+        {
+            tracing::warn!(
+                code = codes::MAIL_REFUSED,
+                reason = reason.text,
+                smtp_code = reason.code,
+                enhanced_code = reason.status,
+                "the mail server refuses a mail for a reason that need not be the mail's; it waits for a day"
+            );
+        }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What waits in each class.
@@ -105,7 +172,11 @@ impl OutboxState {
     /// Whether mails are late or about to be: a budget is spent, the mail server is away, or one waits for longer than
     /// [`LATE`](Self::LATE).
     pub fn is_degraded(&self, now: Timestamp) -> bool {
-        self.is_away.load(Ordering::Relaxed)
+        let is_troubled = {
+            let trouble = self.trouble();
+            trouble.is_away || trouble.is_refusing
+        };
+        is_troubled
             || self
                 .classes
                 .iter()

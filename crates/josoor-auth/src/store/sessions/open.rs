@@ -42,14 +42,14 @@ impl Conn {
         on!(self, sqlx::query_as(SQL).bind(id.0), fetch_optional)
     }
 
-    /// A user's live sessions, the latest first.
+    /// A user's live sessions, the latest first; up to 1,001, so that a list of 1,000 knows whether there are more.
     pub async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>> {
         const SQL: &str = concat!(
             "select ",
             columns!(),
             " from sessions
               where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
-              order by created_at desc, id limit 1000"
+              order by created_at desc, id limit 1001"
         );
         on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
     }

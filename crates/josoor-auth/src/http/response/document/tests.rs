@@ -35,6 +35,7 @@ fn every_error() -> Vec<Error> {
             max_age: Some(600),
         },
         Error::LastAdmin,
+        Error::MailNotRetryable(crate::error::NotRetryable::Sent),
         Error::RefreshTokenRequired,
         Error::SessionLimit,
         Error::NotFound,

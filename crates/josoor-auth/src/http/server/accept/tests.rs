@@ -203,6 +203,67 @@ async fn idle_connections_do_not_hold_the_shutdown_up() {
 }
 
 #[tokio::test]
+async fn f7_answers_end_their_connections_from_draining_on() {
+    let mut running = start(ServeOptions {
+        drain_delay: PATIENCE,
+        ..ServeOptions::default()
+    })
+    .await;
+    let mut kept = running.connect().await;
+    ask(&mut kept, "/who").await;
+    let answer = read_until(&mut kept, "127.0.0.1").await;
+    assert!(
+        !answer.to_ascii_lowercase().contains("connection: close"),
+        "{answer}"
+    );
+    running.stop();
+    while running.accepting.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    // Kept connections and fresh ones are answered, and end with the answer; nothing ends before it.
+    for mut stream in [kept, running.connect().await] {
+        ask(&mut stream, "/who").await;
+        let answer = read_until(&mut stream, "127.0.0.1").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(
+            answer.to_ascii_lowercase().contains("connection: close"),
+            "{answer}"
+        );
+        assert!(is_closed(&mut stream).await);
+    }
+    running.served.abort();
+}
+
+#[tokio::test]
+async fn f7_connections_that_wait_to_be_accepted_are_answered() {
+    let mut running = start(ServeOptions {
+        max_connections: 1,
+        ..ServeOptions::default()
+    })
+    .await;
+    let mut first = running.connect().await;
+    ask(&mut first, "/slow").await;
+    running.begun.notified().await;
+    // One is accepted and has no slot, the others are in the kernel's queue.
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut stream = running.connect().await;
+        ask(&mut stream, "/who").await;
+        waiting.push(stream);
+    }
+    running.stop();
+    let refused = async { while TcpStream::connect(running.address).await.is_ok() {} };
+    timeout(PATIENCE, refused).await.expect("accepting ends");
+    running.release.notify_one();
+    assert!(read_until(&mut first, "done").await.contains("200"));
+    for mut stream in waiting {
+        let answer = read_until(&mut stream, "127.0.0.1").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(running.ended().await, Drained { cut: 0 });
+}
+
+#[tokio::test]
 async fn what_does_not_finish_is_cut() {
     let mut running = start(ServeOptions {
         drain_timeout: Duration::from_millis(50),
