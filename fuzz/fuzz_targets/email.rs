@@ -1,7 +1,7 @@
 //! Addresses and names: any text is answered, and what was read once reads the same again.
 #![no_main]
 
-use josoor_auth::types::{Email, FullName};
+use josoor_auth::domain::{Email, FullName};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

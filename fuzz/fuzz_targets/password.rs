@@ -2,8 +2,8 @@
 #![no_main]
 
 use josoor_auth::config::Config;
+use josoor_auth::domain::Password;
 use josoor_auth::passwords::Policy;
-use josoor_auth::types::Password;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &str)| {
