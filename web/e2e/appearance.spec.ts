@@ -116,6 +116,7 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
   ],
   ["console-user", "/console/users/1", "admin"],
   ["console-audit", "/console/audit", "admin"],
+  ["console-outbox", "/console/outbox", "admin"],
   [
     "offline",
     "/account",

@@ -66,7 +66,7 @@ describe("texts", () => {
       expect(english, key).toHaveProperty([key as TextKey]);
     // Keys that are put together from the service's names.
     const composed =
-      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo)\b|^menu\.theme_|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
+      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo)\b|^mail\.|^outbox\.state_|^menu\.theme_|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
     const unused = Object.keys(english).filter((key) => !composed.test(key) && !code.includes(`"${key}"`));
     expect(unused).toEqual([]);
   });

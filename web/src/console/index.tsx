@@ -3,6 +3,7 @@ import { ExpiryWarning } from "../components/expiry-warning";
 import { Data } from "../components/queries";
 import { NotFound } from "../pages/refusals";
 import { AuditTrail } from "./audit";
+import { Outbox } from "./outbox";
 import { Overview } from "./overview";
 import { UserDetail } from "./user";
 import { Users } from "./users";
@@ -17,6 +18,7 @@ export function Console() {
         <Route path="/console/users" component={Users} />
         <Route path="/console/users/:id">{({ id }) => <UserDetail key={id} id={id} />}</Route>
         <Route path="/console/audit" component={AuditTrail} />
+        <Route path="/console/outbox" component={Outbox} />
         <Route component={NotFound} />
       </Switch>
     </Data>

@@ -1,4 +1,4 @@
-import { LayoutDashboard, ScrollText, UsersRound } from "lucide-react";
+import { LayoutDashboard, Mails, ScrollText, UsersRound } from "lucide-react";
 import { Link, useLocation } from "wouter";
 import { useI18n } from "../i18n";
 
@@ -6,6 +6,7 @@ const SECTIONS = [
   ["/console", "console.overview", LayoutDashboard],
   ["/console/users", "console.users", UsersRound],
   ["/console/audit", "console.audit", ScrollText],
+  ["/console/outbox", "console.outbox", Mails],
 ] as const;
 
 /** The navigation of the console's pages. */
