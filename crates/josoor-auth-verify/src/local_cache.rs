@@ -46,7 +46,7 @@ pub enum CachedSession<E> {
     Live {
         /// The id of its user.
         user: i64,
-        /// Its end unless a refresh moves it, in microseconds since 1970.
+        /// Its end unless a use moves it, in microseconds since 1970.
         expires_at: i64,
         /// Access tokens of this generation and of earlier ones are rejected; 0 for none.
         retired: i64,
@@ -112,7 +112,7 @@ impl<U: Versioned> Weighter<i64, UserEntry<U>> for ByBytes {
 pub struct ReadSession {
     /// The id of its user.
     pub user: i64,
-    /// Its end unless a refresh moves it, in microseconds since 1970.
+    /// Its end unless a use moves it, in microseconds since 1970.
     pub expires_at: i64,
     /// The highest generation that a change of the password has retired; 0 for none.
     pub retired: i64,

@@ -19,6 +19,12 @@ use crate::{clock, json};
 /// The longest that the service may not have moved the watermark for its copies to be used, here or in Redis.
 pub(super) const WATERMARK_LIFE: Duration = Duration::from_secs(5);
 
+/// A user who is admitted, and how long the session goes on unless it is used.
+pub(super) struct Admitted {
+    pub(super) user: CurrentUser,
+    pub(super) left: Duration,
+}
+
 /// The copies that were read lately.
 pub(super) struct LocalCopies {
     pub(super) copies: LocalCache<UserCopy, Refusal>,
@@ -37,16 +43,21 @@ impl LocalCopies {
     }
 
     /// The outcome by the cached copies, if they are fresh.
-    pub(super) fn lookup(&self, claims: &Claims) -> Option<Result<CurrentUser, Refusal>> {
+    pub(super) fn lookup(&self, claims: &Claims) -> Option<Result<Admitted, Refusal>> {
         let now = Instant::now();
+        let micros = clock::now_micros();
         match self.copies.session(claims.sid, now)? {
             CachedSession::Revoked(reason) => Some(Err(reason)),
-            CachedSession::Live { expires_at, .. } if expires_at <= clock::now_micros() => None,
+            CachedSession::Live { expires_at, .. } if expires_at <= micros => None,
             CachedSession::Live { user, .. } if user != claims.sub => Some(Err(Refusal::TokenInvalid)),
             CachedSession::Live { retired, .. } if is_retired(claims.generation, retired) => {
                 Some(Err(Refusal::PasswordChanged))
             }
-            CachedSession::Live { user, .. } => self.copies.user(user, now).map(|copy| copy.admit(claims)),
+            CachedSession::Live { user, expires_at, .. } => {
+                let copy = self.copies.user(user, now)?;
+                let left = Duration::from_micros(expires_at.abs_diff(micros));
+                Some(copy.admit(claims).map(|user| Admitted { user, left }))
+            }
         }
     }
 

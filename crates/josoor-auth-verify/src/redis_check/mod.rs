@@ -7,13 +7,13 @@ mod subscription;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use self::connection::{CONNECT_TIMEOUT, Redis, TIMEOUT, lock};
-use self::copies::{CopyState, LocalCopies, evaluate, watermark_age};
-use self::reported::ReportedGenerations;
+use self::copies::{Admitted, CopyState, LocalCopies, evaluate, watermark_age};
+use self::reported::{ReportedUses, report_every};
 use crate::caller::{CurrentUser, SessionCheck, SetupError};
 use crate::claims::Claims;
 use crate::local_cache::is_retired;
@@ -38,13 +38,14 @@ const LOCAL_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// the service's invalidations on `josoor-auth:invalidate` is up: a revocation or a change of role that the service has
 /// answered holds here as soon as Redis has delivered the message, and with the channel cut after 5 s at the latest.
 ///
-/// The first time that a token of a session's refresh generation is accepted, that is published on
-/// `josoor-auth:invalidate`: the service records which generations are in use (RFC 9700, 4.14.2).
+/// That a token was accepted is published on `josoor-auth:invalidate`: the first time for each refresh generation of a session,
+/// because the service records which are in use (RFC 9700, 4.14.2), and then every 15 s at most, because a use moves the
+/// session's idle end.
 pub struct RedisCheck<F> {
     fallback: F,
     prefix: String,
     redis: Arc<Redis>,
-    reported: Arc<Mutex<ReportedGenerations>>,
+    reported: Arc<Mutex<ReportedUses>>,
     local: Option<Arc<LocalCopies>>,
 }
 
@@ -81,7 +82,7 @@ impl<F: SessionCheck> RedisCheck<F> {
     }
 
     /// The outcome by the copies in Redis; `None` when they do not decide.
-    async fn read(&self, claims: &Claims) -> Option<Result<CurrentUser, Refusal>> {
+    async fn read(&self, claims: &Claims) -> Option<Result<Admitted, Refusal>> {
         if self.redis.is_paused() {
             return None;
         }
@@ -138,7 +139,8 @@ impl<F: SessionCheck> RedisCheck<F> {
         if is_retired(claims.generation, session.retired) {
             return Some(Err(Refusal::PasswordChanged));
         }
-        let admitted = user.admit(claims);
+        let left = Duration::from_micros(session.expires_at.abs_diff(now));
+        let admitted = user.admit(claims).map(|user| Admitted { user, left });
         let age = mark.and_then(|mark| watermark_age(&mark, now));
         if age.is_none() {
             self.redis.reconnect_to_master();
@@ -160,9 +162,11 @@ impl<F: SessionCheck> RedisCheck<F> {
         (admitted.is_err() || age.is_some()).then_some(admitted)
     }
 
-    /// Reports to the service that a generation is in use: once each, in the background, best effort.
-    fn report_use(&self, claims: &Claims) {
-        if !lock(&self.reported).insert(claims.sid, claims.generation) {
+    /// Reports to the service that a session and a generation of it are in use: each generation once, and a session as often as
+    /// its idle end needs it; in the background, best effort.
+    fn report_use(&self, claims: &Claims, left: Duration) {
+        let (now, every) = (Instant::now(), report_every(left));
+        if !lock(&self.reported).insert(claims.sid, claims.generation, now, every) {
             return;
         }
         let message = json!({"used": {"sid": claims.sid, "gen": claims.generation}}).to_string();
@@ -188,10 +192,7 @@ impl<F: SessionCheck> SessionCheck for RedisCheck<F> {
             return self.read_or_ask(token, claims).await;
         };
         if let Some(known) = local.lookup(claims) {
-            if known.is_ok() {
-                self.report_use(claims);
-            }
-            return known;
+            return self.admit(claims, known);
         }
         local
             .subscribing
@@ -203,7 +204,7 @@ impl<F: SessionCheck> SessionCheck for RedisCheck<F> {
             None
         };
         match local.lookup(claims).filter(|_| guard.is_none()) {
-            Some(known) => known,
+            Some(known) => self.admit(claims, known),
             None => self.read_or_ask(token, claims).await,
         }
     }
@@ -212,14 +213,15 @@ impl<F: SessionCheck> SessionCheck for RedisCheck<F> {
 impl<F: SessionCheck> RedisCheck<F> {
     async fn read_or_ask(&self, token: &str, claims: &Claims) -> Result<CurrentUser, Refusal> {
         match self.read(claims).await {
-            Some(outcome) => {
-                if outcome.is_ok() {
-                    self.report_use(claims);
-                }
-                outcome
-            }
+            Some(outcome) => self.admit(claims, outcome),
             None => self.fallback.check(token, claims).await,
         }
+    }
+
+    fn admit(&self, claims: &Claims, outcome: Result<Admitted, Refusal>) -> Result<CurrentUser, Refusal> {
+        let Admitted { user, left } = outcome?;
+        self.report_use(claims, left);
+        Ok(user)
     }
 }
 
