@@ -12,6 +12,8 @@ help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 
 run: cargo ## build the server and start it on SQLite (in ./data) at http://localhost:8000
+	@test -e $${CARGO_TARGET_DIR:-target}/debug/josoor-auth || \
+	echo "The first build compiles some 290 crates: about five minutes on two cores, 1.5 GB in target. Later starts take a second."
 	cargo run --package josoor-auth --bin josoor-auth -- serve --dev
 
 test: cargo ## install what the tests need, then run all of them on both footprints

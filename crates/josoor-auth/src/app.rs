@@ -116,7 +116,7 @@ impl App {
             clock.clone(),
             metrics.clone(),
         );
-        let cache = SessionCache::new(&config.cache, redis, db.clone(), clock.clone(), &metrics);
+        let cache = SessionCache::new(&config, redis, db.clone(), clock.clone(), &metrics);
         let mailer = Mailer::new(&config.mail, config.dev).map_err(Error::Internal)?;
         Ok(Self(Arc::new(Parts {
             config,

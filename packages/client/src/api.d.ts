@@ -791,6 +791,11 @@ export interface components {
         AdminUserResponse: components["schemas"]["UserResponse"] & {
             /**
              * Format: date-time
+             * @description The last sign-in, here or in the system that the account was imported from.
+             */
+            last_login_at: string | null;
+            /**
+             * Format: date-time
              * @description Since when the account waits for its owner to recover it, after a change of its address was taken back. Then it is not
              *     active.
              */
@@ -1246,7 +1251,7 @@ export interface components {
             created_at: string;
             /**
              * Format: date-time
-             * @description When a token of it was last accepted, to the minute or so.
+             * @description When a token of it was last accepted, to some seconds.
              */
             last_seen_at: string;
             /**
@@ -5934,7 +5939,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6059,7 +6064,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6184,7 +6189,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6309,7 +6314,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6434,7 +6439,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6559,7 +6564,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6684,7 +6689,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {
@@ -6809,7 +6814,7 @@ export interface operations {
                 verified?: boolean;
                 /** @description Demand this level of authentication, `1` or `2` */
                 acr?: string;
-                /** @description Demand a sign-in that is at most so many seconds old */
+                /** @description Demand that the user was verified at most so many seconds ago (`auth_time`) */
                 max_age?: number;
             };
             header?: {

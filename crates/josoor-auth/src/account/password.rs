@@ -53,10 +53,11 @@ pub async fn change(
     links::expire(&mut act, user.id, Cause::PasswordChanged).await?;
     act.revoke_sessions_of(user.id, Some(caller.session), RevokeReason::PasswordChanged)
         .await?;
-    let idle_end = now.plus(app.config.session.idle).min(own.expires_at);
+    let idle_end = now.plus(app.config.session.idle);
+    let refresh_end = sessions::refresh_expires_at(app, now);
     let session = act
         .tx
-        .retire_generations(caller.session, now, idle_end)
+        .retire_generations(caller.session, now, idle_end, refresh_end)
         .await?
         .ok_or(Refusal::SessionRevoked)?;
     act.publish_retired(&session, &user).await?;

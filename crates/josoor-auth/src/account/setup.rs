@@ -3,17 +3,32 @@
 use crate::account::register::{self, Registration};
 use crate::act::Client;
 use crate::app::App;
-use crate::domain::{Purpose, Role, Secret};
+use crate::domain::{Purpose, Role, Secret, Timestamp};
 use crate::error::{Error, Result};
 use crate::sessions::{Issued, SignInWith};
 use crate::store::NewOneTimeToken;
 
-/// Issues a one-time token for the first administrator, if there is no administrator yet. Earlier ones expire.
-pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
+/// A one-time token for the first administrator.
+#[derive(Debug)]
+pub struct Offer {
+    /// The token.
+    pub token: Secret,
+    /// Its end.
+    pub expires_at: Timestamp,
+}
+
+/// Issues a one-time token for the first administrator, if there is no administrator yet; earlier ones expire. One that was issued
+/// lately is given again, so that nodes which start together, and a second start, give one link that works.
+pub async fn offer_setup(app: &App) -> Result<Option<Offer>> {
     let mut act = app.act(&Client::default()).await?;
     act.tx.pass_guard("admins").await?;
     if act.tx.count_active_admins().await? > 0 {
         return Ok(None);
+    }
+    let fresh_until = act.now.plus(Purpose::Setup.lifetime() / 2);
+    if let Some((id, expires_at)) = act.tx.fresh_setup_token(fresh_until).await? {
+        let token = app.keys.one_time.issue(Purpose::Setup, id);
+        return Ok(Some(Offer { token, expires_at }));
     }
     act.tx
         .expire_one_time_tokens(Purpose::Setup, None, act.now)
@@ -23,8 +38,10 @@ pub async fn offer_setup(app: &App) -> Result<Option<Secret>> {
         ..act.new_token(Purpose::Setup, None)
     };
     act.tx.insert_one_time_token(&token).await?;
+    let (id, expires_at) = (token.id, token.expires_at);
     act.commit().await?;
-    Ok(Some(app.keys.one_time.issue(Purpose::Setup, token.id)))
+    let token = app.keys.one_time.issue(Purpose::Setup, id);
+    Ok(Some(Offer { token, expires_at }))
 }
 
 /// Creates the first administrator with the token that the first start printed, and signs it in.

@@ -12,6 +12,9 @@ pub struct Caller {
     pub user: Arc<UserCopy>,
     /// The session of the access token.
     pub session: SessionId,
+    /// When the user was last verified interactively, in seconds since 1970, as the token says; `None` in a token of an earlier
+    /// release.
+    pub auth_time: Option<i64>,
 }
 
 impl Caller {

@@ -25,7 +25,7 @@ pub struct SessionCopy {
     pub role: Role,
     /// When the user signed in.
     pub login_at: Timestamp,
-    /// When the session ends if nothing more happens; a refresh moves it.
+    /// When the session ends if nothing more happens; a use moves it.
     pub expires_at: Timestamp,
     /// When the row was last touched, in microseconds since 1970: the higher of two is the newer copy.
     pub version: i64,

@@ -130,17 +130,6 @@ impl SessionCache {
         Ok(copy)
     }
 
-    /// When the user of a session signed in. The session has been resolved.
-    pub async fn signed_in_at(&self, session: SessionId) -> Result<Timestamp> {
-        if let Some(at) = self.sign_ins.get(&session.0) {
-            return Ok(at);
-        }
-        let row = self.db.read().await?.session_by_id(session).await?;
-        let at = row.ok_or(Refusal::SessionRevoked)?.created_at;
-        self.sign_ins.insert(session.0, at);
-        Ok(at)
-    }
-
     /// A user, as far as this node knows by itself.
     pub fn known_user(&self, id: UserId) -> Option<Arc<UserCopy>> {
         self.local

@@ -31,4 +31,4 @@ mod touches;
 pub use self::copies::{Memo, SessionCopy, UserCopy, user_copies_until};
 pub use self::effects::Effects;
 pub use self::session_cache::SessionCache;
-pub use self::tail::TailMemory;
+pub use self::tail::{TailMemory, tail_every};

@@ -1,9 +1,9 @@
 //! What the cache of this node holds; its methods stand by subject beside it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use josoor_auth_verify::{LocalCache, SingleFlight};
 use quick_cache::sync::Cache;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::copies::UserCopy;
 use super::health::RedisHealth;
 use crate::clock::Clock;
-use crate::config::CacheConfig;
+use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::error::Refusal;
 use crate::redis::Redis;
@@ -30,6 +30,8 @@ pub struct SessionCache {
     pub(super) local_hits: CacheCounters,
     pub(super) shared_hits: CacheCounters,
     pub(super) redis_health: RedisHealth,
+    /// Whether this process has published a change.
+    pub(super) has_published: AtomicBool,
     /// Wakes the tail.
     pub(super) wake: Notify,
     /// When the tail last read `changes` to its end, in microseconds since 1970.
@@ -38,8 +40,10 @@ pub struct SessionCache {
     pub(super) tailed: Mutex<Instant>,
     /// Which generations this node has noted lately, and when.
     pub(super) noted: Cache<Uuid, (i64, Timestamp)>,
-    /// When the users of sessions signed in, which never changes.
-    pub(super) sign_ins: Cache<Uuid, Timestamp>,
+    /// How long a note of use counts before the next use is noted.
+    pub(super) note_every: Duration,
+    /// How long after its last use a session ends.
+    pub(super) idle: Duration,
     /// The latest generations that this node has seen.
     pub(super) generations: Cache<Uuid, i64>,
     pub(super) touches: Mutex<VecDeque<Touch>>,
@@ -57,7 +61,8 @@ impl std::fmt::Debug for SessionCache {
 
 impl SessionCache {
     /// Copies over these stores.
-    pub fn new(config: &CacheConfig, redis: Option<Redis>, db: Db, clock: Clock, metrics: &Metrics) -> Self {
+    pub fn new(config: &Config, redis: Option<Redis>, db: Db, clock: Clock, metrics: &Metrics) -> Self {
+        let (session, config) = (&config.session, &config.cache);
         let alone = redis.is_none();
         Self {
             // A quarter is for the memory of tokens, which `keys` keeps.
@@ -66,11 +71,13 @@ impl SessionCache {
             local_hits: metrics.cache("near", "session"),
             shared_hits: metrics.cache("redis", "session"),
             redis_health: RedisHealth::new(),
+            has_published: AtomicBool::new(false),
             wake: Notify::new(),
             tailed_at: AtomicI64::new(clock.now().as_micros()),
             tailed: Mutex::new(Instant::now()),
             noted: Cache::new(100_000),
-            sign_ins: Cache::new(10_000),
+            note_every: session.note_every(),
+            idle: session.idle,
             generations: Cache::new(100_000),
             touches: Mutex::default(),
             touched: Notify::new(),

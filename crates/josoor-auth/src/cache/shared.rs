@@ -1,6 +1,7 @@
 //! The copies in Redis, and the messages between nodes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::copies::{SessionCopy, SessionEntry, USER_COPY_LIFE, UserCopy, session_key, to_json, user_key};
 use super::effects::Effects;
 use super::session_cache::SessionCache;
+use super::tail::tail_every;
 use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::redis::{Redis, RedisError};
 use crate::store::SessionRow;
@@ -17,6 +19,9 @@ use crate::telemetry::codes;
 
 /// Tombstones in one message.
 const MESSAGE_ITEMS: usize = 200;
+
+/// What a round of the tail takes, on a busy machine.
+const TAIL_MARGIN: Duration = Duration::from_millis(150);
 
 /// Copies of refreshed sessions that wait to be written.
 const MAX_REFRESHED: usize = 10_000;
@@ -199,6 +204,7 @@ impl SessionCache {
     /// Publishes what an act changed: to this node before this returns, to the others through Redis, and without Redis when
     /// their tails read it. Call it after the commit, which must hold a row in `changes` for every effect.
     pub async fn publish_effects(&self, effects: Effects) {
+        self.has_published.store(true, Ordering::Relaxed);
         for (session, reason, _) in &effects.revoked {
             self.local.revoke_session(session.0, reason.refusal());
         }
@@ -281,6 +287,19 @@ impl SessionCache {
         if let Some(used) = message.used {
             self.note_use(SessionId(used.sid), used.generation, self.clock.now());
         }
+    }
+
+    /// Waits until running servers have read what this process has changed, if it has: for commands, which report that something is
+    /// done once it is. With Redis they have received it already.
+    pub async fn wait_until_read(&self) {
+        if self.has_published.load(Ordering::Relaxed) && !self.is_connected() {
+            let every = tail_every(self.redis.is_none());
+            tokio::time::sleep(every + TAIL_MARGIN).await;
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.redis.as_ref().is_some_and(|redis| redis.state().connected)
     }
 
     /// Messages arrive from now on.

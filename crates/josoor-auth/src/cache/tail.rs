@@ -14,6 +14,17 @@ use crate::redis::{Redis, RedisError};
 use crate::store::Change;
 use crate::telemetry::codes;
 
+/// The longest that a change on another node goes unnoticed when its message is lost.
+const TAIL_EVERY: Duration = Duration::from_secs(1);
+
+/// In one process the command line's acts come only this way, and reading costs microseconds.
+const TAIL_EVERY_ALONE: Duration = Duration::from_millis(250);
+
+/// How often a node reads the table of changes; `alone` is one without Redis.
+pub const fn tail_every(alone: bool) -> Duration {
+    if alone { TAIL_EVERY_ALONE } else { TAIL_EVERY }
+}
+
 /// Changes are stamped before they are committed, by the database's clock. The stamp is taken inside the transaction, whose few
 /// statements may take 5 s each: longer than that.
 const COMMIT_WINDOW: Duration = Duration::from_mins(1);

@@ -1,15 +1,11 @@
 //! Notes of use: which generation of a session was used, and when.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::session_cache::SessionCache;
 use crate::domain::{SessionId, Timestamp};
 use crate::error::Result;
 use crate::store::Touch;
-
-/// How long a note of use counts as written, before the last-seen time is written again.
-const SEEN_EVERY: Duration = Duration::from_mins(1);
 
 /// Notes of use that wait to be written; more are dropped, and made again by the next request.
 const MAX_TOUCHES: usize = 50_000;
@@ -38,11 +34,11 @@ impl SessionCache {
     }
 
     /// Notes that an access token of this generation was accepted. Written to the database within a moment; once per
-    /// generation, and once a minute for the last-seen time.
+    /// generation, and for the last-seen time and the idle end as often as `SessionConfig::note_every` says.
     pub fn note_use(&self, session: SessionId, generation: i64, now: Timestamp) {
         if let Some((noted, at)) = self.noted.get(&session.0)
             && noted >= generation
-            && now.since(at) < SEEN_EVERY
+            && now.since(at) < self.note_every
         {
             return;
         }
@@ -53,6 +49,7 @@ impl SessionCache {
                 session,
                 generation,
                 at: now,
+                idle_expires_at: now.plus(self.idle),
             });
             self.touched.notify_one();
         }
@@ -77,12 +74,13 @@ impl SessionCache {
             if taken == 0 {
                 return Ok(());
             }
-            // One note per session: the last, which has the highest generation unless it was overtaken on its way here.
-            some.sort_by_key(|touch| (touch.session.0, touch.generation, touch.at));
+            // One note per session: its highest generation and its last use, which may be one of an earlier generation.
+            some.sort_by_key(|touch| (touch.session.0, touch.at));
             some.dedup_by(|later, kept| {
                 let same = later.session == kept.session;
                 if same {
-                    *kept = *later;
+                    let generation = kept.generation.max(later.generation);
+                    *kept = Touch { generation, ..*later };
                 }
                 same
             });

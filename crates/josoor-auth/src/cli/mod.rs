@@ -17,7 +17,7 @@ mod settings;
 mod users;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,7 +29,7 @@ use self::output::{Failure, Json, Outcome, pretty, print};
 use self::sessions::{SessionCommand, manage_sessions};
 use self::settings::{ConfigCommand, check_config, show_config};
 use self::users::{UserCommand, manage_users};
-use crate::config::Config;
+use crate::config::{Config, EnvFile};
 use crate::keys::generate_master_key;
 use crate::{http, telemetry};
 
@@ -40,6 +40,9 @@ struct Cli {
     /// A settings file (TOML); the environment goes over it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A file of variables (NAME=value); real variables go over it. `serve --dev` reads .env by itself
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -121,19 +124,27 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Outcome {
+    let is_dev = matches!(cli.command, Some(Command::Serve { dev: true }));
     let load = || {
+        let env_file = match &cli.env_file {
+            Some(path) => Some(EnvFile::named(path)?),
+            None if is_dev => EnvFile::of_directory(Path::new("."))?,
+            None => None,
+        };
         // Only text can be a setting; a variable that is not text cannot be one of ours.
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Config::load(cli.config.as_deref(), &environment)
+        Config::load(cli.config.as_deref(), env_file.as_ref(), &environment)
     };
     match cli.command.unwrap_or(Command::Serve { dev: false }) {
-        Command::Serve { dev: false } => serve::serve(load()?).await,
-        Command::Serve { dev: true } => {
+        Command::Serve { dev } => {
+            let stop = serve::handle_signals()?;
             let mut config = load()?;
-            config.enable_dev()?;
-            serve::serve(config).await
+            if dev {
+                config.enable_dev()?;
+            }
+            serve::serve(config, stop).await
         }
         Command::Migrate { adopt: false, .. } => migrate(load()?).await,
         Command::Migrate { dry_run, .. } => adopt(load()?, dry_run).await,

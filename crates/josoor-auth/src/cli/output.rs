@@ -95,8 +95,9 @@ pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-/// Shows a command's result and closes the stores in order, whatever it was.
+/// Shows a command's result, once running servers have read what it changed, and closes the stores in order, whatever it was.
 pub(super) async fn finish<T>(app: &App, result: Outcome<T>, show: impl FnOnce(T) -> Outcome) -> Outcome {
+    app.cache.wait_until_read().await;
     let shown = result.and_then(show);
     app.close().await;
     shown

@@ -21,22 +21,35 @@ use crate::mail::Mailer;
 use crate::telemetry::codes;
 use crate::{http, telemetry};
 
-/// Runs the service until it is asked to stop (SIGTERM or SIGINT), then drains: not ready, no new connections, what is
-/// in flight finishes, exit.
-pub(super) async fn serve(config: Config) -> Outcome {
+/// Signals that ask the service to stop (SIGTERM, SIGINT), handled from now on: the first process of a container has no default
+/// handlers, so that what comes before would be lost. The second signal ends the process at once.
+pub(super) fn handle_signals() -> Outcome<CancellationToken> {
+    let stop = CancellationToken::new();
+    tokio::spawn(wait_for_signal(stop.clone())?);
+    Ok(stop)
+}
+
+/// Runs the service until `stop`, then drains: not ready, no new connections, what is in flight finishes, exit. A start that is
+/// stopped ends where it is: what a migration has not committed is rolled back.
+pub(super) async fn serve(config: Config, stop: CancellationToken) -> Outcome {
     let format = match config.log.format {
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Auto if std::io::stderr().is_terminal() => telemetry::LogFormat::Text,
         LogFormat::Json | LogFormat::Auto => telemetry::LogFormat::Json,
     };
     telemetry::init(format, &config.log.level).map_err(Error::Internal)?;
+    if let Some(report) = &config.env_file_report {
+        tracing::info!("{report}");
+    } else if Path::new(".env").is_file() {
+        tracing::info!("the file .env is not read; --env-file .env reads it");
+    }
     for warning in &config.warnings {
         tracing::warn!(code = codes::CONFIGURATION_WARNING, "{warning}");
     }
     // Before anything is opened: a second server on the same port should not touch the database.
-    let listener = bind(config.server.bind, "BIND or PORT").await?;
+    let listener = listen(&config).await?;
     let metrics = match config.metrics.bind {
-        Some(address) => Some(bind(address, "metrics.bind").await?),
+        Some(address) => Some(bind(address, "set metrics.bind to a free address").await?),
         None => None,
     };
     let address = listener.local_addr()?;
@@ -54,8 +67,19 @@ pub(super) async fn serve(config: Config) -> Outcome {
         ..ServeOptions::default()
     };
     let public_url = config.server.public_url.clone();
-    let app = App::open(config, Clock::System).await?;
-    audit::record_configuration(&app).await?;
+    let opened = async {
+        let app = App::open(config, Clock::System).await?;
+        audit::record_configuration(&app).await?;
+        Ok::<_, Error>(app)
+    };
+    let app = tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            tracing::info!("JOSOOR Auth has stopped before it was running");
+            return Ok(());
+        }
+        app = opened => app?,
+    };
     crate::worker::start(&app);
     offer_setup(&app).await?;
     tracing::info!(
@@ -63,7 +87,7 @@ pub(super) async fn serve(config: Config) -> Outcome {
         %public_url,
         docs = public_url.join("docs"),
         database = app.db.engine(),
-        sessions = app.cache.redis().map_or("in_process", |redis| redis.state().kind),
+        redis = app.cache.redis().map_or("none", |redis| redis.state().kind),
         version = env!("CARGO_PKG_VERSION"),
         "JOSOOR Auth is running"
     );
@@ -86,8 +110,6 @@ pub(super) async fn serve(config: Config) -> Outcome {
             public_url.join("readyz")
         );
     }
-    let stop = CancellationToken::new();
-    tokio::spawn(wait_for_signal(stop.clone())?);
     let metrics = metrics.map(|listener| {
         let router = http::health::metrics_router(&app);
         let stop = stop.clone().cancelled_owned();
@@ -164,12 +186,23 @@ fn connections_at_most(config: &Config) -> usize {
     most
 }
 
-async fn bind(address: std::net::SocketAddr, setting: &str) -> Outcome<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        user_error(format!(
-            "cannot listen on {address}: {error}\nset {setting} to a free address"
-        ))
-    })
+/// The main listener.
+async fn listen(config: &Config) -> Outcome<TcpListener> {
+    let remedy = if config.is_default("server.public_url") {
+        "set BIND or PORT to a free address; PUBLIC_URL, which is not set, follows".to_owned()
+    } else {
+        format!(
+            "set BIND or PORT to a free address, and PUBLIC_URL, which is {}, to what leads there",
+            config.server.public_url
+        )
+    };
+    bind(config.server.bind, &remedy).await
+}
+
+async fn bind(address: std::net::SocketAddr, remedy: &str) -> Outcome<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| user_error(format!("cannot listen on {address}: {error}\n{remedy}")))
 }
 
 /// A future that cancels `stop` at the first SIGTERM or SIGINT and ends the process at the second.
@@ -181,7 +214,7 @@ fn wait_for_signal(stop: CancellationToken) -> Outcome<impl Future<Output = ()>>
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: finishing what is in flight");
+        tracing::info!("asked to stop: finishing what is in flight");
         stop.cancel();
         tokio::select! {
             _ = terminate.recv() => {}
@@ -200,7 +233,7 @@ async fn offer_setup(app: &App) -> Outcome {
         Database::Sqlite { path } => path.with_file_name("setup-link"),
         Database::Postgres { .. } => std::env::current_dir()?.join("josoor-auth-setup-link"),
     };
-    let Some(token) = setup::offer_setup(app).await? else {
+    let Some(offer) = setup::offer_setup(app).await? else {
         // A link of an earlier start is worth nothing any more.
         let _ = std::fs::remove_file(file);
         return Ok(());
@@ -208,18 +241,19 @@ async fn offer_setup(app: &App) -> Outcome {
     let link = zeroize::Zeroizing::new(format!(
         "{}#token={}",
         app.config.server.public_url.join("setup"),
-        token.expose()
+        offer.token.expose()
     ));
+    let minutes = offer.expires_at.since(app.clock.now()).as_secs().div_ceil(60);
     if std::io::stderr().is_terminal() {
         eprintln!(
-            "\n  There is no administrator yet. This link makes the first one; it works once, for an hour:\n\n  {}\n",
+            "\n  There is no administrator yet. This link makes the first one; it works once, for {minutes} minutes:\n\n  {}\n",
             *link
         );
         return Ok(());
     }
     match write_private(&file, &link) {
         Ok(()) => {
-            tracing::info!(file = %file.display(), "there is no administrator yet; the link in this file makes the first one, once, for an hour");
+            tracing::info!(file = %file.display(), minutes, "there is no administrator yet; the link in this file makes the first one, once, for so many minutes");
         }
         // The service works without; the command line makes administrators too.
         Err(error) => tracing::warn!(code = codes::SETUP_LINK_NOT_WRITTEN,

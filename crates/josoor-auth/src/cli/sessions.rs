@@ -20,11 +20,14 @@ pub(super) enum SessionCommand {
         #[command(flatten)]
         json: Json,
     },
-    /// Revokes one session, or all of a user's
+    /// Revokes one session, all of a user's, or all there are
     Revoke {
         /// A user's id or email address, or a session's id
-        #[arg(value_name = "USER|SESSION")]
-        target: String,
+        #[arg(value_name = "USER|SESSION", required_unless_present = "all")]
+        target: Option<String>,
+        /// Revokes every session of every user
+        #[arg(long, conflicts_with = "target")]
+        all: bool,
     },
 }
 
@@ -56,27 +59,34 @@ pub(super) async fn manage_sessions(config: Config, command: SessionCommand) -> 
             })
             .await
         }
-        SessionCommand::Revoke { target } => {
+        SessionCommand::Revoke { target, .. } => {
             let app = open(config).await?;
-            let revoked = revoke(&app, &target).await;
+            let revoked = revoke(&app, target.as_deref()).await;
             finish(&app, revoked, |text| print(&text)).await
         }
     }
 }
 
-async fn revoke(app: &App, target: &str) -> Outcome<String> {
+async fn revoke(app: &App, target: Option<&str>) -> Outcome<String> {
     let client = Client::default();
+    let Some(target) = target else {
+        let revoked = sessions::revoke_everyones(app, RevokeReason::RevokedByAdmin, &client).await?;
+        return Ok(spoken(revoked));
+    };
     if let Ok(id) = Uuid::try_parse(target) {
         if !sessions::revoke_any(app, SessionId(id), &client).await? {
             return Err(user_error("there is no live session with this id"));
         }
-        return Ok("1 session revoked".to_owned());
+        return Ok(spoken(1));
     }
     let user = find_user(app, target).await?;
     let revoked = sessions::revoke_all(app, user.id, None, RevokeReason::RevokedByAdmin, &client).await?;
-    Ok(if revoked == 1 {
-        "1 session revoked".to_owned()
-    } else {
-        format!("{revoked} sessions revoked")
-    })
+    Ok(spoken(revoked))
+}
+
+fn spoken(revoked: usize) -> String {
+    match revoked {
+        1 => "1 session revoked".to_owned(),
+        more => format!("{more} sessions revoked"),
+    }
 }

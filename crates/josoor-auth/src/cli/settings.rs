@@ -24,6 +24,9 @@ pub(super) fn show_config(config: &Config, json: bool) -> Outcome {
 }
 
 pub(super) fn check_config(config: &Config) -> Outcome {
+    if let Some(report) = &config.env_file_report {
+        eprintln!("{report}");
+    }
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }

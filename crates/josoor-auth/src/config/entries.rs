@@ -3,7 +3,7 @@
 use super::problem::Source;
 use super::raw::{Raw, shown};
 use super::source::Layers;
-use super::urls::without_userinfo;
+use super::urls::{PublicUrl, without_userinfo};
 use super::variables::is_secret;
 
 /// One setting as `config show` prints it.
@@ -32,14 +32,15 @@ impl std::fmt::Display for Entry {
 
 const SET: &str = "(set)";
 
-/// What `config show` prints of the layers.
-pub(super) fn entries(layers: &Layers) -> Vec<Entry> {
+/// What `config show` prints of the layers; `public_url` is the one in force, which the default follows the port with.
+pub(super) fn entries(layers: &Layers, public_url: &PublicUrl) -> Vec<Entry> {
     use serde_json::Value;
 
     layers
         .iter()
         .map(|(key, given)| {
             let value = match &given.raw {
+                _ if key == "server.public_url" => public_url.to_string().into(),
                 _ if given.raw.is_unset() && !matches!(given.raw, Raw::List(_)) => Value::Null,
                 Raw::Text(text) if matches!(key.as_str(), "database.url" | "redis.url") => {
                     without_userinfo(text.trim()).into()
@@ -67,6 +68,7 @@ pub(super) fn entries(layers: &Layers) -> Vec<Entry> {
 fn typed(key: &str, text: &str) -> serde_json::Value {
     match key {
         "server.cors_origins"
+        | "server.cors_headers"
         | "server.trusted_proxies"
         | "server.connection_exempt"
         | "registration.allowed_domains"

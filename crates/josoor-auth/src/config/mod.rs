@@ -4,6 +4,7 @@
 mod auth;
 mod database;
 mod entries;
+mod env_file;
 mod limits;
 mod mail;
 mod operation;
@@ -16,10 +17,13 @@ mod registration;
 mod server;
 mod session;
 mod source;
+mod suspects;
 mod urls;
 mod values;
 mod variables;
 
+#[cfg(test)]
+mod surroundings_tests;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +36,7 @@ pub use josoor_auth_verify::Algorithm;
 pub use self::auth::{AuthConfig, KeysConfig, MasterKey, MissingTokenStatus};
 pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
+pub use self::env_file::EnvFile;
 pub use self::limits::{LimitsConfig, Quota};
 pub use self::mail::{Helo, MailConfig, Sender};
 pub use self::operation::{AuditConfig, LogConfig, LogFormat, MetricsConfig};
@@ -42,7 +47,7 @@ pub use self::redis::{CacheConfig, RedisConfig, RedisKind, RedisTarget};
 pub use self::registration::{MailDomains, RegistrationConfig, RegistrationMode};
 pub use self::server::{ForwardedHeader, ServerConfig};
 pub use self::session::{AccountConfig, SessionConfig};
-pub use self::urls::{Origin, PublicUrl};
+pub use self::urls::{Origin, PublicUrl, loopback_alike};
 use self::values::{DAY, DELETION_GRACE_AT_MOST, SECOND, TEN_YEARS, optional};
 
 /// All settings, checked. Documented, with units and variables, in `config.default.toml`.
@@ -82,23 +87,29 @@ pub struct Config {
     pub log: LogConfig,
     /// What works but should not stay so, one sentence each, with the setting's name.
     pub warnings: Vec<String>,
+    /// What was read of a file of variables, if one was.
+    pub env_file_report: Option<String>,
     /// Whether this is `serve --dev`: a developer's own machine, with a mailbox and figures on the main listener.
     pub dev: bool,
     entries: Vec<Entry>,
 }
 
 impl Config {
-    /// Reads the built-in defaults, then `file`, then the variables in `env` (and the files that `…_FILE` variables
-    /// name). Other programs' variables in `env` are ignored.
+    /// Reads the built-in defaults, then `file`, then the variables in `env_file` and in `env` (and the files that `…_FILE`
+    /// variables name). Other programs' variables are ignored.
     ///
     /// # Errors
     /// All problems together: unreadable files, unknown names, bad values, values that do not go together.
-    pub fn load(file: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    pub fn load(
+        file: Option<&Path>,
+        env_file: Option<&EnvFile>,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let Some(path) = file else {
-            return Self::parse(None, env);
+            return Self::parse_all(None, env_file, env);
         };
         let text = source::read_config_file(path)?;
-        Self::parse(Some((&path.to_string_lossy(), &text)), env)
+        Self::parse_all(Some((&path.to_string_lossy(), &text)), env_file, env)
     }
 
     /// As [`load`](Self::load), from a text: its name for messages, and the TOML. Reads no file but those of `…_FILE`
@@ -107,13 +118,32 @@ impl Config {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::parse_all(file, None, env)
+    }
+
+    fn parse_all(
+        file: Option<(&str, &str)>,
+        env_file: Option<&EnvFile>,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let Some(layers) = source::layers(file, env, &mut problems) else {
+        let variables = env_file.map(|file| (file.name.as_str(), &file.variables));
+        let Some(layers) = source::layers(file, variables, env, &mut problems) else {
             return Err(ConfigError { problems });
         };
         let mut reader = Reader::new(&layers, problems);
+        reader.warnings = suspects::misspelt(&layers, env);
+        if let Some(file) = env_file {
+            reader
+                .warnings
+                .extend(suspects::misspelt(&layers, &file.variables));
+            reader.env_file_report = Some(file.report(&used_of(&layers)));
+        }
         match (reader.config(), reader.problems.is_empty()) {
-            (Some(config), true) => Ok(config),
+            (Some(mut config), true) => {
+                config.entries = entries::entries(&layers, &config.server.public_url);
+                Ok(config)
+            }
             _ => Err(ConfigError {
                 problems: reader.problems,
             }),
@@ -146,7 +176,7 @@ impl Config {
                     "--dev is for this machine alone, and {} is not",
                     self.server.public_url
                 ),
-                "leave PUBLIC_URL at http://localhost:8000, or leave out --dev",
+                "leave out PUBLIC_URL, or leave out --dev",
             );
         }
         if !problems.is_empty() {
@@ -154,6 +184,12 @@ impl Config {
         }
         self.dev = true;
         Ok(())
+    }
+
+    /// Whether a key has its default.
+    pub fn is_default(&self, key: &str) -> bool {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.is_some_and(|entry| entry.source == Source::Default)
     }
 
     /// Every setting by key, with its value (no secrets) and its source.
@@ -173,6 +209,15 @@ impl Config {
             .collect();
         serde_json::json!({ "settings": settings, "warnings": self.warnings })
     }
+}
+
+/// The variables of a file that settings came from.
+fn used_of(layers: &source::Layers) -> Vec<String> {
+    let variables = layers.values().filter_map(|given| match &given.source {
+        Source::EnvFile { variable, .. } => Some(variable.clone()),
+        _ => None,
+    });
+    variables.collect()
 }
 
 impl Reader<'_> {
@@ -232,8 +277,9 @@ impl Reader<'_> {
             metrics: metrics?,
             log: log?,
             warnings: std::mem::take(&mut self.warnings),
+            env_file_report: self.env_file_report.take(),
             dev: false,
-            entries: entries::entries(self.layers),
+            entries: Vec::new(),
         })
     }
 }

@@ -20,6 +20,13 @@ pub enum Source {
     },
     /// An environment variable.
     Variable(String),
+    /// A variable in a file of variables.
+    EnvFile {
+        /// The variable.
+        variable: String,
+        /// The file.
+        file: String,
+    },
     /// A file that an environment variable names.
     SecretFile {
         /// The variable, with its `_FILE`.
@@ -35,7 +42,8 @@ impl Source {
         match self {
             Self::Default => 0,
             Self::File { .. } => 1,
-            Self::Variable(_) | Self::SecretFile { .. } => 2,
+            Self::EnvFile { .. } => 2,
+            Self::Variable(_) | Self::SecretFile { .. } => 3,
         }
     }
 }
@@ -50,6 +58,7 @@ impl fmt::Display for Source {
                 line: Some(line),
             } => write!(f, "{}:{line}", shown(name)),
             Self::Variable(variable) => f.write_str(&shown(variable)),
+            Self::EnvFile { variable, file } => write!(f, "{} in {}", shown(variable), shown(file)),
             Self::SecretFile { variable, path } => {
                 write!(f, "{}={}", shown(variable), shown(&path.to_string_lossy()))
             }
@@ -117,7 +126,9 @@ impl fmt::Display for ConfigProblem {
                 places.push(self.source.to_string());
             }
             (Source::Variable(name), _) if *name == self.key => {}
-            (Source::Variable(_) | Source::SecretFile { .. }, _) => places.push(self.source.to_string()),
+            (Source::Variable(_) | Source::EnvFile { .. } | Source::SecretFile { .. }, _) => {
+                places.push(self.source.to_string());
+            }
         }
         f.write_str(&shown(&self.key))?;
         if !places.is_empty() {
@@ -148,3 +159,11 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<ConfigProblem> for ConfigError {
+    fn from(problem: ConfigProblem) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+}

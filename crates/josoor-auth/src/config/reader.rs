@@ -13,6 +13,7 @@ pub(super) struct Reader<'a> {
     pub(super) layers: &'a Layers,
     pub(super) problems: Vec<ConfigProblem>,
     pub(super) warnings: Vec<String>,
+    pub(super) env_file_report: Option<String>,
     pub(super) keys_read: BTreeSet<&'static str>,
 }
 
@@ -22,6 +23,7 @@ impl<'a> Reader<'a> {
             layers,
             problems,
             warnings: Vec::new(),
+            env_file_report: None,
             keys_read: BTreeSet::new(),
         }
     }
@@ -29,6 +31,9 @@ impl<'a> Reader<'a> {
     /// The value of a key, or a problem and nothing.
     pub(super) fn read<T>(&mut self, key: &'static str, parse: impl FnOnce(&Raw) -> Parsed<T>) -> Option<T> {
         self.keys_read.insert(key);
+        if self.has_problem(key) {
+            return None;
+        }
         let Some(given) = self.layers.get(key) else {
             // Only if `config.default.toml` lacked a key, which a test rules out.
             self.problem(key, "this key has no default", "set it");

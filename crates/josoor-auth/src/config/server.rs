@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::problem::Source;
 use super::reader::Reader;
 use super::urls::{self, Origin, PublicUrl};
 use super::values::{self, MILLI, TEN_MINUTES, optional};
@@ -21,6 +22,8 @@ pub struct ServerConfig {
     pub public_url: PublicUrl,
     /// Web origins besides that of `public_url` whose pages may call.
     pub cors_origins: Vec<Origin>,
+    /// Request headers that they may send besides the usual ones; in lower case.
+    pub cors_headers: Vec<String>,
     /// Proxies whose header with the client's address is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they name it.
@@ -63,6 +66,7 @@ impl Reader<'_> {
         let is_bind_later = self.source("server.bind").rank() > self.source("server.port").rank();
         let public_url = self.read("server.public_url", urls::public_url);
         let cors_origins = self.read("server.cors_origins", |raw| values::list(raw, urls::origin));
+        let cors_headers = self.read("server.cors_headers", |raw| values::list(raw, urls::header_name));
         let trusted_proxies = self.read("server.trusted_proxies", |raw| values::list(raw, urls::network));
         let forwarded_header = self.read("server.forwarded_header", values::variant);
         let connection_exempt = self.read("server.connection_exempt", |raw| values::list(raw, urls::network));
@@ -73,15 +77,6 @@ impl Reader<'_> {
         let request_timeout = self.duration("server.request_timeout", least, TEN_MINUTES);
         let drain_delay = self.duration("server.drain_delay", Duration::ZERO, TEN_MINUTES);
         let drain_timeout = self.duration("server.drain_timeout", Duration::ZERO, TEN_MINUTES);
-        if public_url
-            .as_ref()
-            .is_some_and(|url| !url.is_https() && !url.is_loopback())
-        {
-            self.warn(
-                "server.public_url",
-                "without https, passwords and tokens can be read on the way; give the https URL of the proxy in front",
-            );
-        }
         if trusted_proxies
             .as_deref()
             .is_some_and(urls::hold_most_of_the_internet)
@@ -98,10 +93,21 @@ impl Reader<'_> {
             (Some(bind_port), Some(_)) if is_bind_later => bind_port,
             (bind_port, port) => port.or(bind_port).unwrap_or(DEFAULT_PORT),
         };
+        let mut public_url = public_url?;
+        if self.source("server.public_url") == Source::Default {
+            public_url = urls::default_public_url(address, port).unwrap_or(public_url);
+        }
+        if !public_url.is_https() && !public_url.is_loopback() {
+            self.warn(
+                "server.public_url",
+                "without https, passwords and tokens can be read on the way; give the https URL of the proxy in front",
+            );
+        }
         Some(ServerConfig {
             bind: SocketAddr::new(address, port),
-            public_url: public_url?,
+            public_url,
             cors_origins: cors_origins?,
+            cors_headers: cors_headers?,
             trusted_proxies: trusted_proxies?,
             forwarded_header: forwarded_header?,
             connection_exempt: connection_exempt?,

@@ -9,7 +9,7 @@ use super::variables::variable_of;
 /// `[session]`
 #[derive(Clone, Copy, Debug)]
 pub struct SessionConfig {
-    /// A session ends this long after its last refresh; never more than `absolute`.
+    /// A session ends this long after its last use, a request or a refresh; never more than `absolute`.
     pub idle: Duration,
     /// A session ends this long after the sign-in.
     pub absolute: Duration,
@@ -17,6 +17,13 @@ pub struct SessionConfig {
     pub refresh_grace: Duration,
     /// How many live sessions an account has at most.
     pub max_per_user: u32,
+}
+
+impl SessionConfig {
+    /// How long a use of a session counts as noted before the next one is written down; by so much may the idle end be early.
+    pub fn note_every(&self) -> Duration {
+        (self.idle / 60).clamp(Duration::from_millis(100), Duration::from_secs(15))
+    }
 }
 
 /// `[account]`

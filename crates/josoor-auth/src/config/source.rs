@@ -1,4 +1,4 @@
-//! The three layers: the built-in file, the operator's file, the environment.
+//! The layers: the built-in file, the operator's file, a file of variables, the environment.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::problem::{ConfigError, ConfigProblem, Source};
 use super::raw::{Raw, shown};
-use super::variables::{PLATFORM_VARIABLES, PREFIX, is_secret, long_variable_of};
+use super::variables::{PREFIX, is_exact, is_secret, key_of_name, long_variable_of, strip_file_suffix};
 
 /// Every key with its default, which is also the list of the keys that exist.
 pub(super) const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -32,19 +32,17 @@ pub(super) type Layers = BTreeMap<String, Given>;
 pub(super) fn read_config_file(path: &Path) -> Result<String, ConfigError> {
     read_limited(path).map_err(|reason| {
         let name = path.to_string_lossy().into_owned();
-        let problem = ConfigProblem::of_name(
+        ConfigProblem::of_name(
             "--config",
             Source::File { name, line: None },
             format!("the file cannot be read: {reason}"),
             "name a readable TOML file, or leave --config out",
-        );
-        ConfigError {
-            problems: vec![problem],
-        }
+        )
+        .into()
     })
 }
 
-fn read_limited(path: &Path) -> Result<String, String> {
+pub(super) fn read_limited(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut text = Zeroizing::new(String::new());
     file.take(LARGEST_FILE + 1)
@@ -56,10 +54,11 @@ fn read_limited(path: &Path) -> Result<String, String> {
     Ok(std::mem::take(&mut *text))
 }
 
-/// Puts the three layers on top of each other. What is unreadable or unknown goes to `problems`; `None` when the file is
+/// Puts the layers on top of each other. What is unreadable or unknown goes to `problems`; `None` when the file is
 /// no TOML, because judging the values of the rest would only add misleading problems.
 pub(super) fn layers(
     file: Option<(&str, &str)>,
+    env_file: Option<(&str, &BTreeMap<String, String>)>,
     env: &BTreeMap<String, String>,
     problems: &mut Vec<ConfigProblem>,
 ) -> Option<Layers> {
@@ -69,7 +68,13 @@ pub(super) fn layers(
         Some((name, text)) => add_toml(&mut layers, text, Some(name), problems) && readable,
         None => readable,
     };
-    add_environment(&mut layers, env, problems);
+    if let Some((name, variables)) = env_file {
+        add_environment(&mut layers, variables, Some(name), problems);
+    }
+    add_environment(&mut layers, env, None, problems);
+    for (key, given) in &layers {
+        require_exact(key, given, problems);
+    }
     readable.then_some(layers)
 }
 
@@ -205,7 +210,46 @@ impl Candidate<'_> {
     }
 }
 
-fn add_environment(layers: &mut Layers, env: &BTreeMap<String, String>, problems: &mut Vec<ConfigProblem>) {
+/// Refuses blanks, quotes, line ends and a byte order mark around a value that is used as it stands: `docker --env-file` and
+/// editors leave them, and whatever else holds the same secret would not have them.
+fn require_exact(key: &str, given: &Given, problems: &mut Vec<ConfigProblem>) {
+    let Raw::Text(text) = &given.raw else { return };
+    if !is_exact(key) {
+        return;
+    }
+    let quoted = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    let is_line_end = |char: char| matches!(char, '\n' | '\r');
+    let (message, remedy) = if text.starts_with('\u{feff}') {
+        (
+            "it begins with a byte order mark",
+            "save it as UTF-8 without a byte order mark",
+        )
+    } else if text.contains(is_line_end) {
+        (
+            "it has line ends in it",
+            "write it on one line; in a file, with one line end at most",
+        )
+    } else if text.trim() != text.as_str() {
+        ("it begins or ends with blanks", "remove the blanks")
+    } else if quoted('"') || quoted('\'') {
+        (
+            "it has quotes around it, which would be part of it",
+            "remove the quotes",
+        )
+    } else {
+        return;
+    };
+    problems.push(ConfigProblem::of_key(key, given.source.clone(), message, remedy));
+}
+
+/// Adds variables: the real ones, or those of a file.
+fn add_environment(
+    layers: &mut Layers,
+    env: &BTreeMap<String, String>,
+    file: Option<&str>,
+    problems: &mut Vec<ConfigProblem>,
+) {
+    let source_of = |variable: &str| source_of(variable, file);
     let mut candidates: BTreeMap<String, Vec<Candidate<'_>>> = BTreeMap::new();
     for (variable, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
         let file_stem = strip_file_suffix(variable);
@@ -228,7 +272,7 @@ fn add_environment(layers: &mut Layers, env: &BTreeMap<String, String>, problems
             _ if !variable.starts_with(PREFIX) => {}
             (None, Some((stem, _))) => problems.push(ConfigProblem::of_name(
                 variable,
-                Source::Variable(variable.clone()),
+                source_of(variable),
                 "only secrets can come from a file",
                 format!("put the value into {}", shown(stem)),
             )),
@@ -240,7 +284,7 @@ fn add_environment(layers: &mut Layers, env: &BTreeMap<String, String>, problems
                 );
                 problems.push(ConfigProblem::of_name(
                     variable,
-                    Source::Variable(variable.clone()),
+                    source_of(variable),
                     "there is no such setting",
                     remedy,
                 ));
@@ -248,37 +292,38 @@ fn add_environment(layers: &mut Layers, env: &BTreeMap<String, String>, problems
         }
     }
     for (key, candidates) in candidates {
-        if let Some(given) = resolve(&key, &candidates, problems) {
+        if let Some(given) = resolve(&key, &candidates, file, problems) {
             layers.insert(key, given);
         }
     }
 }
 
-/// The name before `_FILE`, in either case, as the rest of a name is.
-fn strip_file_suffix(variable: &str) -> Option<&str> {
-    let at = variable.len().checked_sub("_FILE".len())?;
-    variable
-        .get(at..)
-        .filter(|suffix| suffix.eq_ignore_ascii_case("_FILE"))
-        .and_then(|_| variable.get(..at))
-}
-
 /// The key that a variable sets.
 fn key_of(layers: &Layers, variable: &str) -> Option<String> {
-    if let Some((_, key)) = PLATFORM_VARIABLES.iter().find(|(name, _)| *name == variable) {
-        return Some((*key).to_owned());
+    key_of_name(variable).filter(|key| layers.contains_key(key))
+}
+
+fn source_of(variable: &str, file: Option<&str>) -> Source {
+    match file {
+        None => Source::Variable(variable.to_owned()),
+        Some(file) => Source::EnvFile {
+            variable: variable.to_owned(),
+            file: file.to_owned(),
+        },
     }
-    let (section, key) = variable.strip_prefix(PREFIX)?.split_once("__")?;
-    let key = format!("{section}.{key}").to_ascii_lowercase();
-    layers.contains_key(&key).then_some(key)
 }
 
 /// What the environment says about one key, if it says one thing.
-fn resolve(key: &str, candidates: &[Candidate<'_>], problems: &mut Vec<ConfigProblem>) -> Option<Given> {
+fn resolve(
+    key: &str,
+    candidates: &[Candidate<'_>],
+    file: Option<&str>,
+    problems: &mut Vec<ConfigProblem>,
+) -> Option<Given> {
     let mut found: Option<Given> = None;
     let mut first: Option<&Candidate<'_>> = None;
     for candidate in candidates {
-        let source = Source::Variable(candidate.variable.to_owned());
+        let source = source_of(candidate.variable, file);
         if candidates.iter().any(|other| {
             other.is_file() && !candidate.is_file() && other.stem.eq_ignore_ascii_case(candidate.stem)
         }) {

@@ -45,7 +45,7 @@ fn quota(count: u32, window: u64) -> Quota {
 
 fn layers_of_defaults() -> Layers {
     let mut problems = Vec::new();
-    let layers = source::layers(None, &BTreeMap::new(), &mut problems).unwrap();
+    let layers = source::layers(None, None, &BTreeMap::new(), &mut problems).unwrap();
     assert_eq!(problems, []);
     layers
 }
@@ -475,7 +475,6 @@ fn secrets_come_from_files() {
     for (content, expected) in [
         (format!("{GOOD_SECRET}\n"), GOOD_SECRET.to_owned()),
         (format!("{GOOD_SECRET}\r\n"), GOOD_SECRET.to_owned()),
-        (format!("{GOOD_SECRET}\n\n"), format!("{GOOD_SECRET}\n")),
         (GOOD_SECRET.to_owned(), GOOD_SECRET.to_owned()),
     ] {
         std::fs::write(&path, content).unwrap();
@@ -706,16 +705,16 @@ fn files_are_loaded() {
     let path = directory.path().join("josoor.toml");
     let none = BTreeMap::new();
     std::fs::write(&path, "[hash]\nqueue = 0x20\n").unwrap();
-    assert_eq!(Config::load(Some(&path), &none).unwrap().hash.queue, 32);
+    assert_eq!(Config::load(Some(&path), None, &none).unwrap().hash.queue, 32);
     std::fs::write(&path, [0xff, 0xfe]).unwrap();
-    Config::load(Some(&path), &none).unwrap_err();
+    Config::load(Some(&path), None, &none).unwrap_err();
     std::fs::write(&path, "#".repeat(1024 * 1024 + 1)).unwrap();
-    let error = Config::load(Some(&path), &none).unwrap_err().to_string();
+    let error = Config::load(Some(&path), None, &none).unwrap_err().to_string();
     assert!(error.contains("larger than 1 MiB"), "{error}");
     let missing = directory.path().join("missing.toml");
-    let error = Config::load(Some(&missing), &none).unwrap_err().to_string();
+    let error = Config::load(Some(&missing), None, &none).unwrap_err().to_string();
     assert!(error.contains("missing.toml"), "{error}");
-    Config::load(None, &none).unwrap();
+    Config::load(None, None, &none).unwrap();
 }
 
 /// `(variable, value)`, each to be refused with the variable's name and its key, without the text `hidden`.
@@ -1095,4 +1094,16 @@ fn b11_dev_is_for_this_machine_alone() {
         config.enable_dev().expect("this machine");
         assert!(config.dev);
     }
+}
+
+#[test]
+fn only_the_whole_loopback_host_is_alike() {
+    assert_eq!(
+        super::loopback_alike("http://127.0.0.1:8000"),
+        "http://localhost:8000"
+    );
+    assert_eq!(
+        super::loopback_alike("http://127.0.0.1.evil.com"),
+        "http://127.0.0.1.evil.com"
+    );
 }

@@ -149,6 +149,45 @@ pub(super) fn public_url(raw: &Raw) -> Parsed<PublicUrl> {
     Ok(PublicUrl { url, text })
 }
 
+/// The public URL when none is given: the listener's own address, by the name `localhost` where that is this machine's. `None` for a
+/// port that is not known yet.
+pub(super) fn default_public_url(address: IpAddr, port: u16) -> Option<PublicUrl> {
+    let is_localhost = address.is_unspecified()
+        || address == IpAddr::V4(Ipv4Addr::LOCALHOST)
+        || address == IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let host = match address {
+        _ if is_localhost => "localhost".to_owned(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    if port == 0 {
+        return None;
+    }
+    public_url(&Raw::text(format!("http://{host}:{port}"))).ok()
+}
+
+/// The name of a request header (RFC 9110, 5.1), in lower case.
+pub(super) fn header_name(given: &str) -> Parsed<String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if given == "*" || !given.bytes().all(is_token) || given.len() > 100 {
+        return refused(
+            format!("{:?} is not the name of a header", shown(given)),
+            "name each header, such as x-tenant",
+        );
+    }
+    Ok(given.to_ascii_lowercase())
+}
+
+/// An origin with `localhost` for `127.0.0.1`: to developers they are one place.
+pub fn loopback_alike(origin: &str) -> String {
+    match origin.split_once("://127.0.0.1") {
+        Some((scheme, port)) if port.is_empty() || port.starts_with(':') => {
+            format!("{scheme}://localhost{port}")
+        }
+        _ => origin.to_owned(),
+    }
+}
+
 /// A web origin (RFC 6454), as a browser writes it: `scheme://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(String);

@@ -28,9 +28,35 @@ const SECRET_KEYS: [&str; 5] = [
 
 pub(super) const PREFIX: &str = "JOSOOR_AUTH__";
 
+/// Keys that are no secrets and hold one URL or address.
+const URL_KEYS: [&str; 2] = ["server.public_url", "auth.issuer"];
+
+/// Whether a value of this key with quotes or blanks around it is a mistake: nothing of them would be part of it.
+pub(super) fn is_exact(key: &str) -> bool {
+    is_secret(key) || URL_KEYS.contains(&key)
+}
+
 /// Whether a key is a secret.
 pub(super) fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&key)
+}
+
+/// The key that a variable is named for, whether or not there is such a key.
+pub(super) fn key_of_name(variable: &str) -> Option<String> {
+    if let Some((_, key)) = PLATFORM_VARIABLES.iter().find(|(name, _)| *name == variable) {
+        return Some((*key).to_owned());
+    }
+    let (section, key) = variable.strip_prefix(PREFIX)?.split_once("__")?;
+    Some(format!("{section}.{key}").to_ascii_lowercase())
+}
+
+/// The name before `_FILE`, in either case, as the rest of a name is.
+pub(super) fn strip_file_suffix(variable: &str) -> Option<&str> {
+    let at = variable.len().checked_sub("_FILE".len())?;
+    variable
+        .get(at..)
+        .filter(|suffix| suffix.eq_ignore_ascii_case("_FILE"))
+        .and_then(|_| variable.get(..at))
 }
 
 /// The environment variable that sets a key: the platform's name if it has one.

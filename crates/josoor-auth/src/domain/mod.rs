@@ -30,7 +30,7 @@ pub use josoor_auth_verify::Role;
 pub use locale::Locale;
 pub use mail_kind::{MailClass, MailKind, MailState};
 pub use name::Name;
-pub use network::Network;
+pub use network::{Network, canonical_address};
 pub use password::Password;
 pub(crate) use password::too_short;
 pub use password_hash::PasswordHash;

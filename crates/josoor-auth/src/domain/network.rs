@@ -20,6 +20,29 @@ pub enum Network {
 /// The widths of an IPv6 network that are counted, and how many times the quota of a /64 each of them has.
 static LEVELS: [(u32, u32); 3] = [(64, 1), (56, 4), (48, 16)];
 
+/// The one form of an address: IPv4 for what is IPv4 in IPv6 form (RFC 4291, 2.5.5.2), and for what a NAT64 translates to the
+/// well-known prefix `64:ff9b::/96`, which stands for global addresses only (RFC 6052, 3.1).
+pub fn canonical_address(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    let IpAddr::V6(translated) = address else {
+        return address;
+    };
+    let [.., high, low] = translated.segments();
+    let embedded = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    let is_global = !embedded.is_loopback()
+        && !embedded.is_private()
+        && !embedded.is_link_local()
+        && !embedded.is_unspecified();
+    if translated.segments().starts_with(&NAT64) && is_global {
+        IpAddr::V4(embedded)
+    } else {
+        address
+    }
+}
+
+/// The first 96 bits of the well-known prefix of NAT64.
+const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
 impl Network {
     /// The network of an address, with or without a zone. `None` for the empty text: the command line is not counted.
     pub fn of(ip: &str) -> Option<Self> {
@@ -27,7 +50,7 @@ impl Network {
             return None;
         }
         let without_zone = ip.split_once('%').map_or(ip, |(address, _)| address);
-        Some(match without_zone.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Some(match without_zone.parse::<IpAddr>().map(canonical_address) {
             Ok(IpAddr::V4(address)) => Self::V4(address),
             Ok(IpAddr::V6(address)) => Self::V6(u64::try_from(u128::from(address) >> 64).unwrap_or_default()),
             Err(_) => Self::Unknown,
@@ -101,6 +124,9 @@ mod tests {
             "::ffff:192.0.2.7",
             "::FFFF:c000:207",
             "0:0:0:0:0:ffff:192.0.2.7",
+            // D19: a NAT64 gives every IPv4 client an address of one IPv6 network.
+            "64:ff9b::192.0.2.7",
+            "64:ff9b:0:0:0:0:c000:207",
         ] {
             assert_eq!(names(alias), [("192.0.2.7".to_owned(), 1)], "{alias}");
         }
@@ -113,6 +139,9 @@ mod tests {
             assert_eq!(Network::of(alias), Network::of("2001:db8:1:2::9"), "{alias}");
         }
         assert_ne!(Network::of("2001:db8:1:3::1"), Network::of("2001:db8:1:2::1"));
+        for other in ["64:ff9b::10.0.0.7", "64:ff9b::127.0.0.1", "64:ff9b:1::192.0.2.7"] {
+            assert!(matches!(Network::of(other), Some(Network::V6(_))), "{other}");
+        }
         assert_ne!(Network::of("192.0.2.8"), Network::of("192.0.2.7"));
         assert_eq!(Network::of("nonsense"), Network::of("a, b"));
         assert_eq!(names("nonsense"), [("unknown".to_owned(), 1)]);

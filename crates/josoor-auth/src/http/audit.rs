@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::audit;
-use crate::domain::{Audit, SessionId, Timestamp, UserId};
+use crate::domain::{Audit, SessionId, Timestamp, UserId, canonical_address};
 use crate::error::{Invalid, Result};
 use crate::http::request::body::QueryString;
 use crate::http::request::caller::{Administrator, Exporter, SignedIn};
@@ -222,7 +222,7 @@ impl FieldText for NetworkAddress {
     fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
         text.trim()
             .parse::<IpAddr>()
-            .map(|address| Self(address.to_canonical().to_string()))
+            .map(|address| Self(canonical_address(address).to_string()))
             .map_err(|_| Invalid::new("invalid_address", "ip is an IPv4 or IPv6 address."))
     }
 

@@ -87,7 +87,7 @@ pub fn any_method() -> Router<App> {
         ("role" = Option<RoleName>, Query, description = "Demand at least this role"),
         ("verified" = Option<bool>, Query, description = "Demand a verified address"),
         ("acr" = Option<String>, Query, description = "Demand this level of authentication, `1` or `2`", pattern = "^[12]$"),
-        ("max_age" = Option<u64>, Query, description = "Demand a sign-in that is at most so many seconds old", maximum = 315_360_000),
+        ("max_age" = Option<u64>, Query, description = "Demand that the user was verified at most so many seconds ago (`auth_time`)", maximum = 315_360_000),
         ("X-Auth-Require-Role" = Option<RoleName>, Header, description = "As `role`"),
         ("X-Auth-Require-Verified" = Option<bool>, Header, description = "As `verified`"),
         ("X-Auth-Require-Acr" = Option<String>, Header, description = "As `acr`", pattern = "^[12]$"),
@@ -112,13 +112,13 @@ async fn check(State(app): State<App>, request: Request) -> Response {
     let (request, _) = request.into_parts();
     let context = RequestContext::of(&request.extensions);
     let caller = caller::authenticate(&app, &request.headers, &context).await;
-    answer(&app, caller, &request.uri, &request.headers).await
+    answer(&app, caller, &request.uri, &request.headers)
 }
 
 /// The answer about a caller, to a question that was asked at this address with these headers.
-pub(super) async fn answer(app: &App, caller: Result<Caller>, uri: &Uri, headers: &HeaderMap) -> Response {
+pub(super) fn answer(app: &App, caller: Result<Caller>, uri: &Uri, headers: &HeaderMap) -> Response {
     let described = match caller {
-        Ok(caller) => describe(app, &caller, uri, headers).await,
+        Ok(caller) => describe(app, &caller, uri, headers),
         Err(error) => {
             // `auth.missing_token_status` is for browsers' requests; gateways distinguish 401 and 403.
             let is_missing = matches!(error, Error::Refused(Refusal::MissingToken));
@@ -141,12 +141,11 @@ pub(super) async fn answer(app: &App, caller: Result<Caller>, uri: &Uri, headers
     }
 }
 
-async fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Result<HeaderMap, Problem> {
+fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Result<HeaderMap, Problem> {
     let demands = Demands::read(uri, headers)?;
     demands.check_user(&caller.user)?;
     if let Some(max_age) = demands.max_age {
-        // In a box, so that other questions do not carry the space that this one may take.
-        Box::pin(check_age(app, caller, max_age, demands.acr)).await?;
+        check_age(app, caller, max_age, demands.acr)?;
     }
     let prepared = PreparedUser::of(&caller.user);
     let mut session = uuid::Uuid::encode_buffer();
@@ -167,15 +166,20 @@ async fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) ->
     Ok(described)
 }
 
-async fn check_age(app: &App, caller: &Caller, max_age: u64, acr: Option<Acr>) -> Result<()> {
-    let signed_in = app.cache.signed_in_at(caller.session).await?;
-    if app.clock.now().since(signed_in).as_secs() > max_age {
-        return Err(Error::StepUpRequired {
-            acr,
-            max_age: Some(max_age),
-        });
+/// By the token's `auth_time`: the last interactive verification, which a refresh does not move. A token without the claim is
+/// taken as too old.
+fn check_age(app: &App, caller: &Caller, max_age: u64, acr: Option<Acr>) -> Result<()> {
+    let now = app.clock.now().as_secs();
+    let age = caller
+        .auth_time
+        .map(|at| now.saturating_sub(at).max(0).unsigned_abs());
+    if age.is_some_and(|age| age <= max_age) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::StepUpRequired {
+        acr,
+        max_age: Some(max_age),
+    })
 }
 
 /// What a question demands of the caller besides a live session. Where the query and the headers demand the same, the

@@ -69,7 +69,10 @@ impl Service for FastPath {
         }
         match self.0.recognise(&request) {
             Some(route) => self.0.answer(route, request, peer).await,
-            None => self.0.router.answer(request, peer).await,
+            None => {
+                self.0.stack.settings.note_origin(request.headers());
+                self.0.router.answer(request, peer).await
+            }
         }
     }
 }
@@ -107,9 +110,7 @@ impl Parts {
         let handle = async |request: Request| {
             let caller = caller::authenticate(&self.app, request.headers(), &context).await;
             match route {
-                FrequentRoute::Check => {
-                    check::answer(&self.app, caller, request.uri(), request.headers()).await
-                }
+                FrequentRoute::Check => check::answer(&self.app, caller, request.uri(), request.headers()),
                 FrequentRoute::Me => {
                     let mut response =
                         caller.map_or_else(IntoResponse::into_response, |caller| auth::show(&caller));

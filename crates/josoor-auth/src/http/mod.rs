@@ -100,6 +100,9 @@ fn settings_of(app: &App) -> HttpSettings {
     let config = &app.config;
     HttpSettings {
         public_url: config.server.public_url.to_string(),
+        origins: std::iter::once(config.server.public_url.origin())
+            .chain(config.server.cors_origins.iter().map(ToString::to_string))
+            .collect(),
         trusted_proxies: config.server.trusted_proxies.clone(),
         forwarded_header: config.server.forwarded_header,
         body_timeout: config.server.body_timeout,
@@ -108,6 +111,26 @@ fn settings_of(app: &App) -> HttpSettings {
             .unwrap_or(StatusCode::FORBIDDEN),
         ..HttpSettings::default()
     }
+}
+
+/// Request headers that pages of other origins may send besides Authorization, Content-Type and X-Request-Id: what request
+/// libraries and tracing in browsers (W3C Trace Context, Baggage, Sentry) add to every request.
+const TRACING_HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("x-requested-with"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+    HeaderName::from_static("sentry-trace"),
+];
+
+fn allowed_headers(app: &App) -> Vec<HeaderName> {
+    let configured = app.config.server.cors_headers.iter();
+    let configured = configured.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    [header::AUTHORIZATION, header::CONTENT_TYPE, X_REQUEST_ID]
+        .into_iter()
+        .chain(TRACING_HEADERS)
+        .chain(configured)
+        .collect()
 }
 
 /// CORS (Fetch, 3.2) for the configured origins; without any, browsers keep other origins out by themselves.
@@ -123,7 +146,7 @@ fn cors(app: &App) -> Option<CorsLayer> {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, X_REQUEST_ID])
+            .allow_headers(allowed_headers(app))
             .expose_headers([
                 X_REQUEST_ID,
                 X_CLIENT_REQUEST_ID,

@@ -112,7 +112,15 @@ pub async fn nothing(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response> {
-    if wants_page(&headers) && matches!(method, Method::GET | Method::HEAD) {
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    // No path of the service ends with a slash.
+    let path = uri.path().trim_matches('/');
+    if is_read && uri.path().ends_with('/') && !path.is_empty() {
+        let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+        let to = app.config.server.public_url.join(&format!("{path}{query}"));
+        return Ok(Redirect::permanent(&to).into_response());
+    }
+    if wants_page(&headers) && is_read {
         let title = ("Page not found", "الصفحة غير موجودة");
         return Ok(shell(&app, StatusCode::NOT_FOUND, title, &uri, &headers));
     }
@@ -157,7 +165,7 @@ fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers:
         document,
     )
         .into_response();
-    if let Some(cookie) = remember(uri, base) {
+    if let Some(cookie) = remember(uri, &config.server.public_url) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response

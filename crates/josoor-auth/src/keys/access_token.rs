@@ -98,7 +98,7 @@ pub(super) fn generate_access_key(algorithm: Algorithm) -> Result<Zeroizing<Vec<
         Algorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
             .and_then(|pair| Ok(pair.to_pkcs8v1()?.as_ref().to_vec()))
             .map_err(failed)?,
-        Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048)
+        Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa3072)
             .and_then(|pair| {
                 Ok(AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair)?
                     .as_ref()

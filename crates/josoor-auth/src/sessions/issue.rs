@@ -25,8 +25,8 @@ pub struct Issued {
     pub device: Option<KnownDevice>,
     /// The life of the access token, in seconds.
     pub expires_in: i64,
-    /// The end of the session, unless a refresh moves it.
-    pub session_ends_at: Timestamp,
+    /// The end of the refresh token; the session itself may end before.
+    pub refresh_expires_at: Timestamp,
     /// Now.
     pub issued_at: Timestamp,
 }
@@ -39,6 +39,16 @@ pub(crate) async fn issue(app: &App, session: &SessionRow, user: &User, now: Tim
     let user = UserCopy::from(user);
     app.cache.publish(session, &user).await;
     issue_tokens(app, session, user.into(), now)
+}
+
+/// When a refresh token that is issued now expires, unless its session ends before. An access token of its generation may be
+/// issued until the grace is over, used to the end of its life, and be followed by a pause as long as a session may be idle:
+/// what ends a session that is idle is its row, not this token.
+pub(crate) fn refresh_expires_at(app: &App, now: Timestamp) -> Timestamp {
+    let session = &app.config.session;
+    now.plus(session.refresh_grace)
+        .plus(app.config.auth.access_lifetime)
+        .plus(session.idle)
 }
 
 /// Issues both tokens of the session's current generation.
@@ -107,7 +117,7 @@ pub(super) fn issue_access(
         refresh_token: None,
         device: None,
         expires_in: exp - iat,
-        session_ends_at: session.ends_at(),
+        refresh_expires_at: session.generation_expires_at,
         issued_at: now,
     })
 }

@@ -14,9 +14,9 @@ pub mod rotation;
 
 pub use authenticate::authenticate;
 pub use issue::Issued;
-pub(crate) use issue::issue;
+pub(crate) use issue::{issue, refresh_expires_at};
 pub use log_in::log_in;
 pub use open::{Held, Opened, SignInWith, open};
 pub use refresh::refresh;
 pub use renew::renew_access;
-pub use revoke::{LogOut, list, log_out, revoke, revoke_all, revoke_any};
+pub use revoke::{LogOut, list, log_out, revoke, revoke_all, revoke_any, revoke_everyones};

@@ -1,6 +1,6 @@
 //! Opening a session.
 
-use super::issue::{Issued, issue};
+use super::issue::{Issued, issue, refresh_expires_at};
 use super::limit::revoke_beyond_limit;
 use crate::act::Act;
 use crate::auth::devices::{self, Familiarity, SignInDevice};
@@ -66,6 +66,7 @@ pub async fn open(act: &mut Act, who: &Authenticated, user: &User, with: SignInW
         created_at: act.now,
         expires_at,
         idle_expires_at: act.now.plus(act.app.config.session.idle).min(expires_at),
+        refresh_expires_at: refresh_expires_at(&act.app, act.now).min(expires_at),
         ip: &act.client.ip,
         user_agent: &act.client.user_agent,
         transport: with.transport,

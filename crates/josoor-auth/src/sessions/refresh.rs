@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::issue::{Issued, issue_next, issue_tokens};
+use super::issue::{Issued, issue_next, issue_tokens, refresh_expires_at};
 use super::rotation::{self, Decision, Generations, Step};
 use crate::act::{Client, Entry};
 use crate::app::App;
@@ -111,6 +111,7 @@ async fn take(
         kept: step.kept.as_deref(),
         added: &step.added,
         issued_at: now,
+        refresh_expires_at: refresh_expires_at(app, now),
         idle_expires_at: now.plus(app.config.session.idle),
     };
     let rotated = conn.rotate_session(&rotation).await?;

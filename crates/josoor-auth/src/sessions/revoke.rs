@@ -1,5 +1,7 @@
 //! Revoking sessions.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
 use crate::act::{Act, Client};
 use crate::app::App;
 use crate::domain::{RevokeReason, SessionId, UserId};
@@ -97,6 +99,36 @@ pub async fn revoke_all(
         act.commit().await?;
     }
     Ok(count)
+}
+
+/// Users whose sessions are read in one step by [`revoke_everyones`].
+const USERS: i64 = 200;
+
+/// How many users' sessions are revoked at once.
+const AT_ONCE: usize = 8;
+
+/// Revokes every session of every user, each user's in a unit of work of its own. Returns how many there were. A sign-in that comes
+/// meanwhile may stay.
+///
+/// # Errors
+/// `StoreUnavailable`; what was revoked until then stays revoked.
+pub async fn revoke_everyones(app: &App, reason: RevokeReason, client: &Client) -> Result<usize> {
+    let (mut after, mut count) = (UserId(0), 0);
+    loop {
+        let mut conn = app.db.read().await?;
+        let users = conn.users_with_sessions(after, app.clock.now(), USERS).await?;
+        drop(conn);
+        let Some(last) = users.last() else {
+            return Ok(count);
+        };
+        after = *last;
+        let revoked: Vec<usize> = stream::iter(users)
+            .map(|user| revoke_all(app, user, None, reason, client))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        count += revoked.into_iter().sum::<usize>();
+    }
 }
 
 async fn commit_revoked(mut act: Act, revoked: &[SessionRow], reason: RevokeReason) -> Result<()> {

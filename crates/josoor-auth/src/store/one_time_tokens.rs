@@ -205,6 +205,18 @@ impl Conn {
         )
     }
 
+    /// The unused token for the first administrator that is good beyond `until`, and its end.
+    pub async fn fresh_setup_token(&mut self, until: Timestamp) -> Result<Option<(Uuid, Timestamp)>> {
+        const SQL: &str = "select id, expires_at from one_time_tokens
+             where purpose = $1 and user_id is null and used_at is null and expires_at > $2
+             order by created_at desc, id limit 1";
+        on!(
+            self,
+            sqlx::query_as(SQL).bind(Purpose::Setup.as_str()).bind(until),
+            fetch_optional
+        )
+    }
+
     /// Whether a token is still good that is of this purpose, about this address and bound to this.
     pub async fn has_one_time_token_for(
         &mut self,

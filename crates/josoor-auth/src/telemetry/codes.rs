@@ -42,6 +42,8 @@ codes! {
     ACCEPT_FAILED "accept_failed" warn "a connection cannot be accepted, usually because no file descriptors are left; it is tried again";
     CONNECTIONS_SHORT "connections_short" warn "at most once a minute: `server.max_connections` are open, and those of `network`, which has the most, that are idle for longest are closed";
     PROXY_NOT_TRUSTED "proxy_not_trusted" warn "once for each `peer`, sixteen at most: a proxy that is not listed in `TRUSTED_PROXIES`, or a client that sends such a header";
+    PROXY_USES_OTHER_HEADER "proxy_uses_other_header" warn "once for each `peer`, sixteen at most: a trusted proxy names its clients in `header`, and `server.forwarded_header` is `configured`";
+    ORIGIN_NOT_LISTED "origin_not_listed" warn "once for each `origin`, sixteen at most: a page of an origin that is neither `PUBLIC_URL`'s nor in `CORS_ORIGINS` calls the service";
     FAILED_SIGN_INS_ALERT "failed_sign_ins_alert" warn "more sign-ins fail over the whole service than `limits.failed_sign_ins_alert` says; once per change on each node that sees it";
     FAILED_SIGN_INS_NORMAL "failed_sign_ins_normal" warn "the alert before is over";
     LIMITS_WITHOUT_REDIS "limits_without_redis" warn "Redis does not count; this node counts alone, with half of every quota";

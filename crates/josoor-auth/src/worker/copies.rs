@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::app::App;
-use crate::cache::TailMemory;
+use crate::cache::{TailMemory, tail_every};
 use crate::clock::Clock;
 use crate::redis::RedisEvent;
 use crate::telemetry::codes;
@@ -38,21 +38,11 @@ impl Drop for UnsubscribedGuard<'_> {
 /// never; giving it up costs a connection.
 const ROUND_AT_MOST: Duration = Duration::from_secs(10);
 
-/// The longest that a change on another node goes unnoticed when its message is lost.
-const TAIL_EVERY: Duration = Duration::from_secs(1);
-
-/// In one process the command line's acts come only this way, and reading costs microseconds.
-const TAIL_EVERY_ALONE: Duration = Duration::from_millis(250);
-
 /// The shortest pause between two rounds, however often something fails.
 const TAIL_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn tail(app: App) {
-    let every = if app.cache.redis().is_none() {
-        TAIL_EVERY_ALONE
-    } else {
-        TAIL_EVERY
-    };
+    let every = tail_every(app.cache.redis().is_none());
     let mut memory = TailMemory::default();
     let mut failing = false;
     let mut skewed = false;

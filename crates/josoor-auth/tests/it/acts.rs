@@ -435,7 +435,7 @@ async fn run_every_act(mut stage: TheStage) {
     let with = SignInWith::default();
 
     // Setup and registration
-    let token = o
+    let offer = o
         .run(
             "account/setup::offer_setup",
             "without an administrator",
@@ -446,7 +446,7 @@ async fn run_every_act(mut stage: TheStage) {
         .expect("no administrator yet");
     let admin = setup::set_up(
         &app,
-        token.expose(),
+        offer.token.expose(),
         registration("admin@example.com"),
         with,
         client(1),

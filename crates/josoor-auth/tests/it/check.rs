@@ -297,6 +297,16 @@ on_both!(
             .is_problem(401, "step_up_required");
         let fresh = server.log_in("stepping@example.com").await;
         server.get("/auth/check?max_age=60", &fresh.access).await.is(200);
+        // A change of the password verifies the user again, in a session however old.
+        let body = json!({ "current_password": PASSWORD, "new_password": "another sentence to remember" });
+        let changed = server
+            .post_as("/auth/password/change", &next.access, &body)
+            .await
+            .is(200);
+        server
+            .get("/auth/check?max_age=60", &Tokens::of(&changed).access)
+            .await
+            .is(200);
         server.stop().await;
     }
 );

@@ -86,7 +86,8 @@ on_both!(
                 assert_eq!(answer.headers["cache-control"], "no-store");
                 let cookie = set_cookie(&answer, name).unwrap();
                 let path = if secure { "Path=/" } else { "Path=/auth" };
-                let mut expected = vec![path, "HttpOnly", "SameSite=Strict", "Max-Age=604800"];
+                // The grace, the life of an access token and the idle time: 30 s, a day and seven days.
+                let mut expected = vec![path, "HttpOnly", "SameSite=Strict", "Max-Age=691230"];
                 if secure {
                     expected.push("Secure");
                 }

@@ -98,8 +98,7 @@ on_both!(
             .expect("a link")
             .expect("no administrator yet");
         for (password, code) in REFUSED {
-            let body =
-                json!({ "token": setup.expose(), "email": email, "password": password, "full_name": name });
+            let body = json!({ "token": setup.token.expose(), "email": email, "password": password, "full_name": name });
             refused(server.post("/setup", &body).await, "password", code);
         }
         // The link is as it was, and the platform's own test password is good.
@@ -272,7 +271,8 @@ on_both!(
             .await
             .expect("a link")
             .expect("no administrator yet");
-        let body = json!({ "token": setup.expose(), "email": "root@example.com", "password": PASSWORD });
+        let body =
+            json!({ "token": setup.token.expose(), "email": "root@example.com", "password": PASSWORD });
         server.post("/setup", &body).await.is(201);
         server.stop().await;
     }

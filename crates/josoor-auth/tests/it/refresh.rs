@@ -309,7 +309,7 @@ on_both!(an_expired_token_is_no_sign_of_theft, async |stage: Stage| {
     clock.advance(4 * DAY);
     let second = next(&server, &first).await;
     use_access(&server, &second).await;
-    clock.advance(4 * DAY);
+    clock.advance(5 * DAY);
     // Superseded days ago and its successor used: reuse, if it were not past its end.
     server
         .refresh(&first.refresh)
@@ -326,6 +326,8 @@ on_both!(
     async |stage: Stage| {
         let mut stage = stage;
         stage.set("JOSOOR_AUTH__SESSION__IDLE", "1h");
+        // A refresh token expires this and the idle time after it was issued.
+        stage.set("JWT_EXPIRATION_MINUTES", "60");
         let clock = manual();
         let server = stage.start_with(clock.clone()).await;
         let tokens = server.register("bearer@example.com").await;

@@ -58,6 +58,7 @@ async fn begin(conn: &mut Conn, user: UserId, at: Timestamp, idle: Timestamp, en
             created_at: at,
             expires_at: end,
             idle_expires_at: idle,
+            refresh_expires_at: end,
             ip: "2001:db8::1",
             user_agent: "tests/1.0 (ملف)",
             transport: Transport::Body,
@@ -366,7 +367,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         );
         assert_eq!(
             (row.generation_issued_at, row.generation_expires_at),
-            (NOW, later(100))
+            (NOW, later(1000))
         );
         assert!(row.superseded.is_empty() && row.revoked_at.is_none() && row.revoke_reason.is_none());
     }
@@ -382,6 +383,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         kept: only_if_unused.then_some("7:7"),
         added: "1:8",
         issued_at: at,
+        refresh_expires_at: at.plus(Duration::from_secs(300)),
         idle_expires_at: at.plus(Duration::from_secs(100)),
     };
     assert!(conn.rotate_session(&step(2, false, NOW)).await.unwrap().is_none());
@@ -405,16 +407,19 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         (rotated.idle_expires_at, rotated.generation_issued_at),
         (later(110), later(10))
     );
-    let touch = |generation, at| Touch {
+    assert_eq!(rotated.generation_expires_at, later(310));
+    let touch = |generation, at: Timestamp| Touch {
         session: id,
         generation,
         at,
+        idle_expires_at: at.plus(Duration::from_secs(100)),
     };
     conn.touch_session(&touch(1, later(20))).await.unwrap();
     // A generation that does not exist yet is no use of it; times do not go back.
     conn.touch_session(&touch(3, later(15))).await.unwrap();
     let row = conn.session_by_id(id).await.unwrap().unwrap();
     assert_eq!((row.used_generation, row.last_seen_at), (1, later(20)));
+    assert_eq!(row.idle_expires_at, later(120));
     let rotated = conn
         .rotate_session(&step(2, true, later(30)))
         .await
@@ -422,9 +427,9 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         .unwrap();
     assert_eq!((rotated.generation, rotated.superseded.as_str()), (3, "7:7,1:8"));
     drop(conn);
-    db.write_touches(&[touch(3, later(40)), touch(2, later(41))])
-        .await
-        .unwrap();
+    for touch in [touch(3, later(40)), touch(2, later(41))] {
+        db.write_touches(&[touch]).await.unwrap();
+    }
     let mut conn = db.write().await.unwrap();
     assert!(
         conn.rotate_session(&step(3, true, later(50)))
@@ -434,6 +439,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
     );
     let row = conn.session_by_id(id).await.unwrap().unwrap();
     assert_eq!((row.used_generation, row.last_seen_at), (3, later(41)));
+    assert_eq!(row.idle_expires_at, later(141));
 
     // The idle end moves on, never back, and not after it has passed.
     let row = conn
@@ -441,7 +447,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(row.idle_expires_at, later(130));
+    assert_eq!(row.idle_expires_at, later(141));
     let row = conn
         .extend_session(id, 3, later(500), later(129))
         .await
@@ -519,6 +525,7 @@ on_both!(the_superseded_generations_are_kept_short, async |stage: Stage| {
             added: &added,
             issued_at: later(10),
             // The idle end is not moved past the absolute one.
+            refresh_expires_at: later(2000),
             idle_expires_at: later(2000),
         };
         let row = conn.rotate_session(&step).await.unwrap().unwrap();
@@ -904,6 +911,7 @@ on_both!(
             created_at: NOW,
             expires_at: later(9),
             idle_expires_at: later(9),
+            refresh_expires_at: later(9),
             ip: "",
             user_agent: "",
             transport: Transport::Body,

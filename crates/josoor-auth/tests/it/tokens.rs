@@ -1017,6 +1017,7 @@ async fn walk(server: &Server, clock: &Clock, acts: &[usize], ending: usize) {
                 session: SessionId(claims.sid),
                 generation: claims.generation,
                 at: clock.now(),
+                idle_expires_at: clock.now(),
             };
             server.app.db.write_touches(&[touch]).await.expect("written");
         }

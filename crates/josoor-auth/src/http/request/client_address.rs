@@ -9,13 +9,14 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::config::ForwardedHeader;
+use crate::domain::canonical_address;
 
 /// The other end of the connection.
 pub(super) fn peer_address(parts: &Parts) -> Option<IpAddr> {
     parts
         .extensions
         .get::<ConnectInfo<SocketAddr>>()
-        .map(|peer| peer.0.ip().to_canonical())
+        .map(|peer| canonical_address(peer.0.ip()))
 }
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
@@ -34,14 +35,14 @@ pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 /// A peer that is not trusted is the client, whatever it claims. Otherwise the list in the header is walked from its right
 /// end, where the nearest proxy wrote, to the first address that is not trusted. An entry that is no address ends the walk
 /// at the last proxy that was. The other headers of this kind are ignored: a proxy that does not write them may pass on
-/// those of a client. IPv4 addresses in IPv6 form (`::ffff:a.b.c.d`) are given as IPv4.
+/// those of a client. Addresses are given in their one form ([`canonical_address`]).
 pub fn client_address(
     peer: IpAddr,
     headers: &HeaderMap,
     trusted: &[IpNet],
     header: ForwardedHeader,
 ) -> IpAddr {
-    let peer = peer.to_canonical();
+    let peer = canonical_address(peer);
     if !is_in(trusted, peer) {
         return peer;
     }
@@ -62,7 +63,7 @@ pub fn client_address(
         let Some(address) = entry else {
             return nearest;
         };
-        nearest = address.to_canonical();
+        nearest = canonical_address(address);
         if !is_in(trusted, nearest) {
             return nearest;
         }

@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::request::Parts;
 
 use crate::act::Client;
 use crate::http::request::client_address::{FORWARDING, client_address, is_in, peer_address};
 use crate::http::request::context::RequestContext;
 use crate::http::request::user_agent::user_agent;
+use crate::http::server::settings::HttpSettings;
 
 /// The address, the user agent and the ids of the request; no actor.
 #[derive(Clone, Debug)]
@@ -31,6 +33,21 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientInfo {
     }
 }
 
+/// Warns about a proxy that is not listed, or that names its clients in another header than it should.
+fn note_proxy(settings: &HttpSettings, peer: IpAddr, headers: &HeaderMap) {
+    let Some(sent) = FORWARDING.into_iter().find(|name| headers.contains_key(name)) else {
+        return;
+    };
+    let configured: &'static str = settings.forwarded_header.into();
+    if !is_in(&settings.trusted_proxies, peer) {
+        settings.warned.about_unlisted_proxy(peer, sent.as_str());
+    } else if !headers.contains_key(configured) {
+        settings
+            .warned
+            .about_other_header(peer, sent.as_str(), configured);
+    }
+}
+
 /// The address of the client, as far as trusted proxies name it; see [`client_address`]. Without a connection (a request made
 /// inside the process) it is the unspecified address.
 pub(super) fn client_ip(parts: &Parts) -> IpAddr {
@@ -38,11 +55,7 @@ pub(super) fn client_ip(parts: &Parts) -> IpAddr {
     let Some(peer) = peer_address(parts) else {
         return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     };
-    if !is_in(&settings.trusted_proxies, peer)
-        && let Some(header) = FORWARDING.iter().find(|name| parts.headers.contains_key(*name))
-    {
-        settings.unlisted.note(peer, header.as_str());
-    }
+    note_proxy(&settings, peer, &parts.headers);
     let (trusted, header) = (&settings.trusted_proxies, settings.forwarded_header);
     client_address(peer, &parts.headers, trusted, header)
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::app::App;
 use crate::auth::devices;
-use crate::config::Config;
+use crate::config::{Config, loopback_alike};
 use crate::domain::{Email, KnownDevice};
 use crate::error::{Error, Result};
 use crate::keys::DeviceMark;
@@ -139,12 +139,12 @@ pub fn held_session(app: &App, headers: &HeaderMap) -> Option<Held> {
     })
 }
 
-/// Sets the refresh cookie for as long as the session can last.
+/// Sets the refresh cookie for as long as the refresh token is valid.
 pub fn set_refresh(app: &App, headers: &HeaderMap, issued: &Issued) -> Vec<HeaderValue> {
     let Some(token) = &issued.refresh_token else {
         return Vec::new();
     };
-    let seconds = issued.session_ends_at.as_secs() - issued.issued_at.as_secs();
+    let seconds = issued.refresh_expires_at.as_secs() - issued.issued_at.as_secs();
     REFRESH.set(&app.config, headers, token.expose(), seconds.max(1))
 }
 
@@ -201,16 +201,6 @@ pub fn require_origin(app: &App, headers: &HeaderMap) -> Result<()> {
     }
 }
 
-/// `localhost` and `127.0.0.1` are one place.
-fn loopback_alike(origin: &str) -> String {
-    match origin.split_once("://127.0.0.1") {
-        Some((scheme, port)) if port.is_empty() || port.starts_with(':') => {
-            format!("{scheme}://localhost{port}")
-        }
-        _ => origin.to_owned(),
-    }
-}
-
 /// Whether two origins belong to one site: same scheme, and hosts that are equal or under one registrable domain. The
 /// last two labels stand for that domain. Under a public suffix of two labels this is too generous, but the origin
 /// is one that the operator has listed, and browsers, which know all suffixes, do not send a `SameSite=Strict` cookie
@@ -249,7 +239,7 @@ fn same_site(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{loopback_alike, read, same_site};
+    use super::{read, same_site};
     use http::{HeaderMap, HeaderValue, header};
 
     #[test]
@@ -271,15 +261,6 @@ mod tests {
         ] {
             assert!(!same_site(left, right), "{left} {right}");
         }
-    }
-
-    #[test]
-    fn only_the_whole_loopback_host_is_alike() {
-        assert_eq!(loopback_alike("http://127.0.0.1:8000"), "http://localhost:8000");
-        assert_eq!(
-            loopback_alike("http://127.0.0.1.evil.com"),
-            "http://127.0.0.1.evil.com"
-        );
     }
 
     #[test]

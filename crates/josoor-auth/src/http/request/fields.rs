@@ -278,7 +278,7 @@ impl Fields {
         }
     }
 
-    /// Rejects the request if it has fields that were not asked for ([`Error::UnknownFields`], reported first, because
+    /// Rejects the request if it has fields that were not asked for ([`Error::UnknownFields`], with these first, because
     /// the other complaints may only come from a misspelt name) or if any field was unacceptable ([`Error::Invalid`]).
     pub fn finish(self) -> Result<(), Error> {
         if !self.members.is_empty() {
@@ -291,6 +291,8 @@ impl Fields {
                 .keys()
                 .take(MAX_COMPLAINTS)
                 .map(|name| Invalid::new("unknown_field", message).in_field(shorten(name)))
+                .chain(self.complaints)
+                .take(MAX_COMPLAINTS)
                 .collect();
             return Err(Error::UnknownFields(unknown));
         }

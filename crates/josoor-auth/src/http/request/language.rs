@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Uri, header};
 
+use crate::config::PublicUrl;
 use crate::domain::Locale;
 
 /// The cookie in which a browser keeps the language that was chosen on a page. It is the page's to set.
@@ -40,12 +41,14 @@ fn chosen_before(headers: &HeaderMap) -> Option<Locale> {
         .find_map(|(name, value)| (name == COOKIE).then(|| value.parse().ok()).flatten())
 }
 
-/// Keeps the language that the address names, for a year, below `base`.
-pub fn remember(uri: &Uri, base: &str) -> Option<HeaderValue> {
+/// Keeps the language that the address names, for a year, below the public URL.
+pub fn remember(uri: &Uri, public_url: &PublicUrl) -> Option<HeaderValue> {
     let locale = named_in(uri)?;
+    let base = public_url.path().trim_end_matches('/');
     let path = if base.is_empty() { "/" } else { base };
+    let secure = if public_url.is_https() { "; Secure" } else { "" };
     HeaderValue::from_str(&format!(
-        "{COOKIE}={locale}; Path={path}; Max-Age=31536000; SameSite=Lax"
+        "{COOKIE}={locale}; Path={path}; Max-Age=31536000; SameSite=Lax{secure}"
     ))
     .ok()
 }
@@ -99,12 +102,21 @@ mod tests {
 
     #[test]
     fn only_a_language_of_ours_is_remembered() {
-        let remembered = remember(&Uri::from_static("/login?lang=ar"), "/sub").expect("a cookie");
+        let remembered = |uri: &'static str, public_url: &str| {
+            let env = [("PUBLIC_URL".to_owned(), public_url.to_owned())].into();
+            let config = crate::Config::parse(None, &env).expect("settings");
+            let cookie = remember(&Uri::from_static(uri), &config.server.public_url);
+            cookie.map(|cookie| cookie.to_str().expect("ASCII").to_owned())
+        };
         assert_eq!(
-            remembered,
-            "josoor_locale=ar; Path=/sub; Max-Age=31536000; SameSite=Lax"
+            remembered("/login?lang=ar", "http://localhost/sub").as_deref(),
+            Some("josoor_locale=ar; Path=/sub; Max-Age=31536000; SameSite=Lax")
         );
-        assert_eq!(remember(&Uri::from_static("/login?lang=x"), ""), None);
-        assert_eq!(remember(&Uri::from_static("/login"), ""), None);
+        assert_eq!(
+            remembered("/login?lang=en", "https://auth.example.com").as_deref(),
+            Some("josoor_locale=en; Path=/; Max-Age=31536000; SameSite=Lax; Secure")
+        );
+        assert_eq!(remembered("/login?lang=x", "http://localhost"), None);
+        assert_eq!(remembered("/login", "http://localhost"), None);
     }
 }

@@ -196,7 +196,8 @@ impl From<Error> for Problem {
             Error::LinkUsed => Self::new(&codes::LINK_USED, "This link was already used."),
             Error::OriginNotAllowed => Self::new(
                 &codes::ORIGIN_NOT_ALLOWED,
-                "Cookie sessions cannot be used from this origin.",
+                "Cookie sessions cannot be used from this origin: it is neither that of PUBLIC_URL nor, of the same site, in \
+                 CORS_ORIGINS.",
             ),
             Error::RateLimited { retry_after, policy } => Self {
                 retry_after: Some(retry_after),

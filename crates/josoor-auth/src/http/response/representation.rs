@@ -23,6 +23,9 @@ pub struct AdminUserResponse {
     /// What the user sees, too.
     #[serde(flatten)]
     pub user: UserResponse,
+    /// The last sign-in, here or in the system that the account was imported from.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub last_login_at: Option<Timestamp>,
     /// Since when the account waits for its owner to recover it, after a change of its address was taken back. Then it is not
     /// active.
     #[schema(required, value_type = Option<String>, format = DateTime)]
@@ -39,6 +42,7 @@ impl From<&User> for AdminUserResponse {
     fn from(user: &User) -> Self {
         Self {
             user: user.into(),
+            last_login_at: user.last_login_at,
             frozen_at: user.frozen_at,
             deleted_at: user.deleted_at,
             purge_at: user.purge_at,
@@ -155,7 +159,7 @@ pub struct SessionResponse {
     /// When the user signed in.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When a token of it was last accepted, to the minute or so.
+    /// When a token of it was last accepted, to some seconds.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,
     /// When it ends if nothing more happens.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::domain::canonical_address;
 use crate::http::server::activity::Activity;
 use crate::http::server::options::ServeOptions;
 use crate::telemetry::codes;
@@ -61,7 +62,7 @@ impl Drop for Slot {
 
 /// A network address is one holder: an IPv4 address, or the /64 of an IPv6 address, which is what one client is given.
 fn network_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
+    match canonical_address(peer) {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }

@@ -90,8 +90,22 @@ pub(super) fn migrator(engine: Engine) -> Migrator {
 }
 
 fn first_missing(applied: &[i64]) -> Option<i64> {
-    let mut versions = MIGRATIONS.iter().map(|(version, ..)| *version);
-    versions.find(|version| !applied.contains(version))
+    missing(applied).next().map(|(version, _)| version)
+}
+
+/// Number and description of each migration that is missing.
+fn missing(applied: &[i64]) -> impl Iterator<Item = (i64, &'static str)> {
+    MIGRATIONS
+        .iter()
+        .map(|(version, description, _)| (*version, *description))
+        .filter(|(version, _)| !applied.contains(version))
+}
+
+/// Says what was applied just now.
+fn log_applied(engine: &str, migrations: impl Iterator<Item = (i64, &'static str)>) {
+    for (version, description) in migrations {
+        tracing::info!(database = engine, version, description, "a migration was applied");
+    }
 }
 
 impl Db {
@@ -175,9 +189,10 @@ async fn apply_next(pool: &PgPool, schema: &str) -> Result<bool> {
     }
     run_on_postgres(&mut tx, LOCK_TIMEOUT).await?;
     let migrator = migrator(Engine::Postgres);
+    let mut applied = Vec::new();
     let mut next = None;
     if ours > 0 {
-        let applied: Vec<i64> = sqlx::query_scalar(APPLIED)
+        applied = sqlx::query_scalar(APPLIED)
             .fetch_all(&mut *tx)
             .await
             .map_err(store_error)?;
@@ -189,6 +204,9 @@ async fn apply_next(pool: &PgPool, schema: &str) -> Result<bool> {
     }
     .map_err(migrate_error)?;
     tx.commit().await.map_err(store_error)?;
+    // One at a time beside older nodes, all at once in an empty schema.
+    let count = if next.is_some() { 1 } else { usize::MAX };
+    log_applied("PostgreSQL", missing(&applied).take(count));
     Ok(next.is_some())
 }
 
@@ -262,13 +280,14 @@ async fn run_on_sqlite(conn: &mut SqliteConnection) -> Result<()> {
         return Err(foreign_users("this file"));
     }
     let migrator = migrator(Engine::Sqlite);
-    let is_current = ours > 0 && {
-        let applied: Vec<i64> = sqlx::query_scalar(APPLIED)
+    let mut applied = Vec::new();
+    if ours > 0 {
+        applied = sqlx::query_scalar(APPLIED)
             .fetch_all(&mut *tx)
             .await
             .map_err(store_error)?;
-        first_missing(&applied).is_none()
-    };
+    }
+    let is_current = ours > 0 && first_missing(&applied).is_none();
     let before = if is_current {
         Vec::new()
     } else {
@@ -290,7 +309,9 @@ async fn run_on_sqlite(conn: &mut SqliteConnection) -> Result<()> {
             orphans.len()
         )));
     }
-    tx.commit().await.map_err(store_error)
+    tx.commit().await.map_err(store_error)?;
+    log_applied("SQLite", missing(&applied));
+    Ok(())
 }
 
 /// What [`backfill_step`] does, at once.

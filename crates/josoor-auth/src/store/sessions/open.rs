@@ -12,7 +12,7 @@ impl Conn {
             "insert into sessions (id, user_id, created_at, last_seen_at, expires_at, idle_expires_at, ip, user_agent,
                 generation, generation_issued_at, generation_expires_at, used_generation, superseded, transport, device_id,
                 on_known_device, auth_time, amr, acr)
-             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $5, 0, '', $8, $9, $10, $11, $12, $13)
+             values ($1, $2, $3, $3, $4, $5, $6, $7, 1, $3, $14, 0, '', $8, $9, $10, $11, $12, $13)
              returning ",
             columns!()
         );
@@ -31,7 +31,8 @@ impl Conn {
                 .bind(new.on_known_device)
                 .bind(new.auth_time)
                 .bind(new.amr)
-                .bind(new.acr),
+                .bind(new.acr)
+                .bind(new.refresh_expires_at),
             fetch_one
         )
     }
@@ -40,6 +41,24 @@ impl Conn {
     pub async fn session_by_id(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!("select ", columns!(), " from sessions where id = $1");
         on!(self, sqlx::query_as(SQL).bind(id.0), fetch_optional)
+    }
+
+    /// Users with live sessions, by id after `after`, up to `limit`.
+    pub async fn users_with_sessions(
+        &mut self,
+        after: UserId,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<UserId>> {
+        const SQL: &str = "select distinct user_id from sessions
+             where revoked_at is null and expires_at > $2 and idle_expires_at > $2 and user_id > $1
+             order by user_id limit $3";
+        let ids: Vec<i64> = on!(
+            self,
+            sqlx::query_scalar(SQL).bind(after.0).bind(now).bind(limit),
+            fetch_all
+        )?;
+        Ok(ids.into_iter().map(UserId).collect())
     }
 
     /// A user's live sessions, the latest first; up to 1,001, so that a list of 1,000 knows whether there are more.

@@ -46,7 +46,7 @@ pub struct SessionRow {
     user_id: i64,
     /// When the user signed in.
     pub created_at: Timestamp,
-    /// When a token of it was last accepted, to the minute or so.
+    /// When a token of it was last accepted, to some seconds (`SessionConfig::note_every`).
     pub last_seen_at: Timestamp,
     /// The absolute end.
     pub expires_at: Timestamp,
@@ -134,7 +134,7 @@ impl SessionRow {
         self.auth_time.unwrap_or(self.created_at)
     }
 
-    /// When the session ends unless a refresh moves its idle end.
+    /// When the session ends unless a use moves its idle end.
     pub fn ends_at(&self) -> Timestamp {
         self.idle_expires_at.min(self.expires_at)
     }
@@ -194,6 +194,8 @@ pub struct NewSession<'a> {
     pub expires_at: Timestamp,
     /// The idle end.
     pub idle_expires_at: Timestamp,
+    /// `exp` of the first refresh token.
+    pub refresh_expires_at: Timestamp,
     /// The client's address.
     pub ip: &'a str,
     /// The client's `User-Agent`.

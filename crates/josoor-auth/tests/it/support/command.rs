@@ -76,6 +76,8 @@ fn command_of(program: &Path, stage: &Stage, arguments: &[&str]) -> Command {
         .current_dir(stage.directory())
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        // Never the default port, on which a developer's own server may listen.
+        .env("PORT", "0")
         .envs(stage.environment());
     command
 }
@@ -178,36 +180,66 @@ impl Serving {
         self.child.id()
     }
 
-    fn start_program(mut command: Command, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
+    /// Starts it without waiting for anything.
+    pub(crate) fn begin(stage: &Stage, log: &str) -> Self {
+        let command = command_of(Path::new(PROGRAM), stage, &["serve"]);
+        Self::spawn(command, stage, log, &[])
+    }
+
+    fn start_program(command: Command, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
+        let mut serving = Self::spawn(command, stage, log, variables);
+        serving.wait_running();
+        serving
+    }
+
+    fn spawn(mut command: Command, stage: &Stage, log: &str, variables: &[(&str, &str)]) -> Self {
         let log = stage.directory().join(log);
         let file = std::fs::File::create(&log).expect("a log");
         let child = command
-            .env("PORT", "0")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .expect("the program starts");
-        let mut serving = Self {
+        Self {
             child,
             log,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        let end = Instant::now() + Duration::from_secs(30);
+        }
+    }
+
+    /// Waits until it says that it runs.
+    fn wait_running(&mut self) {
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
-            if let Some(address) = serving.lines().iter().find_map(|line| {
+            if let Some(address) = self.lines().iter().find_map(|line| {
                 line["fields"]["address"]
                     .as_str()
                     .and_then(|text| text.parse().ok())
             }) {
-                serving.address = address;
-                return serving;
+                self.address = address;
+                return;
             }
-            let ended = serving.child.try_wait().expect("a status");
-            assert!(ended.is_none(), "{ended:?}: {}", serving.log());
-            assert!(Instant::now() < end, "it does not run: {}", serving.log());
+            let ended = self.child.try_wait().expect("a status");
+            assert!(ended.is_none(), "{ended:?}: {}", self.log());
+            assert!(Instant::now() < end, "it does not run: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it handles SIGTERM (bit 15 of `SigCgt` in proc(5)).
+    pub(crate) fn wait_handles_stop(&self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_some_and(|mask| (mask >> 14) & 1 == 1) {
+                return;
+            }
+            assert!(Instant::now() < end, "it handles no SIGTERM: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
