@@ -77,6 +77,8 @@ function Detail({ user }: { user: AdminUser }) {
             <dd>{LANGUAGES[user.locale]}</dd>
             <dt>{t("users.created")}</dt>
             <dd>{dateTime(user.created_at)}</dd>
+            <dt>{t("users.last_login")}</dt>
+            <dd>{user.last_login_at ? dateTime(user.last_login_at) : t("users.never")}</dd>
             <dt>{t("users.updated")}</dt>
             <dd>{dateTime(user.updated_at)}</dd>
           </dl>

@@ -8,12 +8,12 @@ import { Time } from "../components/values";
 import { type TextKey, useI18n } from "../i18n";
 import { type AdminUser, StatusOf } from "./user-fields";
 
+/** Those that can be sorted by. */
 export const COLUMNS: [sort: string, title: TextKey, width: string][] = [
   ["email", "field.email", "w-l"],
   ["full_name", "field.full_name", "w-m"],
   ["role", "field.role", "w-s"],
   ["created_at", "users.created", "w-s"],
-  ["updated_at", "users.updated", "w-s"],
 ];
 
 /** A page of users, to sort and to choose from; Shift chooses a range. */
@@ -62,6 +62,7 @@ export function UsersTable({
             {COLUMNS.map(([key, , width]) => (
               <col key={key} className={width} />
             ))}
+            <col className="w-s" />
             <col className="w-m" />
           </colgroup>
           <thead>
@@ -90,6 +91,7 @@ export function UsersTable({
                   </th>
                 );
               })}
+              <th scope="col">{t("users.last_login")}</th>
               <th scope="col">{t("users.status")}</th>
             </tr>
           </thead>
@@ -122,8 +124,8 @@ export function UsersTable({
                 <td data-label={t("users.created")}>
                   <Time at={user.created_at} />
                 </td>
-                <td className="extra">
-                  <Time at={user.updated_at} />
+                <td data-label={t("users.last_login")}>
+                  {user.last_login_at ? <Time at={user.last_login_at} /> : t("users.never")}
                 </td>
                 <td>
                   <StatusOf user={user} />

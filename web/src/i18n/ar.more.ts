@@ -396,6 +396,8 @@ export const more: typeof english = {
   "users.unverified": "بريد غير مؤكَّد",
   "users.created": "الإنشاء",
   "users.updated": "آخر تغيير",
+  "users.last_login": "آخر تسجيل دخول",
+  "users.never": "لم يحدث",
   "users.you": "أنت",
   "users.show": "فتح",
   "users.choose": "تحديد {email}",

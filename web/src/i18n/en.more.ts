@@ -347,6 +347,8 @@ export const more = {
   "users.unverified": "Unconfirmed email",
   "users.created": "Created",
   "users.updated": "Last change",
+  "users.last_login": "Last sign-in",
+  "users.never": "Never",
   "users.you": "You",
   "users.show": "Open",
   "users.choose": "Select {email}",
