@@ -49,17 +49,35 @@ pub(super) fn code(error: &DriverError) -> String {
     if code.is_empty() { "ERR".to_owned() } else { code }
 }
 
+/// Why there is no connection, or no answer on it. A failure of the connection itself holds no key and no value.
 pub(super) fn reason(error: &DriverError) -> String {
+    const CERTIFICATE: &str = "invalid peer certificate: ";
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return "wrong user or password (WRONGPASS)".to_owned();
+    }
     if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else if error.is_connection_refusal() {
-        "the connection was refused".to_owned()
-    } else if error.is_connection_dropped() {
-        "not connected".to_owned()
-    } else if error.code().is_some() {
-        code(error)
-    } else {
+        return "no answer in time".to_owned();
+    }
+    if error.is_connection_refusal() {
+        return "the connection was refused".to_owned();
+    }
+    if error.code().is_some() {
+        return match code(error).as_str() {
+            "WRONGPASS" => "wrong user or password (WRONGPASS)".to_owned(),
+            "NOAUTH" => "the server wants a password (NOAUTH)".to_owned(),
+            "NOPERM" => "the user may not do this (NOPERM)".to_owned(),
+            code => code.to_owned(),
+        };
+    }
+    let text: String = error.to_string().chars().take(200).collect();
+    match text.find(CERTIFICATE) {
+        Some(at) => format!(
+            "the server's certificate is not accepted: {}",
+            &text[at + CERTIFICATE.len()..]
+        ),
+        None if error.is_connection_dropped() => "not connected".to_owned(),
+        None if error.is_io_error() => text,
         // Fixed texts of the client library, which hold nothing of the configuration.
-        error.category().to_owned()
+        None => error.category().to_owned(),
     }
 }

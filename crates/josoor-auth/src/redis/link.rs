@@ -113,7 +113,10 @@ impl Attempts {
     }
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = RedisResult<T>>,
+) -> Result<T, String> {
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(done)) => Ok(done),
         // The client library's own words for what it found out on behalf of this module.

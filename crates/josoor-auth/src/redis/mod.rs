@@ -7,6 +7,7 @@
 //! `GET SET DEL EVAL EVALSHA TIME PUBLISH SUBSCRIBE PING`, besides `ROLE` behind Sentinel and `CLUSTER` in a cluster.
 
 mod client;
+mod examine;
 mod failure;
 mod link;
 mod scripts;
@@ -17,6 +18,7 @@ mod tests;
 mod types;
 
 pub use self::client::Redis;
+pub use self::examine::{Trouble, examine};
 pub use self::types::{
     ConnectionSettings, DEFAULT_TIMEOUT, Kind, RedisError, RedisEvent, RedisEvents, RedisState, RedisStats,
 };
