@@ -1,5 +1,6 @@
 //! What can go wrong, said once. There is no HTTP in here: `http::problem` alone knows statuses and documents.
 
+use std::fmt;
 use std::time::Duration;
 
 pub use josoor_auth_verify::Refusal;
@@ -127,7 +128,7 @@ pub enum Error {
     },
     /// The database cannot be reached or did not answer in time.
     #[error("the store is not available")]
-    StoreUnavailable(#[source] anyhow::Error),
+    StoreUnavailable(#[source] Outage),
     /// A fault of ours. The cause goes to the log, never to the caller.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),
@@ -151,6 +152,38 @@ impl NotRetryable {
                 "The link of this mail was used or replaced. Have another one sent, for example with a password reset."
             }
         }
+    }
+}
+
+/// Why a store cannot be used now. An outage is handled, so where in the program it was noticed says nothing: `Debug` is the
+/// causes on one line, without a backtrace.
+#[derive(thiserror::Error)]
+pub struct Outage(anyhow::Error);
+
+impl Outage {
+    /// The causes.
+    pub fn into_cause(self) -> anyhow::Error {
+        self.0
+    }
+}
+
+impl std::ops::Deref for Outage {
+    type Target = anyhow::Error;
+
+    fn deref(&self) -> &anyhow::Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
     }
 }
 
@@ -190,6 +223,11 @@ impl Error {
     /// One unacceptable field.
     pub fn invalid(field: impl Into<String>, reason: Invalid) -> Self {
         Self::Invalid(vec![reason.in_field(field)])
+    }
+
+    /// A store that cannot be used now.
+    pub fn unavailable(cause: impl Into<anyhow::Error>) -> Self {
+        Self::StoreUnavailable(Outage(cause.into()))
     }
 
     /// A fault of ours.

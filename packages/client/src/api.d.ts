@@ -6991,7 +6991,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description It cannot: the database is away, or the process is ending */
+            /** @description It cannot: the database is away or takes no writes, or the process is ending */
             503: {
                 headers: {
                     /** @description Seconds until it makes sense to try again */

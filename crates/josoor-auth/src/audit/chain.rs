@@ -258,7 +258,7 @@ impl Sealing {
 }
 
 pub(super) fn was_moved() -> Error {
-    Error::StoreUnavailable(anyhow::anyhow!(
+    Error::unavailable(anyhow::anyhow!(
         "another node moved the audit trail's chain at the same moment; try again"
     ))
 }
@@ -284,7 +284,7 @@ pub(super) async fn take_chain(app: &App) -> Result<Conn> {
         drop(tx);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(Error::StoreUnavailable(anyhow::anyhow!(
+    Err(Error::unavailable(anyhow::anyhow!(
         "another node seals the audit trail without a pause; try again"
     )))
 }

@@ -208,7 +208,7 @@ impl SessionCache {
             .await
             .unwrap_or_else(|_| {
                 self.redis_health.invalidate();
-                Err(Error::StoreUnavailable(anyhow::anyhow!(
+                Err(Error::unavailable(anyhow::anyhow!(
                     "no answer in {QUERY_TIMEOUT:?}"
                 )))
             })

@@ -1,8 +1,7 @@
 //! `josoor-auth doctor`: checks what the service needs, from the machine of the service.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,7 +12,7 @@ use crate::config::{Config, ConfigError, Database};
 use crate::keys;
 use crate::mail::Mailer;
 use crate::passwords::Policy;
-use crate::redis::{ConnectionSettings, Redis};
+use crate::redis::{ConnectionSettings, examine as examine_redis};
 use crate::store::{Db, OutboxState};
 use crate::telemetry;
 
@@ -199,6 +198,13 @@ fn check_files(config: &Config, report: &mut Report) {
     let Database::Sqlite { path } = &config.database.url else {
         return;
     };
+    if let Err((place, error)) = try_folder(path) {
+        return report.problem(
+            "files",
+            format!("{error}: {}, where the database is or will be", place.display()),
+            "let the folder belong to the user that the service runs as, and run this as that user",
+        );
+    }
     let key = keys::master_key_file(path);
     let mut files = vec![path.clone()];
     if config.keys.master_key.is_none() {
@@ -208,9 +214,26 @@ fn check_files(config: &Config, report: &mut Report) {
     for file in files.iter().filter(|file| file.exists()) {
         sound &= check_mode(file, report);
     }
-    if sound {
+    if sound && path.exists() {
         report.ok("files", format!("{} is private", path.display()));
+    } else if sound {
+        report.ok("files", format!("{} can be created", path.display()));
     }
+}
+
+/// Whether files can be created in the folder of the database, or of it in the nearest folder above that is there: tried, because
+/// permissions do not say it all.
+fn try_folder(database: &Path) -> std::result::Result<(), (PathBuf, std::io::Error)> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let there = folder
+        .unwrap_or(Path::new("."))
+        .ancestors()
+        .find(|folder| folder.exists())
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let file = there.join(format!(".josoor-auth-doctor-{}", std::process::id()));
+    let created = std::fs::File::create_new(&file).and_then(|_| std::fs::remove_file(&file));
+    created.map_err(|error| (there.to_owned(), error))
 }
 
 /// Whether only the owner can read the file.
@@ -262,14 +285,35 @@ async fn check_database(config: &Config, report: &mut Report) {
             );
         }
     };
-    if let Err(error) = db.ping().await {
-        return report.problem(
-            "database",
-            describe(error),
-            "check DATABASE_URL and that the server runs",
-        );
+    let examined = async {
+        db.ping().await?;
+        db.examine(&config.database.schema).await
+    };
+    match examined.await {
+        Err(error) => {
+            return report.problem(
+                "database",
+                describe(error),
+                "check DATABASE_URL and that the server runs",
+            );
+        }
+        Ok(objections) if objections.is_empty() => {
+            let pooler = if db.is_pooled() {
+                " through a pooler: each statement is in a transaction of its own"
+            } else {
+                ""
+            };
+            report.ok("database", format!("{} answers{pooler}", db.engine()));
+        }
+        Ok(objections) => {
+            for objection in objections {
+                report.problem("database", objection.found, objection.remedy);
+            }
+        }
     }
-    report.ok("database", format!("{} answers", db.engine()));
+    if config.database.url.is_sqlite() && db.takes_writes().await.is_ok_and(|takes| !takes) {
+        report.problem("database", "it takes no writes", "free space on its disk");
+    }
     match db.pending_migrations().await {
         Ok(0) => report.ok("migrations", "none pending"),
         Ok(pending) => report.warn(
@@ -367,26 +411,25 @@ async fn check_redis(config: &Config, report: &mut Report) {
         return report.ok("Redis", "not used: one node, sessions in process");
     };
     let connected =
-        ConnectionSettings::new(target.url.clone(), config.redis.prefix.clone()).and_then(|settings| {
-            Redis::connect(ConnectionSettings {
+        ConnectionSettings::new(target.url.clone(), config.redis.prefix.clone()).map(|settings| {
+            ConnectionSettings {
                 timeout: config.redis.timeout,
                 ..settings
-            })
+            }
         });
-    let redis = match connected {
-        Ok(redis) => redis,
+    let settings = match connected {
+        Ok(settings) => settings,
         Err(error) => return report.problem("Redis", error.to_string(), "check REDIS_URL"),
     };
-    if !redis.wait_connected(Duration::from_secs(3)).await {
-        return report.problem(
+    match examine_redis(&settings).await {
+        Ok(()) => report.ok(
             "Redis",
-            "does not answer; the service works without it, more slowly and with later invalidations",
-            "check REDIS_URL, the password and that the server runs",
-        );
-    }
-    match redis.ping().await {
-        Ok(()) => report.ok("Redis", format!("answers ({})", redis.state().kind)),
-        Err(error) => report.problem("Redis", error.to_string(), "check the rights of the Redis user"),
+            format!(
+                "answers ({}); keys, scripts, expiry and messages work",
+                target.kind.as_str()
+            ),
+        ),
+        Err(trouble) => report.problem("Redis", trouble.found, trouble.remedy),
     }
 }
 

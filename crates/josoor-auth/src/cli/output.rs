@@ -47,7 +47,7 @@ impl From<Error> for Failure {
                     .to_owned()
             }
             Error::StoreUnavailable(cause) => {
-                format!("the database cannot be reached: {cause:#}\ncheck DATABASE_URL; `josoor-auth doctor` examines it")
+                format!("{cause:#}\nthe database cannot be used: check DATABASE_URL; `josoor-auth doctor` examines it")
             }
             Error::Internal(cause) => format!("{cause:#}"),
             other => other.to_string(),
@@ -126,8 +126,11 @@ pub(super) async fn find_user(app: &App, text: &str) -> Outcome<User> {
     })
 }
 
-/// What a command needs of the service's errors, for the sub-modules.
+/// The cause of an error in words, for reports that have remedies of their own.
 pub(super) fn describe(error: Error) -> String {
+    if let Error::StoreUnavailable(cause) = &error {
+        return format!("{cause:#}");
+    }
     match Failure::from(error) {
         Failure::Message(text) => text,
         Failure::Config(error) => error.to_string(),

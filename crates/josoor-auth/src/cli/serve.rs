@@ -18,6 +18,7 @@ use crate::config::{Config, Database, LogFormat};
 use crate::error::Error;
 use crate::http::server::ServeOptions;
 use crate::mail::Mailer;
+use crate::store::Db;
 use crate::telemetry::codes;
 use crate::{http, telemetry};
 
@@ -68,6 +69,7 @@ pub(super) async fn serve(config: Config, stop: CancellationToken) -> Outcome {
     };
     let public_url = config.server.public_url.clone();
     let opened = async {
+        Db::wait(&config.database).await?;
         let app = App::open(config, Clock::System).await?;
         audit::record_configuration(&app).await?;
         Ok::<_, Error>(app)
@@ -80,6 +82,14 @@ pub(super) async fn serve(config: Config, stop: CancellationToken) -> Outcome {
         }
         app = opened => app?,
     };
+    let mark = app.db.claim();
+    if mark.is_none() {
+        tracing::warn!(
+            code = codes::SECOND_SERVER,
+            "another server runs on the same SQLite file: its link for the first administrator ends with this start, and each counts limits \
+             alone. Several nodes want PostgreSQL and Redis"
+        );
+    }
     crate::worker::start(&app);
     offer_setup(&app).await?;
     tracing::info!(

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::postgres::{self, PostgresOptions};
 use super::raw::{Parsed, Raw, refused, shown};
 use super::reader::Reader;
-use super::urls::{check_server_url, is_this_machine, without_userinfo};
+use super::urls::{is_this_machine, without_userinfo};
 use super::values::{self, MILLI, SECOND, text};
 use crate::domain::Secret;
 
@@ -22,6 +23,8 @@ pub struct DatabaseConfig {
     pub max_connections: u32,
     /// How long to wait for a free one.
     pub acquire_timeout: Duration,
+    /// How long a start waits for a database that cannot be reached yet.
+    pub start_timeout: Duration,
 }
 
 /// Where the data is.
@@ -34,8 +37,10 @@ pub enum Database {
     },
     /// A PostgreSQL server, or what speaks its protocol.
     Postgres {
-        /// `postgres://…` or `postgresql://…`.
+        /// `postgres://…` or `postgresql://…`, with the parameters that the driver knows.
         url: Secret,
+        /// What the other parameters of the URL ask for.
+        options: PostgresOptions,
     },
 }
 
@@ -52,6 +57,7 @@ impl Reader<'_> {
         let schema = self.read("database.schema", schema);
         let max_connections = self.read("database.max_connections", |raw| values::whole(raw, 1..=1000));
         let acquire_timeout = self.duration("database.acquire_timeout", 10 * MILLI, 60 * SECOND);
+        let start_timeout = self.duration("database.start_timeout", Duration::ZERO, 3600 * SECOND);
         if url.as_ref().is_some_and(is_unencrypted) {
             self.warn(
                 "database.url",
@@ -64,6 +70,7 @@ impl Reader<'_> {
             schema: schema?,
             max_connections: max_connections?,
             acquire_timeout: acquire_timeout?,
+            start_timeout: start_timeout?,
         })
     }
 }
@@ -78,10 +85,8 @@ fn database(raw: &Raw) -> Parsed<Database> {
     match scheme {
         "sqlite" => sqlite(rest),
         "postgres" | "postgresql" => {
-            check_server_url(given)?;
-            Ok(Database::Postgres {
-                url: Secret::new(given),
-            })
+            let (url, options) = postgres::read(given)?;
+            Ok(Database::Postgres { url, options })
         }
         _ => match scheme.split_once('+') {
             // The forms of SQLAlchemy name a Python driver.
@@ -129,7 +134,7 @@ fn sqlite(rest: &str) -> Parsed<Database> {
 
 /// Whether the connection may cross the network unencrypted: another machine, and TLS is not required.
 fn is_unencrypted(database: &Database) -> bool {
-    let Database::Postgres { url } = database else {
+    let Database::Postgres { url, .. } = database else {
         return false;
     };
     let Ok(url) = Url::parse(url.expose()) else {

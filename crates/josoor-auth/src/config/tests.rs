@@ -193,7 +193,7 @@ fn every_platform_variable_is_read() {
         ("JOSOOR_AUTH_PORT", "tcp://10.0.0.2:8000"),
     ]);
     assert!(
-        matches!(&config.database.url, Database::Postgres { url } if url.expose() == "postgres://josoor:hidden@db:5432/auth?sslmode=require")
+        matches!(&config.database.url, Database::Postgres { url, .. } if url.expose() == "postgres://josoor:hidden@db:5432/auth?sslmode=require")
     );
     let redis = config.redis.url.as_ref().unwrap();
     assert_eq!(

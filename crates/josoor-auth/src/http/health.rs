@@ -95,12 +95,14 @@ const TAIL_AGE_AT_MOST: Duration = Duration::from_secs(15);
     get, path = "/readyz", tag = "operation", operation_id = "show_readiness",
     responses(
         (status = 200, description = "It can", body = Readiness),
-        (status = 503, description = "It cannot: the database is away, or the process is ending", body = Readiness),
+        (status = 503, description = "It cannot: the database is away or takes no writes, or the process is ending", body = Readiness),
     )
 )]
 async fn show_readiness(State(app): State<App>) -> Response {
-    let database = match tokio::time::timeout(PATIENCE, app.db.ping()).await {
-        Ok(Ok(())) => Condition::Ok,
+    let database = match tokio::time::timeout(PATIENCE, app.db.takes_writes()).await {
+        Ok(Ok(true)) => Condition::Ok,
+        // A full disk, or a server that takes only reads: sign-ins and refreshes fail.
+        Ok(Ok(false)) => Condition::Degraded,
         _ => Condition::Down,
     };
     // Without its tail this node would not learn what others do; it goes on for as long as its entries live.

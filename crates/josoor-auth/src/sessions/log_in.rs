@@ -64,7 +64,7 @@ async fn try_log_in(
         }
         verified = verified.verify_again(app, client).await?;
     }
-    Err(Error::StoreUnavailable(anyhow::anyhow!(
+    Err(Error::unavailable(anyhow::anyhow!(
         "user {} is being changed by many requests at once",
         verified.user.id
     )))

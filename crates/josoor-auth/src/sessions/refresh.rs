@@ -67,7 +67,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
             }
         }
     }
-    Err(Error::StoreUnavailable(anyhow::anyhow!(
+    Err(Error::unavailable(anyhow::anyhow!(
         "session {} is being refreshed by many requests at once",
         claims.session()
     )))

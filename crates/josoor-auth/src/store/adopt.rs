@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 use super::db::Db;
 use super::failure::store_error;
 use super::migrate::{Engine, backfill_sqlite, lock_and_prepare, migrate_error, migrator, sqlite_tables};
+use super::postgres::{begin_alone, commit_alone};
 use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp};
 use crate::error::{Error, Result};
 
@@ -105,15 +106,17 @@ impl Db {
         dry_run: bool,
     ) -> Result<Option<Adopted>> {
         match self {
-            Self::Postgres(pool) => {
-                let mut tx = pool.begin().await.map_err(store_error)?;
+            Self::Postgres(store) => {
+                self.refuse_unfit(schema).await?;
+                let mut conn = store.connect_alone().await?;
+                let mut tx = begin_alone(store, &mut conn).await?;
                 let (users, ours) = lock_and_prepare(&mut tx, schema).await?;
                 if users == 0 || ours > 0 {
                     return Ok(None);
                 }
                 let adopted = adopt_postgres(&mut tx, schema, locale, now).await?;
                 if adopted.conflicts.is_empty() && !dry_run {
-                    tx.commit().await.map_err(store_error)?;
+                    commit_alone(store, tx).await?;
                 }
                 Ok(Some(adopted))
             }

@@ -1,32 +1,64 @@
 //! A connection, and the unit of work on it.
 //!
-//! A unit of work that is dropped is rolled back, and its connection used again. But where the last statement failed, or its caller
-//! went away before the answer, its state is unknown: it is closed.
+//! A connection is used again only where its state is known: after a statement that succeeded, or that failed for a reason of its
+//! own. A unit of work that is dropped is rolled back first. Whatever failed otherwise, whatever did not end in time and whatever
+//! cannot be rolled back closes the connection.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 
 use super::audit::codes::AuditKey;
-use super::failure::store_error;
+use super::failure::{Verdict, store_error};
+use super::health::Health;
 use crate::error::{Error, Result};
 
-/// The key that audit rows are authenticated with, once it is known: every connection carries it, so that no row can be
-/// written without its code.
-pub(super) type SharedAuditKey = Arc<OnceLock<AuditKey>>;
+/// PostgreSQL cancels a statement that takes longer: no statement does in ordinary operation, and a stuck one must not hold its
+/// caller or its locks.
+pub(super) const STATEMENT_TIMEOUT: &str = "4s";
+
+/// How long an answer of PostgreSQL is waited for. Longer than [`STATEMENT_TIMEOUT`], so that only a server that cannot be reached
+/// any more lets it pass.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// What all connections to one database share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// The key that audit rows are authenticated with, once it is known: every connection carries it, so that no row can be
+    /// written without its code.
+    pub(super) audit: OnceLock<AuditKey>,
+    pub(super) health: Health,
+    /// Behind a pooler that gives a connection of the server for one transaction only: how a transaction begins there, with its
+    /// settings.
+    pub(super) pooled: Option<Arc<str>>,
+}
 
 /// A connection: pooled, or inside a transaction.
 #[derive(Debug)]
 pub struct Conn {
     inner: Inner,
-    pub(super) audit: SharedAuditKey,
-    /// Whether there is a unit of work that was not committed.
-    is_open: bool,
+    pub(super) shared: Arc<Shared>,
+    unit: Unit,
     /// Whether a statement was begun and has not succeeded.
     is_unfinished: bool,
+    /// Whether something happened after which the connection must not be used again.
+    is_broken: bool,
+    /// Whether rows were changed.
+    has_written: bool,
+}
+
+/// What was begun on a connection and is not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    None,
+    /// One statement, which is committed with it.
+    Statement,
+    /// A unit of work.
+    Work,
 }
 
 #[derive(Debug)]
@@ -41,15 +73,30 @@ pub(super) enum Raw<'c> {
     Sqlite(&'c mut SqliteConnection),
 }
 
+/// Waits for PostgreSQL's answer, but not for ever. What waited must not be used again.
+pub(super) async fn answered<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(ANSWER_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(sqlx::Error::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("the database did not answer within {ANSWER_TIMEOUT:?}"),
+            )))
+        })
+}
+
 /// Runs one query on whichever engine the connection belongs to: `on!(conn, query, fetch_optional)`. The query is
 /// compiled once for each.
 macro_rules! on {
     ($conn:expr, $query:expr, $fetch:ident) => {{
+        let is_named = $conn.enter().await?;
         let done = match $conn.raw() {
-            crate::store::conn::Raw::Postgres(c) => $query.$fetch(&mut *c).await,
+            crate::store::conn::Raw::Postgres(c) => {
+                crate::store::conn::answered($query.persistent(is_named).$fetch(&mut *c)).await
+            }
             crate::store::conn::Raw::Sqlite(c) => $query.$fetch(&mut *c).await,
         };
-        $conn.finish(done)
+        $conn.finish(done).await
     }};
 }
 pub(super) use on;
@@ -57,70 +104,101 @@ pub(super) use on;
 /// Like [`on!`], for a statement that returns no rows: gives how many it affected.
 macro_rules! execute {
     ($conn:expr, $query:expr) => {{
+        let is_named = $conn.enter().await?;
         let done = match $conn.raw() {
             crate::store::conn::Raw::Postgres(c) => {
-                $query.execute(&mut *c).await.map(|done| done.rows_affected())
+                crate::store::conn::answered($query.persistent(is_named).execute(&mut *c))
+                    .await
+                    .map(|done| done.rows_affected())
             }
             crate::store::conn::Raw::Sqlite(c) => {
                 $query.execute(&mut *c).await.map(|done| done.rows_affected())
             }
         };
-        $conn.finish(done)
+        $conn.finish_writing(done).await
     }};
 }
 pub(super) use execute;
 
 /// Runs a statement that is put together on whichever engine the connection belongs to:
-/// `built!(conn, query, build_query_as().fetch_all)`, where `query` gives a [`QueryBuilder`](sqlx::QueryBuilder) of either. With
-/// `execute` it gives how many rows were affected.
+/// `built!(conn, query, build_query_as(), fetch_all)`, where `query` gives a [`QueryBuilder`](sqlx::QueryBuilder) of either. With
+/// `execute` it gives how many rows were affected. Such a statement is prepared for one use.
 macro_rules! built {
-    ($conn:expr, $query:expr, execute) => {
-        {
-            let done = match $conn.raw() {
-                crate::store::conn::Raw::Postgres(c) => {
-                    let done = $query.build().persistent(false).execute(&mut *c).await;
-                    done.map(|done| done.rows_affected())
-                }
-                crate::store::conn::Raw::Sqlite(c) => {
-                    let done = $query.build().persistent(false).execute(&mut *c).await;
-                    done.map(|done| done.rows_affected())
-                }
-            };
-            $conn.finish(done)
-        }
-    };
-    ($conn:expr, $query:expr, $($run:tt)+) => {
-        {
-            let done = match $conn.raw() {
-                crate::store::conn::Raw::Postgres(c) => $query.$($run)+(&mut *c).await,
-                crate::store::conn::Raw::Sqlite(c) => $query.$($run)+(&mut *c).await,
-            };
-            $conn.finish(done)
-        }
-    };
+    ($conn:expr, $query:expr, execute) => {{
+        $conn.enter().await?;
+        let done = match $conn.raw() {
+            crate::store::conn::Raw::Postgres(c) => {
+                let done =
+                    crate::store::conn::answered($query.build().persistent(false).execute(&mut *c)).await;
+                done.map(|done| done.rows_affected())
+            }
+            crate::store::conn::Raw::Sqlite(c) => {
+                let done = $query.build().persistent(false).execute(&mut *c).await;
+                done.map(|done| done.rows_affected())
+            }
+        };
+        $conn.finish_writing(done).await
+    }};
+    ($conn:expr, $query:expr, $build:ident().$fetch:ident) => {{
+        let is_named = $conn.enter().await?;
+        let done = match $conn.raw() {
+            crate::store::conn::Raw::Postgres(c) => {
+                crate::store::conn::answered($query.$build().persistent(is_named).$fetch(&mut *c)).await
+            }
+            crate::store::conn::Raw::Sqlite(c) => $query.$build().$fetch(&mut *c).await,
+        };
+        $conn.finish(done).await
+    }};
+    ($conn:expr, $query:expr, $build:ident().persistent(false).$fetch:ident) => {{
+        $conn.enter().await?;
+        let done = match $conn.raw() {
+            crate::store::conn::Raw::Postgres(c) => {
+                crate::store::conn::answered($query.$build().persistent(false).$fetch(&mut *c)).await
+            }
+            crate::store::conn::Raw::Sqlite(c) => $query.$build().persistent(false).$fetch(&mut *c).await,
+        };
+        $conn.finish(done).await
+    }};
 }
 pub(super) use built;
 
 const TAKEN: &str = "only `drop` takes the connection";
 
 impl Conn {
-    pub(super) async fn postgres(pool: &PgPool, audit: SharedAuditKey) -> Result<Self> {
-        let conn = pool.acquire().await.map_err(store_error)?;
-        Ok(Self::new(Inner::Postgres(Some(conn)), audit))
+    pub(super) fn postgres(conn: PoolConnection<Postgres>, shared: Arc<Shared>) -> Self {
+        Self::new(Inner::Postgres(Some(conn)), shared)
     }
 
-    pub(super) async fn sqlite(pool: &SqlitePool, audit: SharedAuditKey) -> Result<Self> {
-        let conn = pool.acquire().await.map_err(store_error)?;
-        Ok(Self::new(Inner::Sqlite(Some(conn)), audit))
+    pub(super) fn sqlite(conn: PoolConnection<Sqlite>, shared: Arc<Shared>) -> Self {
+        Self::new(Inner::Sqlite(Some(conn)), shared)
     }
 
-    fn new(inner: Inner, audit: SharedAuditKey) -> Self {
+    fn new(inner: Inner, shared: Arc<Shared>) -> Self {
         Self {
             inner,
-            audit,
-            is_open: false,
+            shared,
+            unit: Unit::None,
             is_unfinished: false,
+            is_broken: false,
+            has_written: false,
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.unit != Unit::None
+    }
+
+    /// Prepares for one statement. Whether it may have a name on the server: behind a pooler the next transaction is on another
+    /// connection, where the name is unknown or another client's, and so is every statement that is outside of a transaction.
+    pub(super) async fn enter(&mut self) -> Result<bool> {
+        if self.shared.pooled.is_none() {
+            return Ok(true);
+        }
+        if !self.is_open() {
+            self.begin().await?;
+            self.unit = Unit::Statement;
+        }
+        Ok(false)
     }
 
     /// The driver's connection, for one statement whose outcome goes to [`finish`](Self::finish).
@@ -132,26 +210,81 @@ impl Conn {
         }
     }
 
-    pub(super) fn finish<T>(&mut self, done: sqlx::Result<T>) -> Result<T> {
+    /// Draws the conclusions from a statement's outcome.
+    pub(super) fn settle<T>(&mut self, done: sqlx::Result<T>) -> Result<T> {
         self.is_unfinished = done.is_err();
-        done.map_err(store_error)
+        done.map_err(|error| {
+            let verdict = Verdict::of(&error);
+            self.is_broken |= !verdict.keeps_connection();
+            self.shared.health.note(verdict);
+            store_error(error)
+        })
+    }
+
+    pub(super) async fn finish<T>(&mut self, done: sqlx::Result<T>) -> Result<T> {
+        let value = self.settle(done)?;
+        if self.unit == Unit::Statement {
+            self.end().await?;
+        }
+        Ok(value)
+    }
+
+    pub(super) async fn finish_writing(&mut self, done: sqlx::Result<u64>) -> Result<u64> {
+        let affected = self.finish(done).await?;
+        if affected > 0 && !self.is_open() {
+            self.note_write();
+        }
+        self.has_written |= affected > 0;
+        Ok(affected)
+    }
+
+    fn note_write(&self) {
+        // SQLite overwrites its log from the start, so a small write may succeed on a full disk.
+        if matches!(self.inner, Inner::Postgres(_)) && self.shared.health.is_failing() {
+            self.shared.health.takes_writes();
+        }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<()> {
         let done = match self.raw() {
-            Raw::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop),
+            Raw::Postgres(conn) => answered(sqlx::raw_sql(sql).execute(conn)).await.map(drop),
             Raw::Sqlite(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop),
         };
-        self.finish(done)
+        self.settle(done)
     }
 
     pub(super) async fn begin(&mut self) -> Result<()> {
-        self.is_open = true;
-        match &self.inner {
-            Inner::Postgres(_) => self.run("begin").await,
+        self.unit = Unit::Work;
+        let begun = match (&self.inner, self.shared.pooled.clone()) {
+            (Inner::Postgres(_), None) => self.run("begin").await,
+            (Inner::Postgres(_), Some(sql)) => self.run_settings(sql).await,
             // A deferred transaction that reads before it writes fails at once when another has written meanwhile.
-            Inner::Sqlite(_) => self.run("begin immediate").await,
+            (Inner::Sqlite(_), _) => self.run("begin immediate").await,
+        };
+        match &begun {
+            Ok(()) => self.shared.health.unlocked(),
+            // Nothing was begun, and the connection is as before.
+            Err(_) if !self.is_broken => (self.unit, self.is_unfinished) = (Unit::None, false),
+            Err(_) => {}
         }
+        begun
+    }
+
+    async fn run_settings(&mut self, sql: Arc<str>) -> Result<()> {
+        let Raw::Postgres(conn) = self.raw() else {
+            return Ok(());
+        };
+        let done = answered(sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn)).await;
+        self.settle(done.map(drop))
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.run("commit").await?;
+        self.unit = Unit::None;
+        if self.has_written {
+            self.note_write();
+        }
+        Ok(())
     }
 
     /// Makes the unit of work permanent. Without it everything is undone.
@@ -159,7 +292,7 @@ impl Conn {
     /// # Errors
     /// `Internal` when a statement of it has failed: PostgreSQL would undo everything, and say nothing.
     pub async fn commit(mut self) -> Result<()> {
-        if !self.is_open {
+        if !self.is_open() {
             return Ok(());
         }
         if self.is_unfinished {
@@ -167,9 +300,12 @@ impl Conn {
                 "a unit of work was to be committed although a statement of it had failed"
             )));
         }
-        self.run("commit").await?;
-        self.is_open = false;
-        Ok(())
+        self.end().await
+    }
+
+    /// The connection is closed, and a new one is opened in its place.
+    pub(super) fn close(mut self) {
+        self.is_broken = true;
     }
 
     /// Waits for every other unit of work that decides about the same thing, until this one ends.
@@ -179,30 +315,62 @@ impl Conn {
     }
 }
 
+/// What becomes of a connection that is not needed any more.
+#[derive(Clone, Copy)]
+enum End {
+    Close,
+    RollBack,
+    Keep,
+}
+
 impl Drop for Conn {
     fn drop(&mut self) {
-        async fn roll_back<DB>(mut conn: PoolConnection<DB>)
-        where
-            DB: sqlx::Database,
-            for<'c> &'c mut DB::Connection: sqlx::Executor<'c, Database = DB>,
-        {
-            // Closed unless it is known to be rolled back.
-            if sqlx::raw_sql("rollback").execute(&mut *conn).await.is_err() {
-                conn.close_on_drop();
-            }
-        }
-        if !self.is_open {
-            return;
-        }
+        let end = if self.is_broken || self.is_open() && self.is_unfinished {
+            End::Close
+        } else if self.is_open() {
+            End::RollBack
+        } else {
+            End::Keep
+        };
+        let shared = Arc::clone(&self.shared);
         match &mut self.inner {
-            Inner::Postgres(conn) if self.is_unfinished => {
-                conn.iter_mut().for_each(PoolConnection::close_on_drop);
+            Inner::Postgres(conn) => {
+                drop(conn.take().map(|conn| tokio::spawn(give_back(conn, end, shared))));
             }
-            Inner::Sqlite(conn) if self.is_unfinished => {
-                conn.iter_mut().for_each(PoolConnection::close_on_drop);
+            Inner::Sqlite(conn) => {
+                drop(conn.take().map(|conn| tokio::spawn(give_back(conn, end, shared))));
             }
-            Inner::Postgres(conn) => drop(conn.take().map(|conn| tokio::spawn(roll_back(conn)))),
-            Inner::Sqlite(conn) => drop(conn.take().map(|conn| tokio::spawn(roll_back(conn)))),
         }
+    }
+}
+
+/// Gives a connection back to its pool, or closes it. The pool waits for an answer on it first, and would wait for ever.
+async fn give_back<DB>(mut conn: PoolConnection<DB>, end: End, shared: Arc<Shared>)
+where
+    DB: sqlx::Database,
+    for<'c> &'c mut DB::Connection: sqlx::Executor<'c, Database = DB>,
+{
+    if matches!(end, End::RollBack) {
+        let rolled_back = tokio::time::timeout(ANSWER_TIMEOUT, sqlx::raw_sql("rollback").execute(&mut *conn));
+        match rolled_back.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                shared.health.note(Verdict::of(&error));
+                return conn.close_on_drop();
+            }
+            Err(_) => {
+                shared.health.replace_all();
+                return conn.close_on_drop();
+            }
+        }
+    } else if matches!(end, End::Close) {
+        return conn.close_on_drop();
+    }
+    // Dropped, the work closes the connection.
+    if tokio::time::timeout(ANSWER_TIMEOUT, conn.return_to_pool())
+        .await
+        .is_err()
+    {
+        shared.health.replace_all();
     }
 }

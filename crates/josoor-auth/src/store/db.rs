@@ -1,36 +1,21 @@
 //! The pools of one database: opening, connections, and its clock.
 
-use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::SqlitePool;
+use tokio::time::Instant;
 
 use super::audit::codes::AuditKey;
-use super::conn::{Conn, SharedAuditKey, execute};
-use super::failure::store_error;
+use super::conn::{Conn, Shared, execute, on};
+use super::failure::{code_of, store_error};
+use super::postgres::PgStore;
+use super::sqlite::{self, ServerMark, SqliteFile};
 use crate::clock::{Clock, Reading};
 use crate::config::{Database, DatabaseConfig};
 use crate::domain::Timestamp;
 use crate::error::{Error, Result};
-
-/// A pool of connections to PostgreSQL. It is a [`PgPool`] where one is asked for by reference.
-#[derive(Clone, Debug)]
-pub struct PgStore {
-    pool: PgPool,
-    audit: SharedAuditKey,
-}
-
-impl Deref for PgStore {
-    type Target = PgPool;
-
-    fn deref(&self) -> &PgPool {
-        &self.pool
-    }
-}
+use crate::telemetry::codes;
 
 /// The pools of one database.
 #[derive(Clone, Debug)]
@@ -43,110 +28,100 @@ pub enum Db {
         readers: SqlitePool,
         /// One connection.
         writer: SqlitePool,
-        /// See [`Db::sign_audit_with`].
-        audit: SharedAuditKey,
+        /// The file.
+        file: SqliteFile,
     },
 }
 
-/// How long a connection may have been idle and is used without a ping.
-const PING_IF_IDLE_FOR: Duration = Duration::from_secs(1);
-
-/// What PostgreSQL shows connections as. The version that writes no codes into audit rows shows `josoor-auth`
-/// ([`Db::count_previous_connections`]).
-const APPLICATION: &str = "josoor-auth/2";
-
-/// No statement takes this long in ordinary operation; a stuck one must not hold its caller or its locks.
-const STATEMENT_TIMEOUT: &str = "5s";
+/// Between two attempts to reach a database that is not up yet.
+const START_PAUSE: Duration = Duration::from_millis(250);
 
 impl Db {
     /// Opens the database without touching its contents. A SQLite file is created, readable by its owner only.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` when it cannot be reached; `Internal` for a setting that does not fit. The cause stands first.
     pub async fn open(config: &DatabaseConfig) -> Result<Self> {
         match &config.url {
-            Database::Postgres { url } => {
-                let options: PgConnectOptions = url.expose().parse().map_err(store_error)?;
-                let options = options.application_name(APPLICATION).options([
-                    ("search_path", config.schema.as_str()),
-                    ("statement_timeout", STATEMENT_TIMEOUT),
-                    ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT),
-                    ("timezone", "UTC"),
-                ]);
-                let pool = PgPoolOptions::new()
-                    .max_connections(config.max_connections)
-                    .acquire_timeout(config.acquire_timeout)
-                    // A ping costs a round trip, and a connection that has just served needs none.
-                    .test_before_acquire(false)
-                    .before_acquire(|connection, idle| {
-                        Box::pin(async move {
-                            Ok(idle.idle_for < PING_IF_IDLE_FOR
-                                || sqlx::Connection::ping(connection).await.is_ok())
-                        })
-                    })
-                    .connect_lazy_with(options);
-                Ok(Self::Postgres(PgStore {
-                    pool,
-                    audit: SharedAuditKey::default(),
-                }))
+            Database::Postgres { url, options } => {
+                Ok(Self::Postgres(PgStore::open(url, options, config).await?))
             }
-            Database::Sqlite { path } => Self::open_sqlite(path, config).await,
+            Database::Sqlite { path } => {
+                let (readers, writer, file) = sqlite::open(path, config).await?;
+                Ok(Self::Sqlite {
+                    readers,
+                    writer,
+                    file,
+                })
+            }
         }
     }
 
-    async fn open_sqlite(path: &Path, config: &DatabaseConfig) -> Result<Self> {
-        create_private_file(path).map_err(|cause| {
-            Error::StoreUnavailable(cause.context(format!("cannot open {}", path.display())))
-        })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An acknowledged commit survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
-        // A new file changes to WAL under a lock for which SQLite does not wait: of several processes that open it first
-        // at the same moment, all but one fail because it is locked.
-        let mut tries = 0;
-        let writer = loop {
-            let opened = SqlitePoolOptions::new()
-                .max_connections(1)
-                .acquire_timeout(Duration::from_secs(5))
-                .connect_with(options.clone())
-                .await
-                .map_err(store_error);
-            match opened {
-                Err(Error::StoreUnavailable(_)) if tries < 50 => tries += 1,
-                other => break other?,
+    /// Waits until the database can be reached, `database.start_timeout` at most: it may be started at the same time. What does
+    /// not pass by itself, such as a wrong password, is not waited for.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub async fn wait(config: &DatabaseConfig) -> Result<()> {
+        if config.url.is_sqlite() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut is_reported = false;
+        loop {
+            let error = match Self::open(config).await {
+                Ok(db) => {
+                    db.close().await;
+                    if is_reported {
+                        tracing::info!(
+                            waited_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                            "the database is there"
+                        );
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if !passes(&error) || begun.elapsed() >= config.start_timeout {
+                return Err(error);
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let readers = SqlitePoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.acquire_timeout)
-            // Pages that a reader does not keep are in the system's cache, which all of them share.
-            .connect_lazy_with(options.read_only(true).pragma("cache_size", "-512"));
-        Ok(Self::Sqlite {
-            readers,
-            writer,
-            audit: SharedAuditKey::default(),
-        })
+            if !is_reported {
+                is_reported = true;
+                let Error::StoreUnavailable(cause) = &error else {
+                    return Err(error);
+                };
+                tracing::warn!(
+                    code = codes::DATABASE_AWAITED,
+                    cause = %format!("{cause:#}"),
+                    start_timeout = ?config.start_timeout,
+                    "the database is not there yet; waiting for it"
+                );
+            }
+            tokio::time::sleep(START_PAUSE).await;
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        match self {
+            Self::Postgres(store) => &store.shared,
+            Self::Sqlite { file, .. } => &file.shared,
+        }
     }
 
     /// Gives the key of the audit trail; until then no audit row can be written. The first one that is given stays.
     pub fn sign_audit_with(&self, key: AuditKey) {
-        let (Self::Postgres(PgStore { audit, .. }) | Self::Sqlite { audit, .. }) = self;
         // An error means that there is one already.
-        let _ = audit.set(key);
-    }
-
-    fn audit_key(&self) -> SharedAuditKey {
-        let (Self::Postgres(PgStore { audit, .. }) | Self::Sqlite { audit, .. }) = self;
-        Arc::clone(audit)
+        let _ = self.shared().audit.set(key);
     }
 
     /// A connection for single statements that only read.
     pub async fn read(&self) -> Result<Conn> {
         match self {
-            Self::Postgres(pool) => Conn::postgres(pool, self.audit_key()).await,
-            Self::Sqlite { readers, .. } => Conn::sqlite(readers, self.audit_key()).await,
+            Self::Postgres(store) => store.acquire().await,
+            Self::Sqlite { readers, file, .. } => {
+                let conn = readers.acquire().await.map_err(store_error)?;
+                Ok(Conn::sqlite(conn, Arc::clone(&file.shared)))
+            }
         }
     }
 
@@ -154,8 +129,8 @@ impl Db {
     /// for reading what was just written.
     pub async fn write(&self) -> Result<Conn> {
         match self {
-            Self::Postgres(pool) => Conn::postgres(pool, self.audit_key()).await,
-            Self::Sqlite { writer, .. } => Conn::sqlite(writer, self.audit_key()).await,
+            Self::Postgres(store) => store.acquire().await,
+            Self::Sqlite { writer, file, .. } => file.acquire(writer).await,
         }
     }
 
@@ -170,6 +145,62 @@ impl Db {
     pub async fn ping(&self) -> Result<()> {
         let mut conn = self.read().await?;
         execute!(conn, sqlx::query("select 1")).map(drop)
+    }
+
+    /// Whether the database takes writes, as far as it is known without a write. Where writes failed, one is attempted.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` when it does not answer at all.
+    pub async fn takes_writes(&self) -> Result<bool> {
+        let health = &self.shared().health;
+        match self {
+            Self::Postgres(_) => {
+                // A connection that was opened before a failover may be the only one that takes no writes.
+                if self.is_read_only().await? && self.is_read_only().await? {
+                    return Ok(false);
+                }
+                health.attempt(self.try_write()).await;
+            }
+            Self::Sqlite { file, .. } => {
+                self.ping().await?;
+                if file.has_little_space() {
+                    health.note(super::failure::Verdict::Disk);
+                }
+                let write = async {
+                    file.try_disk().await.map_err(Error::internal)?;
+                    self.try_write().await
+                };
+                health.attempt(write).await;
+            }
+        }
+        Ok(!health.is_failing())
+    }
+
+    async fn is_read_only(&self) -> Result<bool> {
+        const SQL: &str = "select current_setting('transaction_read_only')";
+        let mut conn = self.read().await?;
+        let setting: String = on!(conn, sqlx::query_scalar(SQL), fetch_one)?;
+        let is_read_only = setting == "on";
+        if is_read_only {
+            self.shared().health.note(super::failure::Verdict::ReadOnly);
+            conn.close();
+        }
+        Ok(is_read_only)
+    }
+
+    async fn try_write(&self) -> Result<()> {
+        let mut conn = self.begin().await?;
+        conn.pass_guard("registrations").await?;
+        conn.commit().await
+    }
+
+    /// Marks this process as the server of the database, for as long as what is returned lives. `None` when another process
+    /// is marked; only of a SQLite file there is one server.
+    pub fn claim(&self) -> Option<ServerMark> {
+        match self {
+            Self::Postgres(_) => Some(ServerMark::default()),
+            Self::Sqlite { file, .. } => file.claim(),
+        }
     }
 
     /// The clock for work on this database: the database's own where it has one.
@@ -192,13 +223,12 @@ impl Db {
     /// `StoreUnavailable`.
     pub async fn read_clock(&self, clock: &Clock) -> Result<Timestamp> {
         match self {
-            Self::Postgres(pool) => {
-                let mut conn = pool.acquire().await.map_err(store_error)?;
+            Self::Postgres(store) => {
+                let mut conn = store.acquire().await?;
+                // What comes before the statement does not count.
+                conn.enter().await?;
                 let reading = Reading::begin();
-                let now = sqlx::query_scalar("select clock_timestamp()")
-                    .fetch_one(&mut *conn)
-                    .await
-                    .map_err(store_error)?;
+                let now = on!(conn, sqlx::query_scalar("select clock_timestamp()"), fetch_one)?;
                 clock.correct(reading, now);
                 Ok(now)
             }
@@ -237,21 +267,8 @@ impl Db {
     }
 }
 
-/// Creates the file and its folder when they are missing, open to their owner only.
-fn create_private_file(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-    }
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    Ok(())
+/// Whether waiting may help: not where the server refuses the log-in or has no such database.
+fn passes(error: &Error) -> bool {
+    matches!(error, Error::StoreUnavailable(_))
+        && code_of(error).is_none_or(|code| !code.starts_with("28") && code != "3D000")
 }

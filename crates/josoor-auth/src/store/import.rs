@@ -8,9 +8,9 @@ use sqlx::{
 };
 
 use super::audit::rows::NewAudit;
-use super::conn::{Conn, built};
+use super::conn::{Conn, built, execute, on};
 use super::db::Db;
-use super::failure::store_error;
+use super::failure::{Failure, store_error};
 use crate::domain::{Audit, Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 
@@ -64,35 +64,25 @@ impl Db {
     /// SQLite's counter follows what is inserted. PostgreSQL's sequence does not, and it is set outside of transactions: the
     /// table's lock, held for a moment, keeps others from taking an id between the check and the step.
     pub async fn reserve_ids(&self, up_to: UserId) -> Result<()> {
-        const SEQUENCE: &str = "pg_get_serial_sequence('users', 'id')";
-        let Self::Postgres(pool) = self else {
+        const LAST: &str =
+            "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('users', 'id')::regclass), 0)";
+        const SET: &str = "select setval(pg_get_serial_sequence('users', 'id'), $1)";
+        if matches!(self, Self::Sqlite { .. }) {
             return Ok(());
-        };
-        let last = format!("select coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 0)");
-        let given: i64 = sqlx::query_scalar(AssertSqlSafe(last.clone()))
-            .fetch_one(&**pool)
-            .await
-            .map_err(store_error)?;
+        }
+        let mut conn = self.read().await?;
+        let given: i64 = on!(conn, sqlx::query_scalar(LAST), fetch_one)?;
+        drop(conn);
         if given >= up_to.0 {
             return Ok(());
         }
-        let mut tx = pool.begin().await.map_err(store_error)?;
-        sqlx::query("lock table users in share row exclusive mode")
-            .execute(&mut *tx)
-            .await
-            .map_err(store_error)?;
-        let given: i64 = sqlx::query_scalar(AssertSqlSafe(last))
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(store_error)?;
+        let mut tx = self.begin().await?;
+        execute!(tx, sqlx::query("lock table users in share row exclusive mode"))?;
+        let given: i64 = on!(tx, sqlx::query_scalar(LAST), fetch_one)?;
         if given < up_to.0 {
-            sqlx::query(AssertSqlSafe(format!("select setval({SEQUENCE}, $1)")))
-                .bind(up_to.0)
-                .execute(&mut *tx)
-                .await
-                .map_err(store_error)?;
+            execute!(tx, sqlx::query(SET).bind(up_to.0))?;
         }
-        tx.commit().await.map_err(store_error)
+        tx.commit().await
     }
 }
 
@@ -181,9 +171,10 @@ impl SourceTable {
                 "the source's URL is not understood; its form is postgres://user:password@host:5432/database"
             ))
         })?;
+        // A pooler refuses `extra_float_digits`; the driver asks for UTC by itself.
         let options = options
             .application_name("josoor-auth import")
-            .options([("timezone", "UTC")]);
+            .extra_float_digits(None);
         let mut connection = options.connect().await.map_err(source_error)?;
         for statement in [
             "begin isolation level repeatable read read only",
@@ -192,6 +183,7 @@ impl SourceTable {
             "set local idle_in_transaction_session_timeout = 0",
         ] {
             sqlx::query(statement)
+                .persistent(false)
                 .execute(&mut connection)
                 .await
                 .map_err(source_error)?;
@@ -201,6 +193,7 @@ impl SourceTable {
              where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
         )
         .bind(table)
+        .persistent(false)
         .fetch_all(&mut connection)
         .await
         .map_err(source_error)?;
@@ -231,6 +224,7 @@ impl SourceTable {
             .filter(|name| !columns.contains(&name.as_str()))
             .collect();
         let rows = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}")))
+            .persistent(false)
             .fetch_one(&mut connection)
             .await
             .map_err(source_error)?;
@@ -244,6 +238,7 @@ impl SourceTable {
             list.join(", ")
         );
         sqlx::query(AssertSqlSafe(cursor))
+            .persistent(false)
             .execute(&mut connection)
             .await
             .map_err(source_error)?;
@@ -268,6 +263,7 @@ impl SourceTable {
     /// The next few hundred rows, each with its columns and their values as text; none when there are no more.
     pub async fn next(&mut self) -> Result<Vec<Vec<(&'static str, Option<String>)>>> {
         let rows: Vec<PgRow> = sqlx::query("fetch forward 250 from source")
+            .persistent(false)
             .fetch_all(&mut self.connection)
             .await
             .map_err(source_error)?;
@@ -291,5 +287,5 @@ impl SourceTable {
 
 /// What the source's database says, which is not ours: "away" has another remedy.
 fn source_error(error: sqlx::Error) -> Error {
-    Error::Internal(anyhow::Error::new(error).context("the source's database"))
+    Error::internal(Failure::new(error, "the source's database"))
 }

@@ -32,6 +32,8 @@ codes! {
     CONNECTIONS_ABOVE_SYSTEM_LIMIT "connections_above_system_limit" warn "`server.max_connections` is more than the system allows, so fewer connections are accepted; raise `LimitNOFILE`";
     SETUP_LINK_NOT_WRITTEN "setup_link_not_written" warn "the file with the link for the first administrator cannot be written";
     STOPPED_AT_ONCE "stopped_at_once" warn "a second signal ended the process before it was drained";
+    DATABASE_AWAITED "database_awaited" warn "at start the database cannot be reached yet (`cause`); it is tried for `database.start_timeout`";
+    SECOND_SERVER "second_server" warn "another server runs on the same SQLite file; an embedded service has one";
     MIGRATION_WAITS "migration_waits" warn "at start a migration waits for a lock that another transaction holds; it is tried for a minute, then the start stops with the reason";
     STORE_UNAVAILABLE "store_unavailable" warn "a request was answered with 503; `cause` says which store failed and how";
     INTERNAL "internal" error "a request failed by a fault of the service: report it, with `cause`";

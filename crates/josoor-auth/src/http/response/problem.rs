@@ -212,7 +212,7 @@ impl From<Error> for Problem {
                 )
             },
             Error::StoreUnavailable(cause) => Self {
-                cause: Some(Arc::new(cause)),
+                cause: Some(Arc::new(cause.into_cause())),
                 ..Self::new(
                     &codes::STORE_UNAVAILABLE,
                     "The database is not available right now. Try again shortly.",

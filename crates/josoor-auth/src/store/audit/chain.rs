@@ -9,7 +9,6 @@ use crate::domain::{Timestamp, UserId};
 use crate::error::Result;
 use crate::store::conn::{Conn, built, execute, on};
 use crate::store::db::Db;
-use crate::store::failure::store_error;
 use crate::store::row::from_row;
 
 /// A row's place in the chain.
@@ -296,10 +295,10 @@ impl Db {
         const SQL: &str = "select count(*) from pg_stat_activity
              where datname = current_database() and application_name = 'josoor-auth'";
         match self {
-            Self::Postgres(pool) => sqlx::query_scalar(SQL)
-                .fetch_one(&**pool)
-                .await
-                .map_err(store_error),
+            Self::Postgres(_) => {
+                let mut conn = self.read().await?;
+                on!(conn, sqlx::query_scalar(SQL), fetch_one)
+            }
             Self::Sqlite { .. } => Ok(0),
         }
     }
@@ -313,11 +312,12 @@ impl Db {
         const SQLITE: &str = "select count(*) from pragma_index_list('audit') as list, pragma_index_info(list.name) as info
              where list.name = 'audit_nonce' and list.\"unique\" = 1 and list.partial = 0 and info.name = 'nonce'
                 and (select count(*) from pragma_index_info('audit_nonce')) = 1";
-        let found: i64 = match self {
-            Self::Postgres(pool) => sqlx::query_scalar(POSTGRES).fetch_one(&**pool).await,
-            Self::Sqlite { readers, .. } => sqlx::query_scalar(SQLITE).fetch_one(readers).await,
-        }
-        .map_err(store_error)?;
+        let sql = match self {
+            Self::Postgres(_) => POSTGRES,
+            Self::Sqlite { .. } => SQLITE,
+        };
+        let mut conn = self.read().await?;
+        let found: i64 = on!(conn, sqlx::query_scalar(sql), fetch_one)?;
         Ok(found == 1)
     }
 }

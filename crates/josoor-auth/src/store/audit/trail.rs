@@ -17,7 +17,7 @@ const ROWS_AT_ONCE: usize = 500;
 impl Conn {
     /// The key that rows are authenticated with.
     pub fn audit_key(&self) -> Result<AuditKey> {
-        let key = self.audit.get().cloned();
+        let key = self.shared.audit.get().cloned();
         key.ok_or_else(|| Error::Internal(anyhow::anyhow!("the key of the audit trail is not loaded")))
     }
 

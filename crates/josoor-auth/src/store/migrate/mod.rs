@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, Row as _, SqlSafeStr, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqlSafeStr, SqlitePool};
 
 pub(super) use self::engines::Engine;
+use super::conn::on;
 use super::db::Db;
-use super::failure::store_error;
+use super::failure::{code_of, store_error};
+use super::postgres::{PgStore, begin_alone, commit_alone};
+use super::sqlite::use_wal;
 use crate::error::{Error, Result};
 use crate::telemetry::codes;
 
@@ -47,7 +50,7 @@ const POSITION: &str = "select passes from guards where name = 'backfill-users'"
 /// Users in one step: their rows are locked for a fraction of a second.
 const STEP: i64 = 2000;
 
-/// How long a statement waits for a lock. While it waits others queue behind it, and give up after the 5 s of `STATEMENT_TIMEOUT`.
+/// How long a statement waits for a lock. While it waits others queue behind it, and give up after `STATEMENT_TIMEOUT`.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '2s'";
 
 /// How often a lock is tried for, and the pause in which others go on: more than a minute.
@@ -115,9 +118,12 @@ impl Db {
     /// A schema in which another program has a table `users`; `StoreUnavailable` when a lock is not to be had.
     pub async fn migrate(&self, schema: &str) -> Result<()> {
         match self {
-            Self::Postgres(pool) => {
-                while retry_locked(|| apply_next(pool, schema)).await? {}
-                while retry_locked(|| backfill_step(pool)).await? {}
+            Self::Postgres(store) => {
+                self.refuse_unfit(schema).await?;
+                while retry_locked(|| apply_next(store, schema)).await? {}
+                while self.backfill_is_needed().await? {
+                    retry_locked(|| backfill_step(store)).await?;
+                }
                 Ok(())
             }
             Self::Sqlite { writer, .. } => migrate_sqlite(writer).await,
@@ -126,19 +132,25 @@ impl Db {
 
     /// How many of this release's migrations the database does not have yet.
     pub async fn pending_migrations(&self) -> Result<usize> {
-        let applied: sqlx::Result<Vec<i64>> = match self {
-            Self::Postgres(pool) => sqlx::query_scalar(APPLIED).fetch_all(&**pool).await,
-            Self::Sqlite { readers, .. } => sqlx::query_scalar(APPLIED).fetch_all(readers).await,
-        };
+        let mut conn = self.read().await?;
+        let applied: Result<Vec<i64>> = async { on!(conn, sqlx::query_scalar(APPLIED), fetch_all) }.await;
         match applied {
             Ok(applied) => Ok(MIGRATIONS
                 .iter()
                 .filter(|(version, ..)| !applied.contains(version))
                 .count()),
-            // The table itself is missing.
-            Err(sqlx::Error::Database(_)) => Ok(MIGRATIONS.len()),
-            Err(error) => Err(store_error(error)),
+            // The table itself is missing: in PostgreSQL a name that is not known, in SQLite an error of the statement.
+            Err(error) => match code_of(&error).as_deref() {
+                Some("42P01" | "1") => Ok(MIGRATIONS.len()),
+                _ => Err(error),
+            },
         }
+    }
+
+    async fn backfill_is_needed(&self) -> Result<bool> {
+        let mut conn = self.read().await?;
+        let after: i64 = on!(conn, sqlx::query_scalar(POSITION), fetch_one)?;
+        Ok(after >= 0)
     }
 }
 
@@ -156,9 +168,11 @@ async fn retry_locked<T>(step: impl AsyncFn() -> Result<T>) -> Result<T> {
             other => return other,
         }
     }
-    step().await.map_err(|error| match error {
-        Error::StoreUnavailable(cause) if is_lock_conflict_in(&cause) => {
-            Error::StoreUnavailable(cause.context(
+    let done = step().await;
+    let is_lock = done.as_ref().is_err_and(is_lock_conflict);
+    done.map_err(|error| match error {
+        Error::StoreUnavailable(cause) if is_lock => {
+            Error::unavailable(cause.into_cause().context(
                 "a migration cannot get a lock that another transaction has held for more than a minute. What was \
                  applied so far stays; nothing is half done. End the long transaction (pg_stat_activity shows it), then start again",
             ))
@@ -167,22 +181,15 @@ async fn retry_locked<T>(step: impl AsyncFn() -> Result<T>) -> Result<T> {
     })
 }
 
-fn is_lock_conflict(error: &Error) -> bool {
-    matches!(error, Error::StoreUnavailable(cause) if is_lock_conflict_in(cause))
-}
-
 /// Lock not available, deadlock, serialisation failure.
-fn is_lock_conflict_in(cause: &anyhow::Error) -> bool {
-    matches!(
-        cause.downcast_ref::<sqlx::Error>(),
-        Some(sqlx::Error::Database(error))
-            if matches!(error.code().as_deref(), Some("55P03" | "40P01" | "40001"))
-    )
+fn is_lock_conflict(error: &Error) -> bool {
+    matches!(code_of(error).as_deref(), Some("55P03" | "40P01" | "40001"))
 }
 
 /// Applies the first migration that is missing; in an empty schema all of them. Whether there may be more.
-async fn apply_next(pool: &PgPool, schema: &str) -> Result<bool> {
-    let mut tx = pool.begin().await.map_err(store_error)?;
+async fn apply_next(store: &PgStore, schema: &str) -> Result<bool> {
+    let mut conn = store.connect_alone().await?;
+    let mut tx = begin_alone(store, &mut conn).await?;
     let (users, ours) = lock_and_prepare(&mut tx, schema).await?;
     if users > 0 && ours == 0 {
         return Err(foreign_users(schema));
@@ -200,14 +207,24 @@ async fn apply_next(pool: &PgPool, schema: &str) -> Result<bool> {
     }
     match next {
         Some(version) => migrator.run_to(version, &mut *tx).await,
+        // The migrator creates its table "if not exists", which takes the right to create one.
+        None if ours > 0 && !may_create(&mut tx, schema).await? => Ok(()),
         None => migrator.run(&mut *tx).await,
     }
     .map_err(migrate_error)?;
-    tx.commit().await.map_err(store_error)?;
+    commit_alone(store, tx).await?;
     // One at a time beside older nodes, all at once in an empty schema.
     let count = if next.is_some() { 1 } else { usize::MAX };
     log_applied("PostgreSQL", missing(&applied).take(count));
     Ok(next.is_some())
+}
+
+async fn may_create(conn: &mut sqlx::PgConnection, schema: &str) -> Result<bool> {
+    sqlx::query_scalar("select has_schema_privilege($1, 'CREATE')")
+        .bind(schema)
+        .fetch_one(conn)
+        .await
+        .map_err(store_error)
 }
 
 async fn run_on_postgres(conn: &mut sqlx::PgConnection, sql: &'static str) -> Result<()> {
@@ -218,20 +235,21 @@ async fn run_on_postgres(conn: &mut sqlx::PgConnection, sql: &'static str) -> Re
         .map_err(store_error)
 }
 
-/// Gives the next users what they lack. Whether there may be more.
-async fn backfill_step(pool: &PgPool) -> Result<bool> {
+/// Gives the next users what they lack.
+async fn backfill_step(store: &PgStore) -> Result<()> {
     const LAST: &str =
         "select max(id) from (select id from users where id > $1 order by id limit $2) as step";
     // Of several nodes that start together one takes the step; the others wait for it.
     const CLAIM: &str = "update guards set passes = $2 where name = 'backfill-users' and passes = $1";
+    let mut conn = store.connect_alone().await?;
+    let mut tx = begin_alone(store, &mut conn).await?;
     let after: i64 = sqlx::query_scalar(POSITION)
-        .fetch_one(pool)
+        .fetch_one(&mut *tx)
         .await
         .map_err(store_error)?;
     if after < 0 {
-        return Ok(false);
+        return Ok(());
     }
-    let mut tx = pool.begin().await.map_err(store_error)?;
     for sql in ["set local statement_timeout = 0", LOCK_TIMEOUT] {
         run_on_postgres(&mut tx, sql).await?;
     }
@@ -258,8 +276,7 @@ async fn backfill_step(pool: &PgPool) -> Result<bool> {
             None => run_on_postgres(&mut tx, "alter table users alter column uid set not null").await?,
         }
     }
-    tx.commit().await.map_err(store_error)?;
-    Ok(true)
+    commit_alone(store, tx).await
 }
 
 /// One transaction on a connection of its own: a table is rebuilt with foreign keys off, which cannot be switched inside of one.
@@ -268,7 +285,11 @@ async fn migrate_sqlite(writer: &SqlitePool) -> Result<()> {
         .foreign_keys(false)
         .busy_timeout(SQLITE_WAIT);
     let mut conn = options.connect().await.map_err(store_error)?;
-    let migrated = run_on_sqlite(&mut conn).await;
+    let migrated = match run_on_sqlite(&mut conn).await {
+        // Only now: a file of another program stays as it is.
+        Ok(()) => use_wal(&mut conn).await,
+        Err(error) => Err(error),
+    };
     conn.close().await.map_err(store_error)?;
     migrated
 }

@@ -286,7 +286,7 @@ impl Conn {
                 return Ok(Some((before, row)));
             }
         }
-        Err(Error::StoreUnavailable(anyhow::anyhow!(
+        Err(Error::unavailable(anyhow::anyhow!(
             "user {id} is being changed by many others"
         )))
     }

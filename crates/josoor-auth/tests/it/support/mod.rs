@@ -3,7 +3,9 @@
 pub(crate) mod acceptance;
 pub(crate) mod command;
 pub(crate) mod database;
+pub(crate) mod disk;
 pub(crate) mod mailbox;
+pub(crate) mod pgbouncer;
 pub(crate) mod process;
 pub(crate) mod raw;
 #[expect(dead_code, reason = "the tests of `kv` use the rest")]
@@ -12,3 +14,4 @@ pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod smtp;
 pub(crate) mod token;
+pub(crate) mod wire;

@@ -32,11 +32,16 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts a server with further arguments, as on its command line, and waits until it answers.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_at(free_port(), arguments)
+    }
+
+    /// The same at this port.
+    pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Self {
         let mut server = Self {
             process: None,
             directory: tempfile::tempdir().expect("a temporary directory"),
             arguments: arguments.iter().map(ToString::to_string).collect(),
-            port: free_port(),
+            port,
         };
         server.restart();
         server

@@ -52,6 +52,20 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// A fresh server for one test, which may stop it.
     pub(crate) fn start_own() -> Self {
+        Self::start_own_with(false)
+    }
+
+    /// The same with TLS, under a certificate for `localhost` that no authority has signed.
+    pub(crate) fn start_with_tls() -> Self {
+        Self::start_own_with(true)
+    }
+
+    /// The certificate of [`start_with_tls`](Self::start_with_tls).
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.directory.join("certificate.pem")
+    }
+
+    fn start_own_with(has_tls: bool) -> Self {
         let directory = new_directory("postgres");
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(&directory));
@@ -69,6 +83,22 @@ impl Postgres {
         arguments.extend(["-D".into(), data.into_os_string()]);
         let (command, arguments) = as_postgres(program("initdb"), arguments);
         run(Command::new(command).args(arguments).current_dir(&directory));
+        if has_tls {
+            let (certificate, key) = certificate(&directory);
+            let settings = format!(
+                "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+                certificate.display(),
+                key.display()
+            );
+            let file = fs::File::options()
+                .append(true)
+                .open(directory.join("data/postgresql.conf"));
+            file.and_then(|mut file| file.write_all(settings.as_bytes()))
+                .expect("the settings can be written");
+            if is_root() {
+                run(Command::new("chown").args(["postgres"]).args([certificate, key]));
+            }
+        }
         let server = Self {
             directory,
             port: free_port(),
@@ -97,6 +127,11 @@ impl Postgres {
             &name,
         ]));
         self.url_of(&name)
+    }
+
+    /// The port at 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     fn url_of(&self, database: &str) -> String {
@@ -310,7 +345,36 @@ fn as_postgres(command: PathBuf, mut arguments: Vec<OsString>) -> (OsString, Vec
     ("setpriv".into(), all)
 }
 
-fn is_root() -> bool {
+/// A certificate for `localhost` that no authority has signed, and its key, in files of a folder.
+pub(crate) fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    run(Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=JOSOOR Auth test",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("the key is ours");
+    (certificate, key)
+}
+
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0)
 }
 

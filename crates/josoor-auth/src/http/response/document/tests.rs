@@ -55,7 +55,7 @@ fn every_error() -> Vec<Error> {
         Error::Overloaded {
             retry_after: Duration::from_millis(1),
         },
-        Error::StoreUnavailable(cause()),
+        Error::unavailable(cause()),
         Error::Internal(cause()),
     ];
     errors.extend(Refusal::ALL.map(Error::Refused));
