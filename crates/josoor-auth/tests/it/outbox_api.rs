@@ -253,6 +253,7 @@ on_both!(
                 created_at: now,
                 expires_at: now.plus(Duration::from_hours(1)),
                 idle_expires_at: now.plus(Duration::from_hours(1)),
+                refresh_expires_at: now.plus(Duration::from_hours(1)),
                 ip: "192.0.2.1",
                 user_agent: "tests/1.0",
                 transport: Transport::Body,
