@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::session::{SessionRow, columns};
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
-use crate::store::conn::{Conn, Raw, execute, on};
+use crate::store::conn::{Conn, Raw, answered, execute, on};
 use crate::store::db::Db;
 
 /// A step to the next refresh generation, and the state that the session must be in for it.
@@ -206,19 +206,20 @@ impl Conn {
         let times = |time: fn(&Touch) -> Timestamp| -> Vec<_> {
             touches.iter().map(|touch| time(touch).to_offset()).collect()
         };
+        let is_named = self.enter().await?;
         let done = match self.raw() {
             Raw::Postgres(conn) => {
-                sqlx::query_scalar(SQL)
+                let query = sqlx::query_scalar(SQL)
+                    .persistent(is_named)
                     .bind(touches.iter().map(|touch| touch.session.0).collect::<Vec<_>>())
                     .bind(times(|touch| touch.at))
                     .bind(touches.iter().map(|touch| touch.generation).collect::<Vec<_>>())
-                    .bind(times(|touch| touch.idle_expires_at))
-                    .fetch_all(&mut *conn)
-                    .await
+                    .bind(times(|touch| touch.idle_expires_at));
+                answered(query.fetch_all(&mut *conn)).await
             }
             Raw::Sqlite(_) => Ok(Vec::new()),
         };
-        self.finish(done)
+        self.finish(done).await
     }
 }
 
