@@ -34,11 +34,13 @@ BODIES = [
     ("PATCH", "/admin/users/{user}", {}, ["full_name", "role", "is_active"]),
 ]  # fmt: skip
 QUERIES = [
-    ("/admin/users", ["q", "role", "is_active", "sort", "page", "page_size", "unknown"]),
+    ("/admin/users", ["q", "role", "is_active", "email_verified", "invited", "sort", "page", "page_size", "after", "unknown"]),
     ("/admin/users/export", ["q", "role", "sort", "format", "bom"]),
     ("/admin/audit", ["user_id", "action", "from", "session_id", "ip", "request_id", "after", "before", "limit"]),
     ("/admin/outbox", ["state", "kind", "page", "page_size", "unknown"]),
     ("/admin/stats", ["days"]),
+    ("/auth/sessions", ["page", "page_size"]),
+    ("/auth/devices", ["page", "page_size"]),
     ("/login", ["lang", "return_to"]),
     ("/auth/check", ["role"]),
     ("/auth/me", ["unknown"]),

@@ -273,7 +273,7 @@ test("a7: at the end of the session nothing of the page is shown while the servi
   page,
   server,
 }) => {
-  await page.route("**/auth/sessions", async (route) => {
+  await page.route("**/auth/sessions*", async (route) => {
     const response = await route.fetch();
     const list = await response.json();
     for (const session of list.items) session.expires_at = new Date(Date.now() + 4000).toISOString();
@@ -281,7 +281,7 @@ test("a7: at the end of the session nothing of the page is shown while the servi
   });
   await server.signIn(page, server.newUser());
   await expect(page.getByRole("dialog", { name: "Still there?" })).toBeVisible();
-  await page.unroute("**/auth/sessions");
+  await page.unroute("**/auth/sessions*");
   await page.route("**/auth/**", (route) => route.abort());
   const over = page.getByRole("dialog", { name: "Your session has ended" });
   await expect(over).toBeVisible();

@@ -152,7 +152,7 @@ test("signing out while the server is down holds, and reaches it later", async (
 test("before the end of the session the user is asked, and stays", async ({ page, server }) => {
   await server.signIn(page, server.newUser());
   let isNear = true;
-  await page.route("**/auth/sessions", async (route) => {
+  await page.route("**/auth/sessions*", async (route) => {
     // The page may be closed while the service answers; then the answer is not read.
     try {
       const response = await route.fetch();

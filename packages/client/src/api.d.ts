@@ -956,9 +956,15 @@ export interface components {
             items: components["schemas"]["DeviceResponse"][];
             /** @description How many there are. */
             total: number;
-            /** @description Always 1. */
+            /**
+             * Format: int64
+             * @description This page, from 1.
+             */
             page: number;
-            /** @description How many are given at most. */
+            /**
+             * Format: int64
+             * @description The most that a page holds.
+             */
             page_size: number;
         };
         /** @description A device that the account knows. */
@@ -1153,6 +1159,29 @@ export interface components {
             /** @description Also in the header `X-Request-Id`; leads to the request in the service's log. */
             request_id: string;
         };
+        /** @description What happened on all of these days together. */
+        RangeStats: {
+            /**
+             * Format: int64
+             * @description Sign-ins that succeeded.
+             */
+            sign_ins: number;
+            /**
+             * Format: int64
+             * @description Sign-ins that failed.
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description Accounts created in these days that still exist.
+             */
+            new_users: number;
+            /**
+             * Format: int64
+             * @description Users who signed in at least once. Each is counted once, however many days there are.
+             */
+            active_users: number;
+        };
         /** @description Whether the service can do its work. */
         Readiness: {
             /** @description `ok`; `degraded` while mails are late; or why not. */
@@ -1228,13 +1257,22 @@ export interface components {
         SessionList: {
             /** @description The sessions. */
             items: components["schemas"]["SessionResponse"][];
-            /** @description How many there are, counted up to 1,000. */
+            /**
+             * Format: int64
+             * @description How many there are on all pages, up to 10,000.
+             */
             total: number;
-            /** @description Whether there are more than `total` says. */
+            /** @description Whether there are more than `total`. */
             total_is_capped: boolean;
-            /** @description Always 1. */
+            /**
+             * Format: int64
+             * @description This page, from 1.
+             */
             page: number;
-            /** @description How many are given at most. */
+            /**
+             * Format: int64
+             * @description The most that a page holds.
+             */
             page_size: number;
         };
         /** @description A live session of a user. */
@@ -1287,6 +1325,8 @@ export interface components {
             users: components["schemas"]["UserStats"];
             /** @description The sessions. */
             sessions: components["schemas"]["SessionStats"];
+            /** @description All of these days together. */
+            range: components["schemas"]["RangeStats"];
             /** @description One entry for each day, the earliest first; the last one is today. */
             days: components["schemas"]["DayStats"][];
         };
@@ -1357,9 +1397,11 @@ export interface components {
             items: components["schemas"]["AdminUserResponse"][];
             /**
              * Format: int64
-             * @description How many there are on all pages.
+             * @description How many there are on all pages; of a search, up to 100,000.
              */
             total: number;
+            /** @description Whether there are more than `total`. */
+            total_is_capped: boolean;
             /**
              * Format: int64
              * @description This page, from 1.
@@ -1370,6 +1412,8 @@ export interface components {
              * @description The most that a page holds.
              */
             page_size: number;
+            /** @description What `after` is for the next page; null on the last one. */
+            next: string | null;
         };
         /** @description A user. */
         UserResponse: {
@@ -3693,14 +3737,19 @@ export interface operations {
     };
     list_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From 1 */
+                page?: number;
+                /** @description Default: 20 */
+                page_size?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The sessions */
+            /** @description A page of the sessions */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3711,6 +3760,19 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
@@ -3730,6 +3792,19 @@ export interface operations {
             };
             /** @description `missing_token` or `insufficient_role` */
             403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;
@@ -3921,14 +3996,19 @@ export interface operations {
     };
     list_devices: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From 1 */
+                page?: number;
+                /** @description Default: 20 */
+                page_size?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The devices */
+            /** @description A page of the devices */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3939,6 +4019,19 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
@@ -3958,6 +4051,19 @@ export interface operations {
             };
             /** @description `missing_token` or `insufficient_role` */
             403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;
@@ -4150,12 +4256,16 @@ export interface operations {
     list_users: {
         parameters: {
             query?: {
-                /** @description Only users whose address or name contains this, in any letter case */
+                /** @description Only users whose address or name contains these words, in any order, however they are typed: letter case, diacritics and forms of Arabic letters make no difference */
                 q?: string;
                 /** @description Only users with this role */
                 role?: components["schemas"]["RoleName"];
                 /** @description Only active, or only inactive, users */
                 is_active?: boolean;
+                /** @description Only users whose address is verified, or is not */
+                email_verified?: boolean;
+                /** @description Only users who have not accepted their invitation yet, or only all others */
+                invited?: boolean;
                 /** @description Only users who were deleted and can still be restored; they are in no other list */
                 deleted?: boolean;
                 /** @description The order, with `-` before it for descending. Default: `id` */
@@ -4164,6 +4274,8 @@ export interface operations {
                 page?: number;
                 /** @description Default: 20 */
                 page_size?: number;
+                /** @description Begins after a user instead, at the same place however many come and go meanwhile, and as quickly on the last page as on the first: `next` of the page before, or a user's id. `page` is then only repeated in the answer */
+                after?: string;
             };
             header?: never;
             path?: never;
@@ -4417,12 +4529,16 @@ export interface operations {
                 format?: string;
                 /** @description CSV with a byte order mark, for spreadsheets */
                 bom?: boolean;
-                /** @description Only users whose address or name contains this, in any letter case */
+                /** @description Only users whose address or name contains these words, in any order, however they are typed: letter case, diacritics and forms of Arabic letters make no difference */
                 q?: string;
                 /** @description Only users with this role */
                 role?: components["schemas"]["RoleName"];
                 /** @description Only active, or only inactive, users */
                 is_active?: boolean;
+                /** @description Only users whose address is verified, or is not */
+                email_verified?: boolean;
+                /** @description Only users who have not accepted their invitation yet, or only all others */
+                invited?: boolean;
                 /** @description Only users who were deleted and can still be restored; they are in no other list */
                 deleted?: boolean;
                 /** @description The order, with `-` before it for descending. Default: `id` */
@@ -5100,7 +5216,12 @@ export interface operations {
     };
     list_user_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From 1 */
+                page?: number;
+                /** @description Default: 20 */
+                page_size?: number;
+            };
             header?: never;
             path: {
                 /** @description The user */
@@ -5110,7 +5231,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sessions */
+            /** @description A page of the sessions */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -5166,6 +5287,19 @@ export interface operations {
             };
             /** @description `not_found` */
             404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;

@@ -415,7 +415,16 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     },
 
     sessions: {
-      list: async () => (await request<components["schemas"]["SessionList"]>("GET", "/auth/sessions")).items,
+      list: async () => {
+        const query = { page: 1, page_size: 100 };
+        const items: components["schemas"]["SessionResponse"][] = [];
+        for (;;) {
+          const found = await request<components["schemas"]["SessionList"]>("GET", "/auth/sessions", { query });
+          items.push(...found.items);
+          if (found.items.length < query.page_size) return items;
+          query.page += 1;
+        }
+      },
       revoke: (id) => request<void>("DELETE", `/auth/sessions/${encodeURIComponent(id)}`),
       revokeOthers: async () => (await request<{ revoked: number }>("DELETE", "/auth/sessions")).revoked,
     },

@@ -15,7 +15,7 @@ const AFTER_END = 5000;
 
 /** When this session ends, on this machine's clock, which need not agree with the server's. */
 async function endOfSession(fetchAuthed: typeof fetch, base: string): Promise<number | null> {
-  const response = await fetchAuthed(`${base}/auth/sessions`);
+  const response = await fetchAuthed(`${base}/auth/sessions?page_size=100`);
   if (!response.ok) return null;
   const { items } = (await response.json()) as { items: Session[] };
   const current = items.find((session) => session.current);

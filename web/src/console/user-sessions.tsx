@@ -14,7 +14,8 @@ export function UserSessions({ user, onDone }: { user: User; onDone: (text: stri
   const { client } = useAuth();
   const sessions = useQuery({
     queryKey: ["user-sessions", user.id],
-    queryFn: () => client.request<{ items: Session[]; total: number }>("GET", `/admin/users/${user.id}/sessions`),
+    queryFn: () =>
+      client.request<{ items: Session[]; total: number }>("GET", `/admin/users/${user.id}/sessions?page_size=100`),
   });
   const [isAsking, setAsking] = useState(false);
   return (

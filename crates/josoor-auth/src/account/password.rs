@@ -141,7 +141,7 @@ async fn reset_account(
         act.tx.recover_user(id, hash, now).await?
     } else {
         if forget {
-            act.tx.clear_profile(id).await?;
+            act.tx.clear_profile(before).await?;
         }
         act.tx.reset_password_hash(id, hash, now).await?
     };

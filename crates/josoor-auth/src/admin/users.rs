@@ -5,24 +5,23 @@ use crate::app::App;
 use crate::domain::{Audit, Email, FullName, Locale, Password, Role, UserId};
 use crate::error::{Error, Result};
 use crate::passwords::Person;
-use crate::store::{NewUser, User, UserFilter, UserSort};
+use crate::store::{NewUser, Start, User, UserFilter, UserPage, UserSort};
 
 pub use crate::account::deletion::{delete, delete_now, restore};
 pub use crate::account::profile::update;
 
-/// One page of users, and how many there are in all.
+/// One page of users.
 pub async fn list(
     app: &App,
     filter: &UserFilter,
     sort: UserSort,
-    page: i64,
+    start: &Start,
     page_size: i64,
-) -> Result<(Vec<User>, i64)> {
-    let offset = (page - 1).saturating_mul(page_size);
+) -> Result<UserPage> {
     app.db
         .read()
         .await?
-        .list_users(filter, sort, page_size, offset)
+        .list_users(filter, sort, start, page_size)
         .await
 }
 

@@ -25,19 +25,18 @@ pub async fn list(
     Ok((rows, next))
 }
 
-/// One page of what happened to a user; how many rows there are, and whether that was counted to the end.
+/// Up to `limit` rows of what happened to a user, after `offset` later ones; how many rows there are, and whether that was counted to the end.
 pub async fn activity(
     app: &App,
     user: UserId,
-    page: i64,
-    page_size: i64,
+    limit: i64,
+    offset: i64,
 ) -> Result<(Vec<AuditRow>, i64, bool)> {
-    let offset = (page - 1).saturating_mul(page_size);
     let (rows, counted) = app
         .db
         .read()
         .await?
-        .activity_of(user, page_size, offset, ACTIVITY_COUNTED + 1)
+        .activity_of(user, limit, offset, ACTIVITY_COUNTED + 1)
         .await?;
     Ok((rows, counted.min(ACTIVITY_COUNTED), counted > ACTIVITY_COUNTED))
 }

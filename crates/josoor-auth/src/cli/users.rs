@@ -12,10 +12,10 @@ use crate::act::Client;
 use crate::admin::{invitations, users};
 use crate::app::App;
 use crate::config::Config;
-use crate::domain::{Email, FullName, Password, Role};
+use crate::domain::{Email, FullName, Password, Role, SearchWords};
 use crate::error::Error;
 use crate::http::response::representation::AdminUserResponse;
-use crate::store::{User, UserFilter, UserPatch, UserSort};
+use crate::store::{Start, User, UserFilter, UserPatch, UserSort};
 
 #[derive(Subcommand)]
 pub(super) enum UserCommand {
@@ -37,7 +37,7 @@ pub(super) enum UserCommand {
     },
     /// Lists users
     List {
-        /// Only users whose address or name contains this
+        /// Only users whose address or name contains these words, in any order, however they are typed
         #[arg(long)]
         search: Option<String>,
         /// Only this role
@@ -138,10 +138,10 @@ pub(super) async fn manage_users(config: Config, command: UserCommand) -> Outcom
             json,
         } => {
             let filter = UserFilter {
-                text: search.map(|text| text.to_lowercase()),
+                text: SearchWords::parse(&search.unwrap_or_default()),
                 role,
-                is_active: None,
                 deleted,
+                ..UserFilter::default()
             };
             let app = open(config).await?;
             let listed = list_users(&app, &filter, json.json).await;
@@ -214,15 +214,13 @@ pub(super) async fn manage_users(config: Config, command: UserCommand) -> Outcom
 }
 
 async fn list_users(app: &App, filter: &UserFilter, json: bool) -> Outcome {
-    let sort = UserSort {
-        column: "id",
-        descending: false,
-    };
     // Page by page, so that a list of any length needs the memory of one page.
     let mut before = "[\n";
-    for page in 1.. {
-        let (users, _) = users::list(app, filter, sort, page, 100).await?;
-        for user in &users {
+    let mut start = Some(Start::Offset(0));
+    while let Some(from) = start {
+        let page = users::list(app, filter, UserSort::BY_ID, &from, 100).await?;
+        start = page.next.map(Start::After);
+        for user in &page.users {
             if json {
                 let user = serde_json::to_string(&AdminUserResponse::from(user)).unwrap_or_default();
                 print_raw(&format!("{before}  {user}"))?;
@@ -237,9 +235,6 @@ async fn list_users(app: &App, filter: &UserFilter, json: bool) -> Outcome {
                     user.full_name.as_deref().unwrap_or("")
                 ))?;
             }
-        }
-        if users.len() < 100 {
-            break;
         }
     }
     match (json, before) {

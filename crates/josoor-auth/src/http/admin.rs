@@ -11,12 +11,13 @@ use utoipa_axum::routes;
 use crate::admin::{invitations, users};
 use crate::app::App;
 use crate::audit::{self, csv_line, csv_text};
-use crate::domain::{Change, Email, FullName, Locale, RevokeReason, Role};
+use crate::domain::{Change, Email, FullName, Locale, RevokeReason, Role, SearchWords};
 use crate::error::{Invalid, Result};
 use crate::http::request::body::{Body, QueryString};
 use crate::http::request::caller::{Administrator, Exporter};
 use crate::http::request::definition::{FieldText, NotNull, TextSchema, request_fields};
-use crate::http::request::field_types::{Number, pattern_schema};
+use crate::http::request::field_types::pattern_schema;
+use crate::http::request::page::PageQuery;
 use crate::http::request::path::UserIdPath;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::export::{ExportForm, Format, json_line};
@@ -25,7 +26,7 @@ use crate::http::response::representation::{
 };
 use crate::passwords::Policy;
 use crate::sessions;
-use crate::store::{UserFilter, UserPatch, UserSort};
+use crate::store::{Start, UserCursor, UserFilter, UserPatch, UserSort};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -67,12 +68,17 @@ request_fields! {
 request_fields! {
     /// Which users, and in which order.
     pub struct UserQuery {
-        /// Only users whose address or name contains this, in any letter case
+        /// Only users whose address or name contains these words, in any order, however they are typed: letter case, diacritics and forms
+        /// of Arabic letters make no difference
         q: Option<SearchText>,
         /// Only users with this role
         role: NotNull<Role>,
         /// Only active, or only inactive, users
         is_active: NotNull<bool>,
+        /// Only users whose address is verified, or is not
+        email_verified: NotNull<bool>,
+        /// Only users who have not accepted their invitation yet, or only all others
+        invited: NotNull<bool>,
         /// Only users who were deleted and can still be restored; they are in no other list
         deleted: NotNull<bool>,
         /// The order, with `-` before it for descending. Default: `id`
@@ -85,10 +91,11 @@ request_fields! {
     pub struct ListUsersQuery {
         /// Which users.
         users: UserQuery,
-        /// From 1
-        page: Option<Number<1_000_000_000>>,
-        /// Default: 20
-        page_size: Option<Number<100>>,
+        /// Which page.
+        page: PageQuery,
+        /// Begins after a user instead, at the same place however many come and go meanwhile, and as quickly on the last page as on
+        /// the first: `next` of the page before, or a user's id. `page` is then only repeated in the answer
+        after: Option<UserCursor>,
     }
 }
 
@@ -105,24 +112,22 @@ request_fields! {
 impl UserQuery {
     fn into_filter(self) -> (UserFilter, UserSort) {
         let filter = UserFilter {
-            text: self.q.map(|text| text.0).filter(|text| !text.is_empty()),
+            text: self.q.map(|text| text.0).unwrap_or_default(),
             role: self.role.0,
             is_active: self.is_active.0,
+            email_verified: self.email_verified.0,
+            invited: self.invited.0,
             deleted: self.deleted.0.unwrap_or(false),
         };
-        let by_id = UserSort {
-            column: "id",
-            descending: false,
-        };
-        (filter, self.sort.unwrap_or(by_id))
+        (filter, self.sort.unwrap_or(UserSort::BY_ID))
     }
 }
 
 /// The longest text that is searched for, in characters.
 const SEARCH_AT_MOST: usize = 254;
 
-/// A text to search for, in lower case.
-pub struct SearchText(String);
+/// A text to search for.
+pub struct SearchText(SearchWords);
 
 impl FieldText for SearchText {
     fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
@@ -138,7 +143,7 @@ impl FieldText for SearchText {
                 "A search text has no U+0000.",
             ));
         }
-        Ok(Self(text.trim().to_lowercase()))
+        Ok(Self(SearchWords::parse(text)))
     }
 
     fn schema() -> TextSchema {
@@ -155,19 +160,31 @@ impl FieldText for UserSort {
         Self::parse(text).ok_or_else(|| {
             let message = format!(
                 "sort is one of {}, with - before it for descending.",
-                sort_keys().join(", ")
+                UserSort::NAMES.join(", ")
             );
             Invalid::new("unknown_sort", message)
         })
     }
 
     fn schema() -> TextSchema {
-        pattern_schema(format!("^-?({})$", sort_keys().join("|")))
+        pattern_schema(format!("^-?({})$", UserSort::NAMES.join("|")))
     }
 }
 
-fn sort_keys() -> Vec<&'static str> {
-    UserSort::KEYS.iter().map(|(key, _)| *key).collect()
+impl FieldText for UserCursor {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text).ok_or_else(|| {
+            Invalid::new(
+                "invalid_cursor",
+                "after is what `next` of the page before says, or the id of a user.",
+            )
+        })
+    }
+
+    /// What `next` says besides is known to the service alone.
+    fn schema() -> TextSchema {
+        pattern_schema("^[1-9][0-9]{0,15}$")
+    }
 }
 
 /// Lists users
@@ -182,15 +199,19 @@ async fn list_users(
     QueryString(query): QueryString<ListUsersQuery>,
 ) -> Result<Json<UserList>> {
     let (filter, sort) = query.users.into_filter();
-    let page = query.page.map_or(1, |page| page.0);
-    let page_size = query.page_size.map_or(20, |size| size.0);
-    let (users, total) = users::list(&app, &filter, sort, page, page_size).await?;
-    let items = users.iter().map(AdminUserResponse::from).collect();
+    let page = query.page;
+    let start = match query.after {
+        Some(cursor) => Start::After(cursor),
+        None => Start::Offset(page.offset()),
+    };
+    let found = users::list(&app, &filter, sort, &start, page.size()).await?;
     Ok(Json(UserList {
-        items,
-        total,
-        page,
-        page_size,
+        items: found.users.iter().map(AdminUserResponse::from).collect(),
+        total: found.total,
+        total_is_capped: found.total_is_capped,
+        page: page.page(),
+        page_size: page.size(),
+        next: found.next.map(|cursor| cursor.to_string()),
     }))
 }
 
@@ -396,9 +417,9 @@ async fn restore_user(
 /// Lists a user's live sessions, the latest first
 #[utoipa::path(
     get, path = "/admin/users/{id}/sessions", tag = "admin", operation_id = "list_user_sessions", security(("bearer" = [])),
-    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    params(("id" = i64, Path, minimum = 1, description = "The user"), PageQuery),
     responses(
-        (status = 200, description = "The sessions", body = SessionList),
+        (status = 200, description = "A page of the sessions", body = SessionList),
         (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -406,10 +427,16 @@ async fn list_user_sessions(
     Administrator(admin): Administrator,
     State(app): State<App>,
     UserIdPath(id): UserIdPath,
+    QueryString(page): QueryString<PageQuery>,
 ) -> Result<Json<SessionList>> {
     users::get(&app, id).await?;
-    let sessions = sessions::list(&app, id).await?;
-    Ok(Json(SessionList::new(&sessions, Some(admin.caller.session))))
+    let found = sessions::list_page(&app, id, page.size(), page.offset()).await?;
+    Ok(Json(SessionList::new(
+        &found,
+        Some(admin.caller.session),
+        page.page(),
+        page.size(),
+    )))
 }
 
 /// Revokes all sessions of a user

@@ -19,6 +19,7 @@ use crate::http::request::body::QueryString;
 use crate::http::request::caller::{Administrator, Exporter, SignedIn};
 use crate::http::request::definition::{FieldText, TextSchema, request_fields};
 use crate::http::request::field_types::{Number, format_schema, pattern_schema};
+use crate::http::request::page::PageQuery;
 use crate::http::request::path::parse_session_id;
 use crate::http::response::export::{ExportForm, Format, json_line};
 use crate::passwords::Policy;
@@ -299,16 +300,6 @@ request_fields! {
     }
 }
 
-request_fields! {
-    /// A page of one's own activity.
-    pub struct ActivityQuery {
-        /// From 1
-        page: Option<Number<1_000_000>>,
-        /// Default: 20
-        page_size: Option<Number<100>>,
-    }
-}
-
 impl AuditQuery {
     fn into_filter(self) -> AuditFilter {
         AuditFilter {
@@ -384,18 +375,16 @@ async fn export_audit(
 /// Lists what happened to one's own account, the latest first
 #[utoipa::path(
     get, path = "/auth/activity", tag = "account", operation_id = "list_activity", security(("bearer" = [])),
-    params(ActivityQuery),
+    params(PageQuery),
     responses((status = 200, description = "A page", body = ActivityList))
 )]
 async fn list_activity(
     signed_in: SignedIn,
     State(app): State<App>,
-    QueryString(query): QueryString<ActivityQuery>,
+    QueryString(page): QueryString<PageQuery>,
 ) -> Result<Json<ActivityList>> {
-    let page = query.page.map_or(1, |page| page.0);
-    let page_size = query.page_size.map_or(20, |size| size.0);
     let user = signed_in.caller.id();
-    let (rows, total, total_is_capped) = audit::activity(&app, user, page, page_size).await?;
+    let (rows, total, total_is_capped) = audit::activity(&app, user, page.size(), page.offset()).await?;
     let items = rows
         .into_iter()
         .map(|row| {
@@ -421,7 +410,7 @@ async fn list_activity(
         items,
         total,
         total_is_capped,
-        page,
-        page_size,
+        page: page.page(),
+        page_size: page.size(),
     }))
 }

@@ -9,7 +9,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::devices;
 use crate::error::Result;
+use crate::http::request::body::QueryString;
 use crate::http::request::caller::SignedIn;
+use crate::http::request::page::PageQuery;
 use crate::http::request::path::DeviceIdPath;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{DeviceList, ForgottenResponse};
@@ -27,11 +29,16 @@ pub fn routes() -> OpenApiRouter<App> {
 /// its own for sign-ins.
 #[utoipa::path(
     get, path = "/auth/devices", tag = "account", operation_id = "list_devices", security(("bearer" = [])),
-    responses((status = 200, description = "The devices", body = DeviceList))
+    params(PageQuery),
+    responses((status = 200, description = "A page of the devices", body = DeviceList))
 )]
-async fn list_devices(signed_in: SignedIn, State(app): State<App>) -> Result<Json<DeviceList>> {
+async fn list_devices(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    QueryString(page): QueryString<PageQuery>,
+) -> Result<Json<DeviceList>> {
     let (devices, current) = devices::list(&app, &signed_in.caller).await?;
-    Ok(Json(DeviceList::new(&devices, current)))
+    Ok(Json(DeviceList::new(&devices, current, page.page(), page.size())))
 }
 
 /// Forgets all devices of one's own account

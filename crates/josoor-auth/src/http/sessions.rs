@@ -9,7 +9,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::domain::RevokeReason;
 use crate::error::Result;
+use crate::http::request::body::QueryString;
 use crate::http::request::caller::SignedIn;
+use crate::http::request::page::PageQuery;
 use crate::http::request::path::SessionIdPath;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{RevokedResponse, SessionList};
@@ -25,11 +27,21 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Lists one's own live sessions, the latest first
 #[utoipa::path(
     get, path = "/auth/sessions", tag = "account", operation_id = "list_sessions", security(("bearer" = [])),
-    responses((status = 200, description = "The sessions", body = SessionList))
+    params(PageQuery),
+    responses((status = 200, description = "A page of the sessions", body = SessionList))
 )]
-async fn list_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<SessionList>> {
-    let sessions = sessions::list(&app, signed_in.caller.id()).await?;
-    Ok(Json(SessionList::new(&sessions, Some(signed_in.caller.session))))
+async fn list_sessions(
+    signed_in: SignedIn,
+    State(app): State<App>,
+    QueryString(page): QueryString<PageQuery>,
+) -> Result<Json<SessionList>> {
+    let found = sessions::list_page(&app, signed_in.caller.id(), page.size(), page.offset()).await?;
+    Ok(Json(SessionList::new(
+        &found,
+        Some(signed_in.caller.session),
+        page.page(),
+        page.size(),
+    )))
 }
 
 /// Revokes all of one's own sessions but the current one

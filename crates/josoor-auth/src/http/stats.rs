@@ -63,6 +63,19 @@ pub struct DayStats {
     pub active_users: i64,
 }
 
+/// What happened on all of these days together.
+#[derive(Serialize, ToSchema)]
+pub struct RangeStats {
+    /// Sign-ins that succeeded.
+    pub sign_ins: i64,
+    /// Sign-ins that failed.
+    pub failures: i64,
+    /// Accounts created in these days that still exist.
+    pub new_users: i64,
+    /// Users who signed in at least once. Each is counted once, however many days there are.
+    pub active_users: i64,
+}
+
 /// Counts, and a series of days.
 #[derive(Serialize, ToSchema)]
 pub struct StatsResponse {
@@ -73,6 +86,8 @@ pub struct StatsResponse {
     pub users: UserStats,
     /// The sessions.
     pub sessions: SessionStats,
+    /// All of these days together.
+    pub range: RangeStats,
     /// One entry for each day, the earliest first; the last one is today.
     pub days: Vec<DayStats>,
 }
@@ -115,15 +130,21 @@ async fn show_stats(
         sessions: SessionStats {
             active: found.sessions,
         },
+        range: RangeStats {
+            sign_ins: found.days.iter().map(|day| day.sign_ins.sign_ins).sum(),
+            failures: found.days.iter().map(|day| day.sign_ins.failures).sum(),
+            new_users: found.days.iter().map(|day| day.new_users).sum(),
+            active_users: found.active_users,
+        },
         days: found
             .days
             .into_iter()
-            .map(|(begins, counts)| DayStats {
-                date: begins.to_offset().date().to_string(),
-                sign_ins: counts.sign_ins,
-                failures: counts.failures,
-                new_users: counts.new_users,
-                active_users: counts.active_users,
+            .map(|day| DayStats {
+                date: day.begins.to_offset().date().to_string(),
+                sign_ins: day.sign_ins.sign_ins,
+                failures: day.sign_ins.failures,
+                new_users: day.new_users,
+                active_users: day.sign_ins.active_users,
             })
             .collect(),
     }))

@@ -19,4 +19,4 @@ pub use log_in::log_in;
 pub use open::{Held, Opened, SignInWith, open};
 pub use refresh::refresh;
 pub use renew::renew_access;
-pub use revoke::{LogOut, list, log_out, revoke, revoke_all, revoke_any, revoke_everyones};
+pub use revoke::{LogOut, list, list_page, log_out, revoke, revoke_all, revoke_any, revoke_everyones};

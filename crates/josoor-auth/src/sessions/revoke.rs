@@ -6,7 +6,7 @@ use crate::act::{Act, Client};
 use crate::app::App;
 use crate::domain::{RevokeReason, SessionId, UserId};
 use crate::error::{Error, Result};
-use crate::store::SessionRow;
+use crate::store::{SessionPage, SessionRow};
 
 /// The token that a sign-out comes with.
 #[derive(Debug)]
@@ -52,6 +52,16 @@ pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()
 /// `StoreUnavailable`.
 pub async fn list(app: &App, user: UserId) -> Result<Vec<SessionRow>> {
     app.db.read().await?.live_sessions(user, app.clock.now()).await
+}
+
+/// Up to `limit` of a user's live sessions, after `offset` later ones.
+pub async fn list_page(app: &App, user: UserId, limit: i64, offset: i64) -> Result<SessionPage> {
+    let now = app.clock.now();
+    app.db
+        .read()
+        .await?
+        .page_of_live_sessions(user, now, limit, offset)
+        .await
 }
 
 /// Revokes one session of `owner`.

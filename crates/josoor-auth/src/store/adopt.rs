@@ -13,7 +13,7 @@ use super::db::Db;
 use super::failure::store_error;
 use super::migrate::{Engine, backfill_sqlite, lock_and_prepare, migrate_error, migrator, sqlite_tables};
 use super::postgres::{begin_alone, commit_alone};
-use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp};
+use crate::domain::{Email, FullName, Locale, PasswordHash, Role, SearchKeys, Timestamp};
 use crate::error::{Error, Result};
 
 /// What became of a table.
@@ -44,7 +44,7 @@ struct New {
     email_key: String,
     password_hash: Option<String>,
     full_name: Option<String>,
-    search_text: String,
+    keys: SearchKeys,
     role: &'static str,
     is_active: bool,
     created_at: Timestamp,
@@ -210,7 +210,7 @@ fn translate_row(row: Old, now: Timestamp) -> Result<New, String> {
     Ok(New {
         id: row.id,
         email_key: email.key().to_owned(),
-        search_text: super::users::user::search_text(email.key(), full_name.as_ref().map(FullName::as_str)),
+        keys: SearchKeys::of(email.key(), full_name.as_ref().map(FullName::as_str)),
         email: email.address().to_owned(),
         password_hash,
         full_name: full_name.map(|name| name.as_str().to_owned()),
@@ -368,7 +368,7 @@ async fn adopt_postgres(
     for batch in users.chunks(BATCH) {
         let mut query = QueryBuilder::new(
             "update users set email = v.column2, email_key = v.column3, search_text = v.column4, full_name = v.column5,
-                created_at = v.column6, updated_at = v.column7, is_active = v.column8,
+                created_at = v.column6, updated_at = v.column7, is_active = v.column8, name_key = v.column10,
                 password_hash = v.column9::text, version = 1,
                 password_changed_at = case when v.column9 is null then null else v.column6 end,
                 invited_at = case when v.column9 is null then v.column6 end, locale = ",
@@ -378,12 +378,13 @@ async fn adopt_postgres(
             row.push_bind(user.id)
                 .push_bind(user.email.as_str())
                 .push_bind(user.email_key.as_str())
-                .push_bind(user.search_text.as_str())
+                .push_bind(user.keys.text.as_str())
                 .push_bind(user.full_name.as_deref())
                 .push_bind(user.created_at)
                 .push_bind(user.updated_at)
                 .push_bind(user.is_active)
-                .push_bind(user.password_hash.as_deref());
+                .push_bind(user.password_hash.as_deref())
+                .push_bind(user.keys.name.as_deref());
         });
         query.push(") as v where users.id = v.column1");
         query.build().execute(&mut *conn).await.map_err(store_error)?;
@@ -485,8 +486,8 @@ async fn adopt_sqlite(
     for user in &users {
         let insert = sqlx::query(
             "insert into users (id, email, email_key, password_hash, full_name, search_text, role, is_active, locale, version,
-                created_at, updated_at, password_changed_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, case when $4 is null then null else $10 end)",
+                created_at, updated_at, password_changed_at, name_key)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, case when $4 is null then null else $10 end, $12)",
         );
         insert
             .bind(user.id)
@@ -494,12 +495,13 @@ async fn adopt_sqlite(
             .bind(user.email_key.as_str())
             .bind(user.password_hash.as_deref())
             .bind(user.full_name.as_deref())
-            .bind(user.search_text.as_str())
+            .bind(user.keys.text.as_str())
             .bind(user.role)
             .bind(user.is_active)
             .bind(locale.as_str())
             .bind(user.created_at)
             .bind(user.updated_at)
+            .bind(user.keys.name.as_deref())
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;

@@ -245,7 +245,8 @@ impl Conn {
         }
     }
 
-    async fn run(&mut self, sql: &'static str) -> Result<()> {
+    /// Runs statements without values, one after another.
+    pub(super) async fn run(&mut self, sql: &'static str) -> Result<()> {
         let done = match self.raw() {
             Raw::Postgres(conn) => answered(sqlx::raw_sql(sql).execute(conn)).await.map(drop),
             Raw::Sqlite(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop),
@@ -284,6 +285,36 @@ impl Conn {
         if self.has_written {
             self.note_write();
         }
+        Ok(())
+    }
+
+    /// Begins to read one state of the database, whatever others commit meanwhile, until [`end_snapshot`](Self::end_snapshot).
+    pub(super) async fn begin_snapshot(&mut self) -> Result<()> {
+        self.unit = Unit::Work;
+        match (&self.inner, self.shared.pooled.clone()) {
+            // Compiling a statement takes longer than the lists that are read so.
+            (Inner::Postgres(_), None) => {
+                self.run(
+                    "begin isolation level repeatable read read only; set local jit = off; set local work_mem = '32MB'",
+                )
+                .await
+            }
+            (Inner::Postgres(_), Some(sql)) => {
+                self.run_settings(sql).await?;
+                self.run(
+                    "set transaction isolation level repeatable read, read only; set local jit = off;
+                     set local work_mem = '32MB'",
+                )
+                .await
+            }
+            (Inner::Sqlite(_), _) => self.run("begin").await,
+        }
+    }
+
+    /// The connection reads the latest state again, and keeps no setting of the snapshot.
+    pub(super) async fn end_snapshot(&mut self) -> Result<()> {
+        self.run("rollback").await?;
+        self.unit = Unit::None;
         Ok(())
     }
 

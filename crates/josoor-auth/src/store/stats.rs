@@ -1,6 +1,8 @@
 //! Counts over several tables, for the console.
 
-use super::conn::{Conn, on};
+use sqlx::QueryBuilder;
+
+use super::conn::{Conn, built, on};
 use super::row::from_row;
 use crate::domain::Timestamp;
 use crate::error::Result;
@@ -40,15 +42,12 @@ pub struct SpanCounts {
     pub failures: i64,
     /// Users who signed in at least once.
     pub active_users: i64,
-    /// Accounts that were made, and still are there.
-    pub new_users: i64,
 }
 
 from_row!(SpanCounts {
     sign_ins,
     failures,
-    active_users,
-    new_users
+    active_users
 });
 
 impl Conn {
@@ -70,12 +69,38 @@ impl Conn {
         on!(self, sqlx::query_scalar(SQL).bind(now), fetch_one)
     }
 
+    /// Counts the users who signed in at least once from `from` on and before `to`.
+    pub async fn count_active_users(&mut self, from: Timestamp, to: Timestamp) -> Result<i64> {
+        const SQL: &str = "select count(distinct subject_id) from audit
+             where action = 'sign_in' and outcome = 'success' and at >= $1 and at < $2";
+        on!(self, sqlx::query_scalar(SQL).bind(from).bind(to), fetch_one)
+    }
+
+    /// Counts the accounts that were created in each of these spans, which is given by its beginning and its end, and still are there.
+    pub async fn count_new_users(&mut self, spans: &[(Timestamp, Timestamp)]) -> Result<Vec<i64>> {
+        built!(
+            self,
+            {
+                let mut query = QueryBuilder::new(
+                    "select (select count(*) from users where created_at >= v.column2 and created_at < v.column3
+                        and deleted_at is null) from (",
+                );
+                query.push_values(spans.iter().zip(0_i64..), |mut row, ((from, to), number)| {
+                    row.push_bind(number).push_bind(*from).push_bind(*to);
+                });
+                query.push(") as v order by v.column1");
+                query
+            },
+            // Every length is a statement of its own.
+            build_query_scalar().persistent(false).fetch_all
+        )
+    }
+
     /// Counts what happened from `from` on and before `to`.
     pub async fn count_span(&mut self, from: Timestamp, to: Timestamp) -> Result<SpanCounts> {
         const SQL: &str = "select count(*) filter (where outcome = 'success') as sign_ins,
                 count(*) filter (where outcome = 'failure') as failures,
-                count(distinct case when outcome = 'success' then subject_id end) as active_users,
-                (select count(*) from users where created_at >= $1 and created_at < $2 and deleted_at is null) as new_users
+                count(distinct case when outcome = 'success' then subject_id end) as active_users
              from audit where action = 'sign_in' and at >= $1 and at < $2";
         on!(self, sqlx::query_as(SQL).bind(from).bind(to), fetch_one)
     }

@@ -62,6 +62,7 @@ codes! {
     SESSION_USE_NOT_WRITTEN "session_use_not_written" warn "the times of use of sessions cannot be written; it is tried each second";
     CLOCK_SKEW "clock_skew" warn "this machine's clock is `seconds` away from the database's; let both follow a time server";
     PURGE_STOPPED "purge_stopped" warn "cleaning up stopped early; it goes on next time";
+    SEARCH_NOT_FOLDED "search_not_folded" warn "rows that older nodes or other programs wrote cannot be prepared for the search and are found only as they are typed: the database is away; it is tried again";
     OUTBOX_NOT_READ "outbox_not_read" warn "the outbox cannot be read: the database is away; it is tried each second";
     OUTBOX_ROW_FAILED "outbox_row_failed" warn "a row of the outbox failed and is tried again; `mail`, `kind`, `error`";
     MAIL_NOT_SENT "mail_not_sent" warn "the mail server takes no mail; all wait. Once for each `reason` until one is taken; `smtp_code`, `enhanced_code`";

@@ -4,6 +4,7 @@ mod copies;
 mod open;
 pub mod outbox;
 pub mod purge;
+mod refold;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub fn start(app: &App) {
     spawn(app, copies::write_touches);
     spawn(app, copies::write_refreshed);
     spawn(app, purge::purge_regularly);
+    spawn(app, refold::refold_regularly);
     spawn(app, outbox::deliver);
     spawn(app, outbox::watch);
     spawn(app, audit::seal_regularly);

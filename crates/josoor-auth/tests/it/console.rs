@@ -7,6 +7,7 @@ use josoor_auth::domain::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::command;
 use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
 
 async fn stats(server: &Server, admin: &Tokens, query: &str) -> Answer {
@@ -67,6 +68,49 @@ on_both!(
                 .is_problem(422, "validation_failed");
             assert_eq!(answer.json["errors"][0]["field"], "days", "{query}");
         }
+        server.stop().await;
+    }
+);
+
+on_both!(
+    ux_a3_users_are_counted_once_and_an_import_is_counted_at_once,
+    async |stage: Stage| {
+        let start: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
+        let clock = Clock::manual(start);
+        let server = stage.start_with(clock.clone()).await;
+        server.register_admin("admin@example.com").await;
+        server.register("user@example.com").await;
+        // Both on the first day, one of them again on the second and on the third.
+        for emails in [&["admin", "user"][..], &["user"], &["user"]] {
+            for name in emails {
+                server.log_in(&format!("{name}@example.com")).await;
+            }
+            clock.advance(Duration::from_hours(24));
+        }
+        let admin = server.log_in("admin@example.com").await;
+        let first = stats(&server, &admin, "?days=10").await.is(200);
+        assert_eq!(series(&first, "active_users").iter().sum::<i64>(), 5);
+        assert_eq!(
+            first.json["range"],
+            json!({ "sign_ins": 5, "failures": 0, "new_users": 2, "active_users": 2 })
+        );
+        let one_day = stats(&server, &admin, "?days=1").await.is(200);
+        assert_eq!(one_day.json["range"]["active_users"], 1);
+        // Another process imports users who registered elsewhere days ago.
+        let file = stage.directory().join("users.ndjson");
+        let line = |name: &str| json!({ "email": format!("{name}@example.org"), "created_at": "2026-02-27T08:00:00Z" });
+        let lines: Vec<String> = ["a", "b", "c"]
+            .iter()
+            .map(|name| line(name).to_string())
+            .collect();
+        std::fs::write(&file, lines.join("\n")).expect("written");
+        let path = file.to_str().expect("a path");
+        command::run(&stage, &["user", "import", path]).with(0);
+        clock.advance(Duration::from_secs(6));
+        let second = stats(&server, &admin, "?days=10").await.is(200);
+        assert_eq!(second.json["range"]["new_users"], 5);
+        assert_eq!(series(&second, "new_users").iter().sum::<i64>(), 5);
+        assert_eq!(second.json["users"]["total"], 5);
         server.stop().await;
     }
 );

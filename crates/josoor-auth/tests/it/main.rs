@@ -28,6 +28,7 @@ mod health;
 mod idle;
 mod imports;
 mod limits;
+mod lists;
 mod mail;
 mod mail_answers;
 mod migrations;

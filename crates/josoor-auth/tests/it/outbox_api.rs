@@ -267,7 +267,7 @@ on_both!(
             .expect("added");
         }
         tx.commit().await.expect("committed");
-        assert_eq!(list().await, (1_000, json!(1_000), json!(true)));
+        assert_eq!(list().await, (20, json!(1_001), json!(false)));
         server.stop().await;
     }
 );

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use josoor_auth::domain::{
-    Audit, Change, Email, FullName, Locale, PasswordHash, Purpose, RevokeReason, Role, SessionId, Timestamp,
-    UserId,
+    Audit, Change, Email, FullName, Locale, PasswordHash, Purpose, RevokeReason, Role, SearchWords,
+    SessionId, Timestamp, UserId,
 };
 use josoor_auth::store::{
     AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Rotation,
-    SessionRow, Touch, Transport, User, UserFilter, UserPatch, UserSort,
+    SessionRow, Start, Touch, Transport, User, UserFilter, UserPatch, UserSort,
 };
 use josoor_auth::{config::Config, worker::purge};
 use uuid::Uuid;
@@ -254,16 +254,19 @@ on_both!(
             }
         }
         let everybody = UserFilter::default();
-        for (name, _) in UserSort::KEYS {
+        for name in UserSort::NAMES {
             for text in [name.to_owned(), format!("-{name}")] {
                 let sort = UserSort::parse(&text).unwrap();
-                let (all, total) = conn.list_users(&everybody, sort, 100, 0).await.unwrap();
-                assert_eq!((all.len(), total), (45, 45));
+                let first = Start::Offset(0);
+                let all = conn.list_users(&everybody, sort, &first, 100).await.unwrap();
+                assert_eq!((all.users.len(), all.total, all.total_is_capped), (45, 45, false));
+                let all = all.users;
                 let mut paged = Vec::new();
                 for page in 0..7 {
-                    let (users, total) = conn.list_users(&everybody, sort, 7, page * 7).await.unwrap();
-                    assert_eq!(total, 45);
-                    paged.extend(users);
+                    let start = Start::Offset(page * 7);
+                    let page = conn.list_users(&everybody, sort, &start, 7).await.unwrap();
+                    assert_eq!(page.total, 45);
+                    paged.extend(page.users);
                 }
                 let ids = |users: &[User]| users.iter().map(|user| user.id.0).collect::<Vec<_>>();
                 assert_eq!(ids(&all), ids(&paged), "{text}");
@@ -282,7 +285,7 @@ on_both!(
                         .map(|user| (user.created_at, user.id.0))
                         .collect::<Vec<_>>();
                     sorted.sort_unstable();
-                    if sort.descending {
+                    if text.starts_with('-') {
                         sorted.reverse();
                     }
                     assert_eq!(
@@ -298,13 +301,13 @@ on_both!(
         let sort = UserSort::parse("id").unwrap();
         let mut found = async |text: &str| {
             let filter = UserFilter {
-                deleted: false,
-                text: Some(text.to_owned()),
+                text: SearchWords::parse(text),
                 ..UserFilter::default()
             };
-            let (users, total) = conn.list_users(&filter, sort, 100, 0).await.unwrap();
-            assert_eq!(users.len(), usize::try_from(total).unwrap());
-            total
+            let start = Start::Offset(0);
+            let found = conn.list_users(&filter, sort, &start, 100).await.unwrap();
+            assert_eq!(found.users.len(), usize::try_from(found.total).unwrap());
+            found.total
         };
         for (text, expected) in [
             ("%", 5),
@@ -324,12 +327,14 @@ on_both!(
             assert_eq!(found(text).await, expected, "{text:?}");
         }
         let filter = UserFilter {
-            deleted: false,
-            text: Some("example".to_owned()),
+            text: SearchWords::parse("example"),
             role: Some(Role::Admin),
             is_active: Some(false),
+            ..UserFilter::default()
         };
-        let (users, total) = conn.list_users(&filter, sort, 100, 0).await.unwrap();
+        let first = Start::Offset(0);
+        let found = conn.list_users(&filter, sort, &first, 100).await.unwrap();
+        let (users, total) = (found.users, found.total);
         assert!(total > 0 && users.len() == usize::try_from(total).unwrap());
         assert!(
             users
@@ -337,8 +342,9 @@ on_both!(
                 .all(|user| user.role == Role::Admin && !user.is_active)
         );
         assert_eq!(conn.count_active_admins().await.unwrap(), 15 - total);
-        let (none, total) = conn.list_users(&everybody, sort, 10, i64::MAX).await.unwrap();
-        assert!(none.is_empty() && total == 45);
+        let start = Start::Offset(i64::MAX);
+        let none = conn.list_users(&everybody, sort, &start, 10).await.unwrap();
+        assert!(none.users.is_empty() && none.total == 45);
         drop(conn);
         db.close().await;
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use josoor_auth::config::Config;
 use josoor_auth::store::Db;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::acceptance::{record, seed, size};
@@ -295,6 +296,11 @@ on_both!(
             .await
             .is(200);
         assert_eq!(found.json["total"], 1);
+        eventually("all search texts are folded", || async {
+            let unfolded = "select count(*) from users where search_text not like '%\u{1}'";
+            number(&server.app.db, unfolded).await == 0
+        })
+        .await;
         let new = server.register("new@example.com").await;
         assert!(new.user_id > facts["last_id"].as_i64().expect("an id"));
         run(&stage, &["user", "delete", "--yes", "ada@example.com", "--now"]).with(0);
@@ -504,6 +510,63 @@ async fn invitations_of_a_node_of_the_version_before_are_marked() {
     .await
     .is(200);
     assert_eq!(facts("invited@example.com").await, "t t t person");
+    server.stop().await;
+}
+
+/// Each finds what the other one writes: the release before as it always did, this one as people type.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d10_a_node_of_the_version_before_and_this_one_find_each_others_users() {
+    let stage = Stage::new(Footprint::Production);
+    let previous = Serving::start_previous(&stage);
+    let server = stage.start().await;
+    let admin = server.register_admin("admin@example.com").await;
+    let at = |base: &str, path: &str| format!("{}{path}", base.trim_end_matches('/'));
+    let (before, now) = (previous.url(""), server.url(""));
+    let send = async |method: Method, url: String, body: Value| {
+        let request = http_client().request(method, url).json(&body);
+        server.send(request.bearer_auth(&admin.access)).await
+    };
+    let invite = async |base: &str, email: &str, name: &str| {
+        let body = json!({ "email": email, "full_name": name });
+        let made = send(Method::POST, at(base, "/admin/users"), body).await.is(201);
+        made.json["id"].as_i64().expect("an id")
+    };
+    let finds = async |base: &str, typed: &str, email: &str| {
+        let typed: String = typed.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let url = at(base, &format!("/admin/users?q={typed}"));
+        let request = http_client().get(url).bearer_auth(&admin.access);
+        let items = server.send(request).await.is(200).json["items"].clone();
+        items
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|user| user["email"] == email)
+    };
+    let old = invite(&before, "old@example.com", "إبراهيم Müller").await;
+    invite(&now, "new@example.com", "أحمد Straße").await;
+    eventually("what the node before has written is folded", || async {
+        finds(&now, "ابراهيم muller", "old@example.com").await
+    })
+    .await;
+    for (typed, email) in [
+        ("إبراهيم", "old@example.com"),
+        ("MÜLLER", "old@example.com"),
+        ("أحمد", "new@example.com"),
+        ("straße", "new@example.com"),
+    ] {
+        assert!(finds(&before, typed, email).await, "{typed}");
+    }
+    // What was folded is changed by a node that knows nothing of it.
+    let url = at(&before, &format!("/admin/users/{old}"));
+    send(Method::PATCH, url, json!({ "full_name": "Ödön" }))
+        .await
+        .is(200);
+    eventually("the change is folded", || async {
+        finds(&now, "odon", "old@example.com").await
+    })
+    .await;
+    assert!(!finds(&now, "muller", "old@example.com").await);
+    assert!(finds(&before, "ödön", "old@example.com").await);
     server.stop().await;
 }
 

@@ -10,6 +10,7 @@ pub mod definition;
 pub mod field_types;
 pub mod fields;
 pub mod language;
+pub mod page;
 pub mod path;
 pub mod session_token;
 pub mod transport;

@@ -10,12 +10,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::devices::DEVICES_AT_MOST;
 use crate::cache::UserCopy;
 pub use crate::domain::{LocaleName, Profile as UserResponse, RoleName};
 use crate::domain::{SessionId, Timestamp, device_label};
 use crate::sessions::Issued;
-use crate::store::{Device, SessionRow, User};
+use crate::store::{Device, SessionPage, SessionRow, User};
 
 /// A user, as administrators see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -229,19 +228,22 @@ pub struct DeviceList {
     /// How many there are.
     #[schema(minimum = 0)]
     pub total: usize,
-    /// Always 1.
-    #[schema(minimum = 1, maximum = 1)]
-    pub page: usize,
-    /// How many are given at most.
+    /// This page, from 1.
     #[schema(minimum = 1)]
-    pub page_size: usize,
+    pub page: i64,
+    /// The most that a page holds.
+    #[schema(minimum = 1, maximum = 100)]
+    pub page_size: i64,
 }
 
 impl DeviceList {
-    /// Devices as seen from a session that was opened on `current`.
-    pub fn new(devices: &[Device], current: Option<Uuid>) -> Self {
+    /// A page of devices as seen from a session that was opened on `current`.
+    pub fn new(devices: &[Device], current: Option<Uuid>, page: i64, page_size: i64) -> Self {
+        let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
         let items: Vec<DeviceResponse> = devices
             .iter()
+            .skip(count((page - 1).saturating_mul(page_size)))
+            .take(count(page_size))
             .map(|device| DeviceResponse {
                 id: device.id.to_string(),
                 kind: "known",
@@ -253,10 +255,10 @@ impl DeviceList {
             })
             .collect();
         Self {
-            total: items.len(),
+            total: devices.len(),
             items,
-            page: 1,
-            page_size: DEVICES_AT_MOST,
+            page,
+            page_size,
         }
     }
 }
@@ -274,9 +276,32 @@ pub struct ForgottenResponse {
 pub struct UserList {
     /// The users of this page.
     pub items: Vec<AdminUserResponse>,
-    /// How many there are on all pages.
+    /// How many there are on all pages; of a search, up to 100,000.
     #[schema(minimum = 0)]
     pub total: i64,
+    /// Whether there are more than `total`.
+    pub total_is_capped: bool,
+    /// This page, from 1.
+    #[schema(minimum = 1)]
+    pub page: i64,
+    /// The most that a page holds.
+    #[schema(minimum = 1, maximum = 100)]
+    pub page_size: i64,
+    /// What `after` is for the next page; null on the last one.
+    #[schema(required)]
+    pub next: Option<String>,
+}
+
+/// Live sessions, the latest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionList {
+    /// The sessions.
+    pub items: Vec<SessionResponse>,
+    /// How many there are on all pages, up to 10,000.
+    #[schema(minimum = 0)]
+    pub total: i64,
+    /// Whether there are more than `total`.
+    pub total_is_capped: bool,
     /// This page, from 1.
     #[schema(minimum = 1)]
     pub page: i64,
@@ -285,40 +310,19 @@ pub struct UserList {
     pub page_size: i64,
 }
 
-/// Live sessions, the latest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SessionList {
-    /// The sessions.
-    pub items: Vec<SessionResponse>,
-    /// How many there are, counted up to 1,000.
-    #[schema(minimum = 0)]
-    pub total: usize,
-    /// Whether there are more than `total` says.
-    pub total_is_capped: bool,
-    /// Always 1.
-    #[schema(minimum = 1, maximum = 1)]
-    pub page: usize,
-    /// How many are given at most.
-    #[schema(minimum = 1)]
-    pub page_size: usize,
-}
-
-/// The most sessions that a list gives: it is not paged.
-pub const SESSIONS_AT_MOST: usize = 1000;
-
 impl SessionList {
-    /// A user's sessions as seen from one of them, or from none.
-    pub fn new(sessions: &[SessionRow], current: Option<SessionId>) -> Self {
+    /// A page of a user's sessions as seen from one of them, or from none.
+    pub fn new(found: &SessionPage, current: Option<SessionId>, page: i64, page_size: i64) -> Self {
         Self {
-            items: sessions
+            items: found
+                .sessions
                 .iter()
-                .take(SESSIONS_AT_MOST)
                 .map(|session| SessionResponse::new(session, current))
                 .collect(),
-            total: sessions.len().min(SESSIONS_AT_MOST),
-            total_is_capped: sessions.len() > SESSIONS_AT_MOST,
-            page: 1,
-            page_size: SESSIONS_AT_MOST,
+            total: found.total,
+            total_is_capped: found.total_is_capped,
+            page,
+            page_size,
         }
     }
 }

@@ -68,6 +68,40 @@ create trigger changes_stamp before insert on changes for each row execute funct
 /// All processes that use one file share one clock.
 const STAMP_CHANGES_SQLITE: &str = "select 1;";
 
+/// Who changes a name or an address and knows nothing of the search text, an older node's or another program's statement, leaves one
+/// that is not folded, and is found by it until it is.
+const UNFOLD_POSTGRES: &str = "
+create function josoor_auth_unfold() returns trigger language plpgsql as
+$$ begin
+    if new.search_text = old.search_text
+        and (new.full_name is distinct from old.full_name or new.email_key is distinct from old.email_key) then
+        new.search_text := coalesce(new.email_key, '') || chr(10) || lower(coalesce(new.full_name, ''));
+    end if;
+    return new;
+end $$;
+create trigger users_unfold before update of full_name, email_key on users
+    for each row execute function josoor_auth_unfold();
+";
+
+const UNFOLD_SQLITE: &str = "
+create trigger users_unfold after update of full_name, email_key on users
+when new.search_text = old.search_text and (new.full_name is not old.full_name or new.email_key is not old.email_key) begin
+    update users set search_text = coalesce(new.email_key, '') || char(10) || lower(coalesce(new.full_name, '')) where id = new.id;
+end;
+";
+
+/// The other orders of a list, as indexes in which a page far down is found alone.
+const MORE_ORDERS_SQLITE: &str = "
+create index users_created_order on users (created_at, id, role, is_active, deleted_at);
+create index users_updated_order on users (updated_at, id, role, is_active, deleted_at);
+create index users_role_order on users (role, id, is_active, deleted_at);
+";
+
+/// The last character of a search text, and what it is when the text is folded ([`FOLDED`](crate::domain::FOLDED)): as the index
+/// `users_unfolded` has them.
+pub(crate) const FOLDED_POSTGRES: (&str, &str) = ("right(search_text, 1)", "E'\\x01'");
+pub(crate) const FOLDED_SQLITE: (&str, &str) = ("substr(search_text, -1)", "char(1)");
+
 const USERS_OF_ANY_KIND_POSTGRES: &str = include_str!("users_of_any_kind.postgres.sql");
 
 const USERS_OF_ANY_KIND_SQLITE: &str = include_str!("users_of_any_kind.sqlite.sql");
@@ -77,7 +111,7 @@ pub(super) type Placeholder = (&'static str, &'static str);
 
 impl Engine {
     /// What stands for each placeholder of the migrations.
-    pub(super) const fn placeholders(self) -> [Placeholder; 10] {
+    pub(super) const fn placeholders(self) -> [Placeholder; 16] {
         match self {
             // "by default", so that an import can keep the ids it brings. No node has the nil UUID, and the time does not come.
             Self::Postgres => [
@@ -89,6 +123,13 @@ impl Engine {
                 ("{uid}", UID_POSTGRES),
                 ("{stamp_changes}", STAMP_CHANGES_POSTGRES),
                 ("{users_of_any_kind}", USERS_OF_ANY_KIND_POSTGRES),
+                ("{unfold}", UNFOLD_POSTGRES),
+                ("{last_of_search_text}", FOLDED_POSTGRES.0),
+                ("{folded}", FOLDED_POSTGRES.1),
+                ("{bytewise}", " collate \"C\""),
+                // Rows are read for their visibility in any case.
+                ("{list_columns}", ""),
+                ("{more_orders}", ""),
                 ("{no_uuid}", "'00000000-0000-0000-0000-000000000000'"),
                 ("{no_end}", "'9999-12-31T00:00:00Z'"),
             ],
@@ -102,6 +143,13 @@ impl Engine {
                 ("{uid}", UID_SQLITE),
                 ("{stamp_changes}", STAMP_CHANGES_SQLITE),
                 ("{users_of_any_kind}", USERS_OF_ANY_KIND_SQLITE),
+                ("{unfold}", UNFOLD_SQLITE),
+                ("{last_of_search_text}", FOLDED_SQLITE.0),
+                ("{folded}", FOLDED_SQLITE.1),
+                ("{bytewise}", ""),
+                // So that a page far down is found in the index alone.
+                ("{list_columns}", ", role, is_active, deleted_at"),
+                ("{more_orders}", MORE_ORDERS_SQLITE),
                 ("{no_uuid}", "x'00000000000000000000000000000000'"),
                 ("{no_end}", "253402214400000000"),
             ],

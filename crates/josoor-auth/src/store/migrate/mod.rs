@@ -15,7 +15,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqlSafeStr, SqlitePool};
 
-pub(super) use self::engines::Engine;
+pub(super) use self::engines::{Engine, FOLDED_POSTGRES, FOLDED_SQLITE};
 use super::conn::on;
 use super::db::Db;
 use super::failure::{code_of, store_error};

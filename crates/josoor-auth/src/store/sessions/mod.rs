@@ -5,5 +5,6 @@ mod revocation;
 mod rotation;
 pub(super) mod session;
 
+pub use open::SessionPage;
 pub use rotation::{Rotation, Touch};
 pub use session::{NewSession, SessionRow, Transport};

@@ -72,4 +72,56 @@ impl Conn {
         );
         on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
     }
+
+    /// Up to `limit` of a user's live sessions, after `offset` later ones, and how many there are in all.
+    pub async fn page_of_live_sessions(
+        &mut self,
+        user: UserId,
+        now: Timestamp,
+        limit: i64,
+        offset: i64,
+    ) -> Result<SessionPage> {
+        const COUNT: &str = "select count(*) from (select 1 as one from sessions
+              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2 limit $3) as counted";
+        const PAGE: &str = concat!(
+            "select ",
+            columns!(),
+            " from sessions
+              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+              order by created_at desc, id limit $3 offset $4"
+        );
+        let counted: i64 = on!(
+            self,
+            sqlx::query_scalar(COUNT).bind(user.0).bind(now).bind(COUNTED + 1),
+            fetch_one
+        )?;
+        let sessions = on!(
+            self,
+            sqlx::query_as(PAGE)
+                .bind(user.0)
+                .bind(now)
+                .bind(limit)
+                .bind(offset),
+            fetch_all
+        )?;
+        Ok(SessionPage {
+            sessions,
+            total: counted.min(COUNTED),
+            total_is_capped: counted > COUNTED,
+        })
+    }
+}
+
+/// More sessions of a user than this are not counted.
+const COUNTED: i64 = 10_000;
+
+/// A page of a user's live sessions, the latest first.
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionRow>,
+    /// How many there are on all pages.
+    pub total: i64,
+    /// Whether there are more than `total`.
+    pub total_is_capped: bool,
 }

@@ -1,7 +1,7 @@
 //! The password and the address of a user.
 
-use super::user::{User, columns, search_text};
-use crate::domain::{Email, PasswordHash, Timestamp, UserId};
+use super::user::{User, columns};
+use crate::domain::{Email, PasswordHash, SearchKeys, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::conn::{Conn, execute, on};
 use crate::store::failure::is_unique_violation;
@@ -92,7 +92,7 @@ impl Conn {
                 .bind(user.id.0)
                 .bind(email.address())
                 .bind(email.key())
-                .bind(search_text(email.key(), user.full_name.as_deref()))
+                .bind(SearchKeys::of(email.key(), user.full_name.as_deref()).text)
                 .bind(verified_at)
                 .bind(now),
             fetch_optional

@@ -1,94 +1,162 @@
-//! Lists of users: filter, order and search.
+//! Lists of users: filter, order, page and search.
+//!
+//! A page is read in one snapshot, in three steps: how many users match, up to a bound; the ids on the page; the users. What matches a
+//! filter is gathered by the filter's own index and sorted, as long as that is little. Of many, the order's index is followed, in
+//! which a page is soon full. The planner is not left to choose: neither engine knows what testing one row costs.
 
 use std::collections::{HashMap, HashSet};
 
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use super::engine::{Engine, has_grams};
+use super::order::{Range, Start, UserCursor, UserSort};
 use super::user::{User, columns};
-use crate::domain::{Role, UserId};
+use crate::domain::{Role, SearchWords, UserId};
 use crate::error::Result;
 use crate::store::conn::{Conn, Raw, built, on};
 use crate::store::failure::store_error;
 
+/// More users than this that a search finds are not counted.
+const COUNTED: i64 = 100_000;
+
+/// Up to so many users that match a filter are always gathered. Of more, a page near the beginning is found by following the order.
+const GATHERED: i64 = 10_000;
+
 /// Filter of a list of users.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
-    /// Lower-case text that the address or the name contains.
-    pub text: Option<String>,
+    /// Words that the address or the name contain.
+    pub text: SearchWords,
     /// Only this role.
     pub role: Option<Role>,
     /// Only active, or only inactive, users.
     pub is_active: Option<bool>,
+    /// Only users whose address is verified, or is not.
+    pub email_verified: Option<bool>,
+    /// Only users who have not accepted their invitation yet, or only all others.
+    pub invited: Option<bool>,
     /// Those that were deleted and can still be restored, instead of all others.
     pub deleted: bool,
 }
 
 impl UserFilter {
     /// Whether it asks for anything.
-    const fn is_some(&self) -> bool {
-        self.text.is_some() || self.role.is_some() || self.is_active.is_some() || self.deleted
+    fn is_some(&self) -> bool {
+        !self.text.is_empty()
+            || self.role.is_some()
+            || self.is_active.is_some()
+            || self.email_verified.is_some()
+            || self.invited.is_some()
+            || self.deleted
+    }
+
+    /// Whether the index of grams finds its words.
+    fn has_grams(&self) -> bool {
+        self.text.words().iter().any(|word| has_grams(word))
     }
 }
 
-/// The order of a list. Ties are broken by id, so that pages neither repeat nor miss a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UserSort {
-    /// The column.
-    pub column: &'static str,
-    /// Largest first.
-    pub descending: bool,
-}
-
-impl UserSort {
-    /// What a list may be sorted by, and the column behind each name.
-    pub const KEYS: [(&'static str, &'static str); 6] = [
-        ("id", "id"),
-        ("email", "email_key"),
-        ("full_name", "full_name"),
-        ("role", "role"),
-        ("created_at", "created_at"),
-        ("updated_at", "updated_at"),
-    ];
-
-    /// As SQL has it, for both engines alike, and so that an index gives it in either direction.
-    fn order(self) -> String {
-        let (column, direction) = (self.column, if self.descending { "desc" } else { "asc" });
-        match column {
-            "id" => format!(" order by id {direction}"),
-            // The one that may be null.
-            "full_name" => {
-                format!(" order by (full_name is null), full_name {direction}, id {direction}")
-            }
-            _ => format!(" order by {column} {direction}, id {direction}"),
-        }
-    }
-
-    /// Reads `created_at` or `-created_at`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
-        let (_, column) = Self::KEYS.into_iter().find(|(key, _)| *key == name)?;
-        Some(Self { column, descending })
-    }
+/// A page of users.
+#[derive(Clone, Debug)]
+pub struct UserPage {
+    /// The users.
+    pub users: Vec<User>,
+    /// How many match, on all pages.
+    pub total: i64,
+    /// Whether there are more than `total`.
+    pub total_is_capped: bool,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<UserCursor>,
 }
 
 impl Conn {
-    /// One page of the users that match a filter, and how many there are in all.
+    /// One page of the users that match a filter.
     pub async fn list_users(
         &mut self,
         filter: &UserFilter,
         sort: UserSort,
+        start: &Start,
         limit: i64,
-        offset: i64,
-    ) -> Result<(Vec<User>, i64)> {
-        let total: i64 = built!(self, counting("", filter), build_query_scalar().fetch_one)?;
-        let page = Page { limit, offset };
-        let users: Vec<User> = built!(
+    ) -> Result<UserPage> {
+        self.begin_snapshot().await?;
+        self.set_planner(counting_settings(filter)).await?;
+        let counted: i64 = built!(
             self,
-            listing("", columns!(), filter, sort, total, Some(page)),
-            build_query_as().fetch_all
+            counting("", filter),
+            build_query_scalar().persistent(false).fetch_one
         )?;
-        Ok((users, total))
+        let total_is_capped = !filter.text.is_empty() && counted > COUNTED;
+        let total = if total_is_capped { COUNTED } else { counted };
+        // One more than asked for tells whether there is a next page.
+        let mut ids = match self.resolve_start(start, sort).await? {
+            Some(Start::Offset(offset)) if offset >= total && !total_is_capped => Vec::new(),
+            Some(start) => self.page_of_ids(filter, sort, &start, total, limit + 1).await?,
+            None => Vec::new(),
+        };
+        let has_next = i64::try_from(ids.len()).is_ok_and(|count| count > limit);
+        ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let users = self.users_by_ids(&ids).await?;
+        let next = match users.last().filter(|_| has_next) {
+            Some(last) => Some(self.cursor_of(last, sort).await?),
+            None => None,
+        };
+        self.end_snapshot().await?;
+        Ok(UserPage {
+            users,
+            total,
+            total_is_capped,
+            next,
+        })
+    }
+
+    /// A start whose place in the order is known: of a user that a cursor only names, the place as it is now. `None` when there is no
+    /// such user.
+    async fn resolve_start(&mut self, start: &Start, sort: UserSort) -> Result<Option<Start>> {
+        match start {
+            Start::After(cursor) if !cursor.is_of(sort) => {
+                let Some(user) = self.user_by_id(cursor.user()).await? else {
+                    return Ok(None);
+                };
+                Ok(Some(Start::After(self.cursor_of(&user, sort).await?)))
+            }
+            known => Ok(Some(known.clone())),
+        }
+    }
+
+    async fn page_of_ids(
+        &mut self,
+        filter: &UserFilter,
+        sort: UserSort,
+        start: &Start,
+        total: i64,
+        limit: i64,
+    ) -> Result<Vec<i64>> {
+        let find = Find::choose(filter, start, total, limit);
+        self.set_planner(find.settings(filter)).await?;
+        let mut ids = Vec::new();
+        for range in Range::all(sort, start) {
+            let left = limit - i64::try_from(ids.len()).unwrap_or(limit);
+            if left > 0 {
+                let part: Vec<i64> = built!(
+                    self,
+                    listing("", filter, sort, &range, find, Some(left)),
+                    build_query_scalar().persistent(false).fetch_all
+                )?;
+                ids.extend(part);
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn cursor_of(&mut self, user: &User, sort: UserSort) -> Result<UserCursor> {
+        const SQL: &str = "select name_key from users where id = $1";
+        let name_key: Option<Vec<u8>> = if sort.is_by_name() {
+            on!(self, sqlx::query_scalar(SQL).bind(user.id.0), fetch_one)?
+        } else {
+            None
+        };
+        Ok(UserCursor::of(user, sort, name_key))
     }
 
     /// The engine's plans for [`list_users`](Self::list_users), for a list of which `total` is known: for tests.
@@ -97,28 +165,43 @@ impl Conn {
         &mut self,
         filter: &UserFilter,
         sort: UserSort,
+        start: &Start,
         total: i64,
     ) -> Result<Vec<String>> {
-        let page = Some(Page { limit: 20, offset: 0 });
+        let find = Find::choose(filter, start, total, 21);
+        let ranges = Range::all(sort, start);
         let mut lines = Vec::new();
-        match self.raw() {
-            Raw::Postgres(c) => {
-                let count = counting("explain ", filter);
-                for mut query in [count, listing("explain ", columns!(), filter, sort, total, page)] {
+        self.begin_snapshot().await?;
+        for step in 0..=ranges.len() {
+            let range = step.checked_sub(1).map(|at| &ranges[at]);
+            self.set_planner(match range {
+                None => counting_settings(filter),
+                Some(_) => find.settings(filter),
+            })
+            .await?;
+            match self.raw() {
+                Raw::Postgres(c) => {
+                    let mut query = match range {
+                        None => counting("explain ", filter),
+                        Some(range) => listing("explain ", filter, sort, range, find, Some(21)),
+                    };
                     let plan: Vec<String> = query
                         .build_query_scalar()
+                        .persistent(false)
                         .fetch_all(&mut *c)
                         .await
                         .map_err(store_error)?;
                     lines.extend(plan);
                 }
-            }
-            Raw::Sqlite(c) => {
-                const PREFIX: &str = "explain query plan ";
-                let count = counting(PREFIX, filter);
-                for mut query in [count, listing(PREFIX, columns!(), filter, sort, total, page)] {
+                Raw::Sqlite(c) => {
+                    const PREFIX: &str = "explain query plan ";
+                    let mut query = match range {
+                        None => counting(PREFIX, filter),
+                        Some(range) => listing(PREFIX, filter, sort, range, find, Some(21)),
+                    };
                     let plan: Vec<(i64, i64, i64, String)> = query
                         .build_query_as()
+                        .persistent(false)
                         .fetch_all(&mut *c)
                         .await
                         .map_err(store_error)?;
@@ -126,18 +209,24 @@ impl Conn {
                 }
             }
         }
+        self.end_snapshot().await?;
         Ok(lines)
     }
 
     /// The ids of the users that match a filter, in order. Eight bytes for each: what follows can be read in pieces, and
     /// no user is lost or repeated when others are added or removed meanwhile.
     pub async fn list_user_ids(&mut self, filter: &UserFilter, sort: UserSort) -> Result<Vec<i64>> {
+        self.begin_snapshot().await?;
         // All of them are wanted, so no index spares the sorting.
-        built!(
+        self.set_planner(counting_settings(filter)).await?;
+        let range = Range::From(0);
+        let ids = built!(
             self,
-            listing("", "id", filter, sort, 0, None),
-            build_query_scalar().fetch_all
-        )
+            listing("", filter, sort, &range, Find::ByFilter, None),
+            build_query_scalar().persistent(false).fetch_all
+        )?;
+        self.end_snapshot().await?;
+        Ok(ids)
     }
 
     /// The users with these ids that are still there, in the order of the ids.
@@ -193,135 +282,182 @@ impl Conn {
         );
         on!(self, sqlx::query_as(SQL).bind(after.0).bind(limit), fetch_all)
     }
+
+    /// Says which ways to read a table PostgreSQL has for the next statements of a snapshot.
+    async fn set_planner(&mut self, settings: &'static str) -> Result<()> {
+        if matches!(self.raw(), Raw::Sqlite(_)) {
+            return self.settle(Ok(()));
+        }
+        self.run(settings).await
+    }
 }
 
-/// Up to so many users that match a filter are gathered by its index and then sorted. Where there are more, the order's
-/// index is followed, and a page is soon full.
-const GATHERED: i64 = 10_000;
-
-/// How to find the texts that may contain another one of at least three characters, by their groups of three.
-type Grams = (&'static str, &'static str, fn(&str) -> String);
-
-const GRAMS_POSTGRES: Grams = (
-    " and josoor_auth_grams(search_text) @> josoor_auth_grams(",
-    ")",
-    str::to_owned,
-);
-
-const GRAMS_SQLITE: Grams = (
-    " and id in (select rowid from users_search where users_search match ",
-    ")",
-    // A phrase in FTS5's syntax.
-    |text| format!("\"{}\"", text.replace('"', "\"\"")),
-);
-
-#[derive(Clone, Copy)]
-struct Page {
-    limit: i64,
-    offset: i64,
+/// How the users of a page are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Find {
+    /// By the filter's own indexes; then they are sorted.
+    ByFilter,
+    /// By the order's index; each is tested.
+    ByOrder,
 }
 
-/// What a filter's parts are bound as, and how its text is found.
-trait Engine: sqlx::Database {
-    const GRAMS: Grams;
-}
-impl Engine for sqlx::Postgres {
-    const GRAMS: Grams = GRAMS_POSTGRES;
-}
-impl Engine for sqlx::Sqlite {
-    const GRAMS: Grams = GRAMS_SQLITE;
+impl Find {
+    fn choose(filter: &UserFilter, start: &Start, total: i64, limit: i64) -> Self {
+        let is_soon_full = match start {
+            Start::After(_) => true,
+            Start::Offset(offset) => offset.saturating_add(limit).saturating_mul(8) <= total,
+        };
+        if filter.is_some() && (total <= GATHERED || total < COUNTED && !is_soon_full) {
+            Self::ByFilter
+        } else {
+            Self::ByOrder
+        }
+    }
+
+    fn settings(self, filter: &UserFilter) -> &'static str {
+        match self {
+            Self::ByFilter => counting_settings(filter),
+            Self::ByOrder => {
+                "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off"
+            }
+        }
+    }
 }
 
-fn counting<E: Engine>(prefix: &str, filter: &UserFilter) -> QueryBuilder<E>
-where
-    String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-    bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-{
+/// Where words are found by their grams, there is no other way than that index: read otherwise, the grams of every row would be computed.
+/// Other filters are as quick by reading the table.
+fn counting_settings(filter: &UserFilter) -> &'static str {
+    if filter.has_grams() {
+        "set local enable_seqscan = off; set local enable_bitmapscan = on; set local enable_sort = on"
+    } else {
+        "set local enable_seqscan = on; set local enable_bitmapscan = on; set local enable_sort = on"
+    }
+}
+
+/// Begins ` from … where …`: which users, by the index of grams where `find` is by the filter.
+fn push_from<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
+    if find == Find::ByFilter && filter.has_grams() {
+        query.push(" from ").push(E::FROM_GRAMS);
+        E::push_grams(query, &filter.text);
+    } else {
+        query.push(" from users where true");
+    }
+}
+
+fn push_filter<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
+    query.push(if filter.deleted {
+        " and users.deleted_at is not null"
+    } else {
+        " and users.deleted_at is null"
+    });
+    push_conditions(query, filter, find);
+}
+
+/// [`push_filter`], whether a user was deleted or not.
+fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
+    for word in filter.text.words() {
+        let escaped = word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        query.push(" and users.search_text like ");
+        E::push_text(query, format!("%{escaped}%"));
+        query.push(" escape '\\'");
+    }
+    // Written so that no index is found for them, where another one is to be used.
+    let by_index = find == Find::ByFilter && !filter.has_grams();
+    if let Some(role) = filter.role {
+        query.push(if by_index {
+            " and users.role = "
+        } else {
+            " and (users.role || '') = "
+        });
+        E::push_text(query, role.as_str().to_owned());
+    }
+    if let Some(is_active) = filter.is_active {
+        query.push(" and users.is_active = ");
+        E::push_flag(query, is_active);
+    }
+    let mut push_fact = |fact: &str, no_fact: &str, wanted: Option<bool>| {
+        if let Some(wanted) = wanted {
+            let wanted = if wanted { fact } else { no_fact };
+            if by_index {
+                query.push(format!(" and ({wanted})"));
+            } else {
+                query.push(format!(" and case when {wanted} then 1 else 0 end = 1"));
+            }
+        }
+    };
+    push_fact(
+        "users.email_verified_at is not null",
+        "users.email_verified_at is null",
+        filter.email_verified,
+    );
+    push_fact(
+        "users.invited_at is not null and users.accepted_at is null",
+        "users.invited_at is null or users.accepted_at is not null",
+        filter.invited,
+    );
+}
+
+fn counting<E: Engine>(prefix: &str, filter: &UserFilter) -> QueryBuilder<E> {
+    let find = Find::ByFilter;
     let mut query = QueryBuilder::new(prefix);
+    if !filter.text.is_empty() {
+        query.push("select count(*) from (select 1");
+        push_from(&mut query, filter, find);
+        push_filter(&mut query, filter, find);
+        query.push(format!(" limit {}) as found", COUNTED + 1));
+        return query;
+    }
     if filter.deleted {
         query.push("select count(*) from users where true");
-        push_filter(&mut query, filter, Some(E::GRAMS));
+        push_filter(&mut query, filter, find);
         return query;
     }
     // The deleted ones, which are few and have an index, are subtracted: so counting all the others reads the smallest index.
     query.push("select (select count(*) from users where true");
-    push_conditions(&mut query, filter, Some(E::GRAMS));
+    push_conditions(&mut query, filter, find);
     query.push(") - (select count(*) from users where deleted_at is not null");
-    push_conditions(&mut query, filter, Some(E::GRAMS));
+    push_conditions(&mut query, filter, Find::ByOrder);
     query.push(")");
     query
 }
 
 fn listing<E: Engine>(
     prefix: &str,
-    columns: &str,
     filter: &UserFilter,
     sort: UserSort,
-    total: i64,
-    page: Option<Page>,
-) -> QueryBuilder<E>
-where
-    String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-    bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-    i64: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-{
-    let is_gathered = filter.is_some() && total <= GATHERED;
+    range: &Range,
+    find: Find,
+    limit: Option<i64>,
+) -> QueryBuilder<E> {
     let mut query = QueryBuilder::new(prefix);
-    if is_gathered {
-        query.push("with found as materialized (select * from users where true");
-        push_filter(&mut query, filter, Some(E::GRAMS));
-        query.push(format!(") select {columns} from found"));
-    } else {
-        query.push(format!("select {columns} from users where true"));
-        push_filter(&mut query, filter, None);
-    }
-    query.push(sort.order());
-    if let Some(page) = page {
-        query.push(" limit ").push_bind(page.limit);
-        query.push(" offset ").push_bind(page.offset);
+    let key = format!("{}{}", sort.key(), if sort.is_text() { E::BYTEWISE } else { "" });
+    let (id, key) = match find {
+        // The order has to follow after all are gathered: with a limit PostgreSQL would follow the order and test every row.
+        Find::ByFilter => {
+            query.push(format!(
+                "with found as materialized (select users.id, {key} as sort_key"
+            ));
+            push_from(&mut query, filter, find);
+            push_filter(&mut query, filter, find);
+            query.push(") select found.id from found where true");
+            ("found.id", "found.sort_key".to_owned())
+        }
+        Find::ByOrder => {
+            query.push("select users.id");
+            push_from(&mut query, filter, find);
+            push_filter(&mut query, filter, find);
+            ("users.id", key)
+        }
+    };
+    range.push_condition(&mut query, sort, id, &key);
+    query.push(sort.order(id, &key, range));
+    if let Some(limit) = limit {
+        query.push(" limit ");
+        E::push_number(&mut query, limit);
+        if let Range::From(offset) = range {
+            query.push(" offset ");
+            E::push_number(&mut query, *offset);
+        }
     }
     query
-}
-
-/// With `grams` the filter's own indexes are to be used, and without them none of them.
-fn push_filter<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, grams: Option<Grams>)
-where
-    String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-    bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-{
-    query.push(if filter.deleted {
-        " and deleted_at is not null"
-    } else {
-        " and deleted_at is null"
-    });
-    push_conditions(query, filter, grams);
-}
-
-/// [`push_filter`], whether a user was deleted or not.
-fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, grams: Option<Grams>)
-where
-    String: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-    bool: for<'q> sqlx::Encode<'q, E> + sqlx::Type<E>,
-{
-    if let Some(text) = &filter.text {
-        if let Some((before, after, phrase)) = grams
-            && text.chars().count() >= 3
-        {
-            query.push(before).push_bind(phrase(text)).push(after);
-        }
-        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        query
-            .push(" and search_text like ")
-            .push_bind(format!("%{escaped}%"))
-            .push(" escape '\\'");
-    }
-    if let Some(role) = filter.role {
-        let column = if grams.is_some() { "role" } else { "(role || '')" };
-        query
-            .push(format!(" and {column} = "))
-            .push_bind(role.as_str().to_owned());
-    }
-    if let Some(is_active) = filter.is_active {
-        query.push(" and is_active = ").push_bind(is_active);
-    }
 }

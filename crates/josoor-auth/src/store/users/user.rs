@@ -5,7 +5,9 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use crate::crypto;
-use crate::domain::{Change, Email, FullName, Locale, PasswordHash, Profile, Role, Timestamp, UserId};
+use crate::domain::{
+    Change, Email, FullName, Locale, PasswordHash, Profile, Role, SearchKeys, Timestamp, UserId,
+};
 use crate::error::{Error, Result};
 use crate::store::codec::RoleColumn;
 use crate::store::conn::{Conn, built, execute, on};
@@ -168,10 +170,6 @@ pub struct UserPatch {
     pub is_active: Option<bool>,
 }
 
-pub(crate) fn search_text(email_key: &str, full_name: Option<&str>) -> String {
-    format!("{email_key}\n{}", full_name.unwrap_or_default().to_lowercase())
-}
-
 impl Conn {
     /// Adds a user; `None` when the address's canonical key is taken.
     pub async fn insert_user(&mut self, new: &NewUser<'_>) -> Result<Option<User>> {
@@ -190,19 +188,21 @@ impl Conn {
             {
                 let mut query = QueryBuilder::new("insert into users (");
                 query.push(id).push(
-                    "email, email_key, password_hash, full_name, search_text, role, is_active, email_verified_at, locale, version,
-                     created_at, updated_at, password_changed_at, last_login_at, uid, invited_at) ",
+                    "email, email_key, password_hash, full_name, search_text, name_key, role, is_active, email_verified_at, locale,
+                     version, created_at, updated_at, password_changed_at, last_login_at, uid, invited_at) ",
                 );
                 query.push_values(users, |mut row, user| {
                     if let Some(id) = user.id {
                         row.push_bind(id.0);
                     }
                     let full_name = user.full_name.map(FullName::as_str);
+                    let keys = SearchKeys::of(user.email.key(), full_name);
                     row.push_bind(user.email.address())
                         .push_bind(user.email.key())
                         .push_bind(user.password_hash.map(PasswordHash::as_str))
                         .push_bind(full_name)
-                        .push_bind(search_text(user.email.key(), full_name))
+                        .push_bind(keys.text)
+                        .push_bind(keys.name)
                         .push_bind(user.role.as_str())
                         .push_bind(user.is_active)
                         .push_bind(user.email_verified_at)
@@ -235,7 +235,7 @@ impl Conn {
         now: Timestamp,
     ) -> Result<Option<(User, User)>> {
         const SQL: &str = concat!(
-            "update users set full_name = $2, search_text = $3, locale = $4, role = $5, is_active = $6,
+            "update users set full_name = $2, search_text = $3, name_key = $10, locale = $4, role = $5, is_active = $6,
                 updated_at = $7, version = version + 1,
                 frozen_at = case when $9 then frozen_at else null end
              where id = $1 and version = $8 and deleted_at is null
@@ -268,18 +268,20 @@ impl Conn {
             if unchanged {
                 return Ok(Some((before.clone(), before)));
             }
+            let keys = SearchKeys::of(&before.email_key, full_name.as_deref());
             let row = on!(
                 self,
                 sqlx::query_as(SQL)
                     .bind(id.0)
                     .bind(full_name.as_deref())
-                    .bind(search_text(&before.email_key, full_name.as_deref()))
+                    .bind(keys.text.as_str())
                     .bind(locale.as_str())
                     .bind(role.as_str())
                     .bind(is_active)
                     .bind(now)
                     .bind(before.version)
-                    .bind(stays_frozen),
+                    .bind(stays_frozen)
+                    .bind(keys.name.as_deref()),
                 fetch_optional
             )?;
             if let Some(row) = row {
@@ -292,8 +294,10 @@ impl Conn {
     }
 
     /// Clears what a user, who is locked, is shown with: the person who registered an address need not be its owner.
-    pub async fn clear_profile(&mut self, id: UserId) -> Result<()> {
-        const SQL: &str = "update users set full_name = null, search_text = email_key where id = $1";
-        execute!(self, sqlx::query(SQL).bind(id.0)).map(drop)
+    pub async fn clear_profile(&mut self, user: &User) -> Result<()> {
+        const SQL: &str =
+            "update users set full_name = null, search_text = $2, name_key = null where id = $1";
+        let keys = SearchKeys::of(&user.email_key, None);
+        execute!(self, sqlx::query(SQL).bind(user.id.0).bind(keys.text)).map(drop)
     }
 }
