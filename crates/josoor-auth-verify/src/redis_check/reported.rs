@@ -53,7 +53,7 @@ mod tests {
     fn a_use_is_reported_once_per_generation_and_again_after_a_while() {
         let mut reported = ReportedUses::default();
         let (session, begun) = (Uuid::from_u128(7), Instant::now());
-        let every = report_every(Duration::from_secs(60));
+        let every = report_every(Duration::from_mins(1));
         assert_eq!(every, Duration::from_secs(3));
         let after = |seconds| begun + Duration::from_secs(seconds);
         assert!(reported.insert(session, 1, begun, every));

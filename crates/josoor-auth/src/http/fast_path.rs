@@ -67,13 +67,11 @@ impl Service for FastPath {
         if !has_one_host(&request) {
             return self.0.reject_host(request, peer).await;
         }
-        match self.0.recognise(&request) {
-            Some(route) => self.0.answer(route, request, peer).await,
-            None => {
-                self.0.stack.settings.note_origin(request.headers());
-                self.0.router.answer(request, peer).await
-            }
+        if let Some(route) = self.0.recognise(&request) {
+            return self.0.answer(route, request, peer).await;
         }
+        self.0.stack.settings.note_origin(request.headers());
+        self.0.router.answer(request, peer).await
     }
 }
 

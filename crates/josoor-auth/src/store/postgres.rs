@@ -277,6 +277,8 @@ fn with_certificates(options: PgConnectOptions, root: Option<&RootCertificates>)
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<u8>> {
+    use rustls::pki_types::pem::PemObject as _;
+
     let refused = |reason: String| {
         Error::Internal(anyhow::anyhow!(
             "{reason}: {}, which DATABASE_URL names as sslrootcert",
@@ -284,7 +286,6 @@ fn read_certificates(path: &Path) -> Result<Vec<u8>> {
         ))
     };
     let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-    use rustls::pki_types::pem::PemObject as _;
     let mut certificates = rustls::pki_types::CertificateDer::pem_slice_iter(&pem);
     match certificates.next() {
         Some(Ok(_)) => Ok(pem),

@@ -109,7 +109,7 @@ backend nodes
 /// Once more where the connection was refused, as clients do; every other failure counts.
 async fn send(http: &reqwest::Client, url: &str, token: &str, number: usize) -> Result<(), String> {
     let request = || {
-        if number % 20 == 0 {
+        if number.is_multiple_of(20) {
             let body = json!({ "email": "rolling@example.com", "password": PASSWORD });
             http.request(Method::POST, format!("{url}/auth/login"))
                 .json(&body)
@@ -190,11 +190,11 @@ async fn restart_behind(proxy: Proxy) {
         }));
     }
     for round in 1..=rounds {
-        for number in 0..2 {
-            nodes[number].signal("TERM");
-            let code = tokio::task::block_in_place(|| nodes[number].wait());
-            assert_eq!(code, 0, "{}", nodes[number].log());
-            nodes[number] = start(number, round);
+        for (number, node) in nodes.iter_mut().enumerate() {
+            node.signal("TERM");
+            let code = tokio::task::block_in_place(|| node.wait());
+            assert_eq!(code, 0, "{}", node.log());
+            *node = start(number, round);
             eventually("the proxy uses the node again", || async { haproxy.has_both() }).await;
         }
     }

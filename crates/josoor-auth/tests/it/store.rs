@@ -389,7 +389,7 @@ on_both!(sessions_move_only_forward, async |stage: Stage| {
         kept: only_if_unused.then_some("7:7"),
         added: "1:8",
         issued_at: at,
-        refresh_expires_at: at.plus(Duration::from_secs(300)),
+        refresh_expires_at: at.plus(Duration::from_mins(5)),
         idle_expires_at: at.plus(Duration::from_secs(100)),
     };
     assert!(conn.rotate_session(&step(2, false, NOW)).await.unwrap().is_none());

@@ -167,9 +167,8 @@ fn is_about_the_mail(code: u16, status: Option<&str>) -> bool {
     match (parts.next(), parts.next()) {
         // Bad sender's address; a quota of ours.
         (Some("1"), Some("7" | "8")) | (Some("4"), Some("5")) => false,
-        (Some("1" | "2" | "4" | "6"), _) => true,
-        // The message is too big, here or for its recipient.
-        (Some("3"), Some("4")) => true,
+        // With 3.4 the message is too big, here or for its recipient.
+        (Some("1" | "2" | "4" | "6"), _) | (Some("3"), Some("4")) => true,
         (Some("3" | "5" | "7"), _) => false,
         // No such mailbox, not here, too much, not allowed, and no mail at this domain (RFC 7504).
         _ => matches!(code, 550..=553 | 556),

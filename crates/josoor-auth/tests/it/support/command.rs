@@ -211,7 +211,7 @@ impl Serving {
 
     /// Waits until it says that it runs.
     fn wait_running(&mut self) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(address) = self.lines().iter().find_map(|line| {
                 line["fields"]["address"]
@@ -230,7 +230,7 @@ impl Serving {
 
     /// Waits until it handles SIGTERM (bit 15 of `SigCgt` in proc(5)).
     pub(crate) fn wait_handles_stop(&self) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
