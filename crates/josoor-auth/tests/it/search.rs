@@ -57,9 +57,9 @@ fn filter(text: &str, role: Option<Role>) -> UserFilter {
     }
 }
 
-/// `abc` as a parameter of a URL.
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+/// A text as the value of a parameter in a URL.
+pub(crate) fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 pub(crate) async fn found(server: &Server, admin: &str, query: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use josoor_auth::store::Db;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::search::encoded;
 use crate::support::acceptance::{record, seed, size};
 use crate::support::command::{Serving, run, run_previous, spawn};
 use crate::support::database::{execute, execute_script, number, texts};
@@ -532,8 +533,7 @@ async fn d10_a_node_of_the_version_before_and_this_one_find_each_others_users() 
         made.json["id"].as_i64().expect("an id")
     };
     let finds = async |base: &str, typed: &str, email: &str| {
-        let typed: String = typed.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let url = at(base, &format!("/admin/users?q={typed}"));
+        let url = at(base, &format!("/admin/users?q={}", encoded(typed)));
         let request = http_client().get(url).bearer_auth(&admin.access);
         let items = server.send(request).await.is(200).json["items"].clone();
         items
