@@ -61,7 +61,6 @@ pub async fn deliver(app: App) {
     let mut failing = false;
     let mut is_begun = false;
     loop {
-        let mut rows = Vec::new();
         let taken = async {
             if !is_begun {
                 free_rows(&app).await?;
@@ -73,8 +72,14 @@ pub async fn deliver(app: App) {
                 let Some(row) = take_next(&app, &recipients).await? else {
                     break;
                 };
-                recipients.push(row.recipient_key.clone());
-                rows.push(row);
+                let recipient = row.recipient_key.clone();
+                recipients.push(recipient.clone());
+                let work = app.clone();
+                // Before the next row is taken, so that links begin in the order of their mails: one that a later one has
+                // replaced would be dropped after it was counted. A task of its own, which a stopping service waits for: a mail
+                // that the server has taken must not be sent again because no node was left to note it.
+                let work = app.finish(async move { take_up(&work, row).await });
+                in_hand.push(async move { (recipient, work.await) });
             }
             Ok::<_, Error>(())
         };
@@ -96,14 +101,6 @@ pub async fn deliver(app: App) {
                 failing = true;
                 not_before = Instant::now() + LOOK_EVERY;
             }
-        }
-        for row in rows {
-            let recipient = row.recipient_key.clone();
-            let work = app.clone();
-            // A task of its own, which a stopping service waits for: a mail that the server has taken must not be sent again
-            // because no node was left to note it.
-            let work = app.finish(async move { take_up(&work, row).await });
-            in_hand.push(async move { (recipient, work.await) });
         }
         let woken = async {
             if Instant::now() < not_before {
