@@ -44,6 +44,8 @@ export function Users() {
     role: address.get("role") ?? "",
     is_active: address.get("is_active") ?? "",
     deleted: address.get("deleted") ?? "",
+    email_verified: address.get("email_verified") ?? "",
+    invited: address.get("invited") ?? "",
   };
   const sort = address.get("sort") ?? "-created_at";
   const size = address.get("size") ?? storedSize();
@@ -167,7 +169,7 @@ export function Users() {
           <button
             type="button"
             className="button quiet"
-            onClick={() => narrow({ q: null, role: null, is_active: null, deleted: null })}
+            onClick={() => narrow(Object.fromEntries(Object.keys(filter).map((name) => [name, null])))}
           >
             {t("users.clear")}
           </button>
@@ -292,6 +294,8 @@ const SAVED: [title: TextKey, filter: Record<string, string>][] = [
   ["users.all", {}],
   ["overview.admins", { role: "admin" }],
   ["overview.inactive", { is_active: "false" }],
+  ["overview.unverified", { email_verified: "false" }],
+  ["overview.invited", { invited: "true" }],
   ["users.deleted", { deleted: "true" }],
 ];
 
