@@ -26,7 +26,11 @@ pub(super) async fn refold_regularly(app: App) {
             }
             Ok(Err(error)) => {
                 if !is_failing {
-                    tracing::warn!(code = codes::SEARCH_NOT_FOLDED, error = ?error, "search texts cannot be folded; trying again");
+                    tracing::warn!(
+                        code = codes::SEARCH_NOT_FOLDED,
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "search texts cannot be folded; trying again"
+                    );
                 }
                 is_failing = true;
                 EVERY

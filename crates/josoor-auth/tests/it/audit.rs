@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::audit_codes::COPIED;
 use crate::support::command::run;
-use crate::support::database::{execute, number, texts};
+use crate::support::database::{execute, execute_script, number, texts};
 use crate::support::server::{PASSWORD, Server, eventually, on_both};
 
 /// Waits until everything is in the chain.
@@ -26,23 +26,24 @@ pub(crate) async fn check(server: &Server, kept: Option<&str>) -> Report {
     audit::verify(&server.app, kept.as_ref()).await.expect("a report")
 }
 
-/// Stops the sealer, so that a test can write in the trail undisturbed.
+/// Waits until everything is in the chain, and keeps the sealer away from what comes then.
 pub(crate) async fn stop_sealing(server: &Server) {
     sealed(server).await;
-    let far = match server.app.db {
-        Db::Postgres(_) => "'2100-01-01T00:00:00Z'",
-        Db::Sqlite { .. } => "4102444800000000",
+    keep_leases(server).await;
+}
+
+/// Lets no node take or extend a lease.
+pub(crate) async fn keep_leases(server: &Server) {
+    let sql = match server.app.db {
+        Db::Postgres(_) => {
+            "create or replace function keep_lease() returns trigger language plpgsql as 'begin return null; end';
+             create or replace trigger keep_lease before insert on leases for each row execute function keep_lease()"
+        }
+        Db::Sqlite { .. } => {
+            "create trigger if not exists keep_lease before insert on leases begin select raise(ignore); end"
+        }
     };
-    execute(
-        &server.app.db,
-        &format!("update leases set holder = holder, until = {far}"),
-    )
-    .await;
-    let no_node = match server.app.db {
-        Db::Postgres(_) => "'00000000-0000-0000-0000-000000000000'",
-        Db::Sqlite { .. } => "x'00000000000000000000000000000000'",
-    };
-    execute(&server.app.db, &format!("update leases set holder = {no_node}")).await;
+    execute_script(&server.app.db, sql).await;
 }
 
 on_both!(every_act_writes_one_row, async |stage: Stage| {

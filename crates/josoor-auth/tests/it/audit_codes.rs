@@ -11,7 +11,7 @@ use josoor_auth::store::Db;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::audit::{check, sealed, stop_sealing};
+use crate::audit::{check, keep_leases, sealed, stop_sealing};
 use crate::support::command::{Serving, run};
 use crate::support::database::{execute, number, texts};
 use crate::support::server::{Footprint, PASSWORD, Server, Stage, Tokens, eventually, http_client, on_both};
@@ -27,7 +27,11 @@ fn watch_closely(stage: &mut Stage) {
 }
 
 async fn resume_sealing(server: &Server) {
-    execute(&server.app.db, "delete from leases where name = 'audit-sealer-2'").await;
+    let sql = match server.app.db {
+        Db::Postgres(_) => "drop trigger keep_lease on leases",
+        Db::Sqlite { .. } => "drop trigger keep_lease",
+    };
+    execute(&server.app.db, sql).await;
 }
 
 /// The state of the audit trail at `/readyz`.
@@ -126,7 +130,7 @@ on_both!(
             Db::Postgres(_) => "'2026-01-01T00:00:00Z'",
             Db::Sqlite { .. } => "1767225600000000",
         };
-        stop_sealing_now(&server).await;
+        keep_leases(&server).await;
         server.register("third@example.com").await;
         execute(
             db,
@@ -137,19 +141,6 @@ on_both!(
         server.stop().await;
     }
 );
-
-/// Like [`stop_sealing`], where rows that were refused are never sealed.
-async fn stop_sealing_now(server: &Server) {
-    let (no_node, far) = match server.app.db {
-        Db::Postgres(_) => ("'00000000-0000-0000-0000-000000000000'", "'2100-01-01T00:00:00Z'"),
-        Db::Sqlite { .. } => ("x'00000000000000000000000000000000'", "4102444800000000"),
-    };
-    execute(
-        &server.app.db,
-        &format!("update leases set holder = {no_node}, until = {far}"),
-    )
-    .await;
-}
 
 on_both!(
     b7_a_row_cannot_be_written_again_with_its_code,
