@@ -49,7 +49,11 @@ export function Overview() {
                 <Tile value={users.total} label={t("overview.users")} to="/console/users" />
                 <Tile value={sessions.active} label={t("overview.sessions")} />
                 <Tile value={users.inactive} label={t("overview.inactive")} to="/console/users?is_active=false" />
-                <Tile value={users.unverified} label={t("overview.unverified")} to="/console/users?email_verified=false" />
+                <Tile
+                  value={users.unverified}
+                  label={t("overview.unverified")}
+                  to="/console/users?email_verified=false"
+                />
                 <Tile value={users.invited} label={t("overview.invited")} to="/console/users?invited=true" />
                 <Tile value={users.admins} label={t("overview.admins")} to="/console/users?role=admin" />
               </ul>
