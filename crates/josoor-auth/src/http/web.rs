@@ -113,9 +113,10 @@ pub async fn nothing(
     headers: HeaderMap,
 ) -> Result<Response> {
     let is_read = matches!(method, Method::GET | Method::HEAD);
-    // No path of the service ends with a slash.
+    // No page's path ends with a slash. In the API such a path is nothing, whatever the method.
     let path = uri.path().trim_matches('/');
-    if is_read && uri.path().ends_with('/') && !path.is_empty() {
+    let is_api = path.starts_with("auth/") || path.starts_with("admin/");
+    if is_read && uri.path().ends_with('/') && !path.is_empty() && !is_api {
         let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
         let to = app.config.server.public_url.join(&format!("{path}{query}"));
         return Ok(Redirect::permanent(&to).into_response());

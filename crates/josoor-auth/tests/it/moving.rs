@@ -941,7 +941,7 @@ on_both!(keycloaks_realm_comes_from_its_export, async |stage: Stage| {
         khalid,
         json!({ "id": khalid["id"], "uid": khalid["uid"], "email": "khalid@example.com", "full_name": "خالد العتيبي", "role": "analyst", "is_active": true,
             "email_verified": true, "locale": "ar", "created_at": "2023-11-14T22:13:20.123000Z", "updated_at": "2023-11-14T22:13:20.123000Z",
-            "frozen_at": null, "deleted_at": null, "purge_at": null })
+            "last_login_at": khalid["last_login_at"], "frozen_at": null, "deleted_at": null, "purge_at": null })
     );
     let sha512 = run(&stage, &["user", "show", "sha512@example.com", "--json"])
         .with(0)

@@ -650,8 +650,7 @@ on_both!(
             .collect();
         assert_eq!(ids.len(), 65);
         let list = server.get("/auth/sessions", &first.access).await.is(200);
-        let list = list.json["items"].as_array().or(list.json.as_array()).cloned();
-        assert_eq!(list.expect("a list").len(), 65);
+        assert_eq!(list.json["total"], 65);
         // All sign out at once, each several times.
         let logouts = all.iter().flat_map(|tokens| [tokens; 4]).map(|tokens| {
             let body = json!({ "refresh_token": tokens.refresh });

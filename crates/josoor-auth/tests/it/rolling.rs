@@ -137,6 +137,8 @@ async fn restart_behind(proxy: Proxy) {
     let rounds = size(1, 5);
     let mut stage = Stage::new(Footprint::Production);
     stage.set("JOSOOR_AUTH__SERVER__DRAIN_DELAY", "2s");
+    // The issuer of both nodes' tokens; its default has the node's port.
+    stage.set("PUBLIC_URL", "http://localhost:8000");
     stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "10000");
     let ports = [free_port(), free_port()];
     let start = |number: usize, round: usize| {
