@@ -218,6 +218,8 @@ async fn trials_a10_the_file_env_is_read_under_dev_and_otherwise_by_name() {
         .with(1)
         .says(&["--env-file", "none.env"]);
     let mut misspelt = Stage::new(Footprint::Embedded);
+    // Where the right one is set as well, the other belongs to another program.
+    misspelt.set("JWT_SECRET", "");
     misspelt.set("JWT_SECERT", "x");
     misspelt.set("JOSOOR_AUTH_SESSION_IDLE", "1m");
     command::run(&misspelt, &["config", "check"]).with(0).says(&[

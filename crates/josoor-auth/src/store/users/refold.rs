@@ -42,12 +42,12 @@ impl Conn {
             Raw::Postgres(c) => {
                 let mut query = query::<sqlx::Postgres>(FOLDED_POSTGRES);
                 query.push_bind(limit).push(lock);
-                query.build_query_as().fetch_all(&mut *c).await
+                query.build_query_as().persistent(false).fetch_all(&mut *c).await
             }
             Raw::Sqlite(c) => {
                 let mut query = query::<sqlx::Sqlite>(FOLDED_SQLITE);
                 query.push_bind(limit);
-                query.build_query_as().fetch_all(&mut *c).await
+                query.build_query_as().persistent(false).fetch_all(&mut *c).await
             }
         };
         self.finish(done).await
