@@ -286,7 +286,7 @@ def use(one: Container, client: httpx.Client, root: Path) -> None:
     # SQLite's temporary files have nowhere else to go.
     without = {name: value for name, value in one.environment.items() if name != "SQLITE_TMPDIR"}
     done = subprocess.run(one.command("migrate"), env={**without, "DATABASE_URL": "sqlite:///data/other.db"}, capture_output=True, text=True)
-    assert done.returncode == 1 and "(code: 6410)" in done.stderr, "SQLITE_TMPDIR is not needed any more: leave it out"
+    assert done.returncode == 1 and "(SQLite code 6410)" in done.stderr, "SQLITE_TMPDIR is not needed any more: leave it out"
 
     # The first administrator: by the link, which is in /data, or by the command line.
     link = root / "data" / "setup-link"

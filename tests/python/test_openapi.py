@@ -50,4 +50,4 @@ def test_every_documented_field_is_read_and_no_other(sqlite: Server, document: d
         read = errors(dict.fromkeys(names, WRONG))
         assert read == dict.fromkeys(names, "invalid_type"), f"{method} {path}"
         refused = errors(dict.fromkeys([*names, "surplus"], WRONG))
-        assert refused == {"surplus": "unknown_field"}, f"{method} {path}"
+        assert refused == {**read, "surplus": "unknown_field"}, f"{method} {path}"
