@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -38,10 +39,20 @@ kill "$!" 2>/dev/null
 """
 
 
+PORTS = itertools.count(os.getpid() * 61)
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port below those that systems take for outgoing connections: of these there are thousands here, and one of them could
+    sit on the port before its listener does."""
+    while True:
+        port = 10_000 + next(PORTS) % 22_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        return port
 
 
 def is_listening(port: int) -> bool:

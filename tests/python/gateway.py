@@ -3,9 +3,7 @@ service that sees its requests as WSGI programs do."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import re
 import socket
 import sys
@@ -14,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from footprint import Process, Server, is_listening
+from footprint import Process, Server, free_port, is_listening
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "gateways"
 
@@ -44,22 +42,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("X-Upstream", "reached")])
     return [body]
 """
-
-
-PORTS = itertools.count(10_000 + os.getpid() * 61 % 20_000)
-
-
-def free_port() -> int:
-    """A port below those that systems take for outgoing connections: of these there are thousands here, and one of them could
-    sit on the port before its listener does."""
-    while True:
-        port = 10_000 + next(PORTS) % 20_000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-        return port
 
 
 @dataclass

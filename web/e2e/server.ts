@@ -20,15 +20,17 @@ interface Mail {
   locale: string;
 }
 
+let given = process.pid * 127;
+
+/** A port below those that systems take for outgoing connections, or one of them could sit on it before its listener does. */
 async function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
+  const port = 10_000 + (given++ % 22_000);
+  const isFree = await new Promise<boolean>((done) => {
     const probe = createServer();
-    probe.once("error", fail);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address();
-      probe.close(() => (address && typeof address === "object" ? done(address.port) : fail(new Error("no port"))));
-    });
+    probe.once("error", () => done(false));
+    probe.listen(port, "127.0.0.1", () => probe.close(() => done(true)));
   });
+  return isFree ? port : freePort();
 }
 
 /** PostgreSQL and Redis of this worker's own. */

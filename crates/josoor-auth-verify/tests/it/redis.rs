@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -12,6 +12,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{NOW, SESSION, claims, header, sign, token, verifier, with};
+
+/// A port without a listener, below those that systems take for outgoing connections.
+fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(1_013);
+    std::iter::repeat_with(|| 10_000 + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % 22_000)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}
 
 /// A redis-server of the test's own. It ends with the value.
 struct Server {
@@ -28,11 +38,7 @@ impl Server {
     /// With these arguments alone, besides port and folder.
     fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let mut process = Command::new("redis-server")
             .args(arguments)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])

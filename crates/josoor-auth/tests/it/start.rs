@@ -1,6 +1,5 @@
 //! How the service starts and stops, and what surrounds it: signals, ports, files of variables, paths, origins.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use josoor_auth::account::setup;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use crate::support::command::{self, Serving};
+use crate::support::process::free_port;
 use crate::support::server::{Footprint, PASSWORD, Server, Stage, Tokens, eventually, http_client, on_both};
 
 /// Whether something stands in a log line with this message.
@@ -23,12 +23,6 @@ fn lines_of(serving: &Serving, message: &str) -> Vec<Value> {
             .is_some_and(|text| text.contains(message))
     });
     lines
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 on_both!(
@@ -136,15 +130,8 @@ async fn own_page_signs_in(serving: &Serving, origin: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trials_a2_with_another_port_the_pages_of_the_service_can_sign_in() {
     let stage = Stage::new(Footprint::Embedded);
-    // Another program may take the port in between.
-    let (serving, port) = loop {
-        let port = free_port();
-        let text = port.to_string();
-        let Ok(_) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else {
-            continue;
-        };
-        break (Serving::start_with(&stage, "log", &[("PORT", &text)]), port);
-    };
+    let port = free_port();
+    let serving = Serving::start_with(&stage, "log", &[("PORT", &port.to_string())]);
     let origin = format!("http://localhost:{port}");
     assert_eq!(
         lines_of(&serving, "is running")[0]["fields"]["public_url"],
