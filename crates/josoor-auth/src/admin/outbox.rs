@@ -11,21 +11,19 @@ use crate::store::{MailSummary, OutboxFilter};
 /// How many rows a list counts at most.
 pub const COUNTED_AT_MOST: i64 = 10_000;
 
-/// One page of the rows that match, the latest first, `page` from 1; and how many there are, up to [`COUNTED_AT_MOST`] and
-/// one more.
+/// Up to `limit` of the rows that match, the latest first, after `offset` later ones; and how many match, up to
+/// [`COUNTED_AT_MOST`] and one more.
 ///
 /// # Errors
 /// `StoreUnavailable`.
 pub async fn list(
     app: &App,
     filter: OutboxFilter,
-    page: i64,
-    page_size: i64,
+    limit: i64,
+    offset: i64,
 ) -> Result<(Vec<MailSummary>, i64)> {
-    let offset = (page - 1).saturating_mul(page_size);
     let mut conn = app.db.read().await?;
-    conn.list_outbox(filter, page_size, offset, COUNTED_AT_MOST + 1)
-        .await
+    conn.list_outbox(filter, limit, offset, COUNTED_AT_MOST + 1).await
 }
 
 /// Has a mail tried now that waits or was given up. One that a node has in hand at this moment stays as it is.

@@ -63,7 +63,7 @@ pub(super) async fn manage_mails(config: Config, command: MailCommand) -> Outcom
             json,
         } => {
             let filter = OutboxFilter { state, kind };
-            let listed = outbox::list(&app, filter, 1, limit).await;
+            let listed = outbox::list(&app, filter, limit, 0).await;
             finish(&app, listed.map_err(Into::into), |(mails, _)| {
                 let mails: Vec<OutboxMail> = mails.into_iter().map(OutboxMail::from).collect();
                 if json.json {
@@ -86,7 +86,7 @@ pub(super) async fn manage_mails(config: Config, command: MailCommand) -> Outcom
 
 fn line(mail: &OutboxMail) -> String {
     let reason = mail.last_error.as_ref().map_or("", |error| error.text.as_str());
-    let state = MailState::from(mail.state).as_str();
+    let state = mail.state.as_str();
     format!(
         "{}\t{state}\t{}\t{}\t{}\t{}\t{reason}",
         mail.id, mail.created_at, mail.kind, mail.to, mail.attempts

@@ -14,7 +14,8 @@ use crate::error::{Invalid, Result};
 use crate::http::request::body::QueryString;
 use crate::http::request::caller::Administrator;
 use crate::http::request::definition::{FieldText, NotNull, TextSchema, request_fields};
-use crate::http::request::field_types::{Number, pattern_schema};
+use crate::http::request::field_types::pattern_schema;
+use crate::http::request::page::PageQuery;
 use crate::http::request::path::MailIdPath;
 use crate::http::response::document::ProblemDocument;
 use crate::passwords::Policy;
@@ -27,39 +28,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(retry_mail))
 }
 
-/// Whether a mail was sent.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = MailState)]
-pub enum MailStateName {
-    /// It will be tried, perhaps once more.
-    Waiting,
-    /// The mail server has taken it.
-    Sent,
-    /// It is not tried any more.
-    Failed,
-}
-
-impl From<MailState> for MailStateName {
-    fn from(state: MailState) -> Self {
-        match state {
-            MailState::Waiting => Self::Waiting,
-            MailState::Sent => Self::Sent,
-            MailState::Failed => Self::Failed,
-        }
-    }
-}
-
-impl From<MailStateName> for MailState {
-    fn from(state: MailStateName) -> Self {
-        match state {
-            MailStateName::Waiting => Self::Waiting,
-            MailStateName::Sent => Self::Sent,
-            MailStateName::Failed => Self::Failed,
-        }
-    }
-}
-
 impl FieldText for MailState {
     fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
         text.parse()
@@ -67,7 +35,7 @@ impl FieldText for MailState {
     }
 
     fn schema() -> TextSchema {
-        TextSchema::named::<MailStateName>()
+        TextSchema::named::<MailState>()
     }
 }
 
@@ -114,7 +82,7 @@ pub struct OutboxMail {
     #[schema(required)]
     pub user_id: Option<i64>,
     /// Whether it was sent.
-    pub state: MailStateName,
+    pub state: MailState,
     /// How often it was tried since it was asked for, or since an administrator had it tried again.
     #[schema(minimum = 0)]
     pub attempts: i64,
@@ -143,7 +111,7 @@ impl From<MailSummary> for OutboxMail {
             user_id: mail.user().map(|user| user.0),
             kind: mail.kind,
             to: mail.recipient,
-            state: state.into(),
+            state,
             attempts: mail.attempts,
             created_at: mail.created_at,
             due_at: (state == MailState::Waiting).then_some(mail.due_at),
@@ -183,10 +151,8 @@ request_fields! {
         state: NotNull<MailState>,
         /// Only mails of this kind
         kind: NotNull<MailKind>,
-        /// From 1
-        page: Option<Number<1_000_000_000>>,
-        /// Default: 20
-        page_size: Option<Number<100>>,
+        /// Which page.
+        page: PageQuery,
     }
 }
 
@@ -207,15 +173,14 @@ async fn list_outbox(
         state: query.state.0,
         kind: query.kind.0,
     };
-    let page = query.page.map_or(1, |page| page.0);
-    let page_size = query.page_size.map_or(20, |size| size.0);
-    let (mails, counted) = outbox::list(&app, filter, page, page_size).await?;
+    let page = query.page;
+    let (mails, counted) = outbox::list(&app, filter, page.size(), page.offset()).await?;
     Ok(Json(OutboxList {
         items: mails.into_iter().map(OutboxMail::from).collect(),
         total: counted.min(outbox::COUNTED_AT_MOST),
         total_is_capped: counted > outbox::COUNTED_AT_MOST,
-        page,
-        page_size,
+        page: page.page(),
+        page_size: page.size(),
     }))
 }
 
