@@ -54,6 +54,8 @@ pub mod passwords;
 pub mod redis;
 #[doc(hidden)]
 pub mod sessions;
+#[cfg(test)]
+mod sources;
 #[doc(hidden)]
 pub mod store;
 #[doc(hidden)]

@@ -405,3 +405,30 @@ where
         shared.health.replace_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::sources::all_sources;
+
+    /// Whatever asks PostgreSQL by itself instead of through the macros above follows their rules.
+    #[test]
+    fn f5_d9_every_statement_has_a_limit_and_a_name_only_where_it_may() {
+        let mut count = 0;
+        for (path, source) in all_sources() {
+            for arm in source.split("Raw::Postgres(").skip(1) {
+                let arm = arm.split("Raw::Sqlite(").next().unwrap_or_default();
+                if !arm.contains(".fetch") && !arm.contains("$fetch") && !arm.contains(".execute(") {
+                    continue;
+                }
+                count += 1;
+                assert!(arm.contains("answered("), "{path} waits without a limit: {arm}");
+                let is_prepared = !arm.contains("raw_sql(");
+                assert!(
+                    !is_prepared || arm.contains(".persistent("),
+                    "{path} names a statement: {arm}"
+                );
+            }
+        }
+        assert!(count > 6, "only {count} statements");
+    }
+}

@@ -18,13 +18,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn refold_regularly(app: App) {
     let mut is_failing = false;
     loop {
-        // With a limit, because a connection whose other end has gone silent answers never.
-        let pause = match tokio::time::timeout(EVERY * 30, app.db.refold_users(STEP)).await {
-            Ok(Ok(folded)) => {
+        let pause = match app.db.refold_users(STEP).await {
+            Ok(folded) => {
                 is_failing = false;
                 if folded > 0 { PAUSE } else { EVERY }
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 if !is_failing {
                     tracing::warn!(
                         code = codes::SEARCH_NOT_FOLDED,
@@ -35,7 +34,6 @@ pub(super) async fn refold_regularly(app: App) {
                 is_failing = true;
                 EVERY
             }
-            Err(_) => EVERY,
         };
         tokio::time::sleep(pause).await;
     }

@@ -3,6 +3,7 @@
 use sqlx::QueryBuilder;
 
 use crate::domain::{SearchWords, Timestamp};
+use crate::store::migrate::{FOLDED_POSTGRES, FOLDED_SQLITE};
 
 /// The characters of a gram.
 const GRAM: usize = 3;
@@ -35,6 +36,10 @@ pub(super) trait Engine: sqlx::Database {
     const FROM_GRAMS: &str;
     /// After a text that is compared byte by byte.
     const BYTEWISE: &str;
+    /// The last character of a search text, and what it is where the text is folded.
+    const FOLDED: (&str, &str);
+    /// After a query whose rows are locked, but for those that another transaction has.
+    const LOCK_FREE_ROWS: &str;
     fn push_grams(query: &mut QueryBuilder<Self>, words: &SearchWords);
     fn push_text(query: &mut QueryBuilder<Self>, text: String);
     fn push_bytes(query: &mut QueryBuilder<Self>, bytes: Vec<u8>);
@@ -66,6 +71,8 @@ macro_rules! bind_values {
 impl Engine for sqlx::Postgres {
     const FROM_GRAMS: &str = "users where josoor_auth_grams(users.search_text) @> ";
     const BYTEWISE: &str = " collate \"C\"";
+    const FOLDED: (&str, &str) = FOLDED_POSTGRES;
+    const LOCK_FREE_ROWS: &str = " for update skip locked";
 
     fn push_grams(query: &mut QueryBuilder<Self>, words: &SearchWords) {
         let grams: Vec<String> = words.words().iter().flat_map(|word| grams(word)).collect();
@@ -80,6 +87,9 @@ impl Engine for sqlx::Sqlite {
     const FROM_GRAMS: &str =
         "users_search cross join users on users.id = users_search.rowid where users_search match ";
     const BYTEWISE: &str = "";
+    const FOLDED: (&str, &str) = FOLDED_SQLITE;
+    // One transaction writes at a time.
+    const LOCK_FREE_ROWS: &str = "";
 
     fn push_grams(query: &mut QueryBuilder<Self>, words: &SearchWords) {
         // Phrases in FTS5's syntax, all of which have to be there.

@@ -14,7 +14,7 @@ use super::order::{Range, Start, UserCursor, UserSort};
 use super::user::{User, columns};
 use crate::domain::{Role, SearchWords, UserId};
 use crate::error::Result;
-use crate::store::conn::{Conn, Raw, built, on};
+use crate::store::conn::{Conn, Raw, answered, built, on};
 use crate::store::failure::store_error;
 
 /// More users than this that a search finds are not counted.
@@ -185,12 +185,8 @@ impl Conn {
                         None => counting("explain ", filter),
                         Some(range) => listing("explain ", filter, sort, range, find, Some(21)),
                     };
-                    let plan: Vec<String> = query
-                        .build_query_scalar()
-                        .persistent(false)
-                        .fetch_all(&mut *c)
-                        .await
-                        .map_err(store_error)?;
+                    let plan = query.build_query_scalar().persistent(false).fetch_all(&mut *c);
+                    let plan: Vec<String> = answered(plan).await.map_err(store_error)?;
                     lines.extend(plan);
                 }
                 Raw::Sqlite(c) => {

@@ -4,9 +4,17 @@ use sqlx::QueryBuilder;
 
 use crate::domain::SearchKeys;
 use crate::error::Result;
-use crate::store::conn::{Conn, Raw, built};
+use crate::store::conn::{Conn, built};
 use crate::store::db::Db;
-use crate::store::migrate::{FOLDED_POSTGRES, FOLDED_SQLITE};
+use crate::store::users::engine::Engine;
+
+/// What is locked of the rows that are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    None,
+    /// Those that are free; what another one has locked is found next time.
+    Free,
+}
 
 /// A user whose search text is not folded: id, canonical address, name.
 type Unfolded = (i64, Option<String>, Option<String>);
@@ -16,11 +24,11 @@ impl Db {
     /// its version: nothing of it that is shown has changed.
     pub async fn refold_users(&self, limit: i64) -> Result<usize> {
         // No unit of work is begun for nothing.
-        if self.read().await?.unfolded_users(1, "").await?.is_empty() {
+        if self.read().await?.unfolded_users(1, Lock::None).await?.is_empty() {
             return Ok(0);
         }
         let mut conn = self.begin().await?;
-        let users = conn.unfolded_users(limit, " for update skip locked").await?;
+        let users = conn.unfolded_users(limit, Lock::Free).await?;
         if !users.is_empty() {
             conn.fold_users(&users).await?;
         }
@@ -29,28 +37,25 @@ impl Db {
     }
 }
 
+fn unfolded<E: Engine>(limit: i64, lock: Lock) -> QueryBuilder<E> {
+    let (last, folded) = E::FOLDED;
+    let mut query = QueryBuilder::new(format!(
+        "select id, email_key, full_name from users where {last} <> {folded} order by id limit "
+    ));
+    E::push_number(&mut query, limit);
+    if lock == Lock::Free {
+        query.push(E::LOCK_FREE_ROWS);
+    }
+    query
+}
+
 impl Conn {
-    /// Locked, where the engine locks rows, as `lock` says: what another one has locked is found next time.
-    async fn unfolded_users(&mut self, limit: i64, lock: &'static str) -> Result<Vec<Unfolded>> {
-        fn query<DB: sqlx::Database>((last, folded): (&str, &str)) -> QueryBuilder<DB> {
-            QueryBuilder::new(format!(
-                "select id, email_key, full_name from users where {last} <> {folded} order by id limit "
-            ))
-        }
-        self.enter().await?;
-        let done = match self.raw() {
-            Raw::Postgres(c) => {
-                let mut query = query::<sqlx::Postgres>(FOLDED_POSTGRES);
-                query.push_bind(limit).push(lock);
-                query.build_query_as().persistent(false).fetch_all(&mut *c).await
-            }
-            Raw::Sqlite(c) => {
-                let mut query = query::<sqlx::Sqlite>(FOLDED_SQLITE);
-                query.push_bind(limit);
-                query.build_query_as().persistent(false).fetch_all(&mut *c).await
-            }
-        };
-        self.finish(done).await
+    async fn unfolded_users(&mut self, limit: i64, lock: Lock) -> Result<Vec<Unfolded>> {
+        built!(
+            self,
+            unfolded(limit, lock),
+            build_query_as().persistent(false).fetch_all
+        )
     }
 
     async fn fold_users(&mut self, users: &[Unfolded]) -> Result<u64> {
