@@ -3,6 +3,7 @@ import { ChevronDown } from "lucide-react";
 import { Fragment, useState } from "react";
 import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
+import { Table } from "../components/table";
 import { Code } from "../components/values";
 import { type TextKey, useI18n } from "../i18n";
 import { useNames } from "./names";
@@ -43,75 +44,59 @@ export function AuditTable({ rows }: { rows: AuditRow[] }) {
     );
   };
   return (
-    <div className="scroll" tabIndex={0} role="region" aria-label={t("console.audit")}>
-      <table className="lined">
-        <colgroup>
-          {COLUMNS.map(([title, width]) => (
-            <col key={title} className={width} />
-          ))}
-          <col className="w-check" />
-        </colgroup>
-        <thead>
-          <tr>
-            {COLUMNS.map(([title]) => (
-              <th scope="col" key={title}>
-                {t(title)}
-              </th>
-            ))}
-            <th scope="col">
-              <span className="visually-hidden">{t("list.details")}</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => {
-            const action = maybe(`action.${row.action}`) ?? row.action;
-            const reason = row.reason && (maybe(`audit_reason.${row.reason}`) ?? row.reason);
-            const isOpen = open.has(row.id);
-            return (
-              <Fragment key={row.id}>
-                <tr>
-                  <td>
-                    <time dateTime={row.at}>{dateTime(row.at)}</time>
-                  </td>
-                  <td className="whole" title={reason ? `${action}: ${reason}` : action}>
-                    {action} {row.outcome === "failure" && <span className="badge bad">{t("audit.failure")}</span>}
-                    {reason && <span className="small"> {reason}</span>}
-                  </td>
-                  <td>{row.subject_id !== null && person("user_id", row.subject_id)}</td>
-                  <td data-label={t("audit.actor")}>{isByOther(row) && person("actor_id", row.actor_id)}</td>
-                  <td>
-                    {row.ip !== null && (
-                      <Link className="cut" href={toAudit("ip", row.ip)} title={row.ip}>
-                        <Code>{row.ip}</Code>
-                      </Link>
-                    )}
-                  </td>
-                  <td>
-                    <button
-                      type="button"
-                      className="icon-button"
-                      aria-expanded={isOpen}
-                      aria-label={t("audit.details_of", { id: `#${row.id}` })}
-                      onClick={() => toggle(row.id)}
-                    >
-                      <ChevronDown className="icon" />
-                    </button>
-                  </td>
-                </tr>
-                {isOpen && (
-                  <tr className="opened">
-                    <td colSpan={COLUMNS.length + 1}>
-                      <Details row={row} user={names.get(row.subject_id ?? 0)} toAudit={toAudit} />
-                    </td>
-                  </tr>
+    <Table
+      label={t("console.audit")}
+      columns={[
+        ...COLUMNS.map(([title, width]) => ({ title: t(title), width })),
+        { title: t("list.details"), width: "w-check", isHidden: true },
+      ]}
+    >
+      {rows.map((row) => {
+        const action = maybe(`action.${row.action}`) ?? row.action;
+        const reason = row.reason && (maybe(`audit_reason.${row.reason}`) ?? row.reason);
+        const isOpen = open.has(row.id);
+        return (
+          <Fragment key={row.id}>
+            <tr>
+              <td>
+                <time dateTime={row.at}>{dateTime(row.at)}</time>
+              </td>
+              <td className="whole" title={reason ? `${action}: ${reason}` : action}>
+                {action} {row.outcome === "failure" && <span className="badge bad">{t("audit.failure")}</span>}
+                {reason && <span className="small"> {reason}</span>}
+              </td>
+              <td>{row.subject_id !== null && person("user_id", row.subject_id)}</td>
+              <td data-label={t("audit.actor")}>{isByOther(row) && person("actor_id", row.actor_id)}</td>
+              <td>
+                {row.ip !== null && (
+                  <Link className="cut" href={toAudit("ip", row.ip)} title={row.ip}>
+                    <Code>{row.ip}</Code>
+                  </Link>
                 )}
-              </Fragment>
-            );
-          })}
-        </tbody>
-      </table>
-    </div>
+              </td>
+              <td>
+                <button
+                  type="button"
+                  className="icon-button"
+                  aria-expanded={isOpen}
+                  aria-label={t("audit.details_of", { id: `#${row.id}` })}
+                  onClick={() => toggle(row.id)}
+                >
+                  <ChevronDown className="icon" />
+                </button>
+              </td>
+            </tr>
+            {isOpen && (
+              <tr className="opened">
+                <td colSpan={COLUMNS.length + 1}>
+                  <Details row={row} user={names.get(row.subject_id ?? 0)} toAudit={toAudit} />
+                </td>
+              </tr>
+            )}
+          </Fragment>
+        );
+      })}
+    </Table>
   );
 }
 

@@ -7,6 +7,7 @@ import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Pager } from "../components/pager";
 import { Result } from "../components/queries";
+import { Table } from "../components/table";
 import { Code, Time } from "../components/values";
 import { type TextKey, useI18n } from "../i18n";
 import { useAddress } from "./address";
@@ -16,12 +17,12 @@ import { SelectFilter } from "./filters";
 type Mail = Schemas["OutboxMail"];
 
 const PAGE_SIZE = 50;
-const COLUMNS: [title: TextKey, width: string][] = [
+const COLUMNS: [title: TextKey, width?: string][] = [
   ["outbox.to", "w-l"],
   ["outbox.kind", "w-m"],
   ["outbox.state", "w-s"],
   ["outbox.when", "w-m"],
-  ["outbox.error", ""],
+  ["outbox.error"],
 ];
 const TONES = { waiting: "badge warn", sent: "badge good", failed: "badge bad" };
 
@@ -75,38 +76,22 @@ export function Outbox() {
             {items.length === 0 ? (
               <p className="card">{t("outbox.none")}</p>
             ) : (
-              <div className="scroll" tabIndex={0} role="region" aria-label={t("console.outbox")}>
-                <table className="lined">
-                  <colgroup>
-                    {COLUMNS.map(([title, width]) => (
-                      <col key={title} className={width || undefined} />
-                    ))}
-                    <col className="w-s" />
-                  </colgroup>
-                  <thead>
-                    <tr>
-                      {COLUMNS.map(([title]) => (
-                        <th scope="col" key={title}>
-                          {t(title)}
-                        </th>
-                      ))}
-                      <th scope="col">
-                        <span className="visually-hidden">{t("outbox.retry")}</span>
-                      </th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {items.map((mail) => (
-                      <Row
-                        key={mail.id}
-                        mail={mail}
-                        isPending={retry.isPending}
-                        onRetry={() => !retry.isPending && retry.mutate(mail)}
-                      />
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <Table
+                label={t("console.outbox")}
+                columns={[
+                  ...COLUMNS.map(([title, width]) => ({ title: t(title), width })),
+                  { title: t("outbox.retry"), width: "w-s", isHidden: true },
+                ]}
+              >
+                {items.map((mail) => (
+                  <Row
+                    key={mail.id}
+                    mail={mail}
+                    isPending={retry.isPending}
+                    onRetry={() => !retry.isPending && retry.mutate(mail)}
+                  />
+                ))}
+              </Table>
             )}
             <Pager
               page={page}
