@@ -10,10 +10,10 @@ const BASE: &str = "domain error config clock crypto";
 /// What hides one technology each, and the parts that stand on these.
 const PARTS: &str = "store redis hasher keys limits mail passwords cache telemetry app act";
 const IDENTITY: &str = "auth sessions audit";
-const USE_CASES: &str = "account admin import_export";
+const USE_CASES: &str = "account admin import_export backup";
 
 /// Which rooms a room may name, from the bottom. What is not here is not allowed.
-const ALLOWED: [(&str, &[&str]); 27] = [
+const ALLOWED: [(&str, &[&str]); 28] = [
     ("clock", &["domain"]),
     ("crypto", &[]),
     ("domain", &["error", "crypto"]),
@@ -48,6 +48,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
     ("account", &[BASE, PARTS, IDENTITY]),
     ("admin", &[BASE, PARTS, IDENTITY, "account"]),
     ("import_export", &[BASE, PARTS, IDENTITY]),
+    ("backup", &[BASE, PARTS, "audit"]),
     ("worker", &[BASE, PARTS, IDENTITY, USE_CASES]),
     ("http", &[BASE, PARTS, IDENTITY, USE_CASES]),
     ("cli", &[BASE, PARTS, IDENTITY, USE_CASES, "worker http"]),

@@ -4,7 +4,7 @@
 //! The other modules are public for the tests and measurements of this repository only: they may change in any release.
 //!
 //! The map of this crate is `docs/ARCHITECTURE.md`. In short, arrows point down only:
-//! `cli`, `http` and `worker` call the use cases (`account`, `admin`, `auth`, `sessions`, `audit`, `import_export`);
+//! `cli`, `http` and `worker` call the use cases (`account`, `admin`, `auth`, `sessions`, `audit`, `import_export`, `backup`);
 //! these know neither HTTP nor SQL and stand on `store`, `redis`, `cache`, `hasher`, `keys`, `limits`, `passwords` and
 //! `mail`, each of which hides one technology; everything stands on `domain`, `error` and `config`.
 
@@ -22,6 +22,8 @@ mod arrows;
 pub mod audit;
 #[doc(hidden)]
 pub mod auth;
+#[doc(hidden)]
+pub mod backup;
 #[doc(hidden)]
 pub mod cache;
 pub mod cli;

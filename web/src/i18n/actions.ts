@@ -28,6 +28,8 @@ const ACTIONS = {
   audit_boundary: { en: "Audit trail rules changed", ar: "تغيير قواعد سجل التدقيق" },
   audit_rebase: { en: "Audit trail restarted", ar: "بدء سجل التدقيق من جديد" },
   mail_retry: { en: "Email sent again", ar: "إعادة إرسال رسالة" },
+  backup: { en: "Backup made", ar: "إنشاء نسخة احتياطية" },
+  restore: { en: "Restored from a backup", ar: "استعادة من نسخة احتياطية" },
   mail_test: { en: "Test email sent", ar: "إرسال رسالة اختبار" },
   audit_erase: { en: "Personal data erased from audit trail", ar: "محو بيانات شخصية من سجل التدقيق" },
 };

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to standard output, everything else to standard error.
 
 mod audit;
+mod backup;
 mod database;
 mod doctor;
 mod health;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::backup::{BackupArguments, RestoreArguments, back_up, restore};
 use self::database::{adopt, migrate};
 use self::keys::{KeyCommand, list_keys};
 use self::mail::{MailCommand, manage_mails};
@@ -89,6 +91,10 @@ enum Command {
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Writes all that the database holds to one file, while the service runs
+    Backup(BackupArguments),
+    /// Replaces the database by a backup, while the service is stopped. All sessions end
+    Restore(RestoreArguments),
     /// Prints the OpenAPI document
     Openapi,
     /// Checks what the service needs, and says what to do about each finding
@@ -156,6 +162,8 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Config(ConfigCommand::Check) => check_config(&load()?),
         Command::Mail(command) => manage_mails(load()?, command).await,
         Command::Audit(command) => audit::run(load()?, command).await,
+        Command::Backup(arguments) => back_up(load()?, arguments).await,
+        Command::Restore(arguments) => restore(load()?, arguments).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),
         Command::Doctor(format) => doctor::examine(load(), format.json).await,
         Command::Health => health::show_health(&load()?).await,

@@ -89,6 +89,7 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         | "password.argon2_iterations"
         | "password.argon2_parallelism"
         | "database.max_connections"
+        | "backup.keep"
         | "hash.threads"
         | "hash.queue" => text
             .parse::<u64>()

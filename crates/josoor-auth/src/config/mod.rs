@@ -40,7 +40,7 @@ pub use self::entries::Entry;
 pub use self::env_file::EnvFile;
 pub use self::limits::{LimitsConfig, Quota};
 pub use self::mail::{Helo, MailConfig, Sender};
-pub use self::operation::{AuditConfig, LogConfig, LogFormat, MetricsConfig};
+pub use self::operation::{AuditConfig, BackupConfig, LogConfig, LogFormat, MetricsConfig};
 pub use self::password::{HashConfig, PasswordConfig, PasswordScheme};
 pub use self::postgres::{PostgresOptions, RootCertificates};
 pub use self::problem::{ConfigError, ConfigProblem, Source};
@@ -83,6 +83,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// `[audit]`
     pub audit: AuditConfig,
+    /// `[backup]`
+    pub backup: BackupConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
     /// `[log]`
@@ -257,6 +259,7 @@ impl Reader<'_> {
         let is_postgres = database
             .as_ref()
             .is_some_and(|database| !database.url.is_sqlite());
+        let backup = self.backup(is_postgres);
         self.check_master_key(is_postgres);
         if let Some(auth) = &auth {
             self.check_jwt_secret(auth, is_postgres);
@@ -276,6 +279,7 @@ impl Reader<'_> {
             hash: hash?,
             mail: mail?,
             audit: audit?,
+            backup: backup?,
             metrics: metrics?,
             log: log?,
             warnings: std::mem::take(&mut self.warnings),

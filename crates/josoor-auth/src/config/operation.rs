@@ -1,11 +1,14 @@
-//! `[audit]`, `[metrics]` and `[log]`.
+//! `[audit]`, `[backup]`, `[metrics]` and `[log]`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{Parsed, Raw, refused, shown};
 use super::reader::Reader;
-use super::values::{self, text};
+use super::values::{self, DAY, optional, text};
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// `[audit]`
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +18,17 @@ pub struct AuditConfig {
     /// How long nothing may have been seen of nodes that write audit rows without a code, before such rows are refused;
     /// `None`: they are accepted until an operator says otherwise.
     pub mac_required_after: Option<Duration>,
+}
+
+/// `[backup]`: backups that the service makes by itself, of a SQLite database.
+#[derive(Clone, Debug)]
+pub struct BackupConfig {
+    /// How often; `None`: never.
+    pub every: Option<Duration>,
+    /// Where to; `None`: a folder beside the database.
+    pub directory: Option<PathBuf>,
+    /// How many are kept, one at least.
+    pub keep: usize,
 }
 
 /// `[metrics]`
@@ -46,6 +60,26 @@ pub struct LogConfig {
 }
 
 impl Reader<'_> {
+    pub(super) fn backup(&mut self, is_postgres: bool) -> Option<BackupConfig> {
+        let every = self.read("backup.every", |raw| {
+            values::duration_or_never(raw, MINUTE..=DAY * 365)
+        });
+        let directory = self.read("backup.directory", |raw| optional(raw, values::path));
+        let keep = self.read("backup.keep", |raw| values::whole(raw, 1..=10_000));
+        if is_postgres && every.is_some_and(|every| every.is_some()) {
+            self.problem(
+                "backup.every",
+                "the service makes backups by itself of a SQLite database only",
+                "leave it out; let a timer run `josoor-auth backup`, or use PostgreSQL's continuous archiving",
+            );
+        }
+        Some(BackupConfig {
+            every: every?,
+            directory: directory?,
+            keep: keep?,
+        })
+    }
+
     pub(super) fn log(&mut self) -> Option<LogConfig> {
         let format = self.read("log.format", values::variant);
         let level = self.read("log.level", log_level);

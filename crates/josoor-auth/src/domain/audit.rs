@@ -64,6 +64,10 @@ pub enum Audit {
     MailRetry,
     /// A mail was sent to test the mail server.
     MailTest,
+    /// The database was copied to a file.
+    Backup,
+    /// The database was replaced by such a copy, and every session was ended.
+    Restore,
 }
 
 impl Audit {

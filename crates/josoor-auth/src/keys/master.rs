@@ -34,6 +34,8 @@ pub(super) struct MasterKey {
     key: LessSafeKey,
     /// The bytes of the key of the audit trail.
     pub(super) audit: Zeroizing<[u8; 32]>,
+    /// The bytes of the key of backups.
+    pub(super) backup: Zeroizing<[u8; 32]>,
     /// Where it came from, for error messages.
     origin: String,
 }
@@ -45,6 +47,7 @@ impl MasterKey {
         Ok(Self {
             key: LessSafeKey::new(key),
             audit: Zeroizing::new(crypto::mac(bytes, &[b"audit-chain"])),
+            backup: Zeroizing::new(crypto::mac(bytes, &[b"backup"])),
             origin: origin.into(),
         })
     }

@@ -6,6 +6,7 @@
 //! * the **master key** encrypts the other two in the database and is kept outside of it.
 
 mod access_token;
+mod backup_key;
 mod device_mark;
 mod master;
 mod one_time_token;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::store::Db;
 
 pub use access_token::AccessTokens;
+pub use backup_key::{BackupKey, backup_key};
 pub use device_mark::{DeviceMark, DeviceMarks};
 pub use master::{SealedFormat, generate_master_key, master_key_file};
 pub use one_time_token::OneTimeTokens;

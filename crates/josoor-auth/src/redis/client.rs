@@ -138,6 +138,44 @@ impl Redis {
         self.bounded(async { link.run(&command).await }).await
     }
 
+    /// Removes every key of this service, as after a restore of the database while no node runs. How many there were.
+    ///
+    /// # Errors
+    /// When a server does not answer; some keys may be removed then.
+    pub async fn remove_all(&self) -> Result<u64, RedisError> {
+        let mut removed = 0;
+        for pattern in ["session:*", "user:*", "josoor-auth:*"] {
+            let pattern = format!("{}{pattern}", escaped(&self.shared.prefix));
+            let servers = self
+                .bounded(async { self.link_or_down()?.masters().await })
+                .await?;
+            for server in servers {
+                let mut cursor = 0_u64;
+                loop {
+                    let mut scan = redis::cmd("SCAN");
+                    scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
+                    let found: (u64, Vec<Vec<u8>>) = self
+                        .bounded(async { self.link_or_down()?.run_at(&scan, server.as_ref()).await })
+                        .await?;
+                    // In a cluster each key of a command has to be of the same slot.
+                    let at_once = if self.is_sharded() { 1 } else { CHUNK };
+                    for keys in found.1.chunks(at_once) {
+                        let mut command = redis::cmd("UNLINK");
+                        command.arg(keys);
+                        removed += self
+                            .bounded(async { self.link_or_down()?.run::<u64>(&command).await })
+                            .await?;
+                    }
+                    cursor = found.0;
+                    if cursor == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// Stores many values, whatever was there, some hundreds at a time; the timeout counts for each such part. After
     /// an `Err` any of them may be stored.
     pub async fn set_many(&self, entries: Vec<(String, Vec<u8>, Duration)>) -> Result<(), RedisError> {
@@ -382,6 +420,18 @@ impl Redis {
         }
         Err(explain(&error))
     }
+}
+
+/// A text that a pattern of Redis takes as it is.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 fn milliseconds(ttl: Duration) -> u64 {

@@ -43,6 +43,39 @@ impl Link {
         }
     }
 
+    /// Sends one command to a server of the cluster, or, without one, as [`run`](Self::run) does.
+    pub(super) async fn run_at<T: FromRedisValue>(
+        &mut self,
+        command: &Cmd,
+        server: Option<&Node>,
+    ) -> RedisResult<T> {
+        match (&mut *self, server) {
+            (Self::Cluster(connection), Some((host, port))) => {
+                let at = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
+                    host: host.clone(),
+                    port: *port,
+                });
+                let value = connection.route_command(command.clone(), at).await?;
+                Ok(T::from_redis_value(value)?)
+            }
+            _ => self.run(command).await,
+        }
+    }
+
+    /// The servers that hold keys: those of a cluster by address, or the only one.
+    pub(super) async fn masters(&mut self) -> RedisResult<Vec<Option<Node>>> {
+        match self {
+            Self::Node(..) => Ok(vec![None]),
+            Self::Cluster(connection) => {
+                let masters = cluster_nodes(connection.clone(), 1).await;
+                if masters.is_empty() {
+                    return Err(nothing_answered());
+                }
+                Ok(masters.into_iter().map(Some).collect())
+            }
+        }
+    }
+
     /// Succeeds when some master answers.
     pub(super) async fn ping(&mut self) -> RedisResult<()> {
         let ping = redis::cmd("PING");
@@ -181,7 +214,7 @@ impl Source {
         // The hosts of the configuration may be gone long since; the cluster knows its present ones.
         let mut clients = self.clients.clone();
         if let Some(Link::Cluster(connection)) = link {
-            let present = tokio::time::timeout(self.timeout, cluster_nodes(connection)).await;
+            let present = tokio::time::timeout(self.timeout, cluster_nodes(connection, usize::MAX)).await;
             for node in present.unwrap_or_default() {
                 if !self.url.hosts().contains(&node) {
                     clients.push(self.url.client(node)?);
@@ -269,8 +302,9 @@ pub(super) async fn examine_node(connection: &mut impl ConnectionLike, kind: Kin
     }
 }
 
-/// The servers of a cluster as one of them lists them; what cannot be understood is left out.
-async fn cluster_nodes(mut connection: ClusterConnection) -> Vec<Node> {
+/// The servers of a cluster as one of them lists them, up to a number of each range of keys, whose master comes first; what cannot
+/// be understood is left out.
+async fn cluster_nodes(mut connection: ClusterConnection, of_each: usize) -> Vec<Node> {
     let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
     let mut slots = redis::cmd("CLUSTER");
     slots.arg("SLOTS");
@@ -281,7 +315,7 @@ async fn cluster_nodes(mut connection: ClusterConnection) -> Vec<Node> {
     for range in ranges {
         let Value::Array(parts) = range else { continue };
         // The first two are the ends of the range.
-        for server in parts.into_iter().skip(2) {
+        for server in parts.into_iter().skip(2).take(of_each) {
             let Value::Array(server) = server else { continue };
             let mut server = server.into_iter();
             let (Some(host), Some(port)) = (server.next(), server.next()) else {

@@ -16,6 +16,7 @@
 
 mod adopt;
 mod audit;
+pub mod backup;
 mod changes;
 mod codec;
 mod conn;
@@ -47,6 +48,7 @@ pub use devices::{Device, DeviceSeen};
 pub use examine::Objection;
 pub use import::{Seen, SourceTable};
 pub use keys::KeyRow;
+pub use migrate::unknown_migrations;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken};
 pub use outbox::{
     BY_CLASS, BY_NETWORK, BY_RECIPIENT, Backlog, Content, MailDetails, MailError, MailRow, MailSummary,

@@ -138,22 +138,27 @@ impl SqliteFile {
 
     /// Marks this process as the server of the file, for as long as what is returned lives. `None` when another server has.
     pub(super) fn claim(&self) -> Option<ServerMark> {
-        use std::os::unix::fs::OpenOptionsExt as _;
+        claim(&self.path)
+    }
+}
 
-        let opened = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(beside(&self.path, "-server"));
-        // Where the system has no such locks, nothing is known.
-        let Ok(file) = opened else {
-            return Some(ServerMark(None));
-        };
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => None,
-            Ok(()) | Err(TryLockError::Error(_)) => Some(ServerMark(Some(file))),
-        }
+/// Marks this process as the server of a file.
+pub(super) fn claim(path: &Path) -> Option<ServerMark> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let opened = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(beside(path, "-server"));
+    // Where the system has no such locks, nothing is known.
+    let Ok(file) = opened else {
+        return Some(ServerMark(None));
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => None,
+        Ok(()) | Err(TryLockError::Error(_)) => Some(ServerMark(Some(file))),
     }
 }
 

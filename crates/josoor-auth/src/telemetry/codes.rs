@@ -73,6 +73,7 @@ codes! {
     AUDIT_SEALING_LATE "audit_sealing_late" error "rows of the audit trail have not been sealed for over a minute";
     AUDIT_ROWS_REFUSED "audit_rows_refused" error "rows of the audit trail were not written by this service, by id in `rows`; run `josoor-auth audit verify`";
     AUDIT_TAMPERED "audit_tampered" error "the audit trail was tampered with; run `josoor-auth audit verify`";
+    BACKUP_FAILED "backup_failed" error "no backup could be made (`backup.every`); it is tried again after ten minutes";
     IMPORT_BATCH_RETRIED "import_batch_retried" warn "the database is away during an import; the batch is tried again";
 }
 

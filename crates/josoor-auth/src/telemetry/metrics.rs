@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -90,6 +90,7 @@ struct Inner {
     cache: Family<CacheLabels, Counter>,
     audit_refused: Counter,
     audit_sound: Gauge,
+    backup_finished: Gauge,
     hash_duration: Histogram,
     sampled: SampledGauges,
 }
@@ -209,6 +210,7 @@ impl Metrics {
             cache: Family::default(),
             audit_refused: Counter::default(),
             audit_sound: Gauge::default(),
+            backup_finished: Gauge::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
             registry: Registry::default(),
@@ -267,6 +269,12 @@ impl Metrics {
             "audit_sound",
             "1 while the audit trail is sealed and no row of it is refused",
             inner.audit_sound.clone(),
+        );
+        registry.register_with_unit(
+            "backup_finished_timestamp",
+            "When the latest backup that the service made by itself was finished, in seconds since 1970; 0 for none",
+            Unit::Seconds,
+            inner.backup_finished.clone(),
         );
         registry.register_with_unit(
             "password_hash_duration",
@@ -412,6 +420,14 @@ impl Metrics {
     /// Counts rows of the audit trail that were refused.
     pub fn audit_refused(&self, rows: u64) {
         self.0.audit_refused.inc_by(rows);
+    }
+
+    /// Notes when the latest backup was finished.
+    pub fn backup_finished(&self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.0
+            .backup_finished
+            .set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// Shows whether the audit trail is as it should be.

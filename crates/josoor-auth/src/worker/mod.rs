@@ -1,5 +1,6 @@
 //! Everything that runs by itself beside the requests: started by `serve`, above the use cases.
 
+mod backups;
 mod copies;
 mod open;
 pub mod outbox;
@@ -33,6 +34,7 @@ pub fn start(app: &App) {
     spawn(app, outbox::deliver);
     spawn(app, outbox::watch);
     spawn(app, audit::seal_regularly);
+    spawn(app, backups::back_up_regularly);
 }
 
 fn spawn<F>(app: &App, task: fn(App) -> F)

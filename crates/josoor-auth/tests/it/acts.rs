@@ -804,6 +804,7 @@ async fn run_every_act(mut stage: TheStage) {
 const ELSEWHERE: &[(&str, &str)] = &[
     ("import_export/import::apply", "tests/it/moving.rs"),
     ("sessions/log_in::reject_for_session_limit", "tests/it/tokens.rs"),
+    ("backup/restore::settle", "tests/it/backups.rs"),
 ];
 
 /// What may commit a transaction without an act, and why: none of it changes a user or a session.

@@ -16,6 +16,7 @@ mod audit;
 mod audit_codes;
 mod auth;
 mod axes;
+mod backups;
 mod check;
 mod cli;
 mod clocks;

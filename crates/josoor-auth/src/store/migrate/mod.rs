@@ -92,6 +92,38 @@ pub(super) fn migrator(engine: Engine) -> Migrator {
     migrator
 }
 
+/// The migrations of these numbers, for an empty schema of PostgreSQL.
+pub(super) fn migrator_of(versions: &[i64]) -> Migrator {
+    let all = migrator(Engine::Postgres);
+    let chosen = all
+        .iter()
+        .filter(|migration| versions.contains(&migration.version))
+        .cloned()
+        .collect();
+    let mut migrator = Migrator::with_migrations(chosen);
+    migrator.dangerous_set_table_name(TABLE);
+    migrator.set_locking(false).set_ignore_missing(true);
+    migrator
+}
+
+/// The tables that migrations make, in their order: each refers only to those before.
+pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().flat_map(|(_, _, text)| {
+        text.lines()
+            .filter_map(|line| line.strip_prefix("create table ")?.split([' ', '(']).next())
+    })
+}
+
+/// Those of these migrations that this version does not know: they are of a newer one.
+pub fn unknown_migrations(applied: &[i64]) -> Vec<i64> {
+    let is_known = |version: &i64| MIGRATIONS.iter().any(|(known, ..)| known == version);
+    applied
+        .iter()
+        .copied()
+        .filter(|version| !is_known(version))
+        .collect()
+}
+
 fn first_missing(applied: &[i64]) -> Option<i64> {
     missing(applied).next().map(|(version, _)| version)
 }
@@ -132,18 +164,21 @@ impl Db {
 
     /// How many of this release's migrations the database does not have yet.
     pub async fn pending_migrations(&self) -> Result<usize> {
+        let applied = self.applied_migrations().await?;
+        Ok(missing(&applied).count())
+    }
+
+    /// The migrations that were applied; none where the database is empty.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn applied_migrations(&self) -> Result<Vec<i64>> {
         let mut conn = self.read().await?;
         let applied: Result<Vec<i64>> = async { on!(conn, sqlx::query_scalar(APPLIED), fetch_all) }.await;
         match applied {
-            Ok(applied) => Ok(MIGRATIONS
-                .iter()
-                .filter(|(version, ..)| !applied.contains(version))
-                .count()),
             // The table itself is missing: in PostgreSQL a name that is not known, in SQLite an error of the statement.
-            Err(error) => match code_of(&error).as_deref() {
-                Some("42P01" | "1") => Ok(MIGRATIONS.len()),
-                _ => Err(error),
-            },
+            Err(error) if matches!(code_of(&error).as_deref(), Some("42P01" | "1")) => Ok(Vec::new()),
+            applied => applied,
         }
     }
 

@@ -28,6 +28,13 @@ impl Conn {
         )
     }
 
+    /// Revokes every live session of every user. How many there were.
+    pub async fn revoke_every_session(&mut self, reason: RevokeReason, now: Timestamp) -> Result<u64> {
+        const SQL: &str = "update sessions set revoked_at = $1, revoke_reason = $2
+             where revoked_at is null and expires_at > $1 and idle_expires_at > $1";
+        execute!(self, sqlx::query(SQL).bind(now).bind(reason.as_str()))
+    }
+
     /// Revokes a session by a token of it, if it is live and the token's generation is not retired.
     pub async fn revoke_session_by_token(
         &mut self,
