@@ -425,6 +425,11 @@ impl Act {
         Ok(())
     }
 
+    /// Publishes that signing keys changed.
+    pub(crate) const fn publish_keys(&mut self) {
+        self.effects.change_keys();
+    }
+
     /// Publishes a changed user, as it is now.
     pub(crate) async fn publish_user(&mut self, user: &User) -> Result<()> {
         let until = cache::user_copies_until(self.now);

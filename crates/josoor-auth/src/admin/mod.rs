@@ -1,6 +1,7 @@
-//! What an administrator does: users, mails and statistics.
+//! What an administrator or operator does: users, mails, statistics and keys.
 
 pub mod invitations;
+pub mod keys;
 pub mod outbox;
 pub mod stats;
 pub mod users;

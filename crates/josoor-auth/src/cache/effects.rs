@@ -10,6 +10,7 @@ pub struct Effects {
     pub(super) revoked: Vec<(SessionId, RevokeReason, Timestamp)>,
     pub(super) users: Vec<UserCopy>,
     pub(super) retired: Vec<(SessionRow, UserCopy)>,
+    pub(super) keys: bool,
 }
 
 impl Effects {
@@ -25,7 +26,12 @@ impl Effects {
 
     /// Whether nothing has to be published.
     pub const fn is_empty(&self) -> bool {
-        self.revoked.is_empty() && self.users.is_empty() && self.retired.is_empty()
+        self.revoked.is_empty() && self.users.is_empty() && self.retired.is_empty() && !self.keys
+    }
+
+    /// Adds that signing keys changed.
+    pub const fn change_keys(&mut self) {
+        self.keys = true;
     }
 
     /// Adds a changed user.

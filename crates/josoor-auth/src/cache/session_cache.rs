@@ -34,6 +34,7 @@ pub struct SessionCache {
     pub(super) has_published: AtomicBool,
     /// Wakes the tail.
     pub(super) wake: Notify,
+    pub(super) keys_changed: Notify,
     /// When the tail last read `changes` to its end, in microseconds since 1970.
     pub(super) tailed_at: AtomicI64,
     /// The same by the monotonic clock.
@@ -73,6 +74,7 @@ impl SessionCache {
             redis_health: RedisHealth::new(),
             has_published: AtomicBool::new(false),
             wake: Notify::new(),
+            keys_changed: Notify::new(),
             tailed_at: AtomicI64::new(clock.now().as_micros()),
             tailed: Mutex::new(Instant::now()),
             noted: Cache::new(100_000),

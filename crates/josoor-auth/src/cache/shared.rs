@@ -38,6 +38,9 @@ struct Message {
     /// Sessions whose generations up to a number are retired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retired: Vec<(Uuid, i64)>,
+    /// Signing keys changed: they are to be read again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keys: bool,
     /// A generation whose access token another service accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used: Option<Used>,
@@ -216,6 +219,9 @@ impl SessionCache {
                 .retire_generations(session.id().0, session.retired_generation);
             self.note_generation(session.id(), session.generation);
         }
+        if effects.keys {
+            self.keys_changed.notify_one();
+        }
         // Also while the copies in Redis are invalid for this node: other nodes may use them. Without a connection each command
         // fails at once, and the tails apply the change.
         let Some(redis) = &self.redis else {
@@ -260,6 +266,10 @@ impl SessionCache {
                 ..Message::default()
             }
         }));
+        messages.extend(effects.keys.then(|| Message {
+            keys: true,
+            ..Message::default()
+        }));
         for message in &messages {
             if let Err(error) = redis.publish(&to_json(message)).await {
                 return self.report_failure(&error);
@@ -284,9 +294,17 @@ impl SessionCache {
             self.local.retire_generations(session, up_to);
             self.note_generation(SessionId(session), up_to.saturating_add(1));
         }
+        if message.keys {
+            self.keys_changed.notify_one();
+        }
         if let Some(used) = message.used {
             self.note_use(SessionId(used.sid), used.generation, self.clock.now());
         }
+    }
+
+    /// Waits until signing keys have changed, at this node or another. Without Redis those of others are not seen here.
+    pub async fn keys_changed(&self) {
+        self.keys_changed.notified().await;
     }
 
     /// Waits until running servers have read what this process has changed, if it has: for commands, which report that something is

@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use self::backup::{BackupArguments, RestoreArguments, back_up, restore};
 use self::database::{adopt, migrate};
-use self::keys::{KeyCommand, list_keys};
+use self::keys::{KeyCommand, list_keys, rotate_key, rotate_master};
 use self::mail::{MailCommand, manage_mails};
 use self::output::{Failure, Json, Outcome, pretty, print};
 use self::sessions::{SessionCommand, manage_sessions};
@@ -158,6 +158,10 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Session(command) => manage_sessions(load()?, command).await,
         Command::Key(KeyCommand::Generate) => print(generate_master_key().expose()),
         Command::Key(KeyCommand::List(format)) => list_keys(load()?, format.json).await,
+        Command::Key(KeyCommand::Rotate(arguments)) => rotate_key(load()?, arguments).await,
+        Command::Key(KeyCommand::RotateMaster { new_file, leaked }) => {
+            rotate_master(load()?, &new_file, leaked).await
+        }
         Command::Config(ConfigCommand::Show(format)) => show_config(&load()?, format.json),
         Command::Config(ConfigCommand::Check) => check_config(&load()?),
         Command::Mail(command) => manage_mails(load()?, command).await,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::raw::{Parsed, Raw, refused};
 use super::reader::Reader;
 use super::urls::PublicUrl;
-use super::values::{self, SECOND, TEN_YEARS, any_text, optional, text};
+use super::values::{self, DAY, SECOND, TEN_YEARS, any_text, optional, text};
 use crate::domain::Secret;
 
 /// `[auth]`: the tokens.
@@ -35,6 +35,8 @@ pub struct AuthConfig {
     /// The secret of the HMAC algorithms. Without one, one is generated and kept. Given under another algorithm it
     /// signs nothing.
     pub jwt_secret: Option<Secret>,
+    /// The secret before, with which tokens are verified and none is signed.
+    pub jwt_secret_previous: Option<Secret>,
 }
 
 /// The answer to a request without a token where one is needed.
@@ -62,6 +64,10 @@ pub struct KeysConfig {
     /// With SQLite and `None`: a file beside the database. With PostgreSQL and `None`: `auth.jwt_secret` is there, and
     /// the key is derived from it.
     pub master_key: Option<MasterKey>,
+    /// How old the key that signs access tokens becomes before it is replaced; `None`: until an operator does.
+    pub rotate_every: Option<Duration>,
+    /// How long a new key is published before it signs.
+    pub publish_for: Duration,
 }
 
 /// 32 random bytes that encrypt the keys which the database holds. Wiped when dropped, never printed.
@@ -130,7 +136,17 @@ impl Reader<'_> {
         });
         let bearer_renewal = self.read("auth.bearer_renewal", values::truth);
         let bearer_renewal_max = self.duration("auth.bearer_renewal_max", SECOND, TEN_YEARS);
+        let jwt_secret_previous = self.read("auth.jwt_secret_previous", |raw| optional(raw, jwt_secret));
         let jwt_secret = self.read("auth.jwt_secret", |raw| optional(raw, jwt_secret));
+        if let (Some(Some(current)), Some(Some(previous))) = (&jwt_secret, &jwt_secret_previous)
+            && current.expose() == previous.expose()
+        {
+            self.problem(
+                "auth.jwt_secret_previous",
+                "this is the secret that signs, not the one before",
+                "leave it out, or give the secret that JWT_SECRET was before",
+            );
+        }
         Some(AuthConfig {
             issuer: match issuer? {
                 Some(issuer) => issuer,
@@ -143,12 +159,30 @@ impl Reader<'_> {
             bearer_renewal: bearer_renewal?,
             bearer_renewal_max: bearer_renewal_max?,
             jwt_secret: jwt_secret?,
+            jwt_secret_previous: jwt_secret_previous?,
         })
     }
 
     pub(super) fn keys(&mut self) -> Option<KeysConfig> {
-        let master_key = self.read("keys.master_key", |raw| optional(raw, master_key))?;
-        Some(KeysConfig { master_key })
+        let master_key = self.read("keys.master_key", |raw| optional(raw, master_key));
+        let rotate_every = self.read("keys.rotate_every", |raw| {
+            values::duration_or_never(raw, Duration::from_mins(1)..=TEN_YEARS)
+        });
+        let publish_for = self.duration("keys.publish_for", SECOND, DAY * 7);
+        if let (Some(Some(every)), Some(lead)) = (rotate_every, publish_for)
+            && every <= lead
+        {
+            self.problem(
+                "keys.rotate_every",
+                "a key would be replaced before it has signed",
+                "write more than keys.publish_for",
+            );
+        }
+        Some(KeysConfig {
+            master_key: master_key?,
+            rotate_every: rotate_every?,
+            publish_for: publish_for?,
+        })
     }
 
     /// Several nodes over one PostgreSQL must agree on the key, so none of them can make one up. What was given but is

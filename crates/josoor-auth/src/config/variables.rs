@@ -1,11 +1,12 @@
 //! The names of environment variables.
 
 /// The platform's own names for some keys.
-pub(super) const PLATFORM_VARIABLES: [(&str, &str); 13] = [
+pub(super) const PLATFORM_VARIABLES: [(&str, &str); 14] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("MASTER_KEY", "keys.master_key"),
     ("JWT_SECRET", "auth.jwt_secret"),
+    ("JWT_SECRET_PREVIOUS", "auth.jwt_secret_previous"),
     ("JWT_ALGORITHM", "auth.jwt_algorithm"),
     ("JWT_EXPIRATION_MINUTES", "auth.jwt_expiration_minutes"),
     ("BIND", "server.bind"),
@@ -18,11 +19,12 @@ pub(super) const PLATFORM_VARIABLES: [(&str, &str); 13] = [
 ];
 
 /// Keys that are never shown whole and may come from `<VARIABLE>_FILE`.
-const SECRET_KEYS: [&str; 5] = [
+const SECRET_KEYS: [&str; 6] = [
     "database.url",
     "redis.url",
     "keys.master_key",
     "auth.jwt_secret",
+    "auth.jwt_secret_previous",
     "mail.smtp_url",
 ];
 

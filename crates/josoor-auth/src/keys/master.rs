@@ -41,7 +41,7 @@ pub(super) struct MasterKey {
 }
 
 impl MasterKey {
-    fn new(bytes: &[u8; 32], origin: impl Into<String>) -> Result<Self> {
+    pub(super) fn new(bytes: &[u8; 32], origin: impl Into<String>) -> Result<Self> {
         let key = UnboundKey::new(&AES_256_GCM, bytes)
             .map_err(|_| Error::Internal(anyhow::anyhow!("the master key has a wrong length")))?;
         Ok(Self {

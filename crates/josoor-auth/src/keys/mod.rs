@@ -5,6 +5,7 @@
 //! * the **server-only key** makes everything that only this service may make or read;
 //! * the **master key** encrypts the other two in the database and is kept outside of it.
 
+mod access_key;
 mod access_token;
 mod backup_key;
 mod device_mark;
@@ -16,15 +17,14 @@ mod stored;
 
 use zeroize::Zeroizing;
 
-use self::access_token::{generate_access_key, kid_of_secret};
 use self::server_key::ServerKey;
-use self::stored::{SERVER_PURPOSE, StoredKeys};
+use self::stored::StoredKeys;
 use crate::config::Config;
-use crate::crypto;
 use crate::domain::Timestamp;
 use crate::error::Result;
-use crate::store::Db;
+use crate::store::{Db, KeyRow};
 
+pub use access_key::{algorithm_of, purpose_of};
 pub use access_token::AccessTokens;
 pub use backup_key::{BackupKey, backup_key};
 pub use device_mark::{DeviceMark, DeviceMarks};
@@ -70,32 +70,29 @@ impl Keys {
             format,
             now,
         };
-        let server = stored
-            .current(SERVER_PURPOSE, || {
-                Ok(Zeroizing::new(crypto::random_bytes::<32>().to_vec()))
-            })
-            .await?;
-        let server = ServerKey::new(&server.1)?;
-        let algorithm = config.auth.algorithm;
-        let (kid, secret) = match &config.auth.jwt_secret {
-            Some(secret) if algorithm.is_symmetric() => {
-                let secret = Zeroizing::new(secret.expose().as_bytes().to_vec());
-                (kid_of_secret(&secret), secret)
-            }
-            _ => {
-                let purpose = format!("access:{}", algorithm.as_str());
-                stored
-                    .current(&purpose, || generate_access_key(algorithm))
-                    .await?
-            }
-        };
+        let server = ServerKey::new(&stored.server_key().await?)?;
+        if !AccessTokens::signs_with_setting(config) {
+            stored.ensure_access_key(config.auth.algorithm).await?;
+        }
+        let rows = db.write().await?.all_keys().await?;
         Ok(Self {
-            access: AccessTokens::new(config, kid, &secret)?,
+            access: AccessTokens::new(config, &unlocked.master, &rows, now)?,
             refresh: RefreshTokens::new(server.clone()),
             one_time: OneTimeTokens(server.clone()),
             marks: DeviceMarks(server.clone()),
             server,
         })
+    }
+
+    /// Takes the stored access keys as they are now. Whether all of them could be read: after the master key was replaced a process
+    /// that has the old one goes on with the keys that it has.
+    ///
+    /// # Errors
+    /// `Internal` when a key is no key of its algorithm, or none is left; then the keys stay as they were.
+    pub fn reload(&self, config: &Config, rows: &[KeyRow], now: Timestamp) -> Result<bool> {
+        let unlocked = stored::unlock_rows(config, rows).ok();
+        let master = unlocked.as_ref().map(|unlocked| &unlocked.master);
+        self.access.reload(master, rows, now)
     }
 
     /// A code that only this service can make, for something that is named and holds no secret itself.

@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josoor_auth_verify::Algorithm;
 use zeroize::Zeroizing;
 
+use super::access_key::{generate_access_key, purpose_of};
 use super::master::{MasterKey, SealedFormat, master_key};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::crypto;
 use crate::domain::Timestamp;
 use crate::error::{Error, Result};
@@ -13,6 +15,9 @@ use crate::store::{AuditKey, Db, KeyRow};
 
 /// The purpose of the server-only key in the table `keys`.
 pub(super) const SERVER_PURPOSE: &str = "server";
+
+/// The purpose of the key of the audit trail, which is stored once the master key that it came from was replaced.
+const AUDIT_PURPOSE: &str = "audit";
 
 /// Reads the keys in the database, and adds those that are missing.
 pub(super) struct StoredKeys<'a> {
@@ -24,40 +29,57 @@ pub(super) struct StoredKeys<'a> {
 }
 
 impl StoredKeys<'_> {
-    /// The id and the material of the current key of a purpose; generated first when there is none.
-    pub(super) async fn current(
+    /// The material of the server-only key; generated first when there is none.
+    pub(super) async fn server_key(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let row = self
+            .ensure(SERVER_PURPOSE, || {
+                let kid = URL_SAFE_NO_PAD.encode(crypto::random_bytes::<9>());
+                Ok((kid, Zeroizing::new(crypto::random_bytes::<32>().to_vec())))
+            })
+            .await?;
+        let (opened, _) = self.unlocked.master.open(&name_of(&row), &row.sealed)?;
+        Ok(opened)
+    }
+
+    /// Generates an access key where there is none of the algorithm.
+    pub(super) async fn ensure_access_key(&self, algorithm: Algorithm) -> Result<()> {
+        self.ensure(&purpose_of(algorithm), || generate_access_key(algorithm))
+            .await
+            .map(drop)
+    }
+
+    /// The newest key of a purpose that is still in force.
+    async fn ensure(
         &self,
         purpose: &str,
-        generate: impl FnOnce() -> Result<Zeroizing<Vec<u8>>>,
-    ) -> Result<(String, Zeroizing<Vec<u8>>)> {
-        let master = &self.unlocked.master;
-        let mut rows = self.db.read().await?.keys_for(purpose).await?;
-        if !rows.iter().any(|row| row.is_current) {
-            let kid = URL_SAFE_NO_PAD.encode(crypto::random_bytes::<9>());
-            let sealed = master.seal(&format!("{purpose} {kid}"), &generate()?, self.format)?;
-            let row = KeyRow {
-                kid,
-                purpose: purpose.to_owned(),
-                sealed,
-                created_at: self.now,
-                is_current: true,
-            };
-            self.db.add_first_key(&row).await?;
-            // This one, or that of a node that was quicker. From the writer, which sees every commit.
-            rows = self.db.write().await?.keys_for(purpose).await?;
+        generate: impl FnOnce() -> Result<(String, Zeroizing<Vec<u8>>)>,
+    ) -> Result<KeyRow> {
+        let newest = |rows: Vec<KeyRow>| rows.into_iter().find(|row| row.verifies_at(self.now));
+        let rows = self.db.read().await?.keys_for(purpose).await?;
+        if let Some(row) = newest(rows) {
+            return Ok(row);
         }
-        let row = rows
-            .into_iter()
-            .find(|row| row.is_current)
-            .ok_or_else(|| Error::Internal(anyhow::anyhow!("the key {purpose} was not stored")))?;
-        let (opened, _) = master.open(&format!("{purpose} {}", row.kid), &row.sealed)?;
-        Ok((row.kid, opened))
+        let (kid, secret) = generate()?;
+        let row = self
+            .unlocked
+            .seal(purpose, kid, &secret, self.format, self.now, None)?;
+        self.db.add_first_key(&row).await?;
+        // This one, or that of a node that was quicker. From the writer, which sees every commit.
+        let rows = self.db.write().await?.keys_for(purpose).await?;
+        newest(rows).ok_or_else(|| Error::Internal(anyhow::anyhow!("the key {purpose} was not stored")))
     }
+}
+
+/// What a stored key is authenticated with.
+fn name_of(row: &KeyRow) -> String {
+    format!("{} {}", row.purpose, row.kid)
 }
 
 /// The master key, after it decrypted the stored keys.
 pub struct Unlocked {
-    master: MasterKey,
+    pub(super) master: MasterKey,
+    /// The key of the audit trail, where it is another than the master key's.
+    audit: Option<Zeroizing<[u8; 32]>>,
     /// Whether no key is stored yet.
     pub is_new: bool,
     /// Whether the server-only key is stored as [`SealedFormat::Versioned`].
@@ -76,7 +98,91 @@ impl std::fmt::Debug for Unlocked {
 impl Unlocked {
     /// The key of the audit trail.
     pub fn audit_key(&self) -> AuditKey {
-        AuditKey::new(self.master.audit.clone())
+        AuditKey::new(self.audit_bytes())
+    }
+
+    fn audit_bytes(&self) -> Zeroizing<[u8; 32]> {
+        self.audit.clone().unwrap_or_else(|| self.master.audit.clone())
+    }
+
+    fn seal(
+        &self,
+        purpose: &str,
+        kid: String,
+        secret: &[u8],
+        format: SealedFormat,
+        created_at: Timestamp,
+        signs_from: Option<Timestamp>,
+    ) -> Result<KeyRow> {
+        let mut row = KeyRow {
+            kid,
+            purpose: purpose.to_owned(),
+            sealed: Vec::new(),
+            created_at,
+            is_current: true,
+            signs_from,
+            verifies_until: None,
+        };
+        row.sealed = self.master.seal(&name_of(&row), secret, format)?;
+        Ok(row)
+    }
+
+    /// A new access key, encrypted. The times of its row are to be set.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub fn new_access_key(&self, algorithm: Algorithm, now: Timestamp) -> Result<KeyRow> {
+        let (kid, secret) = generate_access_key(algorithm)?;
+        let purpose = purpose_of(algorithm);
+        self.seal(&purpose, kid, &secret, SealedFormat::Versioned, now, Some(now))
+    }
+
+    /// The stored keys, encrypted with another master key: each row with what is to be stored, and the row of the key of the
+    /// audit trail where there is none yet. With `renew` the server-only key and that of the trail are new ones, for when the
+    /// master key leaked; otherwise they stay, so that tokens stay good and the trail can be checked from its beginning.
+    ///
+    /// # Errors
+    /// `Internal` when a key cannot be decrypted, or the new master key is the old one.
+    pub fn reseal(
+        &self,
+        rows: &[KeyRow],
+        new: &config::MasterKey,
+        renew: bool,
+        now: Timestamp,
+    ) -> Result<(Vec<(String, Vec<u8>)>, Option<KeyRow>)> {
+        let new = Self {
+            master: MasterKey::new(new.expose(), "the new master key")?,
+            audit: None,
+            is_new: false,
+            is_versioned: true,
+        };
+        if crypto::equal(&*new.master.backup, &*self.master.backup) {
+            return Err(Error::Internal(anyhow::anyhow!(
+                "the new master key is the one that is in use; `josoor-auth key generate` prints another"
+            )));
+        }
+        let mut sealed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (mut plain, _) = self.master.open(&name_of(row), &row.sealed)?;
+            if renew && matches!(row.purpose.as_str(), SERVER_PURPOSE | AUDIT_PURPOSE) {
+                plain = Zeroizing::new(crypto::random_bytes::<32>().to_vec());
+            }
+            let again = new.master.seal(&name_of(row), &plain, SealedFormat::Versioned)?;
+            sealed.push((row.kid.clone(), again));
+        }
+        let audit = if rows.iter().any(|row| row.purpose == AUDIT_PURPOSE) {
+            None
+        } else {
+            let kid = URL_SAFE_NO_PAD.encode(crypto::random_bytes::<9>());
+            let format = SealedFormat::Versioned;
+            let key = if renew {
+                Zeroizing::new(crypto::random_bytes())
+            } else {
+                self.audit_bytes()
+            };
+            Some(new.seal(AUDIT_PURPOSE, kid, &*key, format, now, None)?)
+        };
+        Ok((sealed, audit))
     }
 }
 
@@ -87,14 +193,37 @@ impl Unlocked {
 pub async fn unlock(config: &Config, db: &Db) -> Result<Unlocked> {
     // From the writer, which sees every commit.
     let rows = db.write().await?.all_keys().await?;
+    unlock_rows(config, &rows)
+}
+
+/// As [`unlock`], with the keys that were read.
+///
+/// # Errors
+/// `Internal` when the master key does not decrypt the server-only key.
+pub(super) fn unlock_rows(config: &Config, rows: &[KeyRow]) -> Result<Unlocked> {
     let master = master_key(config, rows.is_empty())?;
-    let mut is_versioned = false;
-    for row in rows.iter().filter(|row| row.purpose == SERVER_PURPOSE) {
-        let (_, format) = master.open(&format!("{} {}", row.purpose, row.kid), &row.sealed)?;
-        is_versioned |= row.is_current && format == SealedFormat::Versioned;
+    let (mut is_versioned, mut audit) = (false, None);
+    for row in rows {
+        match row.purpose.as_str() {
+            SERVER_PURPOSE => {
+                let (_, format) = master.open(&name_of(row), &row.sealed)?;
+                is_versioned |= row.is_current && format == SealedFormat::Versioned;
+            }
+            AUDIT_PURPOSE => {
+                let (bytes, _) = master.open(&name_of(row), &row.sealed)?;
+                let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+                    Error::Internal(anyhow::anyhow!(
+                        "the stored key of the audit trail has a wrong length"
+                    ))
+                })?;
+                audit = Some(Zeroizing::new(bytes));
+            }
+            _ => {}
+        }
     }
     Ok(Unlocked {
         master,
+        audit,
         is_new: rows.is_empty(),
         is_versioned,
     })
@@ -106,11 +235,7 @@ pub async fn unreadable_keys(config: &Config, db: &Db) -> Result<Vec<String>> {
     let rows = db.read().await?.all_keys().await?;
     Ok(rows
         .into_iter()
-        .filter(|row| {
-            master
-                .open(&format!("{} {}", row.purpose, row.kid), &row.sealed)
-                .is_err()
-        })
+        .filter(|row| master.open(&name_of(row), &row.sealed).is_err())
         .map(|row| row.kid)
         .collect())
 }

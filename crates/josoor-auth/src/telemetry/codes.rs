@@ -74,6 +74,9 @@ codes! {
     AUDIT_ROWS_REFUSED "audit_rows_refused" error "rows of the audit trail were not written by this service, by id in `rows`; run `josoor-auth audit verify`";
     AUDIT_TAMPERED "audit_tampered" error "the audit trail was tampered with; run `josoor-auth audit verify`";
     BACKUP_FAILED "backup_failed" error "no backup could be made (`backup.every`); it is tried again after ten minutes";
+    KEYS_NOT_READ "keys_not_read" warn "the signing keys cannot be read; those that were read before stay in use";
+    KEY_NOT_DECRYPTED "key_not_decrypted" error "a signing key cannot be decrypted: the master key was replaced. Give this node the new one and restart it";
+    KEY_NOT_ROTATED "key_not_rotated" error "the signing key is older than `keys.rotate_every` and cannot be replaced; it is tried again";
     IMPORT_BATCH_RETRIED "import_batch_retried" warn "the database is away during an import; the batch is tried again";
 }
 

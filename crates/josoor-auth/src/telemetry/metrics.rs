@@ -91,6 +91,7 @@ struct Inner {
     audit_refused: Counter,
     audit_sound: Gauge,
     backup_finished: Gauge,
+    signing_since: Gauge,
     hash_duration: Histogram,
     sampled: SampledGauges,
 }
@@ -211,6 +212,7 @@ impl Metrics {
             audit_refused: Counter::default(),
             audit_sound: Gauge::default(),
             backup_finished: Gauge::default(),
+            signing_since: Gauge::default(),
             hash_duration: latency(),
             sampled: SampledGauges::default(),
             registry: Registry::default(),
@@ -275,6 +277,12 @@ impl Metrics {
             "When the latest backup that the service made by itself was finished, in seconds since 1970; 0 for none",
             Unit::Seconds,
             inner.backup_finished.clone(),
+        );
+        registry.register_with_unit(
+            "signing_key_begun_timestamp",
+            "When the key that signs access tokens began to, in seconds since 1970; 0 for `JWT_SECRET`",
+            Unit::Seconds,
+            inner.signing_since.clone(),
         );
         registry.register_with_unit(
             "password_hash_duration",
@@ -420,6 +428,11 @@ impl Metrics {
     /// Counts rows of the audit trail that were refused.
     pub fn audit_refused(&self, rows: u64) {
         self.0.audit_refused.inc_by(rows);
+    }
+
+    /// Notes since when the key signs that does, in seconds since 1970.
+    pub fn signing_since(&self, seconds: i64) {
+        self.0.signing_since.set(seconds);
     }
 
     /// Notes when the latest backup was finished.

@@ -2,6 +2,7 @@
 
 mod backups;
 mod copies;
+mod keys;
 mod open;
 pub mod outbox;
 pub mod purge;
@@ -35,6 +36,7 @@ pub fn start(app: &App) {
     spawn(app, outbox::watch);
     spawn(app, audit::seal_regularly);
     spawn(app, backups::back_up_regularly);
+    spawn(app, keys::follow);
 }
 
 fn spawn<F>(app: &App, task: fn(App) -> F)

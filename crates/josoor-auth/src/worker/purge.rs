@@ -84,6 +84,10 @@ pub async fn purge(app: &App) -> Result<()> {
         app.db.write().await?.purge_changes(before, STEP).await
     })
     .await?;
+    in_steps(app, ended, async |app, before| {
+        app.db.write().await?.purge_keys(before, STEP).await
+    })
+    .await?;
     in_steps(app, now.minus(devices::KEEP_FORGOTTEN), async |app, forgotten| {
         let unused = forgotten
             .plus(devices::KEEP_FORGOTTEN)

@@ -805,6 +805,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("import_export/import::apply", "tests/it/moving.rs"),
     ("sessions/log_in::reject_for_session_limit", "tests/it/tokens.rs"),
     ("backup/restore::settle", "tests/it/backups.rs"),
+    ("admin/keys::rotate_where", "tests/it/keys.rs"),
+    ("admin/keys::rotate_master", "tests/it/keys.rs"),
 ];
 
 /// What may commit a transaction without an act, and why: none of it changes a user or a session.

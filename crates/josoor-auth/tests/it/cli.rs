@@ -283,7 +283,7 @@ on_both!(
             .iter()
             .map(|key| {
                 let names: Vec<_> = key.as_object().unwrap().keys().cloned().collect();
-                assert_eq!(names.len(), 4, "{names:?}");
+                assert_eq!(names.len(), 6, "{names:?}");
                 key["purpose"].as_str().unwrap().to_owned()
             })
             .collect();

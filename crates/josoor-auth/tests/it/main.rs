@@ -28,6 +28,7 @@ mod failures;
 mod health;
 mod idle;
 mod imports;
+mod keys;
 mod limits;
 mod lists;
 mod mail;

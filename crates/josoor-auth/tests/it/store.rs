@@ -738,6 +738,8 @@ on_both!(one_of_many_claims_what_is_there_once, async |stage: Stage| {
         sealed: sealed.to_owned(),
         created_at: NOW,
         is_current: true,
+        signs_from: None,
+        verifies_until: None,
     };
     assert!(conn.insert_first_key(&key("a", &[0, 255, 0])).await.unwrap());
     assert!(!conn.insert_first_key(&key("a", &[1])).await.unwrap());
