@@ -486,8 +486,9 @@ async fn adopt_sqlite(
     for user in &users {
         let insert = sqlx::query(
             "insert into users (id, email, email_key, password_hash, full_name, search_text, role, is_active, locale, version,
-                created_at, updated_at, password_changed_at, name_key)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, case when $4 is null then null else $10 end, $12)",
+                created_at, updated_at, password_changed_at, name_key, invited_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, case when $4 is not null then $10 end, $12,
+                case when $4 is null then $10 end)",
         );
         insert
             .bind(user.id)

@@ -201,6 +201,8 @@ on_both!(
         let hashes =
             "select coalesce(substr(password_hash, 1, 4), '-') from users where id in (3, 7) order by id";
         assert_eq!(texts(&db, hashes).await, ["$2b$", "-"]);
+        let invited = "select case when invited_at = created_at then 'invited' else '-' end from users where id in (3, 7) order by id";
+        assert_eq!(texts(&db, invited).await, ["-", "invited"]);
         db.close().await;
         let server = stage.start().await;
         server.log_in("sara@example.com").await;

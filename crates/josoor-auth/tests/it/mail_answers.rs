@@ -22,6 +22,25 @@ fn fault(stage: &Stage) -> String {
     file.display().to_string()
 }
 
+fn repair(stage: &Stage) {
+    std::fs::remove_file(stage.directory().join("fault")).expect("repaired");
+}
+
+/// The service's mail server, which refuses every recipient.
+async fn refuses_a_recipient(stage: &mut Stage) -> SmtpServer {
+    let file = fault(stage);
+    let options = [
+        "--answer",
+        "rcpt",
+        "550 5.1.1 No such user",
+        "--unrepaired",
+        &file,
+    ];
+    let smtp = SmtpServer::start(stage.directory(), &options).await;
+    set_server(stage, &smtp);
+    smtp
+}
+
 fn recipients(smtp: &SmtpServer) -> Vec<Value> {
     let mut all: Vec<Value> = smtp.taken().iter().map(|mail| mail["to"][0].clone()).collect();
     all.sort_by_key(ToString::to_string);
@@ -59,7 +78,7 @@ async fn refuses_until_it_is_repaired(mut stage: Stage, stage_of_smtp: &str, ans
             .unwrap_or_else(|| panic!("{notice:?}"));
         assert!(line.starts_with("PROBLEM") && line.contains(reason), "{line}");
     }
-    std::fs::remove_file(&file).expect("repaired");
+    repair(&stage);
     // What was put off comes by itself within minutes; an operator does not have to wait.
     run(&stage, &["mail", "retry"]).with(0);
     smtp.wait_for(addresses.len()).await;
@@ -96,16 +115,7 @@ on_both!(d6_a_quota_that_is_spent_loses_no_mail, async |stage: Stage| {
 on_both!(
     d6_a_refused_recipient_is_final_for_that_mail_alone,
     async |mut stage: Stage| {
-        let file = fault(&stage);
-        let options = [
-            "--answer",
-            "rcpt",
-            "550 5.1.1 No such user",
-            "--unrepaired",
-            &file,
-        ];
-        let smtp = SmtpServer::start(stage.directory(), &options).await;
-        set_server(&mut stage, &smtp);
+        let smtp = refuses_a_recipient(&mut stage).await;
         let server = stage.start().await;
         server.register("missing@example.com").await;
         settled(&server).await;
@@ -114,7 +124,7 @@ on_both!(
             database::texts(&server.app.db, sql).await,
             ["SMTP 550 5.1.1 to RCPT TO|550|5.1.1"]
         );
-        std::fs::remove_file(&file).expect("repaired");
+        repair(&stage);
         server.register("fine@example.com").await;
         settled(&server).await;
         assert_eq!(recipients(&smtp), [json!("fine@example.com")]);
@@ -429,16 +439,7 @@ on_both!(
 );
 
 on_both!(operators_list_retry_and_test_mails, async |mut stage: Stage| {
-    let file = fault(&stage);
-    let options = [
-        "--answer",
-        "rcpt",
-        "550 5.1.1 No such user",
-        "--unrepaired",
-        &file,
-    ];
-    let smtp = SmtpServer::start(stage.directory(), &options).await;
-    set_server(&mut stage, &smtp);
+    let smtp = refuses_a_recipient(&mut stage).await;
     let server = stage.start().await;
     server.register("person@example.com").await;
     settled(&server).await;
@@ -464,7 +465,7 @@ on_both!(operators_list_retry_and_test_mails, async |mut stage: Stage| {
         refused.err.contains("SMTP 550 5.1.1 to RCPT TO") && refused.err.contains("try another one"),
         "{refused:?}"
     );
-    std::fs::remove_file(&file).expect("repaired");
+    repair(&stage);
     let id = mail["id"].to_string();
     run(&stage, &["mail", "retry", &id]).with(0);
     smtp.wait_for(1).await;

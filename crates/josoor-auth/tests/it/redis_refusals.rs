@@ -6,30 +6,32 @@ use crate::support::process::free_port;
 use crate::support::redis::RedisServer;
 use crate::support::server::{Footprint, Stage, eventually};
 
+/// The commands that the service needs.
+const COMMANDS: [&str; 9] = [
+    "+get",
+    "+set",
+    "+del",
+    "+eval",
+    "+evalsha",
+    "+time",
+    "+publish",
+    "+subscribe",
+    "+ping",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d16_doctor_says_what_redis_refuses() {
     let redis = RedisServer::start(&[]);
     let at = format!("127.0.0.1:{}", redis.port);
-    let commands = [
-        "+get",
-        "+set",
-        "+del",
-        "+eval",
-        "+evalsha",
-        "+time",
-        "+publish",
-        "+subscribe",
-        "+ping",
-    ];
     let mut stage = Stage::new(Footprint::Embedded);
     let user = |name: &str, rights: &[&str]| {
         let words = [&["ACL", "SETUSER", name, "reset", "on", ">secret"][..], rights].concat();
         let answer = redis.ask(&words);
         assert!(answer.starts_with("+OK"), "{answer}");
     };
-    let all = [&["~*", "&*"][..], &commands].concat();
+    let all = [&["~*", "&*"][..], &COMMANDS].concat();
     user("good", &all);
-    user("silent", &[&["~*"][..], &commands].concat());
+    user("silent", &[&["~*"][..], &COMMANDS].concat());
     for missing in ["+set", "+get", "+eval", "+del", "+publish", "+subscribe", "+time"] {
         let name = format!("no{}", &missing[1..]);
         let rights: Vec<&str> = all
@@ -39,7 +41,7 @@ async fn d16_doctor_says_what_redis_refuses() {
             .collect();
         user(&name, &rights);
     }
-    user("elsewhere", &[&["~other:*", "&*"][..], &commands].concat());
+    user("elsewhere", &[&["~other:*", "&*"][..], &COMMANDS].concat());
     let mut with =
         |user: &str, password: &str| stage_with(&mut stage, &format!("redis://{user}:{password}@{at}"));
     let found = with("good", "secret");
@@ -133,19 +135,7 @@ async fn d16_an_unknown_certificate_and_a_wrong_password_of_redis_are_named_in_t
 async fn d26_documented_rights_special_characters_and_one_client_are_enough() {
     let redis = RedisServer::start(&["--maxclients", "3"]);
     let password = "p@ss/w:or#d%";
-    let rights = [
-        "~*",
-        "&*",
-        "+get",
-        "+set",
-        "+del",
-        "+eval",
-        "+evalsha",
-        "+time",
-        "+publish",
-        "+subscribe",
-        "+ping",
-    ];
+    let rights = [&["~*", "&*"][..], &COMMANDS].concat();
     let secret = format!(">{password}");
     let words = [&["ACL", "SETUSER", "josoor", "reset", "on", &secret][..], &rights].concat();
     assert!(redis.ask(&words).starts_with("+OK"));

@@ -85,7 +85,7 @@ async fn acceptance_d1_a_full_disk_is_503_and_the_first_write_after_is_200() {
         assert_eq!(get(&serving, "/healthz", "").await.0, 200);
         disk.free(serving.id());
         let (status, answer) = post(&serving, "/auth/login", &person).await;
-        assert_eq!(status, 200, "round {round}: {answer}");
+        assert_eq!(status, 200, "round {round}: {answer}\n{}", serving.log());
         eventually("it is ready again", || async {
             get(&serving, "/readyz", "").await.0 == 200
         })

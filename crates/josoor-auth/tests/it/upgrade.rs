@@ -368,12 +368,12 @@ async fn is_migrated(stage: &Stage, count: usize) {
         ),
         (
             "have accepted nothing",
-            "accepted_at is not null and not exists (select 1 from audit where action = 'user_invite' and subject_id = users.id)",
+            "accepted_at is not null and id not in (select subject_id from audit where action = 'user_invite' and subject_id is not null)",
         ),
         (
             "have not accepted",
             "accepted_at is null and password_hash is not null
-                and exists (select 1 from audit where action = 'user_invite' and subject_id = users.id)",
+                and id in (select subject_id from audit where action = 'user_invite')",
         ),
     ] {
         let sql = format!("select count(*) from users where email like 'user%' and {sql}");

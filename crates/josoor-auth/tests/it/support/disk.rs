@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A disk of 2 MiB.
+/// A disk of 16 MiB, more than the database needs with its log.
 pub(crate) enum Disk {
     Mounted(PathBuf),
     Limited,
@@ -15,7 +15,7 @@ impl Disk {
     pub(crate) fn at(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).expect("a folder");
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
+            .args(["-t", "tmpfs", "-o", "size=16m", "none"])
             .arg(folder)
             .output();
         if mounted.is_ok_and(|output| output.status.success()) {
