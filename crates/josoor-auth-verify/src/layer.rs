@@ -65,8 +65,8 @@ impl<C: SessionCheck> AuthLayer<C> {
         self
     }
 
-    /// Fetches the service's public keys when a token names one that the verifier does not have. They take the place
-    /// of those that it has.
+    /// Fetches the service's public keys when a token names one that the verifier does not have, and when they are five minutes old.
+    /// They take the place of those that it has.
     #[cfg(feature = "check")]
     #[must_use]
     pub fn keys_from(mut self, keys: ServiceKeys) -> Self {
@@ -92,6 +92,8 @@ impl<C: SessionCheck> AuthLayer<C> {
     async fn outcome(&self, headers: &HeaderMap) -> Result<(CurrentUser, Arc<Claims>), Refusal> {
         let token = bearer_token(headers)?.ok_or(Refusal::MissingToken)?;
         let (verifier, now) = (self.current_verifier(), (self.clock)());
+        #[cfg(feature = "check")]
+        let verifier = self.with_kept_keys(verifier).await;
         let claims = match verifier.verify_shared(token, now) {
             #[cfg(feature = "check")]
             Err(Refusal::TokenInvalid) => match self.verifier_with_key_for(token, &verifier).await? {
@@ -102,6 +104,21 @@ impl<C: SessionCheck> AuthLayer<C> {
         };
         let user = self.check.check(token, &claims).await?;
         Ok((user, claims))
+    }
+
+    /// The verifier, or one with the keys that the service lists now, if they were kept for long enough.
+    #[cfg(feature = "check")]
+    async fn with_kept_keys(&self, verifier: TokenVerifier) -> TokenVerifier {
+        let Some(source) = &self.key_source else {
+            return verifier;
+        };
+        match source.renew(&verifier).await {
+            Some(fresh) => {
+                self.replace_verifier(fresh.clone());
+                fresh
+            }
+            None => verifier,
+        }
     }
 
     /// Another verifier, if this one lacks the key that the token names and the service has it.

@@ -27,6 +27,9 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The shortest time between two fetches of the keys, so that made-up key ids do not become requests.
 const REFETCH_AFTER: Duration = Duration::from_secs(30);
 
+/// How long fetched keys are kept: what the service's list itself says.
+const KEEP: Duration = Duration::from_mins(5);
+
 /// The same while no key is known at all: the service may be just starting.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -233,11 +236,12 @@ fn refusal_of(body: &[u8]) -> Refusal {
 }
 
 /// The service's public keys (RFC 7517), fetched when a token names a key that is not known yet, at most every 30
-/// seconds. For EdDSA, ES256 and RS256; under a shared secret the service's list is empty.
+/// seconds, and again when they are five minutes old, so that a key which the service has withdrawn is not used for longer. For EdDSA, ES256 and RS256; under a shared secret the service's list is empty.
 #[derive(Clone)]
 pub struct ServiceKeys {
     service: ServiceCheck,
     last_fetch: Arc<Mutex<Option<LastFetch>>>,
+    keep: Duration,
 }
 
 struct LastFetch {
@@ -251,7 +255,46 @@ impl ServiceKeys {
         Ok(Self {
             service: ServiceCheck::new(base_url)?,
             last_fetch: Arc::default(),
+            keep: KEEP,
         })
+    }
+
+    /// Keeps fetched keys for this long in place of five minutes. Longer than `keys.publish_for` of the service, tokens of a new key
+    /// would only be accepted after a fetch.
+    #[must_use]
+    pub fn keep_for(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// `current` with the keys that the service lists now, when the present ones were fetched too long ago and the list is
+    /// another one. The keys stay as they are when the list cannot be had; it is asked for again after 30 seconds. One caller at a
+    /// time fetches; others go on meanwhile.
+    pub async fn renew(&self, current: &TokenVerifier) -> Option<TokenVerifier> {
+        let mut last_fetch = self.last_fetch.try_lock().ok()?;
+        let last = last_fetch.as_ref()?;
+        let pause = if last.succeeded {
+            self.keep
+        } else {
+            REFETCH_AFTER.min(self.keep)
+        };
+        if current.keys().is_empty() || last.at.elapsed() < pause {
+            return None;
+        }
+        *last_fetch = Some(LastFetch {
+            at: Instant::now(),
+            succeeded: false,
+        });
+        let keys = self.fetch().await.ok()?;
+        *last_fetch = Some(LastFetch {
+            at: Instant::now(),
+            succeeded: true,
+        });
+        let is_same = keys.len() == current.keys().len()
+            && keys
+                .iter()
+                .all(|key| current.keys().iter().any(|other| other.kid() == key.kid()));
+        (!is_same).then(|| current.clone().with_only_keys(keys))
     }
 
     /// The keys that the service lists now. Keys of a kind that is not known here are left out.

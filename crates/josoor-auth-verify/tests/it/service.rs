@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -243,7 +243,9 @@ fn only_a_plain_http_address_is_taken() {
 struct Issuer {
     pair: Ed25519KeyPair,
     asked: AtomicUsize,
-    broken: bool,
+    broken: AtomicBool,
+    /// Whether the key goes by another id now.
+    rotated: AtomicBool,
 }
 
 impl Issuer {
@@ -251,7 +253,8 @@ impl Issuer {
         let issuer = Arc::new(Self {
             pair: Ed25519KeyPair::generate().unwrap(),
             asked: AtomicUsize::new(0),
-            broken,
+            broken: AtomicBool::new(broken),
+            rotated: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/.well-known/jwks.json", get(list_keys))
@@ -269,7 +272,7 @@ impl Issuer {
 
 async fn list_keys(State(issuer): State<Arc<Issuer>>) -> Response {
     issuer.asked.fetch_add(1, Ordering::SeqCst);
-    if issuer.broken {
+    if issuer.broken.load(Ordering::SeqCst) {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let x = URL_SAFE_NO_PAD.encode(issuer.pair.public_key().as_ref());
@@ -277,7 +280,7 @@ async fn list_keys(State(issuer): State<Arc<Issuer>>) -> Response {
         {"kty": "oct", "kid": "shared", "k": "AAAA"},
         {"kty": "EC", "crv": "P-521", "kid": "other", "x": "AA", "y": "AA"},
         {"kty": "OKP", "crv": "Ed25519", "x": x},
-        {"kty": "OKP", "crv": "Ed25519", "kid": "e1", "x": x},
+        {"kty": "OKP", "crv": "Ed25519", "kid": if issuer.rotated.load(Ordering::SeqCst) { "e2" } else { "e1" }, "x": x},
     ]});
     keys.to_string().into_response()
 }
@@ -345,4 +348,37 @@ async fn keys_that_cannot_be_fetched_do_not_reject_the_token() {
         1,
         "a broken service is not asked at every request"
     );
+}
+
+/// The service has withdrawn a key: its tokens are refused within the time for which keys are kept, whether or not a token of
+/// another key comes. While the list cannot be had the keys stay.
+#[tokio::test]
+async fn a_key_that_the_service_has_withdrawn_is_used_no_longer_than_keys_are_kept() {
+    let (issuer, keys) = Issuer::start(false).await;
+    let keep = std::time::Duration::from_millis(100);
+    let layer = layer_with(keys.keep_for(keep));
+    let token = bearer(&issuer.token("e1"));
+    assert_eq!(layer.authenticate(&token).await.user().unwrap().id, 42);
+    issuer.broken.store(true, Ordering::SeqCst);
+    let begun = std::time::Instant::now();
+    while issuer.asked.load(Ordering::SeqCst) < 3 {
+        assert_eq!(
+            layer.authenticate(&token).await.user().unwrap().id,
+            42,
+            "the keys stay"
+        );
+    }
+    assert!(begun.elapsed() >= 2 * keep, "it is not asked at every request");
+    issuer.broken.store(false, Ordering::SeqCst);
+    issuer.rotated.store(true, Ordering::SeqCst);
+    let begun = std::time::Instant::now();
+    while layer.authenticate(&token).await.user().is_ok() {
+        assert!(begun.elapsed() < 20 * keep, "the key is used still");
+    }
+    assert_eq!(
+        layer.authenticate(&token).await.user(),
+        Err(Refusal::TokenInvalid)
+    );
+    let next = bearer(&issuer.token("e2"));
+    assert_eq!(layer.authenticate(&next).await.user().unwrap().id, 42);
 }
