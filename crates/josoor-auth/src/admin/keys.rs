@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::{Algorithm, MasterKey};
 use crate::domain::{Audit, RevokeReason, Timestamp};
 use crate::error::{Error, Result};
-use crate::keys::{AccessTokens, algorithm_of, purpose_of, unlock};
+use crate::keys::{AccessTokens, Unlocked, algorithm_of, purpose_of, unlock};
 use crate::store::KeyRow;
 
 /// What a token's last moment may be late by: clocks, and nodes that have not read the keys yet.
@@ -106,8 +106,7 @@ async fn rotate_where(
     // Not in the transaction: a key of RSA takes a second.
     let unlocked = unlock(&app.config, &app.db).await?;
     let made_at = app.clock.now();
-    let made = tokio::task::spawn_blocking(move || unlocked.new_access_key(algorithm, made_at));
-    let mut key = made.await.map_err(Error::internal)??;
+    let mut key = generate(unlocked, algorithm, made_at).await?;
     let mut act = app.act(client).await?;
     act.tx.change_keys().await?;
     let now = act.now;
@@ -167,6 +166,15 @@ async fn rotate_where(
         signs_from,
         ended,
     }))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a second at most, once for each key: the hashing threads are for sign-ins"
+)]
+async fn generate(unlocked: Unlocked, algorithm: Algorithm, now: Timestamp) -> Result<KeyRow> {
+    let made = tokio::task::spawn_blocking(move || unlocked.new_access_key(algorithm, now));
+    made.await.map_err(Error::internal)?
 }
 
 /// Encrypts every stored key with another master key, in one transaction. How many keys there were.

@@ -70,14 +70,14 @@ pub async fn make(
             copy_sqlite(path, &temporary.database).await?;
             let copied = describe_sqlite(&temporary.database).await?;
             let from = temporary.database.clone();
-            let archived = tokio::task::spawn_blocking(move || {
+            let archived = on_files(move || {
                 let mut database = File::open(&from)?;
                 writer.begin(SQLITE_FILE)?;
                 io::copy(&mut database, &mut writer)?;
                 writer.end()?;
-                Ok::<_, io::Error>(writer)
+                Ok(writer)
             });
-            let writer = archived.await.map_err(Error::internal)?;
+            let writer = archived.await;
             (copied, writer.map_err(|error| not_written(file, error))?)
         }
         Database::Postgres { .. } => {
@@ -89,7 +89,7 @@ pub async fn make(
     let manifest = Manifest::new(&copied, db.engine(), key.fingerprint(), files, now);
     let text = serde_json::to_vec_pretty(&manifest).map_err(Error::internal)?;
     let code = key.sign(&text);
-    let finished = tokio::task::spawn_blocking(move || {
+    let finished = on_files(move || {
         for (name, bytes) in [(MANIFEST, text.as_slice()), (MANIFEST_CODE, code.as_bytes())] {
             writer.begin(name)?;
             writer.write_all(bytes)?;
@@ -97,8 +97,7 @@ pub async fn make(
         }
         writer.finish()?.metadata().map(|of| of.len())
     });
-    let finished = finished.await.map_err(Error::internal)?;
-    let bytes = finished.map_err(|error| not_written(file, error))?;
+    let bytes = finished.await.map_err(|error| not_written(file, error))?;
     let row = NewAudit {
         reason: Some(occasion.into_str()),
         ..NewAudit::by_operator(Audit::Backup, now)
@@ -185,6 +184,18 @@ impl Drop for Temporary {
         let _ = std::fs::remove_file(&self.database);
         let _ = std::fs::remove_file(&self.archive);
     }
+}
+
+/// Runs work on files that takes its time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reading and writing files is what the blocking pool is for"
+)]
+pub(super) async fn on_files<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// A file that only its owner can read.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::archive::Reader;
-use super::make::{SQLITE_FILE, private, sync_folder, table_file};
+use super::make::{SQLITE_FILE, on_files, private, sync_folder, table_file};
 use super::manifest::{FORMAT, Manifest};
 use crate::act::Client;
 use crate::app::App;
@@ -151,13 +151,12 @@ impl Backup {
                 .map_err(|error| not_written(staged, error))?,
             staged.to_owned(),
         );
-        let extracted = tokio::task::spawn_blocking(move || {
+        let extracted = on_files(move || {
             let mut file = private(&to, true)?;
             io::copy(&mut from, &mut file)?;
             file.sync_all()
         });
-        let extracted = extracted.await.map_err(Error::internal)?;
-        extracted.map_err(|error| not_written(staged, error))?;
+        extracted.await.map_err(|error| not_written(staged, error))?;
         let found = describe_sqlite(staged).await?;
         if found.tables != self.manifest.tables || found.migrations != self.manifest.migrations {
             return Err(refused(
@@ -197,13 +196,17 @@ impl Backup {
                 make_single_file(staged).await?;
             }
             let name = self.manifest.created_at.to_string().replace(':', "");
-            let mut aside = path.as_os_str().to_owned();
-            aside.push(format!(".replaced-by-{name}"));
-            kept = Some(PathBuf::from(aside));
+            kept = Some(beside(path, &format!(".replaced-by-{name}")));
         }
         let put = || {
             File::open(staged)?.sync_all()?;
             if let Some(aside) = &kept {
+                // The log of a damaged database would be applied to the one that takes its place.
+                for suffix in ["-wal", "-shm", "-journal"] {
+                    if beside(path, suffix).exists() {
+                        std::fs::rename(beside(path, suffix), beside(aside, suffix))?;
+                    }
+                }
                 let _ = std::fs::remove_file(aside);
                 // Linked, so that at no moment there is no database; where that cannot be done, renamed.
                 if std::fs::hard_link(path, aside).is_err() {
@@ -224,11 +227,7 @@ pub fn staged_config(config: &Config) -> Config {
     staged.redis.url = None;
     match &mut staged.database.url {
         // In the same folder: on the same disk, beside the same master key.
-        Database::Sqlite { path } => {
-            let mut name = path.as_os_str().to_owned();
-            name.push("-restore");
-            *path = PathBuf::from(name);
-        }
+        Database::Sqlite { path } => *path = beside(path, "-restore"),
         Database::Postgres { .. } => STAGE.clone_into(&mut staged.database.schema),
     }
     staged
@@ -276,11 +275,15 @@ pub async fn settle(app: &App, manifest: &Manifest) -> Result<Settled> {
 /// Removes a database file with what SQLite keeps beside it.
 pub fn remove_database(path: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal", "-server"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
         // Most are not there.
-        let _ = std::fs::remove_file(name);
+        let _ = std::fs::remove_file(beside(path, suffix));
     }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn make_private_folder(folder: &Path) -> io::Result<()> {

@@ -200,17 +200,8 @@ on_both!(
             .is(200);
         server.stop().await;
         let keys = || {
-            let found = services::redis()
-                .command(&format!(
-                    "EVAL return(#redis.call('keys','{}*')) 0",
-                    stage.prefix()
-                ))
-                .expect("an answer");
-            found
-                .trim()
-                .trim_start_matches(':')
-                .parse::<u64>()
-                .expect("a number")
+            let found = services::redis().command(&format!("SCAN 0 MATCH {}* COUNT 1000000", stage.prefix()));
+            found.expect("an answer").matches(stage.prefix()).count()
         };
         if stage.footprint == Footprint::Production {
             assert!(keys() > 0, "there are copies in Redis");
@@ -575,3 +566,31 @@ on_both!(a_restore_is_one_act, async |stage: Stage| {
     assert_eq!(row.await, 1);
     server.stop().await;
 });
+
+/// A damaged file is the usual reason to restore one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_database_is_replaced_and_kept() {
+    let stage = Stage::new(Footprint::Embedded);
+    let server = stage.start().await;
+    server.register("user@example.com").await;
+    back_up(&stage);
+    server.stop().await;
+    let database = stage.directory().join("auth.db");
+    let wal = stage.directory().join("auth.db-wal");
+    let file = file_of(&stage);
+    for damaged in [b"no database at all".repeat(1000), Vec::new()] {
+        std::fs::write(&database, &damaged).expect("written");
+        std::fs::write(&wal, "nor a log").expect("written");
+        let restored = restore(&stage, &file).with(0);
+        let aside = restored
+            .err
+            .lines()
+            .find_map(|line| line.strip_prefix("the database that was there is now "));
+        assert!(Path::new(aside.expect("its name")).exists());
+        let server = stage.start().await;
+        assert_eq!(users(&server).await, 1);
+        server.log_in("user@example.com").await;
+        server.stop().await;
+    }
+    run(&stage, &["audit", "verify"]).with(0);
+}

@@ -297,6 +297,7 @@ on_both!(
         }
         one.stop().await;
         stage.set("JWT_ALGORITHM", "EdDSA");
+        stage.set("JWT_SECRET", "");
         stage.set("JWT_SECRET_PREVIOUS", NEXT);
         let one = stage.start().await;
         let pair = one.log_in("user@example.com").await;

@@ -150,18 +150,18 @@ pub async fn make_single_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes a file that is about to be replaced a single one.
+/// Makes a file that is about to be replaced a single one, unless it is damaged: then what is in its log stays there.
 ///
 /// # Errors
-/// `StoreUnavailable` when another program has it open.
+/// `Internal` when another program has it open.
 pub async fn take_offline(path: &Path) -> Result<()> {
-    make_single_file(path).await.map_err(|error| match error {
-        Error::StoreUnavailable(_) => Error::Internal(anyhow::anyhow!(
+    match make_single_file(path).await {
+        Err(Error::StoreUnavailable(_)) => Err(Error::Internal(anyhow::anyhow!(
             "another program has {} open; stop it first",
             path.display()
-        )),
-        other => other,
-    })
+        ))),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Marks this process as the server of a file, so that no other one becomes it meanwhile. `None` when a server runs.
