@@ -323,7 +323,11 @@ impl Metrics {
             "Idle connections to the database",
             sampled.database_idle.clone(),
         );
-        registry.register("redis_up", "1 while Redis answers", sampled.redis_up.clone());
+        registry.register(
+            "redis_up",
+            "1 while Redis answers, 0 while it does not, -1 where there is none",
+            sampled.redis_up.clone(),
+        );
         registry.register_with_unit(
             "clock_skew",
             "By how much this machine's clock is ahead of the database's",
@@ -476,7 +480,7 @@ impl Metrics {
         set(&gauges.hash_running, sample.hash_running);
         set(&gauges.database_connections, sample.database_connections);
         set(&gauges.database_idle, sample.database_idle);
-        set(&gauges.redis_up, u64::from(sample.redis_up.unwrap_or(false)));
+        gauges.redis_up.set(sample.redis_up.map_or(-1, i64::from));
         // Within 2^53 microseconds, which is 285 years, nothing is lost.
         #[expect(clippy::cast_precision_loss, reason = "clocks are not centuries apart")]
         gauges.clock_skew.set(sample.clock_skew_micros as f64 / 1e6);
