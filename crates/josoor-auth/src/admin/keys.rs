@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::{Algorithm, MasterKey};
 use crate::domain::{Audit, RevokeReason, Timestamp};
 use crate::error::{Error, Result};
-use crate::keys::{AccessTokens, Unlocked, algorithm_of, purpose_of, unlock};
+use crate::keys::{AccessTokens, Resealed, Unlocked, algorithm_of, purpose_of, unlock};
 use crate::store::KeyRow;
 
 /// What a token's last moment may be late by: clocks, and nodes that have not read the keys yet.
@@ -190,8 +190,8 @@ pub async fn rotate_master(app: &App, new: &MasterKey, leaked: bool, client: &Cl
     let mut act = app.act(client).await?;
     act.tx.change_keys().await?;
     let rows = act.tx.all_keys().await?;
-    let (sealed, audit) = unlocked.reseal(&rows, new, leaked, act.now)?;
-    for (kid, sealed) in &sealed {
+    let Resealed { keys, audit } = unlocked.reseal(&rows, new, leaked, act.now)?;
+    for (kid, sealed) in &keys {
         if !act.tx.reseal_key(kid, sealed).await? {
             return Err(refused("a key went away meanwhile; try again"));
         }
@@ -217,5 +217,5 @@ pub async fn rotate_master(app: &App, new: &MasterKey, leaked: bool, client: &Cl
     };
     act.audit(Entry::success(Audit::KeyChange).reason(reason));
     act.commit().await?;
-    Ok(sealed.len())
+    Ok(keys.len())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::make::{Made, Occasion, make};
 use crate::app::App;
 use crate::config::{BackupConfig, Database};
+use crate::domain::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::backup_key;
 
@@ -54,6 +55,11 @@ fn backups_in(folder: &Path) -> io::Result<Vec<(PathBuf, SystemTime)>> {
 /// When the latest backup was finished; `None` when there is none, or the folder cannot be read.
 pub fn latest(folder: &Path) -> Option<SystemTime> {
     backups_in(folder).ok()?.last().map(|(_, at)| *at)
+}
+
+/// A time as the file system has it.
+pub fn system_time(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.as_micros()).unwrap_or(0))
 }
 
 /// How long it is until the next backup is due.

@@ -31,7 +31,7 @@ pub use device_mark::{DeviceMark, DeviceMarks};
 pub use master::{SealedFormat, generate_master_key, master_key_file};
 pub use one_time_token::OneTimeTokens;
 pub use refresh_token::{Generation, RefreshClaims, RefreshTokens};
-pub use stored::{Unlocked, unlock, unreadable_keys};
+pub use stored::{Resealed, Unlocked, unlock, unreadable_keys};
 
 /// All keys of a running service.
 pub struct Keys {

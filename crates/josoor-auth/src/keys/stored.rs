@@ -149,7 +149,7 @@ impl Unlocked {
         new: &config::MasterKey,
         renew: bool,
         now: Timestamp,
-    ) -> Result<(Vec<(String, Vec<u8>)>, Option<KeyRow>)> {
+    ) -> Result<Resealed> {
         let new = Self {
             master: MasterKey::new(new.expose(), "the new master key")?,
             audit: None,
@@ -182,7 +182,23 @@ impl Unlocked {
             };
             Some(new.seal(AUDIT_PURPOSE, kid, &*key, format, now, None)?)
         };
-        Ok((sealed, audit))
+        Ok(Resealed { keys: sealed, audit })
+    }
+}
+
+/// The stored keys under another master key.
+pub struct Resealed {
+    /// Id and encrypted material of each.
+    pub keys: Vec<(String, Vec<u8>)>,
+    /// The key of the audit trail, where it was not stored before.
+    pub audit: Option<KeyRow>,
+}
+
+impl std::fmt::Debug for Resealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resealed")
+            .field("keys", &self.keys.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Backups by themselves.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::app::App;
 use crate::backup::schedule;
@@ -23,14 +23,19 @@ pub(super) async fn back_up_regularly(app: App) {
         app.metrics.backup_finished(latest);
     }
     loop {
-        let due = schedule::due_in(schedule::latest(&folder), SystemTime::now(), every);
+        let due = schedule::due_in(
+            schedule::latest(&folder),
+            schedule::system_time(app.clock.now()),
+            every,
+        );
         if !due.is_zero() {
             tokio::time::sleep(due.min(CHECK_EVERY)).await;
             continue;
         }
         match schedule::make_next(&app, &folder).await {
             Ok(made) => {
-                app.metrics.backup_finished(SystemTime::now());
+                app.metrics
+                    .backup_finished(schedule::system_time(app.clock.now()));
                 tracing::info!(
                     folder = %folder.display(),
                     bytes = made.bytes,

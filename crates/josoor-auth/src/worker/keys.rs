@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::admin::keys::{self, Rotation};
 use crate::app::App;
+use crate::domain::Timestamp;
 use crate::error::Result;
 use crate::telemetry::codes;
 
@@ -85,8 +86,7 @@ async fn read(app: &App, seen: &mut Option<i64>) -> Result<()> {
     }
     *seen = Some(changes);
     let since = app.keys.access.signing_since();
-    app.metrics
-        .signing_since(since.map_or(0, |since| since.as_secs()));
+    app.metrics.signing_since(since.map_or(0, Timestamp::as_secs));
     let kid = app.keys.access.signing_kid();
     if kid != before {
         tracing::info!(%kid, "another key signs access tokens");

@@ -394,6 +394,12 @@ on_both!(
     }
 );
 
+/// As if the file had been written two hours earlier.
+fn make_older(file: &std::fs::File) {
+    let at = file.metadata().and_then(|of| of.modified()).expect("a time");
+    file.set_modified(at - Duration::from_hours(2)).expect("set");
+}
+
 /// On a disk of two megabytes.
 #[test]
 fn on_a_full_disk_the_backup_before_stays() {
@@ -420,11 +426,7 @@ fn on_a_full_disk_the_backup_before_stays() {
     let bytes = std::fs::read(&first).expect("read");
     // The next is due at once: the first one is old.
     disk.fill(serving.id());
-    let old = std::time::SystemTime::now() - Duration::from_hours(1);
-    std::fs::File::open(&first)
-        .expect("there")
-        .set_modified(old)
-        .expect("set");
+    make_older(&std::fs::File::open(&first).expect("there"));
     services::until("the next one failed", || {
         serving.log().contains("\"backup_failed\"")
     });
@@ -448,8 +450,7 @@ async fn the_embedded_service_backs_itself_up_and_keeps_as_many_as_it_should() {
         "other.txt",
     ] {
         let file = std::fs::File::create(folder.join(name)).expect("made");
-        let old = std::time::SystemTime::now() - Duration::from_hours(2);
-        file.set_modified(old).expect("set");
+        make_older(&file);
     }
     let server = stage.start().await;
     let names = || {
