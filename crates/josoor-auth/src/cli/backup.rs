@@ -16,6 +16,9 @@ use crate::redis::{ConnectionSettings, Redis};
 use crate::store::{Db, backup as copies, unknown_migrations};
 use crate::telemetry;
 
+/// What these commands log: not that statements over whole tables take their time.
+const LOGGED: &str = "warn,sqlx=error";
+
 /// How long Redis is waited for.
 const REDIS_WAIT: Duration = Duration::from_secs(5);
 
@@ -41,7 +44,7 @@ pub(super) struct RestoreArguments {
 }
 
 pub(super) async fn back_up(config: Config, arguments: BackupArguments) -> Outcome {
-    telemetry::init(telemetry::LogFormat::Text, "warn").map_err(Error::Internal)?;
+    telemetry::init(telemetry::LogFormat::Text, LOGGED).map_err(Error::Internal)?;
     let key = backup_key(&config)?;
     if let Database::Sqlite { path } = &config.database.url
         && !path.exists()
@@ -92,7 +95,7 @@ fn describe(manifest: &Manifest) -> String {
 }
 
 pub(super) async fn restore(config: Config, arguments: RestoreArguments) -> Outcome {
-    telemetry::init(telemetry::LogFormat::Text, "warn").map_err(Error::Internal)?;
+    telemetry::init(telemetry::LogFormat::Text, LOGGED).map_err(Error::Internal)?;
     let key = backup_key(&config)?;
     let backup = Backup::open(&arguments.file, &key, &config)?;
     if arguments.check {

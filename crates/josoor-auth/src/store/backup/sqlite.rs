@@ -20,7 +20,9 @@ async fn connect(path: &Path, read_only: bool) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(read_only)
-        .busy_timeout(BUSY);
+        .busy_timeout(BUSY)
+        // Copying takes its time, which is no reason for a warning.
+        .disable_statement_logging();
     options.connect().await.map_err(store_error)
 }
 
