@@ -90,7 +90,7 @@ on_both!(
                 let mut service = CachingService::new(&second, Duration::from_secs(2)).await;
                 let mut kept: Vec<Tokens> = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    let (issuer, other) = if kept.len() % 2 == 0 {
+                    let (issuer, other) = if kept.len().is_multiple_of(2) {
                         (&first, &second)
                     } else {
                         (&second, &first)
