@@ -2,6 +2,7 @@
 
 pub mod deletion;
 pub mod email;
+pub mod factors;
 pub mod links;
 pub mod password;
 mod past;

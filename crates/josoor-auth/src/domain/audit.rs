@@ -8,6 +8,16 @@ pub enum Audit {
     Register,
     /// Somebody signed in, or failed to.
     SignIn,
+    /// A sign-in with the right password waits for a second factor.
+    MfaRequest,
+    /// The user of a session was verified once more, or was not.
+    StepUp,
+    /// A second factor was added.
+    FactorAdd,
+    /// Second factors were removed.
+    FactorRemove,
+    /// A device spares its user the second factor from now on.
+    DeviceTrust,
     /// A session was ended.
     SessionRevoke,
     /// An old refresh token was presented again.

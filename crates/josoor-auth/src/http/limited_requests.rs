@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::limits::Limit::{
     self, AdminAccount, EmailChangeAccount, EmailChangeAddress, ForgotAccount, ForgotAddress, LoginAccount,
-    LoginAddress, LoginDevice, LoginPair, MailNetwork, MailRecipient, MailTotal, PasswordAccount,
-    RefreshSession, RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
+    LoginAddress, LoginDevice, LoginPair, MailNetwork, MailRecipient, MailTotal, MfaAccount, MfaDevice,
+    MfaSessions, PasswordAccount, RefreshSession, RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
 };
 
 /// A request that writes something: rows, mails, or work for the hasher.
@@ -44,6 +44,60 @@ static REQUESTS: &[LimitedRequest] = &[
     limited(
         "POST /auth/login",
         &[LoginAddress, LoginPair, LoginAccount, LoginDevice],
+    ),
+    bounded(
+        "POST /auth/login/mfa",
+        &[LoginAddress, MfaAccount, MfaDevice, MailRecipient, MailTotal],
+        "five codes for each sign-in",
+    ),
+    limited(
+        "POST /auth/step-up",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+            MfaDevice,
+            MfaSessions,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/factors/totp",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+        ],
+    ),
+    bounded(
+        "POST /auth/factors/totp/confirm",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            MfaDevice,
+            MfaSessions,
+            MailRecipient,
+            MailTotal,
+        ],
+        "five codes for each enrolment",
+    ),
+    limited(
+        "DELETE /auth/factors/totp",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
+    limited(
+        "POST /auth/factors/recovery-codes",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
+    limited(
+        "DELETE /admin/users/{id}/factors",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
     limited("POST /auth/refresh", &[RefreshSession]),
     bounded("POST /auth/logout", &[], "once for each session"),
@@ -173,6 +227,7 @@ fn axis(limit: Limit) -> &'static str {
         "pair" => "network and account",
         "account" => "account",
         "device" => "device or session",
+        "sessions" => "account, in its sessions",
         "session" => "session",
         "recipient" => "recipient",
         _ => "whole service",

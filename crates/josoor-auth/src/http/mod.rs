@@ -10,6 +10,7 @@ pub mod check;
 pub mod dev_mail;
 pub mod devices;
 pub mod docs;
+pub mod factors;
 mod fast_path;
 pub mod health;
 #[cfg(test)]
@@ -20,10 +21,13 @@ pub mod pages;
 pub mod recovery;
 pub mod request;
 pub mod response;
+pub mod second_factor;
 pub mod server;
 pub mod sessions;
 pub mod setup;
 pub mod stats;
+#[cfg(test)]
+pub(crate) mod verified_requests;
 pub mod web;
 
 use std::sync::Arc;
@@ -46,9 +50,11 @@ use server::stack::Stack;
 fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(auth::routes())
+        .merge(second_factor::routes())
         .merge(recovery::routes())
         .merge(sessions::routes())
         .merge(devices::routes())
+        .merge(factors::routes())
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(stats::routes())

@@ -2,7 +2,7 @@
 
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
-use crate::domain::{Change, Email, Locale, Name, Password, Role, Secret};
+use crate::domain::{Change, Email, FactorCode, FactorMethod, Locale, Name, Password, Role, Secret};
 use crate::error::Invalid;
 use crate::http::request::definition::{Field, FieldDescription, FieldText, Presence, TextSchema, describe};
 use crate::http::request::fields::Fields;
@@ -87,6 +87,39 @@ impl FieldText for Secret {
 
     fn schema() -> TextSchema {
         TextSchema::Inline(Object::with_type(Type::String))
+    }
+}
+
+impl FieldText for FactorCode {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+
+    fn schema() -> TextSchema {
+        let object = text()
+            .pattern(Some("^([0-9]{6}|[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3})$"))
+            .description(Some(
+                "The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make \
+                 no difference.",
+            ))
+            .examples(["123456"]);
+        TextSchema::Inline(object.build())
+    }
+}
+
+impl FieldText for FactorMethod {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        text.parse().map_err(|_| {
+            Invalid::new(
+                "unknown_method",
+                "A method is one of the `methods` of the answer: totp or recovery_code.",
+            )
+        })
+    }
+
+    fn schema() -> TextSchema {
+        let names = Self::ALL.iter().map(|method| method.as_str());
+        TextSchema::Inline(text().enum_values(Some(names)).build())
     }
 }
 

@@ -14,4 +14,5 @@ pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod smtp;
 pub(crate) mod token;
+pub(crate) mod totp;
 pub(crate) mod wire;
