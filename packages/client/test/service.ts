@@ -93,6 +93,7 @@ export class Service {
       role: "user",
       is_active: true,
       email_verified: true,
+      mfa_enabled: false,
       locale: "en",
       created_at: time,
       updated_at: time,
@@ -147,6 +148,14 @@ export class Service {
       this.sessions.set(id, session);
       return say(200, this.tokens(id, session));
     }
+    if (path === "/auth/login/mfa") {
+      if (body.flow !== "flow-1") return refuse(400, "flow_expired");
+      if (body.code !== "123456") return refuse(401, "mfa_code_invalid");
+      const id = String(this.sessions.size + 1);
+      const session = { account: this.accounts[0] as Account, generation: 0, supersededAt: 0, revoked: null };
+      this.sessions.set(id, session);
+      return say(200, this.tokens(id, session));
+    }
     if (path === "/auth/register") {
       this.accounts.push({ id: this.accounts.length + 1, email: body.email ?? "", password: body.password ?? "" });
       const account = this.accounts[this.accounts.length - 1] as Account;
@@ -183,6 +192,11 @@ export class Service {
     if (session.revoked) return refuse(401, session.revoked);
     if (this.dead.has(access)) return refuse(401, "token_expired");
     if (path === "/auth/me") return say(200, this.user(session.account));
+    if (path === "/auth/step-up") {
+      if (body.code !== "123456") return refuse(401, "mfa_code_invalid");
+      const { refresh_token: _, ...tokens } = this.tokens(id, session);
+      return say(200, tokens);
+    }
     if (path === "/auth/password/change")
       return body.current_password === "right"
         ? say(200, this.tokens(id, session))
