@@ -3,6 +3,7 @@ import { Link, Route, Switch, useLocation } from "wouter";
 import { AppPage } from "../components/app-page";
 import { ExpiryWarning } from "../components/expiry-warning";
 import { Data } from "../components/queries";
+import { StepUp } from "../components/step-up";
 import { type TextKey, useI18n } from "../i18n";
 import { NotFound } from "../pages/refusals";
 import { Activity } from "./activity";
@@ -30,6 +31,7 @@ export function Account() {
   return (
     <Data>
       <ExpiryWarning />
+      <StepUp />
       <Switch>
         {SECTIONS.map(([path, title, Content]) => (
           <Route key={path} path={path}>

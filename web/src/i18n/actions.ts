@@ -2,6 +2,11 @@
 const ACTIONS = {
   register: { en: "Account created", ar: "إنشاء الحساب" },
   sign_in: { en: "Sign-in", ar: "تسجيل دخول" },
+  mfa_request: { en: "Second factor requested", ar: "طلب عامل التحقق الثاني" },
+  step_up: { en: "Identity confirmed again", ar: "تأكيد الهوية من جديد" },
+  factor_add: { en: "Second factor added", ar: "إضافة عامل تحقق ثانٍ" },
+  factor_remove: { en: "Second factor removed", ar: "إزالة عامل التحقق الثاني" },
+  device_trust: { en: "Device trusted", ar: "الوثوق بجهاز" },
   session_revoke: { en: "Session ended", ar: "انتهاء جلسة" },
   refresh_reuse: { en: "Session copied: old token used", ar: "نسخ محتمل للجلسة" },
   device_forget: { en: "Device removed", ar: "إزالة جهاز معروف" },
