@@ -30,6 +30,10 @@ BODIES = [
     ("PATCH", "/auth/me", {}, ["full_name", "locale"]),
     ("POST", "/auth/account/undo", {"token": "not-a-token"}, ["token"]),
     ("POST", "/auth/account/secure", {"token": "not-a-token", "email": "e@x.example"}, ["token", "email"]),
+    ("POST", "/auth/login/mfa", {"flow": "not-a-flow", "method": "totp", "code": "123456"}, ["flow", "method", "code", "trust_device"]),
+    ("POST", "/auth/step-up", {"password": "not-it-" + PASSWORD}, ["password", "code"]),
+    ("POST", "/auth/factors/totp", {"password": "not-it-" + PASSWORD}, ["password"]),
+    ("POST", "/auth/factors/totp/confirm", {"code": "123456"}, ["code"]),
     ("DELETE", "/auth/me", {"password": "not-it-" + PASSWORD}, ["password"]),
     ("PATCH", "/admin/users/{user}", {}, ["full_name", "role", "is_active"]),
 ]  # fmt: skip
@@ -122,7 +126,8 @@ def victims(server: Server) -> dict:
 
 
 def target(victims: dict, method: str, path: str) -> tuple[str, dict]:
-    token = victims["admin"] if path.startswith("/admin") else victims["owner"] if path == "/auth/me" else None
+    is_own = path in ("/auth/me", "/auth/step-up") or path.startswith("/auth/factors")
+    token = victims["admin"] if path.startswith("/admin") else victims["owner"] if is_own else None
     return path.format(user=victims["user"]), bearer(token) if token else {}
 
 
