@@ -93,8 +93,6 @@ test("a sign-in from a new device: its message leads to a page that secures the 
   // The link worked once.
   await page.goto("about:blank");
   await page.goto(link ?? "");
-  await page.getByLabel("Email address").fill(email);
-  await page.getByRole("button", { name: "Secure my account" }).click();
   await expect(page.getByRole("heading", { name: "This link was already used" })).toBeVisible();
   await strange.close();
 });
@@ -225,14 +223,14 @@ test("an administrator restores a deleted account, and releases one whose owner 
   await post("/auth/login", { email: frozen, password: NEXT });
 });
 
-test("links without a token have a page of their own", async ({ page, server }) => {
+test("links without a token can be pasted, and nonsense is said to be incomplete", async ({ page, server }) => {
   for (const path of ["/undo", "/secure-account"]) {
     await page.goto(server.url + path);
+    await expect(page.getByLabel("Link")).toBeVisible();
+    await page.goto("about:blank");
+    await page.goto(`${server.url}${path}#token=nonsense`);
     await expect(page.getByRole("heading", { name: "This link is incomplete" })).toBeVisible();
   }
-  await page.goto(`${server.url}/undo#token=nonsense`);
-  await page.getByRole("button", { name: "Undo the change" }).click();
-  await expect(page.getByRole("heading", { name: "This link is incomplete" })).toBeVisible();
 });
 
 test("where addresses must be verified, the sign-in offers the link again", async ({ page }) => {

@@ -100,6 +100,15 @@ pub(super) async fn load(app: &App, purposes: &[Purpose], token: &str) -> Result
     }
 }
 
+/// What a token is for, if it is redeemable now. Nothing is redeemed.
+///
+/// # Errors
+/// `LinkInvalid`, also for a purpose that is not one of these; `LinkExpired`, `LinkUsed`.
+pub async fn purpose_of(app: &App, purposes: &[Purpose], token: &str) -> Result<Purpose> {
+    let row = load(app, purposes, token).await?;
+    row.purpose.parse().map_err(|_| Error::LinkInvalid)
+}
+
 fn why_not_redeemable(token: &OneTimeToken, now: Timestamp) -> Option<Error> {
     if token.used_at.is_some() {
         return Some(Error::LinkUsed);

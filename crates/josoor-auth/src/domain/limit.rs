@@ -148,7 +148,7 @@ pub static TABLE: [Entry; 18] = [
         limit: Limit::WriteAddress,
         key: "limits.write_address",
         default: "600/1m",
-        counts: "requests that change something, of signed-in users from one network address",
+        counts: "requests that change something, of signed-in users from one network address, and links that are opened on pages",
         message: "Too many changes from your network. Wait a little, then try again.",
     },
     Entry {

@@ -163,6 +163,80 @@ static REQUESTS: &[LimitedRequest] = &[
         &[WriteAddress, AdminAccount, MailTotal],
     ),
     limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
+    // The forms of the pages: the same use cases as above, and opening a link.
+    limited(
+        "POST /auth/pages/login",
+        &[
+            LoginAddress,
+            LoginPair,
+            LoginAccount,
+            LoginDevice,
+            ForgotAddress,
+            VerifyAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/pages/register",
+        &[
+            RegisterAddress,
+            ForgotAddress,
+            VerifyAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/pages/forgot-password",
+        &[
+            ForgotAddress,
+            ForgotAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    bounded(
+        "POST /auth/pages/reset-password",
+        &[
+            WriteAddress,
+            LoginAddress,
+            LoginPair,
+            LoginAccount,
+            MailRecipient,
+            MailTotal,
+        ],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/pages/verify-email",
+        &[WriteAddress, LoginAddress, LoginPair, LoginAccount],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/pages/undo",
+        &[WriteAddress, MailNetwork, MailRecipient, MailTotal],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/pages/secure-account",
+        &[
+            WriteAddress,
+            ForgotAddress,
+            ForgotAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+        "once for each link",
+    ),
+    bounded("POST /auth/pages/setup", &[WriteAddress], "once for each link"),
+    bounded("POST /auth/pages/sign-out", &[], "once for each session"),
+    bounded("POST /auth/pages/signed-out", &[], "nothing is written"),
+    bounded("POST /auth/pages/unauthorized", &[], "once for each session"),
 ];
 
 /// What one bucket of a limit is for, by the limit's name.
@@ -225,6 +299,11 @@ mod tests {
                     writing.insert(request);
                 }
             }
+        }
+        for page in crate::http::pages::PAGES {
+            let request = format!("POST /auth/pages/{page}");
+            all.insert(request.clone());
+            writing.insert(request);
         }
         let listed: BTreeSet<String> = REQUESTS.iter().map(|entry| entry.request.to_owned()).collect();
         assert_eq!(listed.len(), REQUESTS.len(), "a request stands twice in REQUESTS");

@@ -11,6 +11,7 @@ pub mod dev_mail;
 pub mod devices;
 pub mod docs;
 mod fast_path;
+pub mod files;
 pub mod health;
 #[cfg(test)]
 pub(crate) mod limited_requests;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -72,11 +73,12 @@ pub fn service(app: &App) -> impl Service + use<> {
 /// All routes of the service.
 fn router(app: &App) -> Router {
     let (api, _) = api();
+    let frame = pages::frame::Frame::new(app.config.server.public_url.path());
     let routes = api
         .merge(setup::routes())
         .merge(web::routes())
         .merge(docs::routes())
-        .merge(pages::routes())
+        .merge(pages::routes(Arc::clone(&frame)))
         .route("/openapi.json", get(async || Json(openapi_document())));
     // Elsewhere than on a developer's own machine there is nothing at these paths.
     let routes = if app.config.dev {
@@ -93,7 +95,12 @@ fn router(app: &App) -> Router {
     };
     routes
         .merge(check::any_method().with_state(app.clone()))
-        .fallback_service(axum::Router::new().fallback(web::nothing).with_state(app.clone()))
+        .fallback_service(
+            Router::new()
+                .fallback(web::nothing)
+                .layer(Extension(frame))
+                .with_state(app.clone()),
+        )
 }
 
 fn settings_of(app: &App) -> HttpSettings {

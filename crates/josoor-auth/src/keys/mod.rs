@@ -12,6 +12,7 @@ mod device_mark;
 mod master;
 mod one_time_token;
 mod refresh_token;
+mod sealed;
 mod server_key;
 mod stored;
 

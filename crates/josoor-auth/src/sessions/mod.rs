@@ -17,6 +17,6 @@ pub use issue::Issued;
 pub(crate) use issue::{issue, refresh_expires_at};
 pub use log_in::log_in;
 pub use open::{Held, Opened, SignInWith, open};
-pub use refresh::refresh;
+pub use refresh::{holder, refresh};
 pub use renew::renew_access;
 pub use revoke::{LogOut, list, list_page, log_out, revoke, revoke_all, revoke_any, revoke_everyones};

@@ -30,6 +30,7 @@ mod keys;
 mod migrate;
 mod one_time_tokens;
 mod outbox;
+mod page_flows;
 mod past_credentials;
 mod postgres;
 mod registrations;
@@ -54,6 +55,7 @@ pub use outbox::{
     BY_CLASS, BY_NETWORK, BY_RECIPIENT, Backlog, Content, MailDetails, MailError, MailRow, MailSummary,
     NewMail, OVER_BUDGET, Origin, OutboxFilter, OutboxState, RequestOrigin,
 };
+pub use page_flows::PageFlow;
 pub use past_credentials::{PastCredential, PastKind};
 pub use postgres::PgStore;
 pub use registrations::Registration;

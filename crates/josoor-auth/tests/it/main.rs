@@ -39,6 +39,7 @@ mod nodes;
 mod openapi;
 mod outbox;
 mod outbox_api;
+mod pages;
 mod parsing;
 mod policy;
 mod problems;

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::domain::Change;
+use crate::domain::{Change, Secret};
 use crate::error::{Error, FieldError, Invalid};
 use crate::http::response::codes;
 use crate::http::response::problem::Problem;
@@ -93,6 +93,7 @@ impl<'de> Deserialize<'de> for Value {
 pub(super) enum Source {
     Body,
     Query,
+    Form,
 }
 
 /// The fields of a request that are still to be asked for, and what was wrong with those already asked for.
@@ -182,6 +183,36 @@ impl Fields {
                 .insert(name.into_owned(), Value::Text(Zeroizing::new(value.into_owned())));
         }
         Ok(fields)
+    }
+
+    /// Reads a submitted form (`application/x-www-form-urlencoded`): as a query string, but a field that was left empty counts as absent,
+    /// and an address is read without the spaces around it.
+    pub fn from_form(form: &str) -> Result<Self, Problem> {
+        let mut fields = Self::from_query(form)?;
+        fields.source = Source::Form;
+        fields
+            .members
+            .retain(|_, value| !matches!(value, Value::Text(text) if text.is_empty()));
+        if let Some(Value::Text(email)) = fields.members.get_mut("email") {
+            *email = Zeroizing::new(email.trim().to_owned());
+        }
+        Ok(fields)
+    }
+
+    /// The text of a field, which is still to be asked for.
+    pub fn peek(&self, name: &str) -> Option<&str> {
+        match self.members.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes a text out, as it is.
+    pub fn take(&mut self, name: &str) -> Option<Secret> {
+        match self.members.remove(name) {
+            Some(Value::Text(text)) => Some(Secret::new(text.as_str())),
+            _ => None,
+        }
     }
 
     /// A text that has to be there. `None` means that the complaint is noted and [`finish`](Self::finish) will fail.
@@ -283,7 +314,7 @@ impl Fields {
     pub fn finish(self) -> Result<(), Error> {
         if !self.members.is_empty() {
             let message = match self.source {
-                Source::Body => "There is no such field here.",
+                Source::Body | Source::Form => "There is no such field here.",
                 Source::Query => "There is no such parameter here.",
             };
             let unknown = self
@@ -321,7 +352,7 @@ fn decode_component(text: &str) -> Result<Cow<'_, str>, Problem> {
     let refuse = || {
         Problem::new(
             &codes::BAD_REQUEST,
-            "The query string is not percent-encoded UTF-8.",
+            "The query string or the form is not percent-encoded UTF-8.",
         )
     };
     let hex_follows = |(at, _): (usize, &str)| {
