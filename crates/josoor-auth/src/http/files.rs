@@ -120,6 +120,7 @@ mod tests {
             .split("{{base}}/")
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
+            .filter(|name| name.starts_with("assets/"))
             .collect();
         let mut index = 0;
         while let Some(name) = wanted.get(index).copied() {

@@ -119,6 +119,7 @@ mod tests {
                 assert!(page.contains(html) && page.contains(&escape(title)), "{page}");
                 assert_eq!(page.matches("<code").count(), page.matches("</code>").count());
                 let body = page.split("</style>").nth(1).expect("a body");
+                let body = body.split("<script>").next().expect("a body");
                 assert!(!body.contains('`') && !body.contains("style="), "{}", entry.code);
                 assert!(page.contains(r#"href="/sub/docs""#));
             }

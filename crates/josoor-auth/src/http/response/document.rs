@@ -95,7 +95,7 @@ fn says_nothing(response: &Response) -> bool {
 }
 
 /// The one place where faults of ours are logged; the request's span adds its id.
-pub(in crate::http) fn log(problem: &Problem) {
+pub fn log(problem: &Problem) {
     let Some(cause) = &problem.cause else {
         return;
     };
