@@ -57,7 +57,7 @@ pub fn find(locale: Locale, key: &str) -> Option<&'static str> {
 }
 
 /// The text of a key; the key itself where there is none, which a test rules out.
-pub fn text<'k>(locale: Locale, key: &'k str) -> &'k str {
+pub fn text(locale: Locale, key: &str) -> &str {
     find(locale, key).unwrap_or(key)
 }
 
@@ -79,17 +79,14 @@ pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
         filled.push_str(before);
         let hole = after.split_once('}');
         let value = hole.and_then(|(name, _)| values.iter().find(|(known, _)| *known == name));
-        match (hole, value) {
-            (Some((_, behind)), Some((_, value))) => {
-                filled.push('\u{2068}');
-                filled.push_str(value);
-                filled.push('\u{2069}');
-                rest = behind;
-            }
-            _ => {
-                filled.push('{');
-                rest = after;
-            }
+        if let (Some((_, behind)), Some((_, value))) = (hole, value) {
+            filled.push('\u{2068}');
+            filled.push_str(value);
+            filled.push('\u{2069}');
+            rest = behind;
+        } else {
+            filled.push('{');
+            rest = after;
         }
     }
     filled.push_str(rest);
@@ -108,13 +105,12 @@ pub fn duration(locale: Locale, seconds: u64) -> String {
 /// The plural category of a whole number (CLDR 48).
 const fn category(locale: Locale, count: u64) -> &'static str {
     match (locale, count, count % 100) {
-        (Locale::En, 1, _) | (Locale::Ar, 1, _) => "one",
-        (Locale::En, ..) => "other",
+        (_, 1, _) => "one",
         (Locale::Ar, 0, _) => "zero",
         (Locale::Ar, 2, _) => "two",
         (Locale::Ar, _, 3..=10) => "few",
         (Locale::Ar, _, 11..=99) => "many",
-        (Locale::Ar, ..) => "other",
+        (Locale::En | Locale::Ar, ..) => "other",
     }
 }
 

@@ -292,8 +292,11 @@ impl Visit {
             token,
             flow,
             wait,
-            // Below "auth", where browsers send the cookies to (`request::cookies`).
-            action => address(&self.address(&format!("auth/pages/{}", self.page))),
+            // Below "auth", where browsers send the cookies to (`request::cookies`); in the language of the page, also without cookies.
+            action => address(&self.address_with(
+                &format!("auth/pages/{}", self.page),
+                &[("lang", self.locale.as_str())],
+            )),
         };
         content.values = context! {
             form,
