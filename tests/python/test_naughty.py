@@ -32,6 +32,7 @@ BODIES = [
     ("POST", "/auth/account/secure", {"token": "not-a-token", "email": "e@x.example"}, ["token", "email"]),
     ("DELETE", "/auth/me", {"password": "not-it-" + PASSWORD}, ["password"]),
     ("PATCH", "/admin/users/{user}", {}, ["full_name", "role", "is_active"]),
+    ("POST", "/admin/users/bulk", {"ids": [999_999_999], "change": {"is_active": True}}, ["ids", "change", "include_self"]),
 ]  # fmt: skip
 QUERIES = [
     ("/admin/users", ["q", "role", "is_active", "email_verified", "invited", "sort", "page", "page_size", "after", "unknown"]),
@@ -47,7 +48,7 @@ QUERIES = [
 ]
 PATHS = [
     ("GET", "/admin/users/"), ("PATCH", "/admin/users/"), ("DELETE", "/admin/users/"), ("DELETE", "/auth/sessions/"),
-    ("POST", "/admin/outbox/"),
+    ("POST", "/admin/outbox/"), ("POST", "/auth/activity/"),
     ("GET", "/auth/check/"), ("GET", "/"), ("GET", "/auth/"), ("GET", "/docs/"), ("GET", "/errors/"),
     ("GET", "/assets/"), ("GET", "/account/"), ("GET", "/console/"),
 ]  # fmt: skip

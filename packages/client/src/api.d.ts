@@ -350,6 +350,85 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what happened to one's own account, the latest first */
+        get: operations["list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/activity/{id}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirms that one did everything oneself until now
+         * @description `id` is the latest row of the list. The confirmation is a row of its own.
+         */
+        post: operations["confirm_activity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/activity/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reports that somebody else has used one's account
+         * @description Revokes all other sessions, forgets all devices, ends the open links of the account, and mails the link that sets a new
+         *     password. This session goes on, so that the password can be changed at once.
+         */
+        post: operations["report_activity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Downloads everything that is kept about oneself
+         * @description One JSON file: the account, its sessions, devices and mails, and every row of the audit trail about it. No password and no token.
+         *     The download is itself recorded.
+         */
+        get: operations["export_me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/users": {
         parameters: {
             query?: never;
@@ -477,6 +556,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/users/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Changes many users
+         * @description Each change is a unit of work of its own, with the audit rows and mails of a single one: what is rejected for one user, such as
+         *     taking the last administrator away, stops no other. One's own account stays as it is unless `include_self` says otherwise. All
+         *     audit rows have the request's id.
+         */
+        post: operations["update_users"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/audit": {
         parameters: {
             query?: never;
@@ -514,17 +615,21 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/auth/activity": {
+    "/admin/audit/verify": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Lists what happened to one's own account, the latest first */
-        get: operations["list_activity"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Checks the seal of the audit trail
+         * @description The whole chain, from its beginning or its anchor to its head. A trail that cannot be read within `server.request_timeout` is
+         *     answered with 503: `josoor-auth audit verify` has no such limit.
+         */
+        post: operations["verify_audit"];
         delete?: never;
         options?: never;
         head?: never;
@@ -735,6 +840,26 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Everything that is kept about a person. */
+        AccountExport: {
+            /**
+             * Format: date-time
+             * @description When it was written.
+             */
+            exported_at: string;
+            /** @description The account. */
+            account: components["schemas"]["ExportedAccount"];
+            /** @description The addresses that it had before, as long as a change of address can be undone. */
+            previous_addresses: components["schemas"]["ExportedAddress"][];
+            /** @description The sessions, the latest first; ended ones until they are purged. */
+            sessions: components["schemas"]["ExportedSession"][];
+            /** @description The devices, the one that was used last first; forgotten ones until they are purged. */
+            devices: components["schemas"]["ExportedDevice"][];
+            /** @description The mails of the last days, the latest first. */
+            mails: components["schemas"]["ExportedMail"][];
+            /** @description The rows of the audit trail about the account, the latest first. */
+            activity: components["schemas"]["ActivityResponse"][];
+        };
         /** @description A page of what happened to one's own account, the latest first. */
         ActivityList: {
             /** @description What happened. */
@@ -756,12 +881,17 @@ export interface components {
              * @description The most items on a page.
              */
             page_size: number;
+            /**
+             * Format: int64
+             * @description The latest row in which the user confirmed, or reported, what came before it, if it is among the latest 1,000.
+             */
+            answered_id: number | null;
         };
         /** @description Something that happened to one's own account. */
         ActivityResponse: {
             /**
              * Format: int64
-             * @description Grows with the order of writing, and has gaps.
+             * @description The number in the audit trail. Grows with the order of writing, and has gaps.
              */
             id: number;
             /**
@@ -786,6 +916,10 @@ export interface components {
             ip: string | null;
             /** @description What the client called itself, unless another user did it. */
             user_agent: string | null;
+            /** @description A short name for the client, such as "Firefox on Windows"; empty where it is not known, null where another user did it. */
+            device: string | null;
+            /** @description Whether the row is in the sealed chain already. */
+            sealed: boolean;
         };
         /** @description A user, as administrators see it. */
         AdminUserResponse: components["schemas"]["UserResponse"] & {
@@ -820,6 +954,31 @@ export interface components {
              * @description What `before` is for the next page; null on the last one.
              */
             next: number | null;
+        };
+        /** @description What a check of the audit trail found. */
+        AuditReport: {
+            /** @description Whether no row was changed, removed, inserted or cut off. */
+            whole: boolean;
+            /**
+             * Format: int64
+             * @description Rows whose place in the chain was checked.
+             */
+            checked: number;
+            /** @description The end of the chain, as `position:code`: kept elsewhere, it shows later that nothing was cut off until here. */
+            head: string | null;
+            /** @description What is wrong, in English, in the order of the chain; up to 100. */
+            findings: string[];
+            /** @description How many findings there are. */
+            findings_total: number;
+            /** @description Rows that are not in the chain yet, counted up to 1,000; a row is sealed within a second or so. */
+            unsealed: number;
+            /**
+             * Format: int64
+             * @description Rows from which something personal was erased, as a later row says.
+             */
+            erased: number;
+            /** @description When and why the chain began again; rows before that were not checked. */
+            rebased: string | null;
         };
         /** @description A row of the audit trail. */
         AuditResponse: {
@@ -881,6 +1040,40 @@ export interface components {
              * @description When.
              */
             timestamp: string;
+        };
+        /** @description What is changed of each user: at least one of these. What is left out stays. */
+        BulkChangeRequest: {
+            /** @description What the users may do. */
+            role?: components["schemas"]["RoleName"];
+            /** @description Whether the users may sign in. False revokes their sessions. */
+            is_active?: boolean;
+        };
+        /**
+         * @description What became of one user of a bulk change.
+         * @enum {string}
+         */
+        BulkOutcome: "changed" | "unchanged" | "own_account" | "failed";
+        /** @description The result of a change of many users. */
+        BulkResponse: {
+            /** @description One for each user, in the order of `ids`; an id that was given more than once has one. */
+            items: components["schemas"]["BulkResult"][];
+        };
+        /** @description The result for one user of a bulk change. */
+        BulkResult: {
+            /**
+             * Format: int64
+             * @description The user.
+             */
+            id: number;
+            /** @description What became of it. */
+            outcome: components["schemas"]["BulkOutcome"];
+            /**
+             * @description The code of the failure: `not_found`, `last_admin`, and where the rest was not tried `store_unavailable` or why the
+             *     caller's session ended. Null where there is none.
+             */
+            code: string | null;
+            /** @description The failure in one English sentence. */
+            detail: string | null;
         };
         /** @description The JSON body of a change of one's own address. */
         ChangeEmailRequest: {
@@ -992,6 +1185,98 @@ export interface components {
             device: string;
             /** @description Whether the session of the request was opened on it. */
             current: boolean;
+        };
+        /** @description The account of an export. */
+        ExportedAccount: components["schemas"]["UserResponse"] & {
+            /**
+             * Format: date-time
+             * @description When the address was verified.
+             */
+            email_verified_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the password was last set. The password itself is not known: only a hash is kept.
+             */
+            password_changed_at: string | null;
+            /**
+             * Format: date-time
+             * @description The last sign-in.
+             */
+            last_login_at: string | null;
+            /**
+             * Format: date-time
+             * @description When an administrator invited the user, if one did.
+             */
+            invited_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the invitation was accepted.
+             */
+            accepted_at: string | null;
+        };
+        /** @description An address that the account had before. */
+        ExportedAddress: {
+            /** @description The address. */
+            email: string;
+            /**
+             * Format: date-time
+             * @description Until when.
+             */
+            until: string;
+        };
+        /** @description A device of an export, known or forgotten. */
+        ExportedDevice: {
+            /**
+             * Format: uuid
+             * @description The device.
+             */
+            id: string;
+            /** @description A short name for it, such as "Firefox on Windows". */
+            device: string;
+            /** @description The address of the last sign-in. */
+            ip: string;
+            /**
+             * Format: date-time
+             * @description When the user first signed in on it.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the user last signed in on it.
+             */
+            last_seen_at: string;
+            /**
+             * Format: date-time
+             * @description When it was forgotten.
+             */
+            forgotten_at: string | null;
+        };
+        /** @description A mail of an export: its kind, not its text. */
+        ExportedMail: {
+            /** @description What: `verify_email`, `reset_password`, … */
+            kind: string;
+            /** @description The address that it goes to. */
+            to: string;
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the mail server took it.
+             */
+            sent_at: string | null;
+        };
+        /** @description A session of an export, live or ended. */
+        ExportedSession: components["schemas"]["SessionResponse"] & {
+            /**
+             * Format: date-time
+             * @description When it was revoked.
+             */
+            revoked_at: string | null;
+            /** @description Why. */
+            revoke_reason: string | null;
         };
         /** @description One field that cannot be accepted. */
         FieldProblem: {
@@ -1214,6 +1499,26 @@ export interface components {
             locale?: components["schemas"]["LocaleName"] | null;
             transport?: components["schemas"]["Transport"] | null;
         };
+        /** @description The receipt of a report. */
+        ReportReceipt: {
+            /**
+             * Format: int64
+             * @description Its number in the audit trail.
+             */
+            receipt: number;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description How many other sessions were revoked. */
+            revoked: number;
+            /**
+             * Format: int64
+             * @description How many devices were forgotten.
+             */
+            forgotten: number;
+        };
         /** @description The JSON body that asks for another mail. */
         ResendVerificationRequest: {
             /** @description The address to verify. Without it, that of the caller's account. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
@@ -1391,6 +1696,16 @@ export interface components {
             /** @description Whether the user may sign in. False revokes the user's sessions. */
             is_active?: boolean;
         };
+        /** @description The JSON body of a change of many users. */
+        UpdateUsersRequest: {
+            /** @description The users. */
+            ids: components["schemas"]["UserIds"];
+            /** @description What is changed of each of them. */
+            change: components["schemas"]["BulkChangeRequest"];
+            /** @description Whether one's own account is changed too where it is among `ids`: last, after all others. Without it, it stays as it is. */
+            include_self?: boolean;
+        };
+        UserIds: number[];
         /** @description One page of users. */
         UserList: {
             /** @description The users of this page. */
@@ -4253,6 +4568,332 @@ export interface operations {
             };
         };
     };
+    list_activity: {
+        parameters: {
+            query?: {
+                /** @description From 1 */
+                page?: number;
+                /** @description Default: 20 */
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActivityList"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_activity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The latest row */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is recorded */
+            204: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: something has happened since; load the list again */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_activity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is done; the receipt */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportReceipt"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountExport"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_users: {
         parameters: {
             query?: {
@@ -5424,6 +6065,161 @@ export interface operations {
             };
         };
     };
+    update_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateUsersRequest"];
+            };
+        };
+        responses: {
+            /** @description A result for each user */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkResponse"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_audit: {
         parameters: {
             query?: {
@@ -5659,21 +6455,16 @@ export interface operations {
             };
         };
     };
-    list_activity: {
+    verify_audit: {
         parameters: {
-            query?: {
-                /** @description From 1 */
-                page?: number;
-                /** @description Default: 20 */
-                page_size?: number;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description A page */
+            /** @description What was found */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -5683,20 +6474,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ActivityList"];
-                };
-            };
-            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
-            400: {
-                headers: {
-                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
-                    "X-Client-Request-Id"?: string;
-                    /** @description The request's id in the service's log */
-                    "X-Request-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["AuditReport"];
                 };
             };
             /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
@@ -5716,19 +6494,6 @@ export interface operations {
             };
             /** @description `missing_token` or `insufficient_role` */
             403: {
-                headers: {
-                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
-                    "X-Client-Request-Id"?: string;
-                    /** @description The request's id in the service's log */
-                    "X-Request-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
-            422: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;

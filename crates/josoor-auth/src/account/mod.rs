@@ -1,7 +1,9 @@
 //! One's own account: registering, the profile, the password, the address, deleting, and taking back what somebody else did.
 
+pub mod activity;
 pub mod deletion;
 pub mod email;
+pub mod export;
 pub mod links;
 pub mod password;
 mod past;

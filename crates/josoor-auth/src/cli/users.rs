@@ -292,7 +292,9 @@ async fn change_user(config: Config, user: &str, patch: UserPatch) -> Outcome {
     let app = open(config).await?;
     let changed = async {
         let user = find_user(&app, user).await?;
-        Ok(users::update(&app, user.id, patch, &Client::default()).await?)
+        Ok(users::update(&app, user.id, patch, &Client::default())
+            .await?
+            .user)
     };
     let changed = changed.await;
     finish(&app, changed, |user| show_user(&user, false)).await

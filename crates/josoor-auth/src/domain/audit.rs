@@ -50,6 +50,10 @@ pub enum Audit {
     EmailChangeUndo,
     /// A known device was forgotten.
     DeviceForget,
+    /// A user said that everything until then was done by the user.
+    ActivityConfirm,
+    /// A user said that something was not: the other sessions and all devices were ended.
+    ActivityReport,
     /// A key was made or replaced.
     KeyChange,
     /// The service started with other settings than before.

@@ -135,12 +135,22 @@ static REQUESTS: &[LimitedRequest] = &[
             MailTotal,
         ],
     ),
+    limited("GET /auth/me/export", &[WriteAddress, WriteAccount]),
+    limited("POST /auth/activity/{id}/confirm", &[WriteAddress, WriteAccount]),
+    limited(
+        "POST /auth/activity/report",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
     limited("DELETE /auth/devices", &[WriteAddress, WriteAccount]),
     limited("DELETE /auth/devices/{id}", &[WriteAddress, WriteAccount]),
     limited("DELETE /auth/sessions", &[WriteAddress, WriteAccount]),
     limited("DELETE /auth/sessions/{id}", &[WriteAddress, WriteAccount]),
     limited(
         "POST /admin/users",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
+    ),
+    limited(
+        "POST /admin/users/bulk",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
     limited("GET /admin/users/export", &[WriteAddress, AdminAccount]),
@@ -163,6 +173,7 @@ static REQUESTS: &[LimitedRequest] = &[
         &[WriteAddress, AdminAccount, MailTotal],
     ),
     limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
+    limited("POST /admin/audit/verify", &[WriteAddress, AdminAccount]),
 ];
 
 /// What one bucket of a limit is for, by the limit's name.

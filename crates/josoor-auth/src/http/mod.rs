@@ -3,13 +3,16 @@
 //! A handler reads its input into the house's types, calls one use case and shapes the answer. What goes wrong is an
 //! [`Error`](crate::error::Error), which `response::problem` alone turns into a status and a document.
 
+pub mod activity;
 pub mod admin;
 pub mod audit;
 pub mod auth;
+pub mod bulk;
 pub mod check;
 pub mod dev_mail;
 pub mod devices;
 pub mod docs;
+pub mod export;
 mod fast_path;
 pub mod health;
 #[cfg(test)]
@@ -49,7 +52,10 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(recovery::routes())
         .merge(sessions::routes())
         .merge(devices::routes())
+        .merge(activity::routes())
+        .merge(export::routes())
         .merge(admin::routes())
+        .merge(bulk::routes())
         .merge(audit::routes())
         .merge(stats::routes())
         .merge(outbox::routes())

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use josoor_auth::account::{
-    Shown, deletion, email, password, profile, register, requests, secure, setup, undo, verification,
+    Shown, activity, deletion, email, password, profile, register, requests, secure, setup, undo,
+    verification,
 };
 use josoor_auth::act::Client;
 use josoor_auth::admin::{invitations, outbox, users};
@@ -102,6 +103,10 @@ const ACTS: &[Row] = &[
     Row { audit: &["session_revoke:revoked_by_user", "session_revoke:revoked_by_user", "account_secure"], mails: &["reset_password"],
           published: &["session:revoked_by_user", "session:revoked_by_user", "user"], counted: &[("revoked_by_user", 2)],
           ..row("account/secure::secure", "two sessions") },
+    Row { audit: &["activity_confirm"], ..row("account/activity::confirm", "what is new") },
+    Row { audit: &["session_revoke:revoked_by_user", "activity_report"], mails: &["reset_password"],
+          published: &["session:revoked_by_user"], counted: &[("revoked_by_user", 1)],
+          ..row("account/activity::report", "with another session") },
     Row { audit: &["register:user"], ..row("admin/users::create", "a user") },
     Row { audit: &["register:admin"], mails: &["new_admin", "new_admin"], ..row("admin/users::create", "an administrator") },
     Row { audit: &["user_invite:user"], mails: &["invitation"], ..row("admin/invitations::invite", "a user") },
@@ -613,6 +618,24 @@ async fn run_every_act(mut stage: TheStage) {
     o.run("sessions/refresh::revoke_reused", "an old refresh token", reuse)
         .await
         .unwrap_err();
+
+    // Activity
+    let (flo, flo_client) = o.verified("flo@example.com").await;
+    o.log_in("flo@example.com", with, client(1)).await.unwrap();
+    let caller = sessions::authenticate(&app, flo.access_token.expose())
+        .await
+        .unwrap();
+    let found = josoor_auth::audit::activity(&app, caller.id(), 1, 0)
+        .await
+        .unwrap();
+    let confirm = activity::confirm(&app, &caller, found.rows[0].id, &flo_client);
+    o.run("account/activity::confirm", "what is new", confirm)
+        .await
+        .unwrap();
+    let report = activity::report(&app, &caller, &flo_client);
+    o.run("account/activity::report", "with another session", report)
+        .await
+        .unwrap();
 
     // Passwords
     let caller = sessions::authenticate(&app, ada.access_token.expose())

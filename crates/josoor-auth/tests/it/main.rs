@@ -3,6 +3,7 @@
 mod support;
 
 mod account;
+mod activity;
 #[expect(
     clippy::unwrap_used,
     clippy::large_futures,
@@ -17,6 +18,7 @@ mod audit_codes;
 mod auth;
 mod axes;
 mod backups;
+mod bulk;
 mod check;
 mod cli;
 mod clocks;

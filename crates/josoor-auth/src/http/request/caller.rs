@@ -38,13 +38,12 @@ async fn count_write(parts: &mut Parts, app: &App, caller: &Caller, writer: Writ
         .await
 }
 
-/// GET and HEAD change nothing (RFC 9110, 9.2.1), but for exports: see [`Exporter`].
+/// GET and HEAD change nothing (RFC 9110, 9.2.1), but for exports: see [`Exporter`] and [`OwnExporter`].
 fn is_write(parts: &Parts) -> bool {
     !matches!(parts.method, Method::GET | Method::HEAD)
 }
 
-/// All extractors of the caller but [`Administrator`] and [`Exporter`] use this one, so that no handler can forget to count a
-/// write.
+/// All extractors of the caller but [`Administrator`] and the exporters use this one, so that no handler can forget to count a write.
 impl FromRequestParts<App> for Caller {
     type Rejection = Error;
 
@@ -131,6 +130,20 @@ impl FromRequestParts<App> for Exporter {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let caller = administrator_of(parts, app).await?;
         count_write(parts, app, &caller, Writer::Administrator).await?;
+        Ok(Self(SignedIn::new(caller, parts, app).await))
+    }
+}
+
+/// A [`SignedIn`] caller who downloads what is kept about them: a GET, which is recorded and so is a write.
+#[derive(Clone, Debug)]
+pub struct OwnExporter(pub SignedIn);
+
+impl FromRequestParts<App> for OwnExporter {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let caller = caller_of(parts, app).await?;
+        count_write(parts, app, &caller, Writer::Own).await?;
         Ok(Self(SignedIn::new(caller, parts, app).await))
     }
 }

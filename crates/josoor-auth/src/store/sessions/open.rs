@@ -73,6 +73,16 @@ impl Conn {
         on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
     }
 
+    /// A user's sessions, live or ended, as long as they are kept; the latest first, up to `limit`.
+    pub async fn sessions_of(&mut self, user: UserId, limit: i64) -> Result<Vec<SessionRow>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from sessions where user_id = $1 order by created_at desc, id limit $2"
+        );
+        on!(self, sqlx::query_as(SQL).bind(user.0).bind(limit), fetch_all)
+    }
+
     /// Up to `limit` of a user's live sessions, after `offset` later ones, and how many there are in all.
     pub async fn page_of_live_sessions(
         &mut self,
