@@ -96,4 +96,21 @@ test("the viewer of the API's document comes out of the binary", async ({ page, 
   await page.goto(`${server.url}/docs`);
   await expect(page.getByText("/auth/login").first()).toBeVisible();
   expect([...hosts]).toEqual([new URL(server.url).host]);
+
+  // Dark where the system is, and the choice is that of the other pages.
+  const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await page.emulateMedia({ colorScheme: "light" });
+  const light = await background();
+  await page.emulateMedia({ colorScheme: "dark" });
+  await expect.poll(background).not.toBe(light);
+  await page.getByRole("button", { name: "Light" }).click();
+  await expect.poll(background).toBe(light);
+  expect(await page.evaluate(() => localStorage.getItem("josoor_theme"))).toBe("light");
+  await page.reload();
+  await expect.poll(background).toBe(light);
+
+  // The product's name, and a way back.
+  await expect(page.getByRole("link", { name: "JOSOOR" }).first()).toBeVisible();
+  await page.getByRole("link", { name: "Back to my account" }).click();
+  await expect(page).toHaveURL(/\/login|\/account/);
 });
