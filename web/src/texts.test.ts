@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import document from "../../docs/openapi.json";
-import { initialsOf } from "./components/initials";
+import { initialsOf } from "../../packages/client/src/react/initials";
 import { suggestedEmail } from "./components/suggestion";
 import { fill, latinDigits, make, type TextKey } from "./i18n";
 import { ar } from "./i18n/ar";
@@ -66,7 +66,7 @@ describe("texts", () => {
       expect(english, key).toHaveProperty([key as TextKey]);
     // Keys that are put together from the service's names.
     const composed =
-      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo)\b|^mail\.|^outbox\.state_|^menu\.theme_|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
+      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo|story)\b|^mail\.|^outbox\.state_|^menu\.theme_|^user_tab\.|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
     const unused = Object.keys(english).filter((key) => !composed.test(key) && !code.includes(`"${key}"`));
     expect(unused).toEqual([]);
   });

@@ -27,6 +27,8 @@ export class Service {
   /** How often each path was asked for. */
   readonly asked: Record<string, number> = {};
   readonly headers: IncomingMessage["headers"][] = [];
+  /** What was sent, one after the other. */
+  readonly bodies: Record<string, unknown>[] = [];
   /** How long an access token is good for, in seconds. */
   lifetime = 3600;
   /** Answers that are taken away before they arrive, by path. */
@@ -111,6 +113,7 @@ export class Service {
     let text = "";
     for await (const chunk of request) text += String(chunk);
     const body = parsed(text);
+    this.bodies.push(body);
     const say = (status: number, value: unknown, headers: Record<string, string> = {}) => {
       if ((this.lose[path] ?? 0) > 0) {
         this.lose[path] = (this.lose[path] ?? 0) - 1;
@@ -183,6 +186,20 @@ export class Service {
     if (session.revoked) return refuse(401, session.revoked);
     if (this.dead.has(access)) return refuse(401, "token_expired");
     if (path === "/auth/me") return say(200, this.user(session.account));
+    if (path.startsWith("/auth/sessions")) {
+      const live = [...this.sessions].filter(([, { revoked }]) => revoked === null);
+      if (request.method === "GET") {
+        const time = "2026-01-01T00:00:00Z";
+        const items = live.map(([number]) => ({
+          ...{ id: number, created_at: time, last_seen_at: time, expires_at: time, ip: "", user_agent: "" },
+          ...{ device: "Firefox on Linux", current: number === id },
+        }));
+        return say(200, { items, total: items.length, total_is_capped: false, page: 1, page_size: 100 });
+      }
+      const ended = live.filter(([number]) => path === `/auth/sessions/${number}`);
+      for (const [, one] of ended) one.revoked = "session_revoked";
+      return ended.length === 1 ? say(204, undefined) : refuse(404, "not_found");
+    }
     if (path === "/auth/password/change")
       return body.current_password === "right"
         ? say(200, this.tokens(id, session))
