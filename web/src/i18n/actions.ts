@@ -5,6 +5,8 @@ const ACTIONS = {
   session_revoke: { en: "Session ended", ar: "انتهاء جلسة" },
   refresh_reuse: { en: "Session copied: old token used", ar: "نسخ محتمل للجلسة" },
   device_forget: { en: "Device removed", ar: "إزالة جهاز معروف" },
+  activity_confirm: { en: "Activity confirmed by its owner", ar: "تأكيد النشاط من المالك" },
+  activity_report: { en: "Activity reported by its owner", ar: "بلاغ عن نشاط من المالك" },
   user_update: { en: "Profile changed", ar: "تغيير الملف الشخصي" },
   role_change: { en: "Role changed", ar: "تغيير الدور" },
   activation_change: { en: "Activated or deactivated", ar: "تفعيل أو تعطيل" },

@@ -1,6 +1,8 @@
 import { actions } from "./actions";
 import type { more as english } from "./en.more";
 import { sixForms as counted } from "./plural";
+import { story } from "./story";
+import { tools } from "./tools";
 
 /** Arabic: the pages that are loaded later. */
 export const more: typeof english = {
@@ -296,12 +298,8 @@ export const more: typeof english = {
   "devices.keeps_sessions": "لن يُسجَّل خروجك. لتسجيل الخروج افتح الجلسات.",
   "devices.confirm": "نعم، إزالة",
 
-  "activity.lead": "آخر ما حدث في حسابك",
   "activity.none": "لا توجد أحداث بعد.",
-  "activity.failed": "فشل",
   "activity.by_other": "من مدير النظام",
-  "activity.not_me": "لم تكن أنت؟",
-  "activity.not_me_lead": "غيّر كلمة المرور، وسيُسجَّل خروجك من الأجهزة الأخرى.",
 
   "delete.lead": "ما سيحدث:",
   "delete.loses_account": "نحذف الحساب مع الاسم والبريد الإلكتروني.",
@@ -320,6 +318,8 @@ export const more: typeof english = {
   "expiry.stay": "البقاء مسجّل الدخول",
 
   ...actions("ar"),
+  ...story("ar"),
+  ...tools("ar"),
 
   "audit_reason.unknown_address": "بريد غير معروف",
   "audit_reason.reset": "نسيان كلمة المرور",
@@ -330,6 +330,7 @@ export const more: typeof english = {
   "audit_reason.released": "فكّ التجميد من مدير النظام",
   "audit_reason.for_good": "نهائيًا",
   "audit_reason.invitation": "قبول دعوة",
+  "audit_reason.account": "بيانات صاحب الحساب",
   "audit_reason.users": "المستخدمون",
   "audit_reason.audit": "سجل التدقيق",
   "audit_reason.invalid_credentials": "كلمة مرور خاطئة",
@@ -514,7 +515,6 @@ export const more: typeof english = {
   }),
   "bulk.signs_out": "يُسجَّل خروج المعطّلين فورًا.",
   "bulk.leaves_you_out": "لن يتغير حسابك. يمكنك تغييره من صفحته.",
-  "bulk.running": "{done} من {all}…",
   "bulk.now": "الآن",
   "bulk.result": "النتيجة",
   "bulk.stays": "دون تغيير",

@@ -1,5 +1,7 @@
 import { actions } from "./actions";
 import { counted } from "./plural";
+import { story } from "./story";
+import { tools } from "./tools";
 
 /** English: the pages that are loaded later. `audit_reason.<reason>` answers to the service's own names. */
 export const more = {
@@ -254,12 +256,8 @@ export const more = {
   "devices.keeps_sessions": "You stay signed in. To sign out, open Sessions.",
   "devices.confirm": "Yes, remove",
 
-  "activity.lead": "Recent events in your account",
   "activity.none": "No events yet.",
-  "activity.failed": "Failed",
   "activity.by_other": "By an administrator",
-  "activity.not_me": "Wasn't that you?",
-  "activity.not_me_lead": "Change your password. You'll be signed out everywhere else.",
 
   "delete.lead": "What happens:",
   "delete.loses_account": "We delete the account with its name and email address.",
@@ -278,6 +276,8 @@ export const more = {
   "expiry.stay": "Stay signed in",
 
   ...actions("en"),
+  ...story("en"),
+  ...tools("en"),
 
   "audit_reason.unknown_address": "unknown email address",
   "audit_reason.reset": "forgotten password",
@@ -288,6 +288,7 @@ export const more = {
   "audit_reason.released": "released by an administrator",
   "audit_reason.for_good": "permanently",
   "audit_reason.invitation": "invitation accepted",
+  "audit_reason.account": "own data",
   "audit_reason.users": "users",
   "audit_reason.audit": "audit trail",
   "audit_reason.invalid_credentials": "wrong password",
@@ -390,7 +391,6 @@ export const more = {
   }),
   "bulk.signs_out": "Deactivated users are signed out immediately.",
   "bulk.leaves_you_out": "Your own account isn't changed. Change it on its own page.",
-  "bulk.running": "{done} of {all}…",
   "bulk.now": "Now",
   "bulk.result": "Result",
   "bulk.stays": "No change",
