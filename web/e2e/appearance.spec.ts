@@ -88,6 +88,15 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
   ],
   ["account-activity", "/account/activity", "user"],
   [
+    "account-activity-report",
+    "/account/activity",
+    "user",
+    async (page) => {
+      await page.locator(".button.risky").click();
+      await page.getByRole("dialog").waitFor();
+    },
+  ],
+  [
     "account-delete",
     "/account/delete",
     "user",
@@ -115,6 +124,18 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
     },
   ],
   ["console-user", "/console/users/1", "admin"],
+  ["console-user-security", "/console/users/1?tab=security", "admin"],
+  ["console-user-sessions", "/console/users/1?tab=sessions", "admin"],
+  ["console-user-activity", "/console/users/1?tab=activity", "admin"],
+  [
+    "console-users-menu",
+    "/console/users",
+    "admin",
+    async (page) => {
+      await page.locator("tbody .icon-button").first().click();
+      await page.locator(".menu.placed .menu-item").first().waitFor();
+    },
+  ],
   ["console-audit", "/console/audit", "admin"],
   ["console-outbox", "/console/outbox", "admin"],
   [

@@ -194,6 +194,7 @@ test("an administrator restores a deleted account, and releases one whose owner 
 
   await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%2Fusers");
   await page.getByRole("link", { name: deleted }).click();
+  await page.getByRole("link", { name: "Security" }).click();
   await page.getByRole("button", { name: "Delete user" }).click();
   const dialog = page.getByRole("dialog", { name: "Delete user" });
   await expect(dialog.getByText(/can restore it for \W*72\W* hours/)).toBeVisible();
@@ -218,6 +219,7 @@ test("an administrator restores a deleted account, and releases one whose owner 
   await expect(page.getByRole("button", { name: "Release account" })).toHaveCount(0);
   // Now the link alone is enough.
   const before = await tokenOf(frozen, "reset_password");
+  await page.getByRole("link", { name: "Security" }).click();
   await page.getByRole("button", { name: "Send the link" }).click();
   await expect(page.getByText("We're emailing the link")).toBeVisible();
   await expect.poll(() => tokenOf(frozen, "reset_password")).not.toBe(before);
