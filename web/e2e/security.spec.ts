@@ -32,7 +32,7 @@ test("known devices: listed, forgotten one by one and all at once", async ({ pag
   await page.getByRole("dialog", { name: "Remove all devices?" }).getByRole("button", { name: "Yes, remove" }).click();
   await expect(page.getByText("No known devices.")).toBeVisible();
   await page.getByRole("link", { name: "Activity" }).click();
-  await expect(page.getByText("Device removed").first()).toBeVisible();
+  await expect(page.getByText("You removed a known device.").first()).toBeVisible();
   await second.close();
 });
 

@@ -912,6 +912,8 @@ export interface components {
              * @description The session concerned.
              */
             session_id: string | null;
+            /** @description Whether that is the session of the request. */
+            current: boolean;
             /** @description The network address that it came from, unless another user did it. */
             ip: string | null;
             /** @description What the client called itself, unless another user did it. */

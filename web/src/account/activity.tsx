@@ -22,6 +22,8 @@ import { type Episode, episodesOf, isInQuestion, type Row, sentenceOf } from "./
 import { Report } from "./report";
 
 const PAGE_SIZE = 20;
+/** Within this time, in milliseconds, the name of a day says which one it is. */
+const NEAR = 6 * 86_400_000;
 /** How many episodes a question names; the others stand below it. */
 const NAMED = 3;
 
@@ -155,10 +157,13 @@ function Story({ episodes, asked }: { episodes: Episode[]; asked: Episode[] }) {
 
 /** The day, by its name in the last week, and the time. */
 function When({ row }: { row: Row }) {
-  const { day, time, dateTime } = useI18n();
+  const { day, weekday, time, dateTime } = useI18n();
+  const isNear = Date.now() - new Date(row.at).getTime() < NEAR;
   return (
     <time dateTime={row.at} title={dateTime(row.at)}>
-      {day(row.at)} {time(row.at)}
+      <strong>
+        {isNear ? weekday(row.at) : day(row.at)} {time(row.at)}
+      </strong>
     </time>
   );
 }

@@ -22,6 +22,7 @@ function row(time: string, change: Partial<Row>): Row {
     reason: null,
     by_other: false,
     session_id: null,
+    current: false,
     ip: "192.0.2.1",
     user_agent: "",
     device: "Firefox on Linux",
@@ -89,5 +90,6 @@ describe("the story of an account", () => {
     for (const action of ["sign_in", "export", "activity_confirm", "activity_report", "session_revoke"])
       expect(asked({ action }), action).toBe(false);
     expect(asked({ action: "password_reset_request", by_other: true })).toBe(false);
+    expect(asked({ action: "password_change", current: true })).toBe(false);
   });
 });

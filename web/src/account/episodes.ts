@@ -49,7 +49,10 @@ const ASKED =
 
 /** Whether to ask the owner about an episode. */
 export function isInQuestion({ rows: [row] }: Episode): boolean {
-  return !row.by_other && (ASKED.test(row.action) || (row.action === "sign_in" && row.outcome === "failure"));
+  // What was done in this very session, its reader has done.
+  return (
+    !row.by_other && !row.current && (ASKED.test(row.action) || (row.action === "sign_in" && row.outcome === "failure"))
+  );
 }
 
 /** An episode as a sentence or two. */

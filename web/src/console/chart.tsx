@@ -38,7 +38,7 @@ function Before({ now, before }: { now: number; before: number }) {
  * numbers as a table, as does everybody who opens it.
  */
 export function Chart({ title, days, series }: { title: string; days: string[]; series: Series[] }) {
-  const { t, date, number, language } = useI18n();
+  const { t, date, shortDate, number, language } = useI18n();
   const [pointed, setPointed] = useState<number | null>(null);
   const day = pointed === null ? undefined : days[pointed];
   // Before a service had users, there is nothing to compare with.
@@ -73,7 +73,7 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
           stack={series.map(({ tone, values }) => ({ tone, values }))}
           before={sum(before) > 0 ? before : undefined}
           isRtl={language === "ar"}
-          nameDay={date}
+          nameDay={shortDate}
           nameNumber={number}
           onPoint={setPointed}
         />

@@ -7,21 +7,28 @@ import { config } from "../config";
 import { type TextKey, useI18n } from "../i18n";
 import { SNIPPETS } from "./snippets";
 
-const HIDDEN = "josoor_first_steps";
-
-function isHidden(): boolean {
+/** What this browser remembers of the steps: where it forgets, they are shown again. */
+const remembered = (name: "hidden" | "copied") => {
   try {
-    return localStorage.getItem(HIDDEN) === "hidden";
+    return localStorage.getItem(`josoor_first_steps_${name}`) === "1";
   } catch {
     return false;
   }
-}
+};
+const remember = (name: "hidden" | "copied") => {
+  try {
+    localStorage.setItem(`josoor_first_steps_${name}`, "1");
+  } catch {
+    // Then it holds for this page.
+  }
+};
 
 /** What a new installation needs next; gone once it is done, or hidden. */
 export function FirstSteps({ users }: { users: Schemas["UserStats"] }) {
   const { t } = useI18n();
   const { user } = useAuth();
-  const [isGone, setGone] = useState(isHidden);
+  const [isGone, setGone] = useState(() => remembered("hidden"));
+  const [isConnected, setConnected] = useState(() => remembered("copied"));
   const toUsers = <Link href="/console/users">{t("steps.invite_go")}</Link>;
   const steps: { title: TextKey; isDone: boolean; content: ReactNode }[] = [
     {
@@ -29,18 +36,26 @@ export function FirstSteps({ users }: { users: Schemas["UserStats"] }) {
       isDone: user?.email_verified === true,
       content: <Link href="/account">{t("steps.verify_go")}</Link>,
     },
-    // What others do with the service cannot be seen from here: users of their own can.
-    { title: "steps.connect", isDone: users.total > users.admins + users.invited, content: <Snippets /> },
+    // What applications do with the service cannot be seen from here; that their lines were copied can.
+    {
+      title: "steps.connect",
+      isDone: false,
+      content: (
+        <Snippets
+          onCopied={() => {
+            remember("copied");
+            setConnected(true);
+          }}
+        />
+      ),
+    },
     { title: "steps.invite", isDone: users.total > 1, content: toUsers },
     { title: "steps.second_admin", isDone: users.admins > 1, content: toUsers },
   ];
-  if (isGone || steps.every(({ isDone }) => isDone)) return null;
+  const isTicked = (step: (typeof steps)[number]) => step.isDone || (step.title === "steps.connect" && isConnected);
+  if (isGone || steps.every(isTicked)) return null;
   const hide = () => {
-    try {
-      localStorage.setItem(HIDDEN, "hidden");
-    } catch {
-      // Then they are back with the next page.
-    }
+    remember("hidden");
     setGone(true);
   };
   return (
@@ -52,12 +67,12 @@ export function FirstSteps({ users }: { users: Schemas["UserStats"] }) {
         </button>
       </div>
       <ol className="steps">
-        {steps.map(({ title, isDone, content }) => (
-          <li key={title} className={isDone ? "met" : undefined}>
-            {isDone ? <CircleCheck className="icon" /> : <Circle className="icon" />}
+        {steps.map((step) => (
+          <li key={step.title} className={isTicked(step) ? "met" : undefined}>
+            {isTicked(step) ? <CircleCheck className="icon" /> : <Circle className="icon" />}
             <div>
-              {t(title)} {isDone && <span className="badge good">{t("steps.done")}</span>}
-              {!isDone && <div>{content}</div>}
+              {t(step.title)} {isTicked(step) && <span className="badge good">{t("steps.done")}</span>}
+              {!step.isDone && <div>{step.content}</div>}
             </div>
           </li>
         ))}
@@ -66,7 +81,7 @@ export function FirstSteps({ users }: { users: Schemas["UserStats"] }) {
   );
 }
 
-function Snippets() {
+function Snippets({ onCopied }: { onCopied: () => void }) {
   const { t } = useI18n();
   const [name, setName] = useState(SNIPPETS[0]?.[0]);
   const [copied, setCopied] = useState<string | null>(null);
@@ -94,7 +109,12 @@ function Snippets() {
           <button
             type="button"
             className="link"
-            onClick={() => void navigator.clipboard?.writeText(code).then(() => setCopied(name ?? null))}
+            onClick={() =>
+              void navigator.clipboard?.writeText(code).then(() => {
+                setCopied(name ?? null);
+                onCopied();
+              })
+            }
           >
             <span role="status">{t(copied === name ? "steps.copied" : "steps.copy")}</span>
           </button>

@@ -64,6 +64,8 @@ export default function Plot(props: PlotProps) {
       const probe = element.querySelector(selector);
       return probe ? getComputedStyle(probe)[property] : "";
     };
+    // The canvas runs from left to right, and so would a date on it.
+    const isolate = (text: string) => (isRtl ? `\u2067${text}\u2069` : text);
     const [ink, line] = [colour(".ink", "color"), colour(".grid", "stroke")];
     const font = `${getComputedStyle(element).fontSize} ${getComputedStyle(element).fontFamily}`;
     const most = roundUp(Math.max(...(layers[0]?.values ?? []), ...(before ?? [])));
@@ -71,6 +73,8 @@ export default function Plot(props: PlotProps) {
       {
         width: element.clientWidth,
         height: HEIGHT,
+        // The first and the last day's names are wider than their bars.
+        padding: [8, 28, 0, 28],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         scales: {
@@ -81,10 +85,12 @@ export default function Plot(props: PlotProps) {
           {
             stroke: ink,
             font,
+            size: 34,
+            gap: 9,
             grid: { show: false },
             ticks: { show: false },
             splits: () => [0, Math.floor((days.length - 1) / 2), days.length - 1],
-            values: (_, splits) => splits.map((at) => nameDay(days[at] ?? "")),
+            values: (_, splits) => splits.map((at) => isolate(nameDay(days[at] ?? ""))),
           },
           {
             stroke: ink,

@@ -68,7 +68,7 @@ export function UsersTable({
               <col key={key} className={width} />
             ))}
             <col className="w-s" />
-            <col className="w-m" />
+            <col className="w-l" />
             <col className="w-check" />
           </colgroup>
           <thead>
@@ -139,7 +139,7 @@ export function UsersTable({
                 <td>
                   <StatusOf user={user} />
                 </td>
-                <td className="row-end">
+                <td>
                   <RowMenu user={user} onChange={(change) => onChange(change, user)} />
                 </td>
               </tr>

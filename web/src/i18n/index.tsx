@@ -77,6 +77,10 @@ export interface I18n {
   time(time: string | number | Date): string;
   /** A day with its name. */
   day(time: string | number | Date): string;
+  /** The name of the day alone. */
+  weekday(time: string | number | Date): string;
+  /** Day and month, as short as an axis wants them. */
+  shortDate(time: string | number | Date): string;
   /** "3 minutes ago"; beyond 30 days the date. */
   relative(time: string | number | Date, now?: number): string;
   /** A length of time to wait. */
@@ -157,6 +161,8 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
     dateTime: format({ dateStyle: "medium", timeStyle: "short" }),
     time: format({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
     day: format({ weekday: "long", day: "numeric", month: "long" }),
+    weekday: format({ weekday: "long" }),
+    shortDate: format({ day: "numeric", month: "short" }),
     relative(time, now = Date.now()) {
       const seconds = Math.round((new Date(time).getTime() - now) / 1000);
       const steps: [Intl.RelativeTimeFormatUnit, number][] = [

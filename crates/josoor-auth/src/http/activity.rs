@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::account::activity;
 use crate::app::App;
 use crate::audit;
-use crate::domain::{Timestamp, UserId, device_label};
+use crate::domain::{SessionId, Timestamp, UserId, device_label};
 use crate::error::Result;
 use crate::http::request::body::QueryString;
 use crate::http::request::caller::SignedIn;
@@ -48,6 +48,8 @@ pub struct ActivityResponse {
     /// The session concerned.
     #[schema(required)]
     pub session_id: Option<uuid::Uuid>,
+    /// Whether that is the session of the request.
+    pub current: bool,
     /// The network address that it came from, unless another user did it.
     #[schema(required)]
     pub ip: Option<String>,
@@ -63,7 +65,8 @@ pub struct ActivityResponse {
 
 impl ActivityResponse {
     /// A row of the trail, as the user sees it whom it is about.
-    pub(super) fn new(row: AuditRow, user: UserId) -> Self {
+    /// `current` is the session of the request.
+    pub(super) fn new(row: AuditRow, user: UserId, current: SessionId) -> Self {
         // A failed sign-in has no actor: it was a stranger, or the owner with a typing error. Both may see from where.
         let by_other = match row.actor_id {
             Some(actor) => actor != user.0,
@@ -78,6 +81,7 @@ impl ActivityResponse {
             reason: row.reason,
             by_other,
             session_id: row.session_id,
+            current: row.session_id == Some(current.0),
             ip: row.ip.filter(|_| !by_other),
             device: (!by_other).then(|| user_agent.as_deref().map_or_else(String::new, device_label)),
             user_agent,
@@ -131,11 +135,13 @@ async fn list_activity(
     State(app): State<App>,
     QueryString(page): QueryString<PageQuery>,
 ) -> Result<Json<ActivityList>> {
-    let user = signed_in.caller.id();
+    let (user, current) = (signed_in.caller.id(), signed_in.caller.session);
     let found = audit::activity(&app, user, page.size(), page.offset()).await?;
     let items = found.rows.into_iter();
     Ok(Json(ActivityList {
-        items: items.map(|row| ActivityResponse::new(row, user)).collect(),
+        items: items
+            .map(|row| ActivityResponse::new(row, user, current))
+            .collect(),
         total: found.total,
         total_is_capped: found.total_is_capped,
         page: page.page(),

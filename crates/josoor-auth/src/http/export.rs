@@ -198,14 +198,14 @@ const PAGE: i64 = 500;
     responses((status = 200, description = "The file", body = AccountExport))
 )]
 async fn export_me(OwnExporter(signed_in): OwnExporter, State(app): State<App>) -> Result<Response> {
-    let user = signed_in.caller.id();
+    let (user, session) = (signed_in.caller.id(), signed_in.caller.session);
     let kept = export::export(&app, &signed_in.caller, &signed_in.client).await?;
-    let document = AccountExport::new(&kept, signed_in.caller.session);
+    let document = AccountExport::new(&kept, session);
     let mut head = serde_json::to_string(&document).map_err(Error::internal)?;
     // The activity comes in pages: what follows its opening bracket is written last.
     let end = head.rfind(']').map_or_else(String::new, |at| head.split_off(at));
     let parts = stream::once(std::future::ready(Ok(Bytes::from(head))))
-        .chain(activity(app, user))
+        .chain(activity(app, user, session))
         .chain(stream::once(std::future::ready(Ok(Bytes::from(end)))))
         // The status is long sent when a page fails: all that is left is to break off.
         .map(|part| part.map_err(|_| std::io::Error::other("the database does not answer")));
@@ -220,7 +220,11 @@ async fn export_me(OwnExporter(signed_in): OwnExporter, State(app): State<App>) 
 }
 
 /// The rows about a user as the items of a JSON array, page by page.
-fn activity(app: App, user: UserId) -> impl stream::Stream<Item = Result<Bytes>> + Send + 'static {
+fn activity(
+    app: App,
+    user: UserId,
+    session: SessionId,
+) -> impl stream::Stream<Item = Result<Bytes>> + Send + 'static {
     let filter = AuditFilter {
         subject: Some(user),
         ..AuditFilter::default()
@@ -235,7 +239,8 @@ fn activity(app: App, user: UserId) -> impl stream::Stream<Item = Result<Bytes>>
             if before.is_some() || !text.is_empty() {
                 text.push(',');
             }
-            let row = serde_json::to_string(&ActivityResponse::new(row, user)).map_err(Error::internal)?;
+            let row =
+                serde_json::to_string(&ActivityResponse::new(row, user, session)).map_err(Error::internal)?;
             text.push_str(&row);
         }
         Ok(Some((

@@ -59,6 +59,8 @@ on_both!(
         let after = activity(&server, &ada).await;
         let row = &items(&after)[0];
         assert_eq!(row["action"], "activity_confirm");
+        assert_eq!(row["current"], true);
+        assert_eq!(items(&after)[1]["current"], false);
         assert_eq!(after.json["answered_id"], row["id"]);
         // Without anything new there is nothing to record.
         confirm(&server, &ada, &row["id"]).await.is(204);
