@@ -78,10 +78,12 @@ test("the application of the React guide protects its page", async ({ page, faul
 
         // In Arabic, on a phone: from right to left, and nothing beside the screen.
         await page.setViewportSize({ width: 320, height: 640 });
-        await page.addInitScript(() => {
-          document.documentElement.lang = "ar";
-          document.documentElement.dir = "rtl";
-        });
+        await page.addInitScript(() =>
+          document.addEventListener("readystatechange", () => {
+            document.documentElement.lang = "ar";
+            document.documentElement.dir = "rtl";
+          }),
+        );
         await page.goto(`http://localhost:${port}/register`);
         await page.getByLabel("البريد الإلكتروني").fill("noura@example.com");
         await page.getByLabel("أنشئ كلمة مرور", { exact: true }).fill("password");
