@@ -67,7 +67,7 @@ describe("LoginForm", () => {
     fill("Email address", "no address");
     fireEvent.click(screen.getByRole("button", { name: "Sign in" }));
     const alert = await screen.findByRole("alert");
-    expect(document.activeElement).toBe(alert);
+    await waitFor(() => expect(document.activeElement).toBe(alert));
     expect(
       within(alert)
         .getAllByRole("link")
@@ -94,30 +94,47 @@ describe("LoginForm", () => {
     fireEvent.click(screen.getByRole("button", { name: "Sign in" }));
     const alert = await screen.findByRole("alert");
     expect(alert.textContent).toContain("do not match");
-    expect(document.activeElement).toBe(alert);
+    await waitFor(() => expect(document.activeElement).toBe(alert));
     expect((screen.getByLabelText("Email address") as HTMLInputElement).value).toBe("user@example.com");
     const password = screen.getByLabelText("Password") as HTMLInputElement;
     expect([password.value, password.type]).toEqual(["", "password"]);
   });
 
-  it("counts a limit down, and sends nothing meanwhile", async () => {
+  const limited = (seconds: number) => {
     service.instead["/auth/login"] = [
-      { status: 429, body: { code: "rate_limited", detail: "", status: 429 }, headers: { "retry-after": "2" } },
+      {
+        status: 429,
+        body: { code: "rate_limited", detail: "", status: 429 },
+        headers: { "retry-after": String(seconds) },
+      },
     ];
+  };
+
+  it("counts a limit down, and sends nothing meanwhile", async () => {
+    limited(40);
+    show(<LoginForm />);
+    fill("Email address", "user@example.com");
+    fill("Password", "right");
+    const button = screen.getByRole("button", { name: "Sign in" });
+    fireEvent.click(button);
+    const alert = await screen.findByRole("alert");
+    expect(plain(alert.textContent)).toMatch(/Try again in (40|3\d) seconds\./);
+    expect(button.getAttribute("aria-disabled")).toBe("true");
+    expect((button as HTMLButtonElement).disabled).toBe(false);
+    fireEvent.click(button);
+    expect(service.count("/auth/login")).toBe(1);
+    await waitFor(() => expect(plain(alert.textContent)).toMatch(/Try again in 3\d seconds\./), { timeout: 5000 });
+  });
+
+  it("says when a limit is over, and signs in then", async () => {
+    limited(1);
     const onSignedIn = vi.fn();
     show(<LoginForm onSignedIn={onSignedIn} />);
     fill("Email address", "user@example.com");
     fill("Password", "right");
     const button = screen.getByRole("button", { name: "Sign in" });
     fireEvent.click(button);
-    const alert = await screen.findByRole("alert");
-    expect(plain(alert.textContent)).toContain("Try again in 2 seconds.");
-    expect(button.getAttribute("aria-disabled")).toBe("true");
-    expect((button as HTMLButtonElement).disabled).toBe(false);
-    fireEvent.click(button);
-    expect(service.count("/auth/login")).toBe(1);
-    await waitFor(() => expect(plain(alert.textContent)).toContain("Try again in 1 second."), { timeout: 3000 });
-    await waitFor(() => expect(alert.textContent).toContain("You can try again now."), { timeout: 3000 });
+    await screen.findByText("You can try again now.", {}, { timeout: 5000 });
     fireEvent.click(button);
     await waitFor(() => expect(onSignedIn).toHaveBeenCalledWith(expect.objectContaining({ id: 1 })));
   });
@@ -187,7 +204,7 @@ describe("RegisterForm", () => {
     fill("Create a password", "password");
     fireEvent.click(screen.getByRole("button", { name: "Create account" }));
     const alert = await screen.findByRole("alert");
-    expect(document.activeElement).toBe(alert);
+    await waitFor(() => expect(document.activeElement).toBe(alert));
     expect(within(alert).getByText(/Create a password: This password is too common/)).toBeTruthy();
     expect(within(alert).getByText("Email address: What the service says.")).toBeTruthy();
     expect((screen.getByLabelText("Create a password") as HTMLInputElement).value).toBe("password");
@@ -201,7 +218,7 @@ describe("RegisterForm", () => {
     fireEvent.click(screen.getByRole("button", { name: "Create account" }));
     const sent = await screen.findByText(/We emailed a link/);
     expect(plain(sent.textContent)).toContain("to new@example.com.");
-    expect(document.activeElement).toBe(sent);
+    await waitFor(() => expect(document.activeElement).toBe(sent));
   });
 });
 
@@ -254,7 +271,7 @@ describe("SessionsList", () => {
 
     fireEvent.click(within(items[1] as HTMLElement).getByRole("button", { name: /Sign out on/ }));
     const question = screen.getByRole("group");
-    expect(document.activeElement).toBe(question);
+    await waitFor(() => expect(document.activeElement).toBe(question));
     fireEvent.click(within(question).getByRole("button", { name: "Cancel" }));
     expect(screen.queryByRole("group")).toBeNull();
     fireEvent.click(screen.getByRole("button", { name: /Sign out on/ }));

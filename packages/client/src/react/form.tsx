@@ -55,7 +55,7 @@ export function Form({
   const [submissions, setSubmissions] = useState(0);
   const [wrong, setWrong] = useState<Record<string, string>>({});
   const [failure, setFailure] = useState<unknown>(null);
-  const wait = useCountdown(failure);
+  const [wait, beginToWait] = useCountdown();
   const names = Object.keys(wrong);
   const hasFailed = names.length > 0 || failure !== null;
 
@@ -91,6 +91,7 @@ export function Form({
         for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]'))
           if (input.value === values[input.name]) input.value = "";
       setWrong(refused);
+      beginToWait(isAuthError(error) && error.kind === "rate_limited" ? (error.retryAfter ?? 60) : 0);
       setFailure(Object.keys(refused).length > 0 ? null : error);
     } finally {
       setPending(false);
@@ -160,19 +161,21 @@ export function Form({
   );
 }
 
-/** How many seconds are left of the limit that an answer named. */
-function useCountdown(failure: unknown): number {
+/** How many seconds are left of a limit, and what begins to count them: at once, so that no moment shows none. */
+function useCountdown(): [left: number, begin: (seconds: number) => void] {
+  const [limit, setLimit] = useState({ seconds: 0, start: 0 });
   const [left, setLeft] = useState(0);
   useEffect(() => {
-    if (!isAuthError(failure) || failure.kind !== "rate_limited") return setLeft(0);
-    const seconds = failure.retryAfter ?? 60;
-    const start = performance.now();
-    const show = () => setLeft(Math.max(0, Math.ceil(seconds - (performance.now() - start) / 1000)));
-    show();
+    if (limit.seconds === 0) return;
+    const show = () => setLeft(Math.max(0, Math.ceil(limit.seconds - (performance.now() - limit.start) / 1000)));
     const timer = setInterval(show, 1000);
     return () => clearInterval(timer);
-  }, [failure]);
-  return left;
+  }, [limit]);
+  const begin = (seconds: number) => {
+    setLeft(seconds);
+    setLimit({ seconds, start: performance.now() });
+  };
+  return [left, begin];
 }
 
 type InputProps = Omit<InputHTMLAttributes<HTMLInputElement>, "name"> & {
