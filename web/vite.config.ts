@@ -31,14 +31,16 @@ function shells(): Plugin {
           .map((name) => `<link rel="modulepreload" href="{{base}}/${name}">\n`)
           .join("");
         const sheets = styles.map((file) => `<link rel="stylesheet" href="{{base}}/${file.fileName}">\n`).join("");
-        const [noscript, late] =
+        const [noscript, signOut, late] =
           language === "ar"
             ? [
                 "تحتاج هذه الصفحة إلى JavaScript. فعّلها في متصفحك ثم أعد تحميل الصفحة.",
+                "تسجيل الخروج",
                 "تعذّر تحميل الصفحة. تحقق من اتصالك ثم أعد تحميلها.",
               ]
             : [
                 "This page needs JavaScript. Switch it on in your browser and load the page again.",
+                "Sign out",
                 "This page could not be loaded. Check your connection and load it again.",
               ];
         this.emitFile({
@@ -58,7 +60,7 @@ ${sheets}${preload}<script type="module" src="{{base}}/${entry.fileName}"></scri
 </head>
 <body>
 <div id="root"><p class="noscript late">${late}</p></div>
-<noscript><p class="noscript">${noscript}</p></noscript>
+<noscript><p class="noscript">${noscript} <a href="{{base}}/sign-out">${signOut}</a></p></noscript>
 </body>
 </html>
 `,

@@ -4,6 +4,7 @@ service that sees its requests as WSGI programs do."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import sys
@@ -24,6 +25,7 @@ UPSTREAM = """
 import base64
 import hashlib
 import json
+import os
 
 
 def application(environ, start_response):

@@ -30,8 +30,13 @@ BODIES = [
     ("PATCH", "/auth/me", {}, ["full_name", "locale"]),
     ("POST", "/auth/account/undo", {"token": "not-a-token"}, ["token"]),
     ("POST", "/auth/account/secure", {"token": "not-a-token", "email": "e@x.example"}, ["token", "email"]),
+    ("POST", "/auth/login/mfa", {"flow": "not-a-flow", "method": "totp", "code": "123456"}, ["flow", "method", "code", "trust_device"]),
+    ("POST", "/auth/step-up", {"password": "not-it-" + PASSWORD}, ["password", "code"]),
+    ("POST", "/auth/factors/totp", {"password": "not-it-" + PASSWORD}, ["password"]),
+    ("POST", "/auth/factors/totp/confirm", {"code": "123456"}, ["code"]),
     ("DELETE", "/auth/me", {"password": "not-it-" + PASSWORD}, ["password"]),
     ("PATCH", "/admin/users/{user}", {}, ["full_name", "role", "is_active"]),
+    ("POST", "/admin/users/bulk", {"ids": [999_999_999], "change": {"is_active": True}}, ["ids", "change", "include_self"]),
 ]  # fmt: skip
 QUERIES = [
     ("/admin/users", ["q", "role", "is_active", "email_verified", "invited", "sort", "page", "page_size", "after", "unknown"]),
@@ -47,7 +52,7 @@ QUERIES = [
 ]
 PATHS = [
     ("GET", "/admin/users/"), ("PATCH", "/admin/users/"), ("DELETE", "/admin/users/"), ("DELETE", "/auth/sessions/"),
-    ("POST", "/admin/outbox/"),
+    ("POST", "/admin/outbox/"), ("POST", "/auth/activity/"),
     ("GET", "/auth/check/"), ("GET", "/"), ("GET", "/auth/"), ("GET", "/docs/"), ("GET", "/errors/"),
     ("GET", "/assets/"), ("GET", "/account/"), ("GET", "/console/"),
 ]  # fmt: skip
@@ -122,7 +127,8 @@ def victims(server: Server) -> dict:
 
 
 def target(victims: dict, method: str, path: str) -> tuple[str, dict]:
-    token = victims["admin"] if path.startswith("/admin") else victims["owner"] if path == "/auth/me" else None
+    is_own = path in ("/auth/me", "/auth/step-up") or path.startswith("/auth/factors")
+    token = victims["admin"] if path.startswith("/admin") else victims["owner"] if is_own else None
     return path.format(user=victims["user"]), bearer(token) if token else {}
 
 

@@ -38,6 +38,8 @@ ENDS_SESSIONS = {
     "DELETE /auth/sessions",
     "DELETE /auth/sessions/{id}",
     "POST /auth/password/change",
+    "POST /auth/activity/report",
+    "POST /admin/users/bulk",
     "PATCH /admin/users/{id}",
     "DELETE /admin/users/{id}",
     "DELETE /admin/users/{id}/sessions",

@@ -8,7 +8,12 @@ const PICTURES = resolve(import.meta.dirname, "../../target/e2e/screenshots");
 mkdirSync(PICTURES, { recursive: true });
 
 /** Every page, and how to get it to show what there is to see. */
-const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?: (page: Page) => Promise<void>][] = [
+const PAGES: [
+  name: string,
+  path: string | ((server: Server) => Promise<string>),
+  as: "visitor" | "user" | "admin",
+  act?: (page: Page) => Promise<void>,
+][] = [
   ["login", "/login", "visitor"],
   [
     "login-failed",
@@ -42,15 +47,27 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
       await page.locator("h1[tabindex]").waitFor();
     },
   ],
-  ["reset", "/reset-password#token=x", "visitor"],
-  ["reset-invalid", "/reset-password", "visitor"],
-  ["verify", "/verify-email#token=x", "visitor"],
-  ["undo", "/undo#token=x", "visitor"],
-  ["undo-invalid", "/undo", "visitor"],
-  ["secure", "/secure-account#token=x", "visitor"],
+  ["link", "/reset-password", "visitor"],
+  ["reset", (server) => linkOf(server, "reset_password"), "visitor"],
+  [
+    "reset-failed",
+    (server) => linkOf(server, "reset_password"),
+    "visitor",
+    async (page) => {
+      await page.locator('input[name="new_password"]').fill("12345678");
+      await page.locator('form button[type="submit"]').click();
+      await page.getByRole("alert").waitFor();
+    },
+  ],
+  ["reset-invalid", "/reset-password#token=x", "visitor"],
+  ["invitation", (server) => linkOf(server, "invitation"), "visitor"],
+  ["verify", (server) => linkOf(server, "verify_email"), "visitor"],
+  ["undo", (server) => linkOf(server, "account_deletion"), "visitor"],
+  ["undo-invalid", "/undo#token=x", "visitor"],
+  ["secure", (server) => linkOf(server, "new_device"), "visitor"],
   [
     "secure-mismatch",
-    "/secure-account#token=x",
+    (server) => linkOf(server, "new_device"),
     "visitor",
     async (page) => {
       await page.locator('input[name="email"]').fill("unknown@example.com");
@@ -58,7 +75,8 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
       await page.getByRole("alert").waitFor();
     },
   ],
-  ["setup", "/setup#token=x", "visitor"],
+  ["setup", "/setup", "visitor"],
+  ["sign-out", "/sign-out", "visitor"],
   ["signed-out", "/signed-out", "visitor"],
   ["unauthorized", "/unauthorized", "user"],
   ["not-found", "/no/such/page", "visitor"],
@@ -88,6 +106,15 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
   ],
   ["account-activity", "/account/activity", "user"],
   [
+    "account-activity-report",
+    "/account/activity",
+    "user",
+    async (page) => {
+      await page.locator(".button.risky").click();
+      await page.getByRole("dialog").waitFor();
+    },
+  ],
+  [
     "account-delete",
     "/account/delete",
     "user",
@@ -115,6 +142,18 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
     },
   ],
   ["console-user", "/console/users/1", "admin"],
+  ["console-user-security", "/console/users/1?tab=security", "admin"],
+  ["console-user-sessions", "/console/users/1?tab=sessions", "admin"],
+  ["console-user-activity", "/console/users/1?tab=activity", "admin"],
+  [
+    "console-users-menu",
+    "/console/users",
+    "admin",
+    async (page) => {
+      await page.locator("tbody .icon-button").first().click();
+      await page.locator(".menu.placed .menu-item").first().waitFor();
+    },
+  ],
   ["console-audit", "/console/audit", "admin"],
   ["console-outbox", "/console/outbox", "admin"],
   [
@@ -129,6 +168,36 @@ const PAGES: [name: string, path: string, as: "visitor" | "user" | "admin", act?
     },
   ],
 ];
+
+/** The link of a message, without its host. */
+async function linkOf(
+  server: Server,
+  kind: "reset_password" | "invitation" | "verify_email" | "account_deletion" | "new_device",
+): Promise<string> {
+  const send = async (method: string, path: string, body: object, headers: Record<string, string> = {}) => {
+    const answer = await fetch(server.url + path, {
+      method,
+      headers: { "Content-Type": "application/json", ...headers },
+      body: JSON.stringify(body),
+    });
+    expect(answer.ok, `${path}: ${answer.status}`).toBe(true);
+    return answer.status === 204 ? "" : (((await answer.json()) as { access_token?: string }).access_token ?? "");
+  };
+  const signIn = (email: string, headers: Record<string, string> = {}) =>
+    send("POST", "/auth/login", { email, password: PASSWORD }, headers);
+  const email = kind === "invitation" || kind === "verify_email" ? server.newEmail(kind) : await server.newOwner();
+  if (kind === "reset_password") await send("POST", "/auth/password/forgot", { email });
+  if (kind === "verify_email") await send("POST", "/auth/register", { email, password: PASSWORD });
+  if (kind === "invitation")
+    await send("POST", "/admin/users", { email }, { Authorization: `Bearer ${await signIn(server.adminEmail)}` });
+  if (kind === "account_deletion")
+    await send("DELETE", "/auth/me", { password: PASSWORD }, { Authorization: `Bearer ${await signIn(email)}` });
+  if (kind === "new_device") {
+    await signIn(email);
+    await signIn(email, { "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0" });
+  }
+  return ((await server.mail(email, kind)).link ?? "").replace(server.url, "");
+}
 
 async function prepare(
   browser: Browser,
@@ -175,7 +244,9 @@ for (const language of ["en", "ar"] as const) {
         for (const [name, path, who, act] of PAGES) {
           if (who !== as) continue;
           const page = await context.newPage();
-          await page.goto(server.url + path);
+          await page.goto(server.url + (typeof path === "string" ? path : await path(server)));
+          // A link is opened by itself.
+          await expect(page.locator("[data-opening] .loading")).toHaveCount(0);
           await page.locator("main h1").first().waitFor();
           // Several sections may load at once.
           await expect(page.locator(".loading")).toHaveCount(0);
@@ -195,7 +266,7 @@ for (const language of ["en", "ar"] as const) {
           );
           expect(overflow, `${name} on 320 px`).toBeLessThanOrEqual(0);
           // Every field says to password managers and browsers what it is for.
-          for (const input of await page.locator("input[name]:not([type=checkbox])").all()) {
+          for (const input of await page.locator("input[name]:not([type=checkbox], [type=hidden])").all()) {
             const token = await input.getAttribute("autocomplete");
             if ((await input.getAttribute("type")) === "datetime-local") continue;
             expect(

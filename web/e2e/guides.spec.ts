@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import AxeBuilder from "@axe-core/playwright";
 import { build, preview } from "vite";
 import { expect, PASSWORD, Server, test, withServer } from "./server";
 
@@ -54,18 +55,45 @@ test("the application of the React guide protects its page", async ({ page, faul
         server.createUser("sara@example.com");
         await page.goto(`http://localhost:${port}/`);
         await expect(page).toHaveURL(/\/login\?return_to=/);
-        await page.getByLabel("E-mail").fill("sara@example.com");
-        await page.getByLabel("Password").fill("wrong");
+        await page.getByLabel("Email address").fill("sara@example.com");
+        await page.getByLabel("Password", { exact: true }).fill("wrong");
         await page.getByRole("button", { name: "Sign in" }).click();
-        await expect(page.getByRole("alert")).not.toBeEmpty();
-        await page.getByLabel("Password").fill(PASSWORD);
+        await expect(page.getByRole("alert")).toContainText("do not match");
+        await expect(page.getByRole("alert")).toBeFocused();
+        await expect(page.getByLabel("Password", { exact: true })).toHaveValue("");
+        await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
         await page.getByRole("button", { name: "Sign in" }).click();
         await expect(page.getByRole("heading", { name: "Hello, sara@example.com" })).toBeVisible();
         // The session is in a cookie, so it outlives the page.
         await page.reload();
         await expect(page.getByRole("heading", { name: "Hello, sara@example.com" })).toBeVisible();
-        await page.getByRole("button", { name: "Sign out" }).click();
+        await expect(page.getByText("This device")).toBeVisible();
+        for (const scheme of ["light", "dark"] as const) {
+          await page.emulateMedia({ colorScheme: scheme });
+          expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+        }
+        await page.getByRole("button", { name: /^Account of/ }).click();
+        await page.getByRole("button", { name: "Sign out", exact: true }).click();
         await expect(page).toHaveURL(/\/login/);
+
+        // In Arabic, on a phone: from right to left, and nothing beside the screen.
+        await page.setViewportSize({ width: 320, height: 640 });
+        await page.addInitScript(() =>
+          document.addEventListener("readystatechange", () => {
+            document.documentElement.lang = "ar";
+            document.documentElement.dir = "rtl";
+          }),
+        );
+        await page.goto(`http://localhost:${port}/register`);
+        await page.getByLabel("البريد الإلكتروني").fill("noura@example.com");
+        await page.getByLabel("أنشئ كلمة مرور", { exact: true }).fill("password");
+        await page.getByRole("button", { name: "إنشاء الحساب" }).click();
+        await expect(page.getByRole("alert")).toContainText("شائعة جدًا");
+        expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+        await page.getByLabel("أنشئ كلمة مرور", { exact: true }).fill(PASSWORD);
+        await page.getByRole("button", { name: "إنشاء الحساب" }).click();
+        await expect(page.getByRole("heading", { name: "Hello, noura@example.com" })).toBeVisible();
         expect(faults).toEqual([]);
       } finally {
         await running.close();

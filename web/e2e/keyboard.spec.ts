@@ -83,6 +83,8 @@ test("an administrator invites and deactivates without a mouse", async ({ page, 
   await tabTo(page, email, "a");
   await page.keyboard.press("Enter");
   await expect(page.getByRole("heading", { level: 1, name: email })).toBeVisible();
+  await tabTo(page, "Security", "a");
+  await page.keyboard.press("Enter");
   await tabTo(page, "Deactivate", "button");
   await page.keyboard.press("Enter");
   await expect(page.getByRole("dialog")).toBeVisible();

@@ -1,23 +1,15 @@
-import { ProtectedRoute, useAuth } from "@josoor/auth/react";
+import { type Navigate, ProtectedRoute, useAuth } from "@josoor/auth/react";
 import { type ComponentType, type ReactNode, Suspense, useEffect } from "react";
 import { Route, Router, Switch, useLocation } from "wouter";
+import { auth } from "./auth";
 import { Boundary, later } from "./components/boundary";
 import { Loading } from "./components/notice";
 import { Page } from "./components/page";
-import { config } from "./config";
+import { at, config } from "./config";
 import { remember, useI18n } from "./i18n";
-import { Login } from "./pages/login";
 
-const Register = later(() => import("./pages/register").then((page) => page.Register));
-const Forgot = later(() => import("./pages/forgot").then((page) => page.Forgot));
-const Reset = later(() => import("./pages/reset").then((page) => page.Reset));
-const Verify = later(() => import("./pages/verify").then((page) => page.Verify));
-const Undo = later(() => import("./pages/undo").then((page) => page.Undo));
-const Secure = later(() => import("./pages/secure").then((page) => page.Secure));
-const Setup = later(() => import("./pages/setup").then((page) => page.Setup));
 // The user's menu brings it along: it is there also when the service is not.
 const SignedOut = later(() => import("./pages/signed-out").then((page) => page.SignedOut));
-const Unauthorized = later(() => import("./pages/refusals").then((page) => page.Unauthorized));
 const NotFound = later(() => import("./pages/refusals").then((page) => page.NotFound));
 const Account = later(() => import("./account").then((page) => page.Account));
 const Console = later(() => import("./console").then((page) => page.Console));
@@ -35,16 +27,7 @@ export function App() {
           }
         >
           <Switch>
-            <Route path="/login" component={Login} />
-            <Route path="/register" component={Register} />
-            <Route path="/forgot-password" component={Forgot} />
-            <Route path="/reset-password" component={Reset} />
-            <Route path="/verify-email" component={Verify} />
-            <Route path="/undo" component={Undo} />
-            <Route path="/secure-account" component={Secure} />
-            <Route path="/setup" component={Setup} />
             <Route path="/signed-out" component={SignedOut} />
-            <Route path="/unauthorized" component={Unauthorized} />
             <Route path="/account/*?">
               <Guarded page={Account} />
             </Route>
@@ -59,6 +42,13 @@ export function App() {
   );
 }
 
+/** Goes to a page that the server renders, once a sign-out that was pending has been sent. */
+const leave: Navigate = (to) => {
+  const { reason } = auth.state;
+  const why = reason ? `&reason=${encodeURIComponent(reason)}` : "";
+  void auth.ready().finally(() => location.replace(at(to.includes("?") ? to + why : to)));
+};
+
 /** A page for signed-in users, of at least the role that it needs. */
 function Guarded({ page: Content, needs }: { page: ComponentType; needs?: "admin" }): ReactNode {
   const { reason, connectivity, status } = useAuth();
@@ -69,7 +59,7 @@ function Guarded({ page: Content, needs }: { page: ComponentType; needs?: "admin
     <ProtectedRoute
       {...(needs ? { requiredRole: needs } : {})}
       signInPath={hasLeft ? "/signed-out" : "/login"}
-      navigate={navigate}
+      navigate={hasLeft ? navigate : leave}
       loading={
         <Page tools={null}>
           <Loading unreachable={status === "loading" ? connectivity : "online"} />

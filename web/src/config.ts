@@ -2,7 +2,6 @@
 export interface PageConfig {
   /** Where the service is mounted: "" or a path such as "/auth", without a slash at its end. */
   base: string;
-  registration: "open" | "verify_first" | "closed";
   passwordMinLength: number;
   /** How long a deleted account can be restored, in seconds; 0: not at all. */
   deletionGrace: number;
@@ -14,7 +13,6 @@ function read(): PageConfig {
   const text = document.querySelector<HTMLMetaElement>('meta[name="josoor-config"]')?.content;
   const defaults: PageConfig = {
     base: "",
-    registration: "open",
     passwordMinLength: 8,
     deletionGrace: 259_200,
     devMail: false,

@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
+import flowAr from "../../crates/josoor-auth/templates/pages/texts/flow.ar.json";
+import flowEn from "../../crates/josoor-auth/templates/pages/texts/flow.en.json";
 import document from "../../docs/openapi.json";
-import { initialsOf } from "./components/initials";
+import { initialsOf } from "../../packages/client/src/react/initials";
 import { suggestedEmail } from "./components/suggestion";
 import { fill, latinDigits, make, type TextKey } from "./i18n";
 import { ar } from "./i18n/ar";
@@ -13,6 +15,9 @@ import type { Counted } from "./i18n/plural";
 
 const english: Record<string, string | Counted> = { ...en, ...enMore };
 const arabic: Record<string, string | Counted> = { ...ar, ...arMore };
+/** With those of the pages that the server renders. */
+const allEnglish: Record<string, string | Counted> = { ...english, ...flowEn };
+const allArabic: Record<string, string | Counted> = { ...arabic, ...flowAr };
 const FORMS = ["zero", "one", "two", "few", "many", "other"];
 const SOURCES = resolve(import.meta.dirname);
 
@@ -31,18 +36,18 @@ const code = sources(SOURCES)
 
 describe("texts", () => {
   it("exist in both languages, with the same values to fill in", () => {
-    expect(Object.keys(arabic).sort()).toEqual(Object.keys(english).sort());
+    expect(Object.keys(allArabic).sort()).toEqual(Object.keys(allEnglish).sort());
     const holes = (text: string) =>
       [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).filter((name) => name !== "count");
-    for (const [key, text] of Object.entries(english)) {
-      const other = arabic[key] ?? "";
+    for (const [key, text] of Object.entries(allEnglish)) {
+      const other = allArabic[key] ?? "";
       const [one, two] = [text, other].map((value) => (typeof value === "string" ? value : value.other));
       expect(new Set(holes(two ?? "")), key).toEqual(new Set(holes(one ?? "")));
     }
   });
 
   it("have all six forms of Arabic where they count", () => {
-    for (const [key, text] of Object.entries(arabic)) {
+    for (const [key, text] of Object.entries(allArabic)) {
       if (typeof text === "object") expect(Object.keys(text).sort(), key).toEqual([...FORMS].sort());
       else expect(text, key).toMatch(/\p{Script=Arabic}/u);
     }
@@ -66,7 +71,7 @@ describe("texts", () => {
       expect(english, key).toHaveProperty([key as TextKey]);
     // Keys that are put together from the service's names.
     const composed =
-      /^(error|field|reason|action|audit_reason|role|reset|verify|setup|audit|register|forgot|link|secure|undo)\b|^mail\.|^outbox\.state_|^menu\.theme_|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
+      /^(error|field|action|audit_reason|role|audit|story)\b|^mail\.|^outbox\.state_|^menu\.theme_|^user_tab\.|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
     const unused = Object.keys(english).filter((key) => !composed.test(key) && !code.includes(`"${key}"`));
     expect(unused).toEqual([]);
   });
@@ -90,7 +95,7 @@ describe("texts", () => {
 
   it("are short sentences: at most twelve words each", () => {
     const forms = (text: string | Counted) => (typeof text === "string" ? [text] : Object.values(text));
-    for (const [key, text] of [...Object.entries(english), ...Object.entries(arabic)]) {
+    for (const [key, text] of [...Object.entries(allEnglish), ...Object.entries(allArabic)]) {
       for (const sentence of forms(text).flatMap((form) => form.split(/[.!?؟:…]+(?:\s|$)/))) {
         const words = sentence.split(/\s+/).filter((word) => /\p{L}/u.test(word));
         expect(words.length, `${key}: ${sentence}`).toBeLessThanOrEqual(12);
@@ -99,10 +104,10 @@ describe("texts", () => {
   });
 
   it("call a thing by one word", () => {
-    for (const [key, text] of Object.entries(english))
+    for (const [key, text] of Object.entries(allEnglish))
       expect(JSON.stringify(text), key).not.toMatch(/e-mail|\bverif(y|ied)\b|log ?in\b|log ?out\b/i);
     const ofAddresses = ["field.ip", "audit.ip", "error.origin_not_allowed", "not_found.lead"];
-    for (const [key, text] of Object.entries(arabic)) {
+    for (const [key, text] of Object.entries(allArabic)) {
       // An administrator is مدير النظام, an email is بريد, and a password is never a word alone.
       expect(JSON.stringify(text), key).not.toMatch(/مسؤول|كلمة(?! (ال)?مرور)/);
       if (!ofAddresses.includes(key)) expect(JSON.stringify(text), key).not.toMatch(/عنوان/);

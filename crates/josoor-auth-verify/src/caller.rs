@@ -25,6 +25,9 @@ pub struct CurrentUser {
     pub role: Role,
     /// The session, one per sign-in.
     pub session_id: Uuid,
+    /// How strongly the user was verified: `2` with two factors that the account still has, else `1`; also where a service of the
+    /// release before answered.
+    pub acr: u8,
 }
 
 impl CurrentUser {

@@ -54,6 +54,16 @@ pub struct Claims {
     pub aud: Option<String>,
 }
 
+impl Claims {
+    /// The level of the verification that counts now: `2` only for a token of two factors, of an account that has had a second
+    /// factor without a break since before it was verified (`factor_since`, in seconds since 1970). Else `1`.
+    pub fn acr_given(&self, factor_since: Option<i64>) -> u8 {
+        let is_two = self.acr.as_deref() == Some("2");
+        let has_both = factor_since.is_some_and(|since| self.auth_time.is_some_and(|at| at >= since));
+        if is_two && has_both { 2 } else { 1 }
+    }
+}
+
 /// The one value of the claim `type` in an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

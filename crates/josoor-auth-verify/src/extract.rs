@@ -37,6 +37,8 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Authentication {
     pub(crate) outcome: Result<(CurrentUser, Arc<Claims>), Refusal>,
     pub(crate) answers: Arc<Answers>,
+    /// When the request was authenticated, in seconds since 1970.
+    pub(crate) now: i64,
 }
 
 impl Authentication {
@@ -68,6 +70,26 @@ impl Authentication {
         }
     }
 
+    /// The user, if verified at this level (`1` or `2`) and, if given, at most so many seconds ago; otherwise
+    /// [`Refusal::StepUpRequired`], or why there is no user.
+    pub fn user_verified_with(&self, acr: u8, max_age: Option<u64>) -> Result<&CurrentUser, Refusal> {
+        let (user, claims) = match &self.outcome {
+            Ok((user, claims)) => (user, claims),
+            Err(refusal) => return Err(*refusal),
+        };
+        let is_fresh = max_age.is_none_or(|most| {
+            let age = claims
+                .auth_time
+                .map(|at| self.now.saturating_sub(at).max(0).unsigned_abs());
+            age.is_some_and(|age| age <= most)
+        });
+        if user.acr >= acr && is_fresh {
+            Ok(user)
+        } else {
+            Err(Refusal::StepUpRequired)
+        }
+    }
+
     /// The claims of the token that was accepted. For what is about the token itself; what the user may do is in
     /// [`user`](Self::user).
     pub fn claims(&self) -> Option<&Claims> {
@@ -89,6 +111,8 @@ enum Cause {
         refusal: Refusal,
         answers: Arc<Answers>,
         request_id: Option<String>,
+        /// What is asked for, where the refusal alone does not say it.
+        challenge: Option<HeaderValue>,
     },
     /// The service's own mistake: there is no `AuthLayer` around the route.
     NoLayer,
@@ -118,8 +142,24 @@ impl Rejection {
                 refusal,
                 answers: Arc::clone(&authentication.answers),
                 request_id: request_id(headers),
+                challenge: None,
             },
         })
+    }
+
+    /// With what a stronger or newer verification has to be (RFC 9470, 3).
+    fn asking_for(mut self, acr: u8, max_age: Option<u64>) -> Self {
+        if let Cause::Refused {
+            refusal: refusal @ Refusal::StepUpRequired,
+            challenge,
+            ..
+        } = &mut self.cause
+        {
+            let plain = refusal.www_authenticate().unwrap_or_default();
+            let age = max_age.map_or_else(String::new, |age| format!(", max_age=\"{age}\""));
+            *challenge = HeaderValue::try_from(format!("{plain}, acr_values=\"{acr}\"{age}")).ok();
+        }
+        self
     }
 }
 
@@ -130,6 +170,7 @@ impl IntoResponse for Rejection {
                 refusal,
                 answers,
                 request_id,
+                ..
             } => {
                 let status = if *refusal == Refusal::MissingToken {
                     answers.missing_token
@@ -163,8 +204,13 @@ impl IntoResponse for Rejection {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(refusal) = self.refusal() {
-            if let Some(challenge) = refusal.www_authenticate() {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            let plain = refusal.www_authenticate().map(HeaderValue::from_static);
+            let asked = match &self.cause {
+                Cause::Refused { challenge, .. } => challenge.clone(),
+                Cause::NoLayer => None,
+            };
+            if let Some(challenge) = asked.or(plain) {
+                headers.insert(WWW_AUTHENTICATE, challenge);
             }
             if refusal == Refusal::StoreUnavailable {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -243,6 +289,23 @@ impl<S: Send + Sync> FromRequestParts<S> for RequireVerified {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
         let decide = |found: &Authentication| found.verified_user().cloned().map(Self);
         Rejection::unless(&parts.extensions, &parts.headers, decide)
+    }
+}
+
+/// The user, verified at the level `ACR` (`1`, or `2` for two factors) at most `MAX_AGE` seconds ago; `0` stands for any time ago.
+/// Otherwise 401 `step_up_required`, with what is asked for in `WWW-Authenticate` (RFC 9470): the client has its user verify
+/// again and repeats the request with the new token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequireAcr<const ACR: u8, const MAX_AGE: u64 = 0>(pub CurrentUser);
+
+impl<S: Send + Sync, const ACR: u8, const MAX_AGE: u64> FromRequestParts<S> for RequireAcr<ACR, MAX_AGE> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
+        let max_age = (MAX_AGE > 0).then_some(MAX_AGE);
+        let decide = |found: &Authentication| found.user_verified_with(ACR, max_age).cloned().map(Self);
+        Rejection::unless(&parts.extensions, &parts.headers, decide)
+            .map_err(|rejection| rejection.asking_for(ACR, max_age))
     }
 }
 

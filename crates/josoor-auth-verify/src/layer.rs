@@ -86,6 +86,7 @@ impl<C: SessionCheck> AuthLayer<C> {
         Authentication {
             outcome: self.outcome(headers).await,
             answers: Arc::clone(&self.answers),
+            now: (self.clock)(),
         }
     }
 

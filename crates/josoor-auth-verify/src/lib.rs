@@ -68,8 +68,8 @@ pub use caller::{CurrentUser, SessionCheck, SetupError};
 pub use claims::{ACCESS_TOKEN_TYP, AccessType, Claims};
 #[cfg(feature = "axum")]
 pub use extract::{
-    Authentication, Rejection, RequireAdmin, RequireAnalyst, RequireRoleLayer, RequireRoleService,
-    RequireVerified, require_role,
+    Authentication, Rejection, RequireAcr, RequireAdmin, RequireAnalyst, RequireRoleLayer,
+    RequireRoleService, RequireVerified, require_role,
 };
 pub use keys::{Algorithm, KeyError, MIN_SECRET_BYTES, UnknownAlgorithm, VerificationKey};
 #[cfg(feature = "axum")]

@@ -36,6 +36,12 @@ pub enum Refusal {
     /// Signed in, but the account's address is not verified.
     #[error("Verify your email address first.")]
     EmailNotVerified,
+    /// Signed in, but the user's role must have a second factor, and the account has none.
+    #[error("This account has no second factor. Set up an authenticator app first.")]
+    MfaEnrollmentRequired,
+    /// The session is good, but was verified with less than is asked for, or too long ago (RFC 9470).
+    #[error("This needs a stronger or a newer verification. Verify again.")]
+    StepUpRequired,
     /// The session's state could not be read. No request is accepted on a guess.
     #[error("The session cannot be checked right now. Try again shortly.")]
     StoreUnavailable,
@@ -55,6 +61,8 @@ impl Refusal {
             Self::AccountInactive => "account_inactive",
             Self::InsufficientRole => "insufficient_role",
             Self::EmailNotVerified => "email_not_verified",
+            Self::MfaEnrollmentRequired => "mfa_enrollment_required",
+            Self::StepUpRequired => "step_up_required",
             Self::StoreUnavailable => "store_unavailable",
         }
     }
@@ -89,12 +97,14 @@ impl Refusal {
             Self::AccountInactive => "Account not active",
             Self::InsufficientRole => "Role too low",
             Self::EmailNotVerified => "Email address not verified",
+            Self::MfaEnrollmentRequired => "Second factor missing",
+            Self::StepUpRequired => "Stronger sign-in needed",
             Self::StoreUnavailable => "Store not available",
         }
     }
 
     /// Every refusal, in the order of the declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::MissingToken,
         Self::TokenInvalid,
         Self::TokenExpired,
@@ -105,6 +115,8 @@ impl Refusal {
         Self::AccountInactive,
         Self::InsufficientRole,
         Self::EmailNotVerified,
+        Self::MfaEnrollmentRequired,
+        Self::StepUpRequired,
         Self::StoreUnavailable,
     ];
 
@@ -112,7 +124,9 @@ impl Refusal {
     /// the platform's own API does, set that on their layer.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::InsufficientRole | Self::EmailNotVerified => StatusCode::FORBIDDEN,
+            Self::InsufficientRole | Self::EmailNotVerified | Self::MfaEnrollmentRequired => {
+                StatusCode::FORBIDDEN
+            }
             Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -124,7 +138,10 @@ impl Refusal {
         match self {
             Self::MissingToken => Some(r#"Bearer realm="josoor""#),
             Self::InsufficientRole => Some(r#"Bearer realm="josoor", error="insufficient_scope""#),
-            Self::EmailNotVerified | Self::StoreUnavailable => None,
+            Self::StepUpRequired => {
+                Some(r#"Bearer realm="josoor", error="insufficient_user_authentication""#)
+            }
+            Self::EmailNotVerified | Self::MfaEnrollmentRequired | Self::StoreUnavailable => None,
             _ => Some(r#"Bearer realm="josoor", error="invalid_token""#),
         }
     }

@@ -201,6 +201,10 @@ fn user_of(headers: &HeaderMap, claims: &Claims) -> Option<CurrentUser> {
         email_verified: email_verified.unwrap_or(false),
         role: text("x-auth-role")?.parse().ok()?,
         session_id,
+        acr: match text("x-auth-acr") {
+            Some("2") => 2,
+            _ => 1,
+        },
     })
 }
 

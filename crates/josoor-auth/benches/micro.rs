@@ -10,7 +10,7 @@ use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{Email, Locale, Password, Role, SessionId};
-use josoor_auth::sessions::{self, SignInWith};
+use josoor_auth::sessions::{self, LogIn, SignInWith};
 use josoor_auth_verify::{Algorithm, TokenVerifier, VerificationKey};
 
 fn main() -> anyhow::Result<()> {
@@ -94,6 +94,9 @@ async fn sign_in(app: &App) -> anyhow::Result<String> {
         &client,
     )
     .await?;
-    let issued = sessions::log_in(app, &email, password()?, SignInWith::default(), &client).await?;
+    let done = sessions::log_in(app, &email, password()?, SignInWith::default(), &client).await?;
+    let LogIn::Opened(issued) = done else {
+        anyhow::bail!("a second factor is asked for");
+    };
     Ok(issued.access_token.expose().to_owned())
 }

@@ -246,6 +246,14 @@ impl Act {
         Ok(())
     }
 
+    /// Writes the entries so far and this one, and gives its number in the trail.
+    pub(crate) async fn audit_numbered(&mut self, entry: Entry) -> Result<i64> {
+        self.write_audit().await?;
+        let actor = entry.actor.or(self.client.actor);
+        let row = Entry { actor, ..entry }.row(&self.client, self.now);
+        self.tx.insert_audit_row(&row).await.map(|row| row.id)
+    }
+
     /// Writes the entries so far.
     async fn write_audit(&mut self) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);

@@ -13,6 +13,7 @@ use crate::cache::audit_watch::Watch as AuditWatch;
 use crate::cache::stats::StatsCache;
 use crate::clock::Clock;
 use crate::config::{Config, PasswordScheme};
+use crate::domain::{Role, Timestamp};
 use crate::error::{Error, Result};
 use crate::hasher::{Hasher, HasherConfig, Scheme};
 use crate::keys::Keys;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub outbox: OutboxState,
     /// The latest counts for the console.
     pub stats: StatsCache,
+    /// Roles whose users must have a second factor, each with since when.
+    pub required_factors: Vec<(Role, Timestamp)>,
     /// One registration at a time for each address.
     pub registrations: KeyedMutex,
     /// False while the node is starting or draining.
@@ -77,7 +80,14 @@ impl Deref for App {
 
 impl App {
     /// Connects the parts. The database is migrated, and the keys are its.
-    pub(crate) fn new(config: Config, clock: Clock, passwords: Policy, db: Db, keys: Keys) -> Result<Self> {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        passwords: Policy,
+        db: Db,
+        keys: Keys,
+        required_factors: Vec<(Role, Timestamp)>,
+    ) -> Result<Self> {
         let redis = match &config.redis.url {
             None => None,
             Some(target) => {
@@ -133,6 +143,7 @@ impl App {
             audit: AuditWatch::default(),
             outbox: OutboxState::default(),
             stats: StatsCache::default(),
+            required_factors,
             registrations: KeyedMutex::default(),
             ready: Arc::new(AtomicBool::new(false)),
             stop: CancellationToken::new(),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::{digest, hmac, rand};
 
 /// `N` bytes from the system's cryptographic generator.
 ///
@@ -42,6 +42,13 @@ pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     }
     let mut out = [0; 32];
     out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
+/// SHA-256 (FIPS 180-4).
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
 }
 

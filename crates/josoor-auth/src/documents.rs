@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Arg, Command};
 
 use crate::domain::Audit;
-use crate::http::limited_requests;
 use crate::http::response::codes::CODES;
+use crate::http::{limited_requests, verified_requests};
 use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn, codes};
 use crate::{cli, limits};
 
@@ -52,6 +52,15 @@ fn what_counts_each_request_is_documented() {
         "SECURITY-MODEL.md",
         "counted requests",
         &limited_requests::table(),
+    );
+}
+
+#[test]
+fn what_each_request_needs_of_its_caller_is_documented() {
+    hold(
+        "reference/second-factors.md",
+        "verified requests",
+        &verified_requests::table(),
     );
 }
 

@@ -85,6 +85,12 @@ pub enum Error {
         /// The greatest age of the sign-in that is asked for, in seconds.
         max_age: Option<u64>,
     },
+    /// A code of a second factor that is wrong, or was used.
+    #[error("the code is not valid")]
+    MfaCodeInvalid,
+    /// A sign-in or an enrolment that waited for its next step is over, or another client began it.
+    #[error("the flow is over")]
+    FlowExpired,
     /// An access token alone does not renew this session.
     #[error("a refresh token is required")]
     RefreshTokenRequired,

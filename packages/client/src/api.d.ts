@@ -108,6 +108,48 @@ export interface paths {
         patch: operations["update_me"];
         trace?: never;
     };
+    "/auth/login/mfa": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Finishes a sign-in with its second factor
+         * @description For the client that got `mfa_required`, within ten minutes. In cookie transport the browser must send the cookie that came with
+         *     it. The fifth wrong code ends the sign-in: it begins again with the password.
+         */
+        post: operations["finish_log_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/step-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verifies the user of the session once more
+         * @description With a code of the second factor, where the account has one, else with the password. What was refused with `step_up_required`
+         *     is then done with the access token of the answer.
+         */
+        post: operations["step_up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/auth/password/forgot": {
         parameters: {
             query?: never;
@@ -318,7 +360,8 @@ export interface paths {
         /**
          * Lists the devices that one's own account knows, the one that was used last first
          * @description A known device is one that the user has signed in on since the password and the address were last changed. It has a limit of
-         *     its own for sign-ins.
+         *     its own for sign-ins. A trusted one also spares its user the second factor for 30 days, from a sign-in with `trust_device`; a
+         *     change of the password or of the factors ends that.
          */
         get: operations["list_devices"];
         put?: never;
@@ -345,6 +388,189 @@ export interface paths {
         post?: never;
         /** Forgets one device of one's own account */
         delete: operations["forget_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows one's own second factors */
+        get: operations["show_factors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/factors/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to enrol an authenticator app
+         * @description The app counts once its first code is confirmed in the same session, within ten minutes; an earlier app counts until then. The
+         *     address of the account must be verified. The password is asked for here and now, whatever the access token says; an account that
+         *     has a second factor also needs a session with a fresh one.
+         */
+        post: operations["begin_totp"];
+        /**
+         * Removes one's own authenticator app
+         * @description With it go the recovery codes and the trust in devices; a sign-in then takes the password alone.
+         */
+        delete: operations["remove_totp"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/factors/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirms an authenticator app
+         * @description From now on each sign-in takes a code. The answer has an access token of the same session with both factors, and the recovery
+         *     codes where there were none.
+         */
+        post: operations["confirm_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/factors/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replaces one's own recovery codes
+         * @description Ten codes, each accepted once in place of a code of the app. The earlier ones end.
+         */
+        post: operations["replace_recovery_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users/{id}/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Removes all second factors of a user
+         * @description For a user who has lost them: verify first who asks. The user is notified by mail. Sessions go on.
+         */
+        delete: operations["reset_factors"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what happened to one's own account, the latest first */
+        get: operations["list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/activity/{id}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirms that one did everything oneself until now
+         * @description `id` is the latest row of the list. The confirmation is a row of its own.
+         */
+        post: operations["confirm_activity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/activity/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reports that somebody else has used one's account
+         * @description Revokes all other sessions, forgets all devices, ends the open links of the account, and mails the link that sets a new
+         *     password. This session goes on, so that the password can be changed at once.
+         */
+        post: operations["report_activity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Downloads everything that is kept about oneself
+         * @description One JSON file: the account, its sessions, devices and mails, and every row of the audit trail about it. No password and no token.
+         *     The download is itself recorded.
+         */
+        get: operations["export_me"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -477,6 +703,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/users/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Changes many users
+         * @description Each change is a unit of work of its own, with the audit rows and mails of a single one: what is rejected for one user, such as
+         *     taking the last administrator away, stops no other. One's own account stays as it is unless `include_self` says otherwise. All
+         *     audit rows have the request's id.
+         */
+        post: operations["update_users"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/audit": {
         parameters: {
             query?: never;
@@ -514,17 +762,21 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/auth/activity": {
+    "/admin/audit/verify": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Lists what happened to one's own account, the latest first */
-        get: operations["list_activity"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Checks the seal of the audit trail
+         * @description The whole chain, from its beginning or its anchor to its head. A trail that cannot be read within `server.request_timeout` is
+         *     answered with 503: `josoor-auth audit verify` has no such limit.
+         */
+        post: operations["verify_audit"];
         delete?: never;
         options?: never;
         head?: never;
@@ -735,6 +987,26 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Everything that is kept about a person. */
+        AccountExport: {
+            /**
+             * Format: date-time
+             * @description When it was written.
+             */
+            exported_at: string;
+            /** @description The account. */
+            account: components["schemas"]["ExportedAccount"];
+            /** @description The addresses that it had before, as long as a change of address can be undone. */
+            previous_addresses: components["schemas"]["ExportedAddress"][];
+            /** @description The sessions, the latest first; ended ones until they are purged. */
+            sessions: components["schemas"]["ExportedSession"][];
+            /** @description The devices, the one that was used last first; forgotten ones until they are purged. */
+            devices: components["schemas"]["ExportedDevice"][];
+            /** @description The mails of the last days, the latest first. */
+            mails: components["schemas"]["ExportedMail"][];
+            /** @description The rows of the audit trail about the account, the latest first. */
+            activity: components["schemas"]["ActivityResponse"][];
+        };
         /** @description A page of what happened to one's own account, the latest first. */
         ActivityList: {
             /** @description What happened. */
@@ -756,12 +1028,17 @@ export interface components {
              * @description The most items on a page.
              */
             page_size: number;
+            /**
+             * Format: int64
+             * @description The latest row in which the user confirmed, or reported, what came before it, if it is among the latest 1,000.
+             */
+            answered_id: number | null;
         };
         /** @description Something that happened to one's own account. */
         ActivityResponse: {
             /**
              * Format: int64
-             * @description Grows with the order of writing, and has gaps.
+             * @description The number in the audit trail. Grows with the order of writing, and has gaps.
              */
             id: number;
             /**
@@ -782,10 +1059,16 @@ export interface components {
              * @description The session concerned.
              */
             session_id: string | null;
+            /** @description Whether that is the session of the request. */
+            current: boolean;
             /** @description The network address that it came from, unless another user did it. */
             ip: string | null;
             /** @description What the client called itself, unless another user did it. */
             user_agent: string | null;
+            /** @description A short name for the client, such as "Firefox on Windows"; empty where it is not known, null where another user did it. */
+            device: string | null;
+            /** @description Whether the row is in the sealed chain already. */
+            sealed: boolean;
         };
         /** @description A user, as administrators see it. */
         AdminUserResponse: components["schemas"]["UserResponse"] & {
@@ -820,6 +1103,31 @@ export interface components {
              * @description What `before` is for the next page; null on the last one.
              */
             next: number | null;
+        };
+        /** @description What a check of the audit trail found. */
+        AuditReport: {
+            /** @description Whether no row was changed, removed, inserted or cut off. */
+            whole: boolean;
+            /**
+             * Format: int64
+             * @description Rows whose place in the chain was checked.
+             */
+            checked: number;
+            /** @description The end of the chain, as `position:code`: kept elsewhere, it shows later that nothing was cut off until here. */
+            head: string | null;
+            /** @description What is wrong, in English, in the order of the chain; up to 100. */
+            findings: string[];
+            /** @description How many findings there are. */
+            findings_total: number;
+            /** @description Rows that are not in the chain yet, counted up to 1,000; a row is sealed within a second or so. */
+            unsealed: number;
+            /**
+             * Format: int64
+             * @description Rows from which something personal was erased, as a later row says.
+             */
+            erased: number;
+            /** @description When and why the chain began again; rows before that were not checked. */
+            rebased: string | null;
         };
         /** @description A row of the audit trail. */
         AuditResponse: {
@@ -882,6 +1190,49 @@ export interface components {
              */
             timestamp: string;
         };
+        /** @description The JSON body that begins to enrol an authenticator app. */
+        BeginTotpRequest: {
+            /**
+             * Format: password
+             * @description The account's password, once more. At most 1,024 bytes in UTF-8.
+             * @example correct horse battery staple
+             */
+            password: string;
+        };
+        /** @description What is changed of each user: at least one of these. What is left out stays. */
+        BulkChangeRequest: {
+            /** @description What the users may do. */
+            role?: components["schemas"]["RoleName"];
+            /** @description Whether the users may sign in. False revokes their sessions. */
+            is_active?: boolean;
+        };
+        /**
+         * @description What became of one user of a bulk change.
+         * @enum {string}
+         */
+        BulkOutcome: "changed" | "unchanged" | "own_account" | "failed";
+        /** @description The result of a change of many users. */
+        BulkResponse: {
+            /** @description One for each user, in the order of `ids`; an id that was given more than once has one. */
+            items: components["schemas"]["BulkResult"][];
+        };
+        /** @description The result for one user of a bulk change. */
+        BulkResult: {
+            /**
+             * Format: int64
+             * @description The user.
+             */
+            id: number;
+            /** @description What became of it. */
+            outcome: components["schemas"]["BulkOutcome"];
+            /**
+             * @description The code of the failure: `not_found`, `last_admin`, and where the rest was not tried `store_unavailable` or why the
+             *     caller's session ended. Null where there is none.
+             */
+            code: string | null;
+            /** @description The failure in one English sentence. */
+            detail: string | null;
+        };
         /** @description The JSON body of a change of one's own address. */
         ChangeEmailRequest: {
             /** @description The address to change to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
@@ -913,6 +1264,14 @@ export interface components {
          * @enum {string}
          */
         Condition: "ok" | "degraded" | "down" | "draining";
+        /** @description The JSON body that confirms an authenticator app. */
+        ConfirmTotpRequest: {
+            /**
+             * @description The six digits that the app shows. The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make no difference.
+             * @example 123456
+             */
+            code: string;
+        };
         /** @description What happened on a day. */
         DayStats: {
             /**
@@ -974,8 +1333,13 @@ export interface components {
              * @description The device.
              */
             id: string;
-            /** @description Always `known`. */
+            /** @description `known`; or `trusted`, where sign-ins take no second factor. */
             kind: string;
+            /**
+             * Format: date-time
+             * @description Until when it is trusted.
+             */
+            trusted_until: string | null;
             /**
              * Format: date-time
              * @description When the user first signed in on it.
@@ -993,6 +1357,106 @@ export interface components {
             /** @description Whether the session of the request was opened on it. */
             current: boolean;
         };
+        /** @description The account of an export. */
+        ExportedAccount: components["schemas"]["UserResponse"] & {
+            /**
+             * Format: date-time
+             * @description When the address was verified.
+             */
+            email_verified_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the password was last set. The password itself is not known: only a hash is kept.
+             */
+            password_changed_at: string | null;
+            /**
+             * Format: date-time
+             * @description The last sign-in.
+             */
+            last_login_at: string | null;
+            /**
+             * Format: date-time
+             * @description When an administrator invited the user, if one did.
+             */
+            invited_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the invitation was accepted.
+             */
+            accepted_at: string | null;
+        };
+        /** @description An address that the account had before. */
+        ExportedAddress: {
+            /** @description The address. */
+            email: string;
+            /**
+             * Format: date-time
+             * @description Until when.
+             */
+            until: string;
+        };
+        /** @description A device of an export, known or forgotten. */
+        ExportedDevice: {
+            /**
+             * Format: uuid
+             * @description The device.
+             */
+            id: string;
+            /** @description A short name for it, such as "Firefox on Windows". */
+            device: string;
+            /** @description The address of the last sign-in. */
+            ip: string;
+            /**
+             * Format: date-time
+             * @description When the user first signed in on it.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the user last signed in on it.
+             */
+            last_seen_at: string;
+            /**
+             * Format: date-time
+             * @description When it was forgotten.
+             */
+            forgotten_at: string | null;
+        };
+        /** @description A mail of an export: its kind, not its text. */
+        ExportedMail: {
+            /** @description What: `verify_email`, `reset_password`, … */
+            kind: string;
+            /** @description The address that it goes to. */
+            to: string;
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the mail server took it.
+             */
+            sent_at: string | null;
+        };
+        /** @description A session of an export, live or ended. */
+        ExportedSession: components["schemas"]["SessionResponse"] & {
+            /**
+             * Format: date-time
+             * @description When it was revoked.
+             */
+            revoked_at: string | null;
+            /** @description Why. */
+            revoke_reason: string | null;
+        };
+        /** @description What an account has besides its password. */
+        FactorsResponse: {
+            totp: components["schemas"]["TotpResponse"] | null;
+            /** @description How many recovery codes were not used. */
+            recovery_codes_left: number;
+            /** @description How many devices spare the second factor; `/auth/devices` lists them. */
+            trusted_devices: number;
+        };
         /** @description One field that cannot be accepted. */
         FieldProblem: {
             /** @description The field as the request names it; empty for the body as a whole. */
@@ -1001,6 +1465,23 @@ export interface components {
             code: string;
             /** @description One English sentence. */
             message: string;
+        };
+        /** @description The JSON body that finishes a sign-in. */
+        FinishLoginRequest: {
+            /** @description The member `flow` of the answer `mfa_required`. */
+            flow: string;
+            /**
+             * @description One of its `methods`.
+             * @enum {string}
+             */
+            method: "totp" | "recovery_code";
+            /**
+             * @description A code of this method. The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make no difference.
+             * @example 123456
+             */
+            code: string;
+            /** @description Whether this device spares the second factor for 30 days. Has no effect for roles in `mfa.no_trust`. */
+            trust_device?: boolean;
         };
         /** @description The JSON body that names an address. */
         ForgotPasswordRequest: {
@@ -1153,9 +1634,18 @@ export interface components {
              * @description Stable; what programs go by.
              * @enum {string}
              */
-            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "mail_not_retryable" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
+            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "flow_expired" | "mfa_code_invalid" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "mfa_required" | "mfa_enrollment_required" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "mail_not_retryable" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
             /** @description What is wrong with which field; 422 only. */
             errors?: components["schemas"]["FieldProblem"][];
+            /** @description `mfa_required` only: names the sign-in for `/auth/login/mfa`. */
+            flow?: string;
+            /** @description `mfa_required` only: how the sign-in can be finished, `totp` or `recovery_code`. */
+            methods?: string[];
+            /**
+             * Format: int64
+             * @description `mfa_required` only: for how long, in seconds.
+             */
+            expires_in?: number;
             /** @description Also in the header `X-Request-Id`; leads to the request in the service's log. */
             request_id: string;
         };
@@ -1191,6 +1681,11 @@ export interface components {
                 [key: string]: components["schemas"]["Condition"];
             };
         };
+        /** @description A set of recovery codes. Shown once. */
+        RecoveryCodesResponse: {
+            /** @description Each is accepted once, however it is spelled. */
+            recovery_codes: string[];
+        };
         /** @description The JSON body of a refresh or a sign-out. */
         RefreshRequest: {
             /** @description Without it the cookie counts, and without that the bearer token. */
@@ -1213,6 +1708,26 @@ export interface components {
             full_name?: string | null;
             locale?: components["schemas"]["LocaleName"] | null;
             transport?: components["schemas"]["Transport"] | null;
+        };
+        /** @description The receipt of a report. */
+        ReportReceipt: {
+            /**
+             * Format: int64
+             * @description Its number in the audit trail.
+             */
+            receipt: number;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description How many other sessions were revoked. */
+            revoked: number;
+            /**
+             * Format: int64
+             * @description How many devices were forgotten.
+             */
+            forgotten: number;
         };
         /** @description The JSON body that asks for another mail. */
         ResendVerificationRequest: {
@@ -1330,6 +1845,20 @@ export interface components {
             /** @description One entry for each day, the earliest first; the last one is today. */
             days: components["schemas"]["DayStats"][];
         };
+        /** @description The JSON body that verifies the user of a session: one of the two. */
+        StepUpRequest: {
+            /**
+             * Format: password
+             * @description The account's password, where the account has no second factor. At most 1,024 bytes in UTF-8.
+             * @example correct horse battery staple
+             */
+            password?: string | null;
+            /**
+             * @description A code of the account's second factor. The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make no difference.
+             * @example 123456
+             */
+            code?: string | null;
+        };
         /** @description The tokens of a session (RFC 6749, 5.1), and whose they are. */
         TokenResponse: {
             /** @description A JWT for `Authorization: Bearer`. */
@@ -1345,6 +1874,38 @@ export interface components {
             expires_in: number;
             /** @description The user, as of now. */
             user: components["schemas"]["UserResponse"];
+        };
+        /** @description A confirmed authenticator app. */
+        TotpConfirmedResponse: components["schemas"]["TokenResponse"] & {
+            /** @description The recovery codes, where the account had none. Shown once. */
+            recovery_codes?: string[];
+        };
+        /** @description An authenticator app. */
+        TotpResponse: {
+            /**
+             * Format: date-time
+             * @description When it was added.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When a code of it was last accepted.
+             */
+            last_used_at: string | null;
+        };
+        /** @description What an authenticator app is set up with. Shown once. */
+        TotpSetupResponse: {
+            /** @description The secret in base 32, to type in. */
+            secret: string;
+            /** @description The address that the QR code has (`otpauth://totp/…`). */
+            uri: string;
+            /** @description The QR code, an SVG image. */
+            qr_svg: string;
+            /**
+             * Format: int64
+             * @description How long the app can be confirmed, in seconds.
+             */
+            expires_in: number;
         };
         /**
          * @description Where a client wants its refresh token.
@@ -1391,6 +1952,16 @@ export interface components {
             /** @description Whether the user may sign in. False revokes the user's sessions. */
             is_active?: boolean;
         };
+        /** @description The JSON body of a change of many users. */
+        UpdateUsersRequest: {
+            /** @description The users. */
+            ids: components["schemas"]["UserIds"];
+            /** @description What is changed of each of them. */
+            change: components["schemas"]["BulkChangeRequest"];
+            /** @description Whether one's own account is changed too where it is among `ids`: last, after all others. Without it, it stays as it is. */
+            include_self?: boolean;
+        };
+        UserIds: number[];
         /** @description One page of users. */
         UserList: {
             /** @description The users of this page. */
@@ -1437,6 +2008,8 @@ export interface components {
             is_active: boolean;
             /** @description Whether the address was verified. */
             email_verified: boolean;
+            /** @description Whether a sign-in takes a second factor. */
+            mfa_enabled: boolean;
             /** @description `en` or `ar`. */
             locale: components["schemas"]["LocaleName"];
             /**
@@ -1735,7 +2308,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `account_inactive` or `email_not_verified` after the right password, or `origin_not_allowed` */
+            /** @description After the right password `account_inactive`, `email_not_verified`, or `mfa_required` with `flow`, `methods` and `expires_in` for `/auth/login/mfa`; or `origin_not_allowed` */
             403: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -2436,6 +3009,331 @@ export interface operations {
                 };
             };
             /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    finish_log_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FinishLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description Signed in, in the transport that the sign-in was begun with */
+            200: {
+                headers: {
+                    /** @description `josoor_device`, and in cookie transport the refresh token */
+                    "Set-Cookie"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description `flow_expired`: begin again with the password */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mfa_code_invalid`: a wrong code, or one that was used */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_inactive` or `origin_not_allowed` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `session_limit`: as many sessions as there may be, all in use on known devices */
+            409: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    step_up: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUpRequest"];
+            };
+        };
+        responses: {
+            /** @description An access token of the same session with another `auth_time`, `amr` and `acr`. No refresh token: it stays as it is */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_credentials` or `mfa_code_invalid` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -3855,7 +4753,7 @@ export interface operations {
                     "application/json": components["schemas"]["RevokedResponse"];
                 };
             };
-            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            /** @description `step_up_required`: an account with a second factor, verified too long ago */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -4225,6 +5123,935 @@ export interface operations {
             };
             /** @description `not_found`: no known device of this user */
             404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_factors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the account has */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FactorsResponse"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BeginTotpRequest"];
+            };
+        };
+        responses: {
+            /** @description What the app is set up with; shown once */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpSetupResponse"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_credentials`: not the account's password; `step_up_required`: the account has a second factor, verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_not_verified` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The app is removed */
+            204: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `step_up_required`: verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mfa_enrollment_required`: there is no app */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfirmTotpRequest"];
+            };
+        };
+        responses: {
+            /** @description The app counts */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpConfirmedResponse"];
+                };
+            };
+            /** @description `flow_expired`: no enrolment of this session waits, or five codes were wrong */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mfa_code_invalid` */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replace_recovery_codes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The codes; shown once */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodesResponse"];
+                };
+            };
+            /** @description `step_up_required`: verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mfa_enrollment_required`: there is no authenticator app yet */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_factors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user has no second factor */
+            204: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `step_up_required`: one's own factors, verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_activity: {
+        parameters: {
+            query?: {
+                /** @description From 1 */
+                page?: number;
+                /** @description Default: 20 */
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActivityList"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_activity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The latest row */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is recorded */
+            204: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: something has happened since; load the list again */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_activity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is done; the receipt */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportReceipt"];
+                };
+            };
+            /** @description `step_up_required`: an account with a second factor, verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountExport"];
+                };
+            };
+            /** @description `step_up_required`: an account with a second factor, verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;
@@ -5424,6 +7251,161 @@ export interface operations {
             };
         };
     };
+    update_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateUsersRequest"];
+            };
+        };
+        responses: {
+            /** @description A result for each user */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkResponse"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_audit: {
         parameters: {
             query?: {
@@ -5659,21 +7641,16 @@ export interface operations {
             };
         };
     };
-    list_activity: {
+    verify_audit: {
         parameters: {
-            query?: {
-                /** @description From 1 */
-                page?: number;
-                /** @description Default: 20 */
-                page_size?: number;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description A page */
+            /** @description What was found */
             200: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -5683,20 +7660,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ActivityList"];
-                };
-            };
-            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
-            400: {
-                headers: {
-                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
-                    "X-Client-Request-Id"?: string;
-                    /** @description The request's id in the service's log */
-                    "X-Request-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["AuditReport"];
                 };
             };
             /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
@@ -5716,19 +7680,6 @@ export interface operations {
             };
             /** @description `missing_token` or `insufficient_role` */
             403: {
-                headers: {
-                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
-                    "X-Client-Request-Id"?: string;
-                    /** @description The request's id in the service's log */
-                    "X-Request-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
-            422: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;

@@ -1,7 +1,7 @@
 import type { components } from "./api";
 import { createDestinations } from "./destination";
 import { attempt, browserWindow } from "./environment";
-import { AuthError, codeOf, isAuthError, meaningOf, signedOut } from "./errors";
+import { AuthError, codeOf, errorOf, isAuthError, isStepUp, meaningOf, signedOut } from "./errors";
 import { localStore, reliable } from "./storage";
 import { connectTabs, type TabMessage } from "./tabs";
 import { createTransport } from "./transport";
@@ -37,6 +37,7 @@ const keepsCookies = () => {
 export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const destinations = createDestinations(options.baseUrl ?? "", options.origins ?? []);
   const byCookie = (options.storage ?? "cookie") === "cookie";
+  const transport = byCookie ? "cookie" : "body";
   const store = reliable(options.storage === "cookie" || !options.storage ? "memory" : options.storage);
   const name = options.channel ?? "josoor-auth";
   const rawFetch: typeof fetch = (input, init) => (options.fetch ?? globalThis.fetch)(input, init);
@@ -187,7 +188,26 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     }
   }
 
-  async function request<T>(method: string, path: string, request?: RequestOptions): Promise<T> {
+  let verification: Promise<boolean> | null = null;
+
+  /** Has the page verify its user once more; one question at a time. */
+  function verifyAgain(error: AuthError): Promise<boolean> {
+    verification ??= Promise.resolve(options.onStepUpRequired?.(error) ?? false).finally(() => {
+      verification = null;
+    });
+    return verification;
+  }
+
+  async function request<T>(method: string, path: string, input?: RequestOptions): Promise<T> {
+    try {
+      return await requestOnce<T>(method, path, input);
+    } catch (error) {
+      if (!isAuthError(error) || error.kind !== "step_up_required" || !(await verifyAgain(error))) throw error;
+      return requestOnce<T>(method, path, input);
+    }
+  }
+
+  async function requestOnce<T>(method: string, path: string, request?: RequestOptions): Promise<T> {
     // Before a token is fetched for it.
     destinations.service(path);
     const used = await tokenIfAny();
@@ -341,13 +361,18 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     }
   }
 
-  async function signIn(path: string, input: object): Promise<TokenResponse | undefined> {
+  /** Tokens of the same session that say more than those before. What was asked for with these is void. */
+  async function acceptStronger(answer: TokenResponse): Promise<User> {
+    epoch += 1;
+    await acceptTokens(answer, "token-refreshed");
+    return answer.user;
+  }
+
+  async function signIn(path: string, body: object): Promise<TokenResponse | undefined> {
     // The session would be lost with the page, and the next one would only ask for the sign-in again.
     if (byCookie && page && !attempt(keepsCookies)) throw new AuthError({ kind: "failed", code: "cookies_blocked" });
     if (hasPendingLogout()) await sendLogout();
-    const answer = await callService<TokenResponse>("POST", path, null, {
-      body: { ...input, transport: byCookie ? "cookie" : "body" },
-    });
+    const answer = await callService<TokenResponse>("POST", path, null, { body });
     if (!answer?.access_token) return undefined;
     epoch += 1;
     pendingLogout = null;
@@ -377,15 +402,24 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     },
 
     async register(input) {
-      const answer = await signIn("/auth/register", input);
+      const answer = await signIn("/auth/register", { ...input, transport });
       return answer ? { status: "signed-in", user: answer.user } : { status: "verification-required" };
     },
 
     async login(input) {
-      const answer = await signIn("/auth/login", input);
+      const answer = await signIn("/auth/login", { ...input, transport });
       if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
       return answer.user;
     },
+
+    async mfa(input) {
+      // In the transport that the sign-in was begun with.
+      const answer = await signIn("/auth/login/mfa", input);
+      if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
+      return answer.user;
+    },
+
+    stepUp: async (input) => acceptStronger(await requestOnce<TokenResponse>("POST", "/auth/step-up", { body: input })),
 
     async logout() {
       pendingLogout = { access: token?.access ?? null, refresh_token: byCookie ? null : await store.get(REFRESH) };
@@ -436,16 +470,34 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
         (await request<components["schemas"]["ForgottenResponse"]>("DELETE", "/auth/devices")).forgotten,
     },
 
+    factors: {
+      list: () => request("GET", "/auth/factors"),
+      beginTotp: (input) => request("POST", "/auth/factors/totp", { body: input }),
+      async confirmTotp(input) {
+        const answer = await request<components["schemas"]["TotpConfirmedResponse"]>(
+          "POST",
+          "/auth/factors/totp/confirm",
+          { body: input },
+        );
+        await acceptStronger(answer);
+        return answer.recovery_codes ?? null;
+      },
+      async removeTotp() {
+        await request<void>("DELETE", "/auth/factors/totp");
+        await client.me();
+      },
+      replaceRecoveryCodes: async () =>
+        (await request<components["schemas"]["RecoveryCodesResponse"]>("POST", "/auth/factors/recovery-codes"))
+          .recovery_codes,
+    },
+
     activity: (query) => request("GET", "/auth/activity", query ? { query } : {}),
 
     password: {
       forgot: (email) => callService<void>("POST", "/auth/password/forgot", null, { body: { email } }),
       reset: (input) => callService<void>("POST", "/auth/password/reset", null, { body: input }),
       async change(input) {
-        const answer = await request<TokenResponse>("POST", "/auth/password/change", { body: input });
-        epoch += 1;
-        await acceptTokens(answer, "token-refreshed");
-        return answer.user;
+        return acceptStronger(await request<TokenResponse>("POST", "/auth/password/change", { body: input }));
       },
     },
 
@@ -479,7 +531,12 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       if (response.status !== 401 || !again || !destinations.trusts(response.url || first.url)) return response;
       const code = await codeOf(response.clone());
       const meaning = meaningOf(code, response.headers.get("www-authenticate"));
-      if (meaning === "kept") return response;
+      if (meaning === "kept") {
+        const error = await errorOf(response.clone());
+        const isOld = error.kind === "step_up_required" || isStepUp(response.headers.get("www-authenticate"));
+        if (!isOld || !(await verifyAgain(error))) return response;
+        return destinations.carry(again, await getAccessToken(), rawFetch);
+      }
       if (token && token.access !== used) return destinations.carry(again, token.access, rawFetch);
       if (meaning === "over") {
         await clearSession(code as string);

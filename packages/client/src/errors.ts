@@ -13,6 +13,8 @@ export type AuthErrorKind =
   | "invalid_credentials"
   /** Fields were refused; see `errors`. */
   | "validation"
+  /** The password was right; `mfa` says how the sign-in goes on. */
+  | "mfa_required"
   /** The user has to verify again who they are. The session goes on, and a new access token does not help (RFC 9470). */
   | "step_up_required"
   | "forbidden"
@@ -21,11 +23,23 @@ export type AuthErrorKind =
 /** A field of the request and what is wrong with it. */
 export type FieldError = components["schemas"]["FieldProblem"];
 
+/** A sign-in that waits for a second factor: what `AuthClient.mfa` takes. */
+export interface MfaNeeded {
+  /** Names the sign-in. */
+  flow: string;
+  methods: ("totp" | "recovery_code")[];
+  /** For how long it waits, in seconds. */
+  expiresIn: number;
+}
+
 /** The codes that say that a session is over. */
 const OVER =
   /^(session_expired|session_revoked|password_changed|account_inactive|refresh_token_reused|refresh_token_required)$/;
 /** The codes with which a new access token helps. */
 const STALE = /^(token_expired|token_invalid)$/;
+
+/** Whether a `WWW-Authenticate` asks for another verification of the user (RFC 9470, 3). */
+export const isStepUp = (challenge: string | null): boolean => /insufficient_user_authentication/.test(challenge ?? "");
 
 /**
  * What a 401 means for the session, by its code and its `WWW-Authenticate`. `stale`: a new access token helps; what is no problem
@@ -34,7 +48,7 @@ const STALE = /^(token_expired|token_invalid)$/;
  */
 export function meaningOf(code: string | null, challenge: string | null = null): "stale" | "over" | "kept" {
   if (code && OVER.test(code)) return "over";
-  if (challenge && /insufficient_user_authentication/.test(challenge)) return "kept";
+  if (isStepUp(challenge)) return "kept";
   return code === null || STALE.test(code) || code.startsWith("http_") ? "stale" : "kept";
 }
 
@@ -68,6 +82,7 @@ interface Details {
   retryAfter?: number | null;
   requestId?: string | null;
   docs?: string | null;
+  mfa?: MfaNeeded | null;
 }
 
 /** Every failure of this package. */
@@ -89,6 +104,8 @@ export class AuthError extends Error {
   readonly requestId: string | null;
   /** The page that explains the code. */
   readonly docs: string | null;
+  /** How a sign-in goes on; only with the kind `mfa_required`. */
+  readonly mfa: MfaNeeded | null;
   /** @internal */
   readonly brand = BRAND;
 
@@ -105,6 +122,7 @@ export class AuthError extends Error {
     this.retryAfter = details.retryAfter ?? null;
     this.requestId = details.requestId ?? null;
     this.docs = details.docs ?? null;
+    this.mfa = details.mfa ?? null;
   }
 }
 
@@ -130,10 +148,15 @@ function kindOf(status: number, code: string): AuthErrorKind {
   if (status >= 500) return "server_unavailable";
   if (status === 422) return "validation";
   if (code === "invalid_credentials") return "invalid_credentials";
-  if (code === "step_up_required") return "step_up_required";
+  if (code === "step_up_required" || code === "mfa_required") return code;
   if ((status === 401 || status === 403) && (OVER.test(code) || STALE.test(code) || code === "missing_token"))
     return status === 403 && code === "account_inactive" ? "forbidden" : "signed_out";
   return status === 403 ? "forbidden" : "failed";
+}
+
+function mfaOf(code: string, { flow, methods, expires_in }: Record<string, unknown>): MfaNeeded | null {
+  if (code !== "mfa_required" || typeof flow !== "string" || !Array.isArray(methods)) return null;
+  return { flow, methods: methods as MfaNeeded["methods"], expiresIn: Number(expires_in) || 0 };
 }
 
 /** The error in an answer that is not 2xx, also when a proxy made it and it is no problem document (RFC 9457). */
@@ -152,6 +175,7 @@ export async function errorOf(response: Response): Promise<AuthError> {
     retryAfter: retryAfter(headers),
     requestId: text("request_id") ?? headers.get("x-request-id"),
     docs: text("type"),
+    mfa: mfaOf(code, problem),
   });
 }
 

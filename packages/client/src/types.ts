@@ -1,4 +1,5 @@
 import type { components } from "./api";
+import type { AuthError } from "./errors";
 import type { Role } from "./roles";
 import type { TokenStorage } from "./storage";
 
@@ -57,6 +58,12 @@ export interface AuthClientOptions {
   locale?: () => string | undefined;
   /** The name of the channel between tabs. */
   channel?: string;
+  /**
+   * Called when the service wants the user verified once more (`step_up_required`): ask for a code or the password, call `stepUp`, and
+   * resolve to true; the request is then sent once more. With false, or without this, the request fails. Requests at the same time share
+   * one call.
+   */
+  onStepUpRequired?: (error: AuthError) => Promise<boolean>;
 }
 
 export interface RequestOptions {
@@ -73,7 +80,12 @@ export interface AuthClient {
   register(
     input: Omit<Schemas["RegisterRequest"], "transport">,
   ): Promise<{ status: "signed-in"; user: User } | { status: "verification-required" }>;
+  /** An account with a second factor: an error of the kind `mfa_required`, whose `mfa` has what `mfa()` takes. */
   login(input: { email: string; password: string }): Promise<User>;
+  /** Finishes such a sign-in. `mfa_code_invalid`: another code may be tried; `flow_expired`: begin again with the password. */
+  mfa(input: Schemas["FinishLoginRequest"]): Promise<User>;
+  /** Verifies the user of the session once more: with a code, or, where there is no second factor, with the password. */
+  stepUp(input: { code: string } | { password: string }): Promise<User>;
   /** Signs out here at once, also when the service is away; the session is ended as soon as it is back. */
   logout(): Promise<void>;
   /** Gets a new access token now. Calls at the same time share one request. */
@@ -96,6 +108,16 @@ export interface AuthClient {
     forget(id: string): Promise<void>;
     /** Gives how many. */
     forgetAll(): Promise<number>;
+  };
+  readonly factors: {
+    list(): Promise<Schemas["FactorsResponse"]>;
+    /** Begins to add an authenticator app: its secret and QR code. */
+    beginTotp(input: { password: string }): Promise<Schemas["TotpSetupResponse"]>;
+    /** Adds it. Gives the recovery codes, where there were none: show them now, they are not given again. */
+    confirmTotp(input: { code: string }): Promise<string[] | null>;
+    removeTotp(): Promise<void>;
+    /** Ten new ones; the earlier ones end. */
+    replaceRecoveryCodes(): Promise<string[]>;
   };
   activity(query?: { page?: number; page_size?: number }): Promise<ActivityList>;
   readonly password: {

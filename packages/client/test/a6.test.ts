@@ -91,7 +91,7 @@ describe("a6: what is exported", () => {
   /** Every export, and what it can send where. What is new here needs a case of its own below. */
   const EXPORTS: Record<
     string,
-    Record<string, "sends nothing" | "is a client" | "hands out the client" | "adapter">
+    Record<string, "sends nothing" | "is a client" | "hands out the client" | "by the client" | "adapter">
   > = {
     ".": {
       AuthError: "sends nothing",
@@ -101,6 +101,7 @@ describe("a6: what is exported", () => {
       ROLES: "sends nothing",
       createAuthClient: "is a client",
     },
+    "./react.css": {},
     "./react": {
       AuthProvider: "hands out the client",
       useAuth: "hands out the client",
@@ -108,6 +109,13 @@ describe("a6: what is exported", () => {
       Show: "sends nothing",
       ProtectedRoute: "sends nothing",
       useReturnTo: "sends nothing",
+      TextsProvider: "sends nothing",
+      initialsOf: "sends nothing",
+      toneOf: "sends nothing",
+      LoginForm: "by the client",
+      RegisterForm: "by the client",
+      SessionsList: "by the client",
+      UserButton: "by the client",
     },
     "./axios": { attachAuth: "adapter" },
   };
@@ -139,6 +147,8 @@ const TO_SERVICE: Record<string, (client: core.AuthClient) => Promise<unknown>> 
   ready: (one) => one.ready(),
   register: (one) => one.register({ email: "secret-a@example.com", password: "secret-word" }),
   login: (one) => one.login({ email: "user@example.com", password: "secret-word" }),
+  mfa: (one) => one.mfa({ flow: "secret-flow", method: "totp", code: "secret-code" }),
+  stepUp: (one) => one.stepUp({ code: "secret-code" }),
   logout: (one) => one.logout(),
   refresh: (one) => one.refresh(),
   getAccessToken: (one) => one.getAccessToken({ minValidity: 1e9 }).then(() => one.refresh()),
@@ -155,6 +165,11 @@ const TO_SERVICE: Record<string, (client: core.AuthClient) => Promise<unknown>> 
   "devices.list": (one) => one.devices.list(),
   "devices.forget": (one) => one.devices.forget("x"),
   "devices.forgetAll": (one) => one.devices.forgetAll(),
+  "factors.list": (one) => one.factors.list(),
+  "factors.beginTotp": (one) => one.factors.beginTotp({ password: "secret-word" }),
+  "factors.confirmTotp": (one) => one.factors.confirmTotp({ code: "secret-code" }),
+  "factors.removeTotp": (one) => one.factors.removeTotp(),
+  "factors.replaceRecoveryCodes": (one) => one.factors.replaceRecoveryCodes(),
   "account.undo": (one) => one.account.undo({ token: "secret-token" }),
   "account.secure": (one) => one.account.secure({ token: "secret-token", email: "secret-a@example.com" }),
   "email.verify": (one) => one.email.verify({ token: "secret-token" }),

@@ -390,6 +390,61 @@ describe("errors", () => {
     });
   });
 
+  it("say how a sign-in with a second factor goes on", async () => {
+    const client = tab();
+    const waits = {
+      code: "mfa_required",
+      detail: "A code is needed.",
+      flow: "flow-1",
+      methods: ["totp"],
+      expires_in: 600,
+    };
+    service.instead["/auth/login"] = [{ status: 403, body: waits }];
+    const error = await client.login(credentials).catch((error) => error as AuthError);
+    expect(error).toMatchObject({ kind: "mfa_required", mfa: { flow: "flow-1", methods: ["totp"], expiresIn: 600 } });
+    expect(client.state.status).not.toBe("signed-in");
+    const code = { flow: "flow-1", method: "totp" as const, code: "000000" };
+    await expect(client.mfa(code)).rejects.toMatchObject({ code: "mfa_code_invalid", kind: "failed" });
+    await expect(client.mfa({ ...code, flow: "flow-2" })).rejects.toMatchObject({ code: "flow_expired" });
+    await expect(client.mfa({ ...code, code: "123456" })).resolves.toMatchObject({ id: 1 });
+    expect(client.state.status).toBe("signed-in");
+    expect(service.count("/auth/refresh")).toBe(0);
+  });
+
+  it("that ask for a fresh verification are sent once more after it, with the new token", async () => {
+    const body = { code: "step_up_required" };
+    const headers = { "www-authenticate": 'Bearer error="insufficient_user_authentication", max_age="600"' };
+    const asked: string[] = [];
+    const client: AuthClient = await signedIn({
+      onStepUpRequired: async (error) => {
+        asked.push(error.code);
+        await client.stepUp({ code: "123456" });
+        return true;
+      },
+    });
+    const before = await client.getAccessToken();
+    service.instead["/auth/sessions"] = [1, 2].map(() => ({ status: 401, body, headers }));
+    await Promise.all([client.sessions.revokeOthers(), client.sessions.revokeOthers()]);
+    expect(asked).toEqual(["step_up_required"]);
+    expect(service.count("/auth/sessions")).toBe(4);
+    expect(await client.getAccessToken()).not.toBe(before);
+    expect(service.headers[service.headers.length - 1]?.authorization).toBe(`Bearer ${await client.getAccessToken()}`);
+    expect(service.count("/auth/refresh")).toBe(0);
+    // Refused again, it is the caller's matter; and so it is when the user says no.
+    service.instead["/auth/sessions"] = [1, 2].map(() => ({ status: 401, body, headers }));
+    await expect(client.sessions.revokeOthers()).rejects.toMatchObject({ kind: "step_up_required" });
+    const other = await signedIn({ onStepUpRequired: async () => false });
+    service.instead["/auth/sessions"] = [{ status: 401, body, headers }];
+    await expect(other.sessions.revokeOthers()).rejects.toMatchObject({ kind: "step_up_required" });
+    // Requests to an API of one's own, too.
+    service.instead["/chat"] = [{ status: 401, body: undefined, headers }];
+    expect((await client.fetch(`${service.url}/chat`)).status).toBe(200);
+    expect(asked).toHaveLength(3);
+    // A wrong code ends nothing.
+    await expect(other.stepUp({ code: "000000" })).rejects.toMatchObject({ code: "mfa_code_invalid" });
+    expect(other.state.status).toBe("signed-in");
+  });
+
   it("that ask for a fresh verification keep the session, and make no refresh", async () => {
     const client = await signedIn();
     const body = { code: "step_up_required" };

@@ -24,7 +24,7 @@ describe("the package", () => {
     ).toBe(true);
   }, 60_000);
 
-  it("is at most 6 KB in its core", () => {
+  it("is at most 7 KB in its core", () => {
     const files = new Set(["index.js"]);
     for (const file of files) {
       for (const [, name] of readFileSync(resolve(ROOT, "dist", file), "utf8").matchAll(/from"\.\/([^"]+)"/g))
@@ -35,7 +35,7 @@ describe("the package", () => {
       0,
     );
     expect(size).toBeGreaterThan(1000);
-    expect(size).toBeLessThanOrEqual(6 * 1024);
+    expect(size).toBeLessThanOrEqual(7 * 1024);
   });
 
   it("has no dependency, runs nothing when it is installed, and puts types first", () => {

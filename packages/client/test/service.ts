@@ -27,6 +27,8 @@ export class Service {
   /** How often each path was asked for. */
   readonly asked: Record<string, number> = {};
   readonly headers: IncomingMessage["headers"][] = [];
+  /** What was sent, one after the other. */
+  readonly bodies: Record<string, unknown>[] = [];
   /** How long an access token is good for, in seconds. */
   lifetime = 3600;
   /** Answers that are taken away before they arrive, by path. */
@@ -93,6 +95,7 @@ export class Service {
       role: "user",
       is_active: true,
       email_verified: true,
+      mfa_enabled: false,
       locale: "en",
       created_at: time,
       updated_at: time,
@@ -111,6 +114,7 @@ export class Service {
     let text = "";
     for await (const chunk of request) text += String(chunk);
     const body = parsed(text);
+    this.bodies.push(body);
     const say = (status: number, value: unknown, headers: Record<string, string> = {}) => {
       if ((this.lose[path] ?? 0) > 0) {
         this.lose[path] = (this.lose[path] ?? 0) - 1;
@@ -144,6 +148,14 @@ export class Service {
       if (!account) return refuse(401, "invalid_credentials");
       const id = String(this.sessions.size + 1);
       const session = { account, generation: 0, supersededAt: 0, revoked: null };
+      this.sessions.set(id, session);
+      return say(200, this.tokens(id, session));
+    }
+    if (path === "/auth/login/mfa") {
+      if (body.flow !== "flow-1") return refuse(400, "flow_expired");
+      if (body.code !== "123456") return refuse(401, "mfa_code_invalid");
+      const id = String(this.sessions.size + 1);
+      const session = { account: this.accounts[0] as Account, generation: 0, supersededAt: 0, revoked: null };
       this.sessions.set(id, session);
       return say(200, this.tokens(id, session));
     }
@@ -183,6 +195,30 @@ export class Service {
     if (session.revoked) return refuse(401, session.revoked);
     if (this.dead.has(access)) return refuse(401, "token_expired");
     if (path === "/auth/me") return say(200, this.user(session.account));
+    if (path === "/auth/step-up") {
+      if (body.code !== "123456") return refuse(401, "mfa_code_invalid");
+      const { refresh_token: _, ...tokens } = this.tokens(id, session);
+      return say(200, tokens);
+    }
+    if (path.startsWith("/auth/sessions")) {
+      const live = [...this.sessions].filter(([, { revoked }]) => revoked === null);
+      if (request.method === "GET") {
+        const time = "2026-01-01T00:00:00Z";
+        const items = live.map(([number]) => ({
+          ...{ id: number, created_at: time, last_seen_at: time, expires_at: time, ip: "", user_agent: "" },
+          ...{ device: "Firefox on Linux", current: number === id },
+        }));
+        return say(200, { items, total: items.length, total_is_capped: false, page: 1, page_size: 100 });
+      }
+      if (path === "/auth/sessions") {
+        const others = live.filter(([number]) => number !== id);
+        for (const [, one] of others) one.revoked = "session_revoked";
+        return say(200, { revoked: others.length });
+      }
+      const ended = live.filter(([number]) => path === `/auth/sessions/${number}`);
+      for (const [, one] of ended) one.revoked = "session_revoked";
+      return ended.length === 1 ? say(204, undefined) : refuse(404, "not_found");
+    }
     if (path === "/auth/password/change")
       return body.current_password === "right"
         ? say(200, this.tokens(id, session))

@@ -5,6 +5,7 @@ import { Form } from "../components/form";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
+import { MyData } from "./my-data";
 
 /** A password manager that fills and sends in one go must not delete an account: the form is asleep at first. */
 const ARMED_AFTER = 500;
@@ -23,38 +24,41 @@ export function DeleteAccount() {
   if (!user) return null;
   const isFinal = config.deletionGrace === 0;
   return (
-    <div className="card">
-      <p>{t("delete.lead")}</p>
-      <ul>
-        <li>{t("delete.loses_account")}</li>
-        <li>{t("delete.loses_sessions")}</li>
-        <li>{t("delete.keeps_audit")}</li>
-        <li>{isFinal ? t("delete.no_return") : t("delete.undo", { duration: duration(config.deletionGrace) })}</li>
-      </ul>
-      <p>
-        {t("delete.account")} <Code>{user.email}</Code>
-      </p>
-      {isOpen ? (
-        <Form
-          danger
-          passwordField="password"
-          submit={t(isFinal ? "delete.submit" : "delete.submit_undo")}
-          onSubmit={async ({ password = "" }) => {
-            if (isArmed) await client.deleteAccount({ password });
-          }}
-          footer={
-            <button type="button" className="button quiet" onClick={() => setOpen(false)}>
-              {t("dialog.cancel")}
-            </button>
-          }
-        >
-          <PasswordField name="password" label={t("field.current_password")} email={user.email} required />
-        </Form>
-      ) : (
-        <button type="button" className="button risky" onClick={() => setOpen(true)}>
-          {t("delete.open")}
-        </button>
-      )}
-    </div>
+    <>
+      <MyData />
+      <div className="card">
+        <p>{t("delete.lead")}</p>
+        <ul>
+          <li>{t("delete.loses_account")}</li>
+          <li>{t("delete.loses_sessions")}</li>
+          <li>{t("delete.keeps_audit")}</li>
+          <li>{isFinal ? t("delete.no_return") : t("delete.undo", { duration: duration(config.deletionGrace) })}</li>
+        </ul>
+        <p>
+          {t("delete.account")} <Code>{user.email}</Code>
+        </p>
+        {isOpen ? (
+          <Form
+            danger
+            passwordField="password"
+            submit={t(isFinal ? "delete.submit" : "delete.submit_undo")}
+            onSubmit={async ({ password = "" }) => {
+              if (isArmed) await client.deleteAccount({ password });
+            }}
+            footer={
+              <button type="button" className="button quiet" onClick={() => setOpen(false)}>
+                {t("dialog.cancel")}
+              </button>
+            }
+          >
+            <PasswordField name="password" label={t("field.current_password")} email={user.email} required />
+          </Form>
+        ) : (
+          <button type="button" className="button risky" onClick={() => setOpen(true)}>
+            {t("delete.open")}
+          </button>
+        )}
+      </div>
+    </>
   );
 }

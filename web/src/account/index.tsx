@@ -3,12 +3,14 @@ import { Link, Route, Switch, useLocation } from "wouter";
 import { AppPage } from "../components/app-page";
 import { ExpiryWarning } from "../components/expiry-warning";
 import { Data } from "../components/queries";
+import { StepUp } from "../components/step-up";
 import { type TextKey, useI18n } from "../i18n";
 import { NotFound } from "../pages/refusals";
 import { Activity } from "./activity";
 import { DeleteAccount } from "./delete";
 import { Devices } from "./devices";
 import { ChangeEmail } from "./email";
+import { Factors } from "./factors";
 import { ChangePassword } from "./password";
 import { Profile } from "./profile";
 import { Sessions } from "./sessions";
@@ -18,6 +20,7 @@ const SECTIONS: [path: string, title: TextKey, content: ComponentType][] = [
   ["/account", "account.profile", Profile],
   ["/account/password", "account.password", ChangePassword],
   ["/account/email", "account.email", ChangeEmail],
+  ["/account/two-step", "account.factors", Factors],
   ["/account/sessions", "account.sessions", Sessions],
   ["/account/devices", "account.devices", Devices],
   ["/account/activity", "account.activity", Activity],
@@ -30,6 +33,7 @@ export function Account() {
   return (
     <Data>
       <ExpiryWarning />
+      <StepUp />
       <Switch>
         {SECTIONS.map(([path, title, Content]) => (
           <Route key={path} path={path}>

@@ -8,6 +8,7 @@ import { MailHint, Notice } from "../components/notice";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
+import { MyData } from "./my-data";
 
 export function Profile() {
   const { t, date } = useI18n();
@@ -67,6 +68,7 @@ export function Profile() {
           <Code>{user.id}</Code>
         </dd>
       </dl>
+      <MyData />
     </>
   );
 }

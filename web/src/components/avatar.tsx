@@ -1,4 +1,4 @@
-import { initialsOf, toneOf } from "./initials";
+import { initialsOf, toneOf } from "@josoor/auth/react";
 
 /** A user's initials. Only for the eye: the name or the address always stands beside it. */
 export function Avatar({

@@ -1,6 +1,7 @@
 import { isAuthError } from "@josoor/auth";
 import { QueryClient, QueryClientProvider, type UseQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
+import { Link } from "wouter";
 import { useI18n } from "../i18n";
 import { messageOf } from "./form";
 import { Loading, Notice } from "./notice";
@@ -29,6 +30,11 @@ export function Result<T>({ of, children }: { of: UseQueryResult<T>; children: (
   return (
     <Notice kind="bad">
       <p>{messageOf(of.error, i18n)}</p>
+      {isAuthError(of.error) && of.error.code === "mfa_enrollment_required" && (
+        <Link className="button" href="/account/two-step">
+          {i18n.t("account.factors")}
+        </Link>
+      )}
       {!isAuthError(of.error, "not_found") && (
         <button type="button" className="button" onClick={() => void of.refetch()}>
           {i18n.t("offline.retry")}

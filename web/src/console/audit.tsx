@@ -11,6 +11,7 @@ import { type AuditPage, AuditTable } from "./audit-table";
 import { ConsolePage } from "./console-page";
 import { ExportButton } from "./export-button";
 import { SelectFilter } from "./filters";
+import { SealButton, SealResult, useSeal } from "./seal";
 import { useSearchShortcut } from "./shortcut";
 
 const RANGES = { hour: 3600, day: 86_400, week: 7 * 86_400, month: 30 * 86_400 } as const;
@@ -27,6 +28,7 @@ export function AuditTrail() {
   const [address, change] = useAddress();
   const [isLive, setLive] = useState(false);
   const [failure, setFailure] = useState<unknown>(null);
+  const seal = useSeal();
   const first = useRef<HTMLSelectElement>(null);
   useSearchShortcut(first);
   const filter = Object.fromEntries(FILTERS.map((name) => [name, address.get(name) ?? ""]));
@@ -97,11 +99,13 @@ export function AuditTrail() {
             {isLive ? <Pause className="icon" /> : <Play className="icon" />}
             {t(isLive ? "audit.pause" : "audit.live")}
           </button>
+          <SealButton seal={seal} />
           <ExportButton path="/admin/audit/export" query={query} file="audit.csv" onFailure={setFailure} />
         </>
       }
     >
       {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
+      <SealResult seal={seal} />
       <form key={key} className="filters" onSubmit={apply} aria-label={t("audit.filters")}>
         <SelectFilter
           ref={first}

@@ -1,7 +1,8 @@
-import { isAuthError, type Role, type User } from "@josoor/auth";
+import type { Role, Schemas, User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
+import { useMutation } from "@tanstack/react-query";
 import { ArrowRight } from "lucide-react";
-import { useRef, useState } from "react";
+import type { ReactNode } from "react";
 import { Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
@@ -13,116 +14,88 @@ export interface BulkChange {
   is_active?: boolean;
 }
 
-/** The result for one user. */
-type Outcome = "changed" | "skipped" | { failed: string };
+type Result = Schemas["BulkResult"];
 
 /**
- * One change for many users: first what would happen, then the result of each. Every change is a request of its own, so what
- * cannot be done for one, such as taking the last administrator away, does not stand in the way of the others.
+ * One change for many users: first what would happen, then the result of each. It is one request, and the service changes each user by
+ * itself, so what it rejects for one, such as taking the last administrator away, does not stop the others. One's own account stays.
  */
 export function BulkDialog({ change, users, onClose }: { change: BulkChange; users: User[]; onClose: () => void }) {
   const i18n = useI18n();
   const { t, n } = i18n;
   const { client, user: me } = useAuth();
-  const [outcomes, setOutcomes] = useState<Map<number, Outcome>>(new Map());
-  const [isRunning, setRunning] = useState(false);
-  const isStopped = useRef(false);
   const isSame = (user: User) =>
     (change.role === undefined || user.role === change.role) &&
     (change.is_active === undefined || user.is_active === change.is_active);
-  // One's own account last would still end the work under way: it is changed on its own page, if at all.
-  const isOwnAccess = (user: User) =>
-    user.id === me?.id && (change.is_active === false || (change.role !== undefined && change.role !== "admin"));
-  const isKept = (user: User) => isSame(user) || isOwnAccess(user);
+  const isKept = (user: User) => isSame(user) || user.id === me?.id;
   const concerned = users.filter((user) => !isKept(user));
-  const isDone = outcomes.size > 0 && !isRunning;
-  const failed = [...outcomes.values()].filter((outcome) => typeof outcome === "object").length;
-  const changed = [...outcomes.values()].filter((outcome) => outcome === "changed").length;
+  const run = useMutation({
+    mutationFn: () =>
+      client.request<Schemas["BulkResponse"]>("POST", "/admin/users/bulk", {
+        body: { ids: concerned.map(({ id }) => id), change },
+      }),
+  });
+  const results = new Map<number, Result>(run.data?.items.map((result) => [result.id, result]));
+  const count = (outcome: Result["outcome"]) => [...results.values()].filter((one) => one.outcome === outcome).length;
+  const failed = count("failed");
   const kind = change.role ? "role" : change.is_active ? "activate" : "deactivate";
   const wanted = change.role ? t(`role.${change.role}`) : t(change.is_active ? "users.active" : "users.inactive");
 
-  const run = async () => {
-    setRunning(true);
-    const found = new Map<number, Outcome>(users.filter(isKept).map((user) => [user.id, "skipped"]));
-    for (const user of concerned) {
-      if (isStopped.current) break;
-      try {
-        await client.request<User>("PATCH", `/admin/users/${user.id}`, { body: change });
-        found.set(user.id, "changed");
-      } catch (error) {
-        // Signed out meanwhile: nothing more can be changed.
-        if (isAuthError(error) && error.kind === "signed_out") break;
-        found.set(user.id, { failed: messageOf(error, i18n) });
-      }
-      setOutcomes(new Map(found));
-    }
-    setOutcomes(new Map(found));
-    setRunning(false);
-  };
-
-  const close = () => {
-    isStopped.current = true;
-    onClose();
+  const resultOf = (user: User): ReactNode => {
+    const result = results.get(user.id);
+    if (result?.outcome === "failed")
+      return <span className="error">{i18n.maybe(`error.${result.code}`) ?? result.detail ?? t("error.unknown")}</span>;
+    if (result) return t(result.outcome === "changed" ? "bulk.was_changed" : "bulk.stays");
+    if (isKept(user)) return t("bulk.stays");
+    return (
+      <>
+        <ArrowRight className="icon along" /> {wanted}
+      </>
+    );
   };
   return (
-    <Dialog title={n(`bulk.ask_${kind}`, concerned.length, { state: wanted })} onClose={close} className="large">
-      {!isDone && !isRunning && (
+    <Dialog title={n(`bulk.ask_${kind}`, concerned.length, { state: wanted })} onClose={onClose} className="large">
+      {run.isIdle && (
         <>
           {users.some(isSame) && <p>{n(`bulk.already_${kind}`, users.filter(isSame).length, { state: wanted })}</p>}
           {change.is_active === false && <p>{t("bulk.signs_out")}</p>}
-          {users.some((user) => isOwnAccess(user) && !isSame(user)) && (
+          {users.some((user) => user.id === me?.id && !isSame(user)) && (
             <Notice kind="note">{t("bulk.leaves_you_out")}</Notice>
           )}
         </>
       )}
+      {run.error && <Notice kind="bad">{messageOf(run.error, i18n)}</Notice>}
       <p role="status">
-        {isRunning
-          ? t("bulk.running", { done: i18n.number(outcomes.size), all: i18n.number(users.length) })
-          : isDone
-            ? `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}`
+        {run.isPending
+          ? t("form.sending")
+          : run.isSuccess
+            ? `${n("bulk.changed", count("changed"))} ${failed > 0 ? n("bulk.failed", failed) : ""}`
             : ""}
       </p>
       <Table label={t("console.users")} tall columns={[t("field.email"), t("bulk.now"), t("bulk.result")]}>
-        {users.map((user) => {
-          const outcome = outcomes.get(user.id);
-          return (
-            <tr key={user.id}>
-              <th scope="row">
-                <bdi dir="ltr">{user.email}</bdi>
-              </th>
-              <td>{change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}</td>
-              <td>
-                {outcome === undefined ? (
-                  isKept(user) ? (
-                    t("bulk.stays")
-                  ) : (
-                    <>
-                      <ArrowRight className="icon along" /> {wanted}
-                    </>
-                  )
-                ) : typeof outcome === "object" ? (
-                  <span className="error">{outcome.failed}</span>
-                ) : (
-                  t(outcome === "changed" ? "bulk.was_changed" : "bulk.stays")
-                )}
-              </td>
-            </tr>
-          );
-        })}
+        {users.map((user) => (
+          <tr key={user.id}>
+            <th scope="row">
+              <bdi dir="ltr">{user.email}</bdi>
+            </th>
+            <td>{change.role ? t(`role.${user.role}`) : t(user.is_active ? "users.active" : "users.inactive")}</td>
+            <td>{resultOf(user)}</td>
+          </tr>
+        ))}
       </Table>
       <div className="actions">
-        {!isDone && concerned.length > 0 && (
+        {!run.isSuccess && concerned.length > 0 && (
           <button
             type="button"
             className={change.is_active === false ? "button danger" : "button"}
-            aria-disabled={isRunning}
-            onClick={() => !isRunning && void run()}
+            aria-disabled={run.isPending}
+            onClick={() => !run.isPending && run.mutate()}
           >
             {n(`bulk.do_${kind}`, concerned.length)}
           </button>
         )}
-        <button type="button" className="button quiet" onClick={close}>
-          {t(isDone ? "dialog.close" : "dialog.cancel")}
+        <button type="button" className="button quiet" onClick={onClose}>
+          {t(run.isSuccess ? "dialog.close" : "dialog.cancel")}
         </button>
       </div>
     </Dialog>

@@ -1,6 +1,7 @@
 import { Route, Switch } from "wouter";
 import { ExpiryWarning } from "../components/expiry-warning";
 import { Data } from "../components/queries";
+import { StepUp } from "../components/step-up";
 import { NotFound } from "../pages/refusals";
 import { AuditTrail } from "./audit";
 import { Outbox } from "./outbox";
@@ -13,6 +14,7 @@ export function Console() {
   return (
     <Data>
       <ExpiryWarning />
+      <StepUp />
       <Switch>
         <Route path="/console" component={Overview} />
         <Route path="/console/users" component={Users} />

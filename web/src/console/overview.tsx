@@ -7,6 +7,7 @@ import { useI18n } from "../i18n";
 import { useAddress } from "./address";
 import { Chart } from "./chart";
 import { ConsolePage } from "./console-page";
+import { FirstSteps } from "./first-steps";
 
 const RANGES = [7, 30, 90];
 
@@ -17,7 +18,8 @@ export function Overview() {
   const days = RANGES.find((range) => String(range) === address.get("days")) ?? 30;
   const stats = useQuery({
     queryKey: ["stats", days],
-    queryFn: () => client.request<Schemas["StatsResponse"]>("GET", "/admin/stats", { query: { days } }),
+    // Twice the range: the earlier half is what the later one is compared with.
+    queryFn: () => client.request<Schemas["StatsResponse"]>("GET", "/admin/stats", { query: { days: 2 * days } }),
     placeholderData: keepPreviousData,
     refetchInterval: 60_000,
   });
@@ -41,10 +43,12 @@ export function Overview() {
       }
     >
       <Result of={stats}>
-        {({ users, sessions, days: series, generated_at }) => {
+        {({ users, sessions, days: all, generated_at }) => {
+          const [before, series] = [all.slice(0, -days), all.slice(-days)];
           const dates = series.map(({ date }) => date);
           return (
             <>
+              <FirstSteps users={users} />
               <ul className="tiles">
                 <Tile value={users.total} label={t("overview.users")} to="/console/users" />
                 <Tile value={sessions.active} label={t("overview.sessions")} />
@@ -61,8 +65,18 @@ export function Overview() {
                 title={t("overview.sign_ins")}
                 days={dates}
                 series={[
-                  { label: t("overview.succeeded"), tone: "main", values: series.map((day) => day.sign_ins) },
-                  { label: t("overview.failed"), tone: "bad", values: series.map((day) => day.failures) },
+                  {
+                    label: t("overview.succeeded"),
+                    tone: "main",
+                    values: series.map((day) => day.sign_ins),
+                    before: before.map((day) => day.sign_ins),
+                  },
+                  {
+                    label: t("overview.failed"),
+                    tone: "bad",
+                    values: series.map((day) => day.failures),
+                    before: before.map((day) => day.failures),
+                  },
                 ]}
               />
               <div className="pair">
@@ -70,7 +84,12 @@ export function Overview() {
                   title={t("overview.new_users")}
                   days={dates}
                   series={[
-                    { label: t("overview.new_users"), tone: "main", values: series.map((day) => day.new_users) },
+                    {
+                      label: t("overview.new_users"),
+                      tone: "main",
+                      values: series.map((day) => day.new_users),
+                      before: before.map((day) => day.new_users),
+                    },
                   ]}
                 />
                 <Chart
@@ -81,6 +100,7 @@ export function Overview() {
                       label: t("overview.active_users"),
                       tone: "main",
                       values: series.map((day) => day.active_users),
+                      before: before.map((day) => day.active_users),
                       whole: "average",
                     },
                   ]}

@@ -12,11 +12,13 @@ import { Result } from "../components/queries";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { LANGUAGES, useI18n } from "../i18n";
+import { useAddress } from "./address";
 import { type AuditPage, AuditTable } from "./audit-table";
 import { ConsolePage } from "./console-page";
 import { DangerZone } from "./danger-zone";
 import { type AdminUser, RoleSelect, StatusOf } from "./user-fields";
 import { UserSessions } from "./user-sessions";
+import { TABS, userAt } from "./user-tabs";
 
 export function UserDetail({ id }: { id: string }) {
   const { client } = useAuth();
@@ -48,6 +50,8 @@ function Detail({ user }: { user: AdminUser }) {
       [["user", String(user.id)], ["users"]].map((queryKey) => queries.invalidateQueries({ queryKey })),
     );
   };
+  const [address] = useAddress();
+  const tab = TABS.find((one) => one === address.get("tab")) ?? "profile";
   const isMe = user.id === me?.id;
   return (
     <>
@@ -65,7 +69,23 @@ function Detail({ user }: { user: AdminUser }) {
       </div>
       {done && <Notice kind="done">{done}</Notice>}
       {(user.deleted_at || user.frozen_at) && <WayBack user={user} onChanged={refresh} onDone={setDone} />}
-      <div className="pair">
+      {/* Each has an address of its own, so these are links. */}
+      <nav aria-label={user.email}>
+        <ul className="chips">
+          {TABS.map((one) => (
+            <li key={one}>
+              <Link
+                href={userAt(user.id, one)}
+                aria-current={one === tab ? "page" : undefined}
+                onClick={() => setDone(null)}
+              >
+                {t(`user_tab.${one}`)}
+              </Link>
+            </li>
+          ))}
+        </ul>
+      </nav>
+      {tab === "profile" && (
         <section className="card" aria-labelledby="profile">
           <h2 id="profile">{t("account.profile")}</h2>
           <dl className="facts">
@@ -107,27 +127,31 @@ function Detail({ user }: { user: AdminUser }) {
             <p className="hint">{t("user.role_hint")}</p>
           </Form>
         </section>
-        <section className="card" aria-labelledby="access">
-          <h2 id="access">{t("user.access")}</h2>
-          <p>{t("user.reset_lead")}</p>
-          <Form
-            submit={t("user.send_reset")}
-            onSubmit={async () => {
-              setDone(null);
-              await client.request("POST", `/admin/users/${user.id}/password-reset`);
-              setDone(
-                <>
-                  <p>{t("user.reset_sent", { email: user.email })}</p>
-                  <MailHint isOn={config.devMail} />
-                </>,
-              );
-            }}
-          />
-        </section>
-      </div>
-      <UserSessions user={user} onDone={setDone} />
-      <UserActivity user={user} />
-      {!user.deleted_at && <DangerZone user={user} onChanged={refresh} onDone={setDone} />}
+      )}
+      {tab === "security" && (
+        <>
+          <section className="card" aria-labelledby="access">
+            <h2 id="access">{t("user.access")}</h2>
+            <p>{t("user.reset_lead")}</p>
+            <Form
+              submit={t("user.send_reset")}
+              onSubmit={async () => {
+                setDone(null);
+                await client.request("POST", `/admin/users/${user.id}/password-reset`);
+                setDone(
+                  <>
+                    <p>{t("user.reset_sent", { email: user.email })}</p>
+                    <MailHint isOn={config.devMail} />
+                  </>,
+                );
+              }}
+            />
+          </section>
+          {!user.deleted_at && <DangerZone user={user} onChanged={refresh} onDone={setDone} />}
+        </>
+      )}
+      {tab === "sessions" && <UserSessions user={user} onDone={setDone} />}
+      {tab === "activity" && <UserActivity user={user} />}
     </>
   );
 }

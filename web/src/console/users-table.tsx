@@ -6,6 +6,8 @@ import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
 import { Time } from "../components/values";
 import { type TextKey, useI18n } from "../i18n";
+import type { BulkChange } from "./bulk";
+import { RowMenu } from "./row-menu";
 import { type AdminUser, StatusOf } from "./user-fields";
 
 /** Those that can be sorted by. */
@@ -23,6 +25,7 @@ export function UsersTable({
   onSort,
   chosen,
   onChoose,
+  onChange,
 }: {
   users: AdminUser[];
   /** A column, with "-" in front for descending. */
@@ -30,6 +33,8 @@ export function UsersTable({
   onSort: (sort: string) => void;
   chosen: Map<number, User>;
   onChoose: (chosen: Map<number, User>) => void;
+  /** A change of one user was chosen. */
+  onChange: (change: BulkChange, user: User) => void;
 }) {
   const { t } = useI18n();
   const { user: me } = useAuth();
@@ -63,7 +68,8 @@ export function UsersTable({
               <col key={key} className={width} />
             ))}
             <col className="w-s" />
-            <col className="w-m" />
+            <col className="w-l" />
+            <col className="w-check" />
           </colgroup>
           <thead>
             <tr>
@@ -93,6 +99,9 @@ export function UsersTable({
               })}
               <th scope="col">{t("users.last_login")}</th>
               <th scope="col">{t("users.status")}</th>
+              <th scope="col">
+                <span className="visually-hidden">{t("row.column")}</span>
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -129,6 +138,9 @@ export function UsersTable({
                 </td>
                 <td>
                   <StatusOf user={user} />
+                </td>
+                <td>
+                  <RowMenu user={user} onChange={(change) => onChange(change, user)} />
                 </td>
               </tr>
             ))}

@@ -22,8 +22,8 @@ import { COLUMNS, UsersTable } from "./users-table";
 type UserList = Schemas["UserList"];
 
 const SIZES = ["20", "50", "100"];
-/** How many users "all that match" takes in at most: each is a request of its own. */
-const BULK_AT_MOST = 1000;
+/** How many users the service changes in one request, at most. */
+const BULK_AT_MOST = 500;
 
 function storedSize(): string {
   try {
@@ -215,6 +215,10 @@ export function Users() {
                 onSort={(sort) => change({ sort, page: null }, { replace: true })}
                 chosen={chosen}
                 onChoose={setChosen}
+                onChange={(change, user) => {
+                  setChosen(new Map([[user.id, user]]));
+                  setBulk(change);
+                }}
               />
             )}
             <div className="actions">

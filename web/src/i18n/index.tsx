@@ -69,8 +69,18 @@ export interface I18n {
   /** The texts whose keys begin so, in their order, each with the rest of its key. */
   entries(prefix: string): [name: string, text: string][];
   number(value: number): string;
+  /** A change, such as +12 %. */
+  percent(value: number): string;
   date(time: string | number | Date): string;
   dateTime(time: string | number | Date): string;
+  /** Hours and minutes. */
+  time(time: string | number | Date): string;
+  /** A day with its name. */
+  day(time: string | number | Date): string;
+  /** The name of the day alone. */
+  weekday(time: string | number | Date): string;
+  /** Day and month, as short as an axis wants them. */
+  shortDate(time: string | number | Date): string;
   /** "3 minutes ago"; beyond 30 days the date. */
   relative(time: string | number | Date, now?: number): string;
   /** A length of time to wait. */
@@ -117,6 +127,11 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
   const place = regional[language];
   const lookUp = catalogue as Record<string, string | Counted>;
   const number = new Intl.NumberFormat(place);
+  const changes = new Intl.NumberFormat(place, {
+    style: "percent",
+    signDisplay: "exceptZero",
+    maximumFractionDigits: 0,
+  });
   const t = (key: string, values?: Values) => {
     const text = lookUp[key];
     return typeof text === "string" ? fill(text, values) : key;
@@ -141,8 +156,13 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
         .filter((key) => key.startsWith(prefix))
         .map((key) => [key.slice(prefix.length), t(key)]),
     number: (value) => number.format(value),
+    percent: (value) => changes.format(value),
     date,
     dateTime: format({ dateStyle: "medium", timeStyle: "short" }),
+    time: format({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
+    day: format({ weekday: "long", day: "numeric", month: "long" }),
+    weekday: format({ weekday: "long" }),
+    shortDate: format({ day: "numeric", month: "short" }),
     relative(time, now = Date.now()) {
       const seconds = Math.round((new Date(time).getTime() - now) / 1000);
       const steps: [Intl.RelativeTimeFormatUnit, number][] = [

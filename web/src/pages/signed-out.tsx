@@ -1,10 +1,9 @@
 import { useAuth } from "@josoor/auth/react";
-import { Link } from "wouter";
 import { Page } from "../components/page";
-import { withReturnTo } from "../components/return-to";
-import { config } from "../config";
+import { at, config } from "../config";
 import { useI18n } from "../i18n";
 
+/** The page after a sign-out. It comes with the user's menu, so that it is there also when the service is not. */
 export function SignedOut() {
   const { t, duration } = useI18n();
   const { reason } = useAuth();
@@ -19,9 +18,9 @@ export function SignedOut() {
           <p>{t(isGone ? "signed_out.deleted" : isElsewhere ? "signed_out.elsewhere" : "signed_out.here")}</p>
         )}
         {!isGone && (
-          <Link className="button" href={withReturnTo("/login")}>
+          <a className="button" href={at(`/login${location.search}`)}>
             {t("signed_out.again")}
-          </Link>
+          </a>
         )}
       </div>
     </Page>

@@ -100,6 +100,8 @@ pub(super) struct UserCopy {
     email_verified: bool,
     role: Role,
     is_active: bool,
+    /// Since when the account has had a second factor without a break, in seconds since 1970.
+    factor_since: Option<i64>,
 }
 
 impl Versioned for UserCopy {
@@ -124,6 +126,7 @@ impl UserCopy {
             email_verified: self.email_verified,
             role: self.role,
             session_id: claims.sid,
+            acr: claims.acr_given(self.factor_since),
         })
     }
 }
@@ -182,6 +185,7 @@ pub(super) fn evaluate(
         },
         role: user.get("role")?.as_str()?.parse().ok()?,
         is_active: user.get("is_active")?.as_bool()?,
+        factor_since: user.get("factor_since").and_then(Value::as_i64),
     };
     // Copies of a release that retires no generations lack the member; then only the service itself knows.
     let session = ReadSession {

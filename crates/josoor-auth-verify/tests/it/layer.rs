@@ -8,8 +8,8 @@ use axum::extract::{Extension, State};
 use axum::routing::{get, post};
 use http::{HeaderMap, Request, StatusCode};
 use josoor_auth_verify::{
-    Algorithm, AuthLayer, Authentication, Claims, CurrentUser, Refusal, RequireAdmin, RequireAnalyst,
-    RequireVerified, Role, SessionCheck, TokenVerifier, VerificationKey, require_role,
+    Algorithm, AuthLayer, Authentication, Claims, CurrentUser, Refusal, RequireAcr, RequireAdmin,
+    RequireAnalyst, RequireVerified, Role, SessionCheck, TokenVerifier, VerificationKey, require_role,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -33,6 +33,7 @@ impl Sessions {
             email_verified: role > Role::User,
             role,
             session_id,
+            acr: if role == Role::Admin { 2 } else { 1 },
         });
         self.state.lock().unwrap().insert(session_id, state);
     }
@@ -58,6 +59,8 @@ fn router(layer: AuthLayer<Arc<Sessions>>) -> Router {
         )
         .route("/analyst", get(|RequireAnalyst(user): RequireAnalyst| async move { user.role.to_string() }))
         .route("/verified", get(|RequireVerified(user): RequireVerified| async move { user.email }))
+        .route("/strong", get(|RequireAcr(user): RequireAcr<2>| async move { user.acr.to_string() }))
+        .route("/fresh", get(|RequireAcr(user): RequireAcr<2, 600>| async move { user.acr.to_string() }))
         .route("/admin", get(|RequireAdmin(user): RequireAdmin| async move { user.role.to_string() }))
         .route(
             "/state",
@@ -335,4 +338,53 @@ async fn b4_a_verified_address_can_be_asked_for() {
         (admitted.status, admitted.body.as_str()),
         (StatusCode::OK, "layla@example.org")
     );
+}
+
+#[tokio::test]
+async fn a_strong_and_fresh_verification_can_be_asked_for() {
+    const STRONG: &str = r#"Bearer realm="josoor", error="insufficient_user_authentication", acr_values="2""#;
+    let sessions = Arc::new(Sessions::default());
+    let router = router(AuthLayer::new(verifier(), Arc::clone(&sessions)).clock(|| NOW));
+    let at = |seconds: i64| sign(&header(), &with(claims(), json!({ "auth_time": NOW - seconds })));
+    // What the account has now decides, whatever the token says.
+    sessions.set(Ok(Role::User));
+    for (path, challenge) in [
+        ("/strong", STRONG.to_owned()),
+        ("/fresh", format!("{STRONG}, max_age=\"600\"")),
+    ] {
+        let answer = get_with(&router, path, Some(&at(0))).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.problem()["code"], "step_up_required");
+        assert_eq!(answer.header("www-authenticate"), Some(challenge.as_str()));
+    }
+    sessions.set(Ok(Role::Admin));
+    assert_eq!(get_with(&router, "/strong", Some(&at(1_000_000))).await.body, "2");
+    assert_eq!(get_with(&router, "/fresh", Some(&at(600))).await.body, "2");
+    for stale in [
+        at(601),
+        sign(&header(), &with(claims(), json!({ "auth_time": null }))),
+    ] {
+        let answer = get_with(&router, "/fresh", Some(&stale)).await;
+        assert_eq!(answer.problem()["code"], "step_up_required");
+    }
+    get_with(&router, "/strong", None)
+        .await
+        .is_refused(Refusal::MissingToken, 401);
+}
+
+#[test]
+fn two_factors_count_while_the_account_has_them() {
+    let mut claims: Claims = serde_json::from_value(claims()).unwrap();
+    claims.acr = Some("2".to_owned());
+    claims.auth_time = Some(NOW);
+    for (since, acr) in [(None, 1), (Some(NOW - 1), 2), (Some(NOW), 2), (Some(NOW + 1), 1)] {
+        assert_eq!(claims.acr_given(since), acr, "{since:?}");
+    }
+    claims.auth_time = None;
+    assert_eq!(claims.acr_given(Some(0)), 1);
+    claims.auth_time = Some(NOW);
+    for acr in [None, Some("1"), Some("3"), Some("")] {
+        claims.acr = acr.map(str::to_owned);
+        assert_eq!(claims.acr_given(Some(0)), 1, "{acr:?}");
+    }
 }

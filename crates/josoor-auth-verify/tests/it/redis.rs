@@ -95,6 +95,7 @@ impl SessionCheck for Fallback {
             email_verified: false,
             role: Role::User,
             session_id: claims.sid,
+            acr: 1,
         })
     }
 }

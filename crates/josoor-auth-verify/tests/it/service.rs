@@ -146,9 +146,10 @@ async fn a_401_says_why() {
         let expected = match refusal {
             // The token was sent, so something on the way took it.
             Refusal::MissingToken => Refusal::StoreUnavailable,
-            Refusal::InsufficientRole | Refusal::EmailNotVerified | Refusal::StoreUnavailable => {
-                Refusal::TokenInvalid
-            }
+            Refusal::InsufficientRole
+            | Refusal::EmailNotVerified
+            | Refusal::MfaEnrollmentRequired
+            | Refusal::StoreUnavailable => Refusal::TokenInvalid,
             other => other,
         };
         assert_eq!(outcome, Err(expected), "{refusal:?}");

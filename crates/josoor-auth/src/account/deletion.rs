@@ -7,7 +7,7 @@ use crate::account::{past, profile};
 use crate::act::{Act, Client, Entry, address_of};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::step_up;
+use crate::auth::step_up::{self, Policy};
 use crate::domain::{Audit, Email, MailKind, Password, Purpose, RevokeReason, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::store::{NewOneTimeToken, User};
@@ -15,8 +15,9 @@ use crate::store::{NewOneTimeToken, User};
 /// Deletes one's own account. For `account.deletion_grace` a mail's link restores it.
 ///
 /// # Errors
-/// `InvalidCredentials` for a wrong password; `RateLimited`; `LastAdmin`.
+/// `StepUpRequired` for an account with a second factor; `InvalidCredentials` for a wrong password; `RateLimited`; `LastAdmin`.
 pub async fn delete_own(app: &App, caller: &Caller, password: Password, client: &Client) -> Result<()> {
+    step_up::require(app, caller, Policy::OwnAccount)?;
     let user = step_up::verify(app, caller, password, Audit::UserDelete, client).await?;
     let (session, password_changed_at) = (caller.session, user.password_changed_at);
     let grace = app.config.account.deletion_grace;

@@ -5,7 +5,8 @@ use crate::account::past;
 use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::step_up;
+use crate::auth::factors::{self, Removal};
+use crate::auth::step_up::{self, Policy};
 use crate::domain::{Audit, Email, MailKind, Password, Purpose, RevokeReason, SessionId};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::store::{Content, MailDetails, NewMail, NewOneTimeToken, OneTimeToken, User};
@@ -66,7 +67,7 @@ pub(super) async fn send_verification(act: &mut Act, user: &User) -> Result<()> 
 /// can register would send mail to anybody.
 ///
 /// # Errors
-/// `Invalid`; `RateLimited`; `InvalidCredentials`; `Overloaded`.
+/// `Invalid`; `StepUpRequired` for an account with a second factor; `RateLimited`; `InvalidCredentials`; `Overloaded`.
 pub async fn request_change(
     app: &App,
     caller: &Caller,
@@ -75,6 +76,7 @@ pub async fn request_change(
     client: &Client,
 ) -> Result<()> {
     require_domain(app, "new_email", new)?;
+    step_up::require(app, caller, Policy::OwnAccount)?;
     app.limits.email_change(&client.ip, caller.id()).await?;
     let verified = step_up::verify(app, caller, password, Audit::EmailChangeRequest, client).await?;
     let mut act = app.act(client).await?;
@@ -131,6 +133,11 @@ pub(super) async fn change(mut act: Act, token: &OneTimeToken, before: &User) ->
         .change_email(before, &new, Some(act.now), act.now)
         .await?
         .ok_or(Error::LinkExpired)?;
+    let user = if before.email_verified_at.is_none() {
+        factors::remove_all(&mut act, user, Removal::Claimed).await?
+    } else {
+        user
+    };
     act.tx.forget_devices(user.id, act.now).await?;
     links::expire(&mut act, user.id, Cause::AddressChanged).await?;
     // Earlier ones stay: a second change must not take the first owner's way back.

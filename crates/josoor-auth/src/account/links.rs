@@ -35,11 +35,13 @@ pub enum Cause {
     Deleted,
     /// The owner's mail revoked everything that could sign in to the account.
     Secured,
+    /// A signed-in user reported what somebody else did with the account.
+    Reported,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::PasswordChanged,
         Self::PasswordReset,
         Self::Claimed,
@@ -48,6 +50,7 @@ impl Cause {
         Self::Deactivated,
         Self::Deleted,
         Self::Secured,
+        Self::Reported,
     ];
 
     /// Whether the open links of a purpose expire with this change.
@@ -58,15 +61,19 @@ impl Cause {
             // Bound to a state that each of these changes, or that must not come back with a reactivation. A change of
             // the address may have been asked for by the intruder.
             Purpose::ResetPassword | Purpose::Invitation | Purpose::ChangeEmail => true,
-            // The address stays what it was when only the password changes.
-            Purpose::VerifyEmail => !matches!(self, Self::PasswordChanged),
+            // The address stays what it was when only the password changes, or is about to.
+            Purpose::VerifyEmail => !matches!(self, Self::PasswordChanged | Self::Reported),
             // The way back of an earlier owner. An account that is claimed had no verified owner before. After a
             // restoration the later ones end apart, by their time.
             Purpose::UndoEmailChange => matches!(self, Self::Claimed),
             // Restoring a deleted account with a later address takes nothing from the owner of an earlier one.
             Purpose::UndoDeletion => matches!(self, Self::Claimed | Self::AddressRestored),
-            // An intruder who changes the password or the address must not end the owner's way to secure the account.
-            Purpose::SecureAccount => !matches!(self, Self::PasswordChanged | Self::AddressChanged),
+            // An intruder who changes the password or the address, or reports the owner, must not end the owner's way to secure the
+            // account.
+            Purpose::SecureAccount => !matches!(
+                self,
+                Self::PasswordChanged | Self::AddressChanged | Self::Reported
+            ),
         }
     }
 }
@@ -98,6 +105,15 @@ pub(super) async fn load(app: &App, purposes: &[Purpose], token: &str) -> Result
         Some(error) => Err(error),
         None => Ok(row),
     }
+}
+
+/// What a token is for, if it is redeemable now. Nothing is redeemed.
+///
+/// # Errors
+/// `LinkInvalid`, also for a purpose that is not one of these; `LinkExpired`, `LinkUsed`.
+pub async fn purpose_of(app: &App, purposes: &[Purpose], token: &str) -> Result<Purpose> {
+    let row = load(app, purposes, token).await?;
+    row.purpose.parse().map_err(|_| Error::LinkInvalid)
 }
 
 fn why_not_redeemable(token: &OneTimeToken, now: Timestamp) -> Option<Error> {

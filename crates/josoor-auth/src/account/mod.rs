@@ -1,7 +1,10 @@
 //! One's own account: registering, the profile, the password, the address, deleting, and taking back what somebody else did.
 
+pub mod activity;
 pub mod deletion;
 pub mod email;
+pub mod export;
+pub mod factors;
 pub mod links;
 pub mod password;
 mod past;

@@ -6,7 +6,8 @@ use crate::account::register;
 use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::step_up;
+use crate::auth::factors::{self, Removal};
+use crate::auth::step_up::{self, Policy};
 use crate::domain::{Audit, MailKind, Password, PasswordHash, Purpose, RevokeReason, Timestamp, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::mail;
@@ -20,7 +21,8 @@ const REGISTRATION: &str = "registration";
 /// Changes one's own password. The other sessions are revoked; this one goes on with its next generation.
 ///
 /// # Errors
-/// `InvalidCredentials` for a wrong current password, also when it was changed at the same moment; `RateLimited`.
+/// `StepUpRequired` for an account with a second factor; `InvalidCredentials` for a wrong current password, also when it was
+/// changed at the same moment; `RateLimited`.
 pub async fn change(
     app: &App,
     caller: &Caller,
@@ -28,6 +30,7 @@ pub async fn change(
     new: Password,
     client: &Client,
 ) -> Result<Issued> {
+    step_up::require(app, caller, Policy::OwnAccount)?;
     let verified = step_up::verify(app, caller, current, Audit::PasswordChange, client).await?;
     let new = app
         .passwords
@@ -145,7 +148,10 @@ async fn reset_account(
         }
         act.tx.reset_password_hash(id, hash, now).await?
     };
-    let user = user.ok_or(Error::LinkExpired)?;
+    let mut user = user.ok_or(Error::LinkExpired)?;
+    if forget {
+        user = factors::remove_all(&mut act, user, Removal::Claimed).await?;
+    }
     act.tx.forget_devices(id, now).await?;
     let cause = if forget {
         Cause::Claimed

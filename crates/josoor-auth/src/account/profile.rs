@@ -21,6 +21,7 @@ pub async fn update_own(app: &App, caller: &Caller, patch: UserPatch, client: &C
     );
     update(app, caller.id(), patch, client)
         .await
+        .map(|updated| updated.user)
         .map_err(as_own_account)
 }
 
@@ -32,11 +33,20 @@ pub(super) fn as_own_account(error: Error) -> Error {
     }
 }
 
+/// A user after a change.
+#[derive(Debug)]
+pub struct Updated {
+    /// The user as it is now.
+    pub user: User,
+    /// Whether anything of it was not so before.
+    pub is_changed: bool,
+}
+
 /// Changes a user. A deactivation revokes the user's sessions; it and a change of role hold from the next request on.
 ///
 /// # Errors
 /// `NotFound`; `LastAdmin` when no active administrator would be left.
-pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) -> Result<User> {
+pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) -> Result<Updated> {
     let mut act = app.act(client).await?;
     let may_remove_admin =
         patch.role.is_some_and(|role| role != Role::Admin) || patch.is_active == Some(false);
@@ -46,7 +56,10 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
     let updated = act.tx.update_user(id, &patch, act.now).await?;
     let (before, user) = updated.ok_or(Error::NotFound)?;
     if user.version == before.version {
-        return Ok(user);
+        return Ok(Updated {
+            user,
+            is_changed: false,
+        });
     }
     if may_remove_admin {
         keep_an_admin(&mut act.tx, &before).await?;
@@ -77,7 +90,10 @@ pub async fn update(app: &App, id: UserId, patch: UserPatch, client: &Client) ->
         act.notify_of_new_admin(&admins, id, action).await?;
     }
     act.commit().await?;
-    Ok(user)
+    Ok(Updated {
+        user,
+        is_changed: true,
+    })
 }
 
 async fn record_changes(act: &mut Act, before: &User, after: &User) -> Result<()> {

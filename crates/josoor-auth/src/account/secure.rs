@@ -4,6 +4,7 @@ use crate::account::links::{self, Cause};
 use crate::account::{email, password};
 use crate::act::{Client, address_of, parse_address};
 use crate::app::App;
+use crate::auth::factors;
 use crate::domain::{Audit, Email, Purpose};
 use crate::error::{Error, Result};
 
@@ -28,6 +29,8 @@ pub async fn secure(app: &App, token: &str, typed: &Email, client: &Client) -> R
     }
     let user = act.tx.remove_password(before.id, act.now).await?;
     let user = user.ok_or(Error::LinkExpired)?;
+    // The mail was about a sign-in at that time.
+    let user = factors::remove_since(&mut act, user, token.created_at).await?;
     act.tx.forget_devices(user.id, act.now).await?;
     links::expire(&mut act, user.id, Cause::Secured).await?;
     act.acts_as(user.id);

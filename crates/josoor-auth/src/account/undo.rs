@@ -11,6 +11,7 @@ use crate::account::links::{self, Cause};
 use crate::account::{email, password, past};
 use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
+use crate::auth::factors;
 use crate::domain::{Audit, Email, MailKind, Purpose, Timestamp};
 use crate::error::{Error, Result};
 use crate::store::{OneTimeToken, User};
@@ -87,6 +88,7 @@ async fn restore_address(
         .change_email(before, address, was_verified.then_some(now), now)
         .await?
         .ok_or(Error::LinkExpired)?;
+    user = factors::remove_since(&mut act, user, changed).await?;
     act.tx.forget_devices(user.id, now).await?;
     links::expire(&mut act, user.id, Cause::AddressRestored).await?;
     act.tx

@@ -4,6 +4,7 @@ use crate::account::{email, links, register, undo};
 use crate::act::{Client, Entry, address_of};
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::factors::{self, Removal};
 use crate::auth::password::{self, LinkOwner};
 use crate::auth::step_up;
 use crate::domain::{Audit, Password, Purpose};
@@ -75,11 +76,12 @@ pub async fn verify_email(
     if token.bound_to.as_deref() != Some(address_of(&before)?.key()) {
         return Err(Error::LinkExpired);
     }
-    let user = act
-        .tx
-        .verify_email(id, act.now)
-        .await?
-        .ok_or(Error::LinkExpired)?;
+    let is_first = before.email_verified_at.is_none();
+    let verified = act.tx.verify_email(id, act.now).await?;
+    let mut user = verified.ok_or(Error::LinkExpired)?;
+    if is_first {
+        user = factors::remove_all(&mut act, user, Removal::Claimed).await?;
+    }
     act.audit(
         Entry::success(Audit::EmailVerify)
             .subject(id)

@@ -181,7 +181,8 @@ async fn generate(unlocked: Unlocked, algorithm: Algorithm, now: Timestamp) -> R
 ///
 /// The keys themselves stay, that of the audit trail too, so that the trail can be checked from its beginning. When the master key
 /// leaked, they are replaced and every session is revoked: no token, link or mark of a device is good any more, and the trail has
-/// to be begun again. No node may run then: each would go on with the keys that it has.
+/// to be begun again. Second factors are removed then: their secrets leaked with the key. No node may run then: each would go on with
+/// the keys that it has.
 ///
 /// # Errors
 /// `Internal` when a key cannot be decrypted, or the new key is the old one; nothing is changed then. `StoreUnavailable`.
@@ -211,6 +212,7 @@ pub async fn rotate_master(app: &App, new: &MasterKey, leaked: bool, client: &Cl
         act.tx
             .revoke_every_session(RevokeReason::RevokedByAdmin, now)
             .await?;
+        act.tx.delete_every_credential(now).await?;
         "master_key_leaked"
     } else {
         "master_key"

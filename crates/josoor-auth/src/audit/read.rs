@@ -9,7 +9,10 @@ use crate::error::Result;
 use crate::store::{AuditFilter, AuditRow, NewAudit};
 
 /// How many rows a user is shown as counted.
-const ACTIVITY_COUNTED: i64 = 1000;
+pub(crate) const ACTIVITY_COUNTED: i64 = 1000;
+
+/// With which rows a user answers for what came before them.
+pub(crate) const ANSWERS: [Audit; 2] = [Audit::ActivityConfirm, Audit::ActivityReport];
 
 /// Rows that match, the latest first, and the cursor of the next page, if there is one.
 pub async fn list(
@@ -25,20 +28,32 @@ pub async fn list(
     Ok((rows, next))
 }
 
-/// Up to `limit` rows of what happened to a user, after `offset` later ones; how many rows there are, and whether that was counted to the end.
-pub async fn activity(
-    app: &App,
-    user: UserId,
-    limit: i64,
-    offset: i64,
-) -> Result<(Vec<AuditRow>, i64, bool)> {
-    let (rows, counted) = app
-        .db
-        .read()
-        .await?
+/// A page of what happened to a user.
+#[derive(Debug)]
+pub struct Activity {
+    /// The rows, the latest first.
+    pub rows: Vec<AuditRow>,
+    /// How many there are on all pages, counted up to 1,000.
+    pub total: i64,
+    /// Whether there are more than `total`.
+    pub total_is_capped: bool,
+    /// The latest row with which the user answered for what came before it, if it is among the latest 1,000.
+    pub answered: Option<i64>,
+}
+
+/// Up to `limit` rows of what happened to a user, after `offset` later ones.
+pub async fn activity(app: &App, user: UserId, limit: i64, offset: i64) -> Result<Activity> {
+    let mut conn = app.db.read().await?;
+    let (rows, counted) = conn
         .activity_of(user, limit, offset, ACTIVITY_COUNTED + 1)
         .await?;
-    Ok((rows, counted.min(ACTIVITY_COUNTED), counted > ACTIVITY_COUNTED))
+    let (_, answered) = conn.latest_activity_of(user, ANSWERS, ACTIVITY_COUNTED).await?;
+    Ok(Activity {
+        rows,
+        total: counted.min(ACTIVITY_COUNTED),
+        total_is_capped: counted > ACTIVITY_COUNTED,
+        answered,
+    })
 }
 
 /// Records that rows are written to a file or a download.

@@ -35,6 +35,9 @@ pub const DEVICE_LIFE: Duration = Duration::from_hours(400 * 24);
 /// How long a forgotten device is kept: longer than a change of address can be undone.
 pub const KEEP_FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
+/// How long a trusted device spares its user the second factor.
+pub const TRUST: Duration = Duration::from_hours(30 * 24);
+
 /// How an account knows the origin of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Familiarity {
@@ -88,6 +91,36 @@ pub async fn verify_mark(app: &App, mark: Option<&DeviceMark>) -> Result<Option<
         user: mark.user,
         id: mark.id,
     }))
+}
+
+/// Whether a known device of `user`, which has a second factor, spares it.
+pub async fn is_trusted(app: &App, user: &User, device: Option<&KnownDevice>) -> Result<bool> {
+    let Some(device) = device.filter(|_| may_trust(app, user)) else {
+        return Ok(false);
+    };
+    let row = app.db.read().await?.device(device.user, device.id).await?;
+    Ok(row.is_some_and(|row| row.trusted_until(app.clock.now()).is_some()))
+}
+
+/// Those of a user's devices that spare the second factor now.
+///
+/// # Errors
+/// `Internal`.
+pub fn trusted<'d>(
+    app: &App,
+    user: &User,
+    devices: &'d [Device],
+) -> Result<impl Iterator<Item = &'d Device> + use<'d>> {
+    let (epoch, now) = (epoch_of(app, user)?, app.clock.now());
+    let may_trust = user.mfa_at.is_some() && may_trust(app, user);
+    Ok(devices.iter().filter(move |device| {
+        may_trust && is_known(device, &epoch, now) && device.trusted_until(now).is_some()
+    }))
+}
+
+/// Whether devices of a user may spare the second factor (`mfa.no_trust`).
+pub fn may_trust(app: &App, user: &User) -> bool {
+    !app.config.mfa.no_trust.contains(&user.role)
 }
 
 /// How a user's account knows `client` with `mark`. To be called before the sign-in is recorded, which makes it known.
@@ -251,6 +284,9 @@ pub async fn list(app: &App, caller: &Caller) -> Result<(Vec<Device>, Option<Uui
     let (epoch, now) = (epoch_of(app, &user)?, app.clock.now());
     let mut devices = conn.devices_of(user.id).await?;
     devices.retain(|device| is_known(device, &epoch, now));
+    if user.mfa_at.is_none() || !may_trust(app, &user) {
+        devices = devices.into_iter().map(Device::without_trust).collect();
+    }
     Ok((devices, session.and_then(|session| session.device_id)))
 }
 

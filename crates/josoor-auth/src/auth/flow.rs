@@ -1,16 +1,20 @@
-//! A sign-in under way: proofs are added until the policy is satisfied.
+//! A verification under way: proofs are added until the policy is satisfied.
 
 use super::proof::{Method, Proof};
 use crate::app::App;
 use crate::domain::{Timestamp, UserId};
 use crate::error::{Acr, Error, Result};
-use crate::store::User;
+use crate::store::{SessionRow, User};
+
+/// The value of `amr` for several different factors (RFC 8176, 2).
+const SEVERAL: &str = "mfa";
 
 /// The proofs of one user so far.
 #[derive(Clone, Debug)]
 pub struct Flow {
     kind: Kind,
     proofs: Vec<Proof>,
+    is_trusted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +28,20 @@ enum Kind {
 pub enum Step {
     /// The policy is satisfied.
     Finished(Authenticated),
-    /// One of these factors is needed besides.
-    FactorNeeded(Vec<Method>),
+    /// A second factor is needed besides.
+    FactorNeeded,
 }
 
 /// A user whose flow is finished. Only [`Flow::finish`] issues one.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     user: UserId,
+    verification: Verification,
+}
+
+/// How a user was verified, as a session records it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
     amr: String,
     acr: Acr,
     auth_time: Timestamp,
@@ -53,6 +63,7 @@ impl Flow {
         Self {
             kind,
             proofs: Vec::new(),
+            is_trusted: false,
         }
     }
 
@@ -63,12 +74,19 @@ impl Flow {
         self
     }
 
+    /// On a device that spares its user the second factor, or not.
+    #[must_use]
+    pub const fn on_trusted_device(mut self, is_trusted: bool) -> Self {
+        self.is_trusted = is_trusted;
+        self
+    }
+
     /// Asks the policy whether the proofs are enough for `user`, the account as of now.
     ///
     /// # Errors
-    /// `InvalidCredentials` for proofs of another user; `AccountInactive`; `EmailNotVerified`.
+    /// `InvalidCredentials` without a proof, and for proofs of another user; `AccountInactive`; `EmailNotVerified`.
     pub fn finish(&self, app: &App, user: &User) -> Result<Step> {
-        if self.proofs.iter().any(|proof| proof.user() != user.id) {
+        if self.proofs.is_empty() || self.proofs.iter().any(|proof| proof.user() != user.id) {
             return Err(Error::InvalidCredentials);
         }
         if !user.is_active {
@@ -78,16 +96,13 @@ impl Flow {
         if must_be_verified && user.email_verified_at.is_none() {
             return Err(Error::EmailNotVerified);
         }
-        let Some(latest) = self.proofs.iter().map(Proof::at).max() else {
-            return Ok(Step::FactorNeeded(vec![Method::Password]));
-        };
-        let methods: Vec<&str> = self.proofs.iter().map(|proof| proof.method().amr()).collect();
+        let verification = Verification::of(Vec::new(), &self.proofs);
+        if user.mfa_at.is_some() && verification.acr < Acr::Two && !self.is_trusted {
+            return Ok(Step::FactorNeeded);
+        }
         Ok(Step::Finished(Authenticated {
             user: user.id,
-            amr: methods.join(" "),
-            // Two different factors would be `Acr::Two`; there is one so far.
-            acr: Acr::One,
-            auth_time: latest,
+            verification,
         }))
     }
 }
@@ -96,6 +111,47 @@ impl Authenticated {
     /// The user.
     pub const fn user(&self) -> UserId {
         self.user
+    }
+
+    /// How the user was verified.
+    pub const fn verification(&self) -> &Verification {
+        &self.verification
+    }
+}
+
+impl Verification {
+    /// What a session records after proofs that were given within it, besides the methods that it had.
+    ///
+    /// # Errors
+    /// `InvalidCredentials` for proofs of another user.
+    pub fn within(session: &SessionRow, proofs: &[Proof]) -> Result<Self> {
+        if proofs.is_empty() || proofs.iter().any(|proof| proof.user() != session.user_id()) {
+            return Err(Error::InvalidCredentials);
+        }
+        let before = session
+            .amr
+            .split_ascii_whitespace()
+            .filter_map(Method::of_amr)
+            .collect();
+        Ok(Self::of(before, proofs))
+    }
+
+    /// Of these proofs, and of methods of the same session before. There is at least one proof.
+    fn of(mut methods: Vec<Method>, proofs: &[Proof]) -> Self {
+        for proof in proofs {
+            if !methods.contains(&proof.method()) {
+                methods.push(proof.method());
+            }
+        }
+        let is_two = Method::are_two_factors(&methods);
+        let several = is_two.then_some(SEVERAL);
+        let amr: Vec<&str> = methods.iter().map(|method| method.amr()).chain(several).collect();
+        let latest = proofs.iter().map(Proof::at).max();
+        Self {
+            amr: amr.join(" "),
+            acr: if is_two { Acr::Two } else { Acr::One },
+            auth_time: latest.unwrap_or(Timestamp::from_micros(0)),
+        }
     }
 
     /// The methods (RFC 8176), separated by blanks.

@@ -1,12 +1,14 @@
 //! Who somebody is: verified before a session is opened.
 //!
-//! A sign-in is a [`flow`]. Each factor has a module of its own that verifies it and alone issues its `Proof`; [`password`] is
-//! the first. `Flow::finish` asks the policy whether the proofs are enough and alone issues `Authenticated`, without which
+//! A sign-in is a [`flow`]; between its factors it is [`pending`]. Each factor has a module of its own that verifies it and alone
+//! issues its `Proof`: [`password`], and those in [`factors`]. `Flow::finish` asks the policy whether the proofs are enough and alone issues `Authenticated`, without which
 //! `sessions::open` opens no session.
 
 pub mod caller;
 pub mod devices;
+pub mod factors;
 pub mod flow;
 pub mod password;
+pub mod pending;
 pub mod proof;
 pub mod step_up;

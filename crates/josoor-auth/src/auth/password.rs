@@ -7,7 +7,7 @@ use super::devices;
 use super::proof::{Method, Proof};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
-use crate::domain::{Audit, Email, Password, PasswordHash, Timestamp, UserId};
+use crate::domain::{Audit, Email, KnownDevice, Password, PasswordHash, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::hasher::Verdict;
 use crate::keys::DeviceMark;
@@ -21,6 +21,8 @@ pub struct SignIn {
     pub user: User,
     /// The proof.
     pub proof: Proof,
+    /// The device that it comes from, if the account knows it.
+    pub device: Option<KnownDevice>,
     password: Password,
     counted: PasswordCheck,
     is_outdated: bool,
@@ -60,6 +62,7 @@ pub async fn verify_sign_in(
     Ok(SignIn {
         proof: Proof::new(user.id, Method::Password, app.clock.now()),
         user,
+        device,
         password,
         counted,
         is_outdated,
@@ -88,10 +91,29 @@ impl SignIn {
         {
             return Ok(false);
         }
+        self.upgrade_hash(act).await?;
+        Ok(true)
+    }
+
+    /// Locks the account, if it is still as it was verified, without noting a sign-in, and stores the upgraded hash. False when
+    /// it was changed since.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn hold(&self, act: &mut Act) -> Result<bool> {
+        let user = act.tx.lock_user(self.user.id).await?;
+        if user.is_none_or(|user| user.version != self.user.version) {
+            return Ok(false);
+        }
+        self.upgrade_hash(act).await?;
+        Ok(true)
+    }
+
+    async fn upgrade_hash(&self, act: &mut Act) -> Result<()> {
         if let (Some(old), Some(new)) = (&self.user.password_hash, &self.upgrade) {
             act.tx.upgrade_password_hash(self.user.id, old, new).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Verifies the password against the account as it is now, after [`claim`](Self::claim) has failed. A change that leaves

@@ -7,14 +7,47 @@ use crate::domain::{Timestamp, UserId};
 pub enum Method {
     /// With the account's password.
     Password,
+    /// With a code of an authenticator app.
+    Totp,
+    /// With a recovery code.
+    RecoveryCode,
+}
+
+/// What a method shows: something known, or something possessed (NIST SP 800-63B-4, 2.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Factor {
+    Knowledge,
+    Possession,
 }
 
 impl Method {
+    const ALL: [Self; 3] = [Self::Password, Self::Totp, Self::RecoveryCode];
+
     /// The value in `amr` (RFC 8176, 2).
     pub const fn amr(self) -> &'static str {
         match self {
             Self::Password => "pwd",
+            Self::Totp => "otp",
+            Self::RecoveryCode => "recovery",
         }
+    }
+
+    /// The method with this value in `amr`.
+    pub(super) fn of_amr(amr: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.amr() == amr)
+    }
+
+    const fn factor(self) -> Factor {
+        match self {
+            Self::Password => Factor::Knowledge,
+            Self::Totp | Self::RecoveryCode => Factor::Possession,
+        }
+    }
+
+    /// Whether there are two different factors among some methods.
+    pub(super) fn are_two_factors(methods: &[Self]) -> bool {
+        let has = |factor| methods.iter().any(|method| method.factor() == factor);
+        has(Factor::Knowledge) && has(Factor::Possession)
     }
 }
 

@@ -42,8 +42,8 @@ pub(super) enum SessionEntry {
     Live(SessionCopy),
 }
 
-/// The copy of a user under `user:<id>`. A copy that a node of the release before has written lacks `uid`, and is read again from
-/// the database.
+/// The copy of a user under `user:<id>`. A copy that a node of the release before has written lacks `mfa_enabled`, and is read again
+/// from the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserCopy {
     /// Grows with every change.
@@ -51,6 +51,9 @@ pub struct UserCopy {
     /// What is shown of the user.
     #[serde(flatten)]
     pub profile: Profile,
+    /// Since when the account has had a second factor without a break, in seconds since 1970.
+    #[serde(default)]
+    pub factor_since: Option<i64>,
     /// What was made of this copy.
     #[serde(skip)]
     pub memo: Memo,
@@ -105,6 +108,7 @@ impl From<&User> for UserCopy {
         Self {
             version: user.version,
             profile: user.into(),
+            factor_since: user.mfa_at.map(Timestamp::as_secs),
             memo: Memo::default(),
         }
     }
@@ -116,6 +120,7 @@ impl UserCopy {
         Self {
             version: i64::MAX,
             profile: Profile::of_deleted(id, now),
+            factor_since: None,
             memo: Memo::default(),
         }
     }

@@ -347,6 +347,14 @@ async fn check_database(config: &Config, report: &mut Report) {
                 "josoor-auth user create EMAIL --role admin, or the link that `serve` prints",
             );
         }
+        let bare = async { db.read().await?.count_admins_without_factor().await };
+        if let Ok(count @ 1..) = bare.await {
+            report.warn(
+                "factors",
+                format!("{count} active administrators have no second factor: a password alone protects all accounts"),
+                "let them add an authenticator app; JOSOOR_AUTH__MFA__REQUIRED=admin makes it a must",
+            );
+        }
     }
     db.close().await;
 }

@@ -166,6 +166,7 @@ pub(super) async fn rotate_master(config: Config, new_file: &Path, leaked: bool)
     finish(&app, rotated, |count| {
         print(&format!("{count} keys are encrypted with the new master key"))?;
         if leaked {
+            eprintln!("Second factors were removed, because their secrets leaked with the key: users add them again.");
             eprintln!("Begin the audit trail again: josoor-auth audit rebase --reason \"the master key leaked\"");
         }
         match &own_file {

@@ -150,24 +150,24 @@ async fn dispatch(cli: Cli) -> Outcome {
             if dev {
                 config.enable_dev()?;
             }
-            serve::serve(config, stop).await
+            Box::pin(serve::serve(config, stop)).await
         }
         Command::Migrate { adopt: false, .. } => migrate(load()?).await,
         Command::Migrate { dry_run, .. } => adopt(load()?, dry_run).await,
-        Command::User(command) => manage_users(load()?, command).await,
+        Command::User(command) => Box::pin(manage_users(load()?, command)).await,
         Command::Session(command) => manage_sessions(load()?, command).await,
         Command::Key(KeyCommand::Generate) => print(generate_master_key().expose()),
         Command::Key(KeyCommand::List(format)) => list_keys(load()?, format.json).await,
         Command::Key(KeyCommand::Rotate(arguments)) => rotate_key(load()?, arguments).await,
         Command::Key(KeyCommand::RotateMaster { new_file, leaked }) => {
-            rotate_master(load()?, &new_file, leaked).await
+            Box::pin(rotate_master(load()?, &new_file, leaked)).await
         }
         Command::Config(ConfigCommand::Show(format)) => show_config(&load()?, format.json),
         Command::Config(ConfigCommand::Check) => check_config(&load()?),
         Command::Mail(command) => manage_mails(load()?, command).await,
         Command::Audit(command) => audit::run(load()?, command).await,
         Command::Backup(arguments) => back_up(load()?, arguments).await,
-        Command::Restore(arguments) => restore(load()?, arguments).await,
+        Command::Restore(arguments) => Box::pin(restore(load()?, arguments)).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),
         Command::Doctor(format) => doctor::examine(load(), format.json).await,
         Command::Health => health::show_health(&load()?).await,

@@ -8,6 +8,7 @@ use super::import_export::{ExportArguments, ImportArguments, export_users, impor
 use super::output::{
     Json, Outcome, find_user, finish, open, parse_role, pretty, print, print_raw, user_error,
 };
+use crate::account::factors;
 use crate::act::Client;
 use crate::admin::{invitations, users};
 use crate::app::App;
@@ -76,6 +77,11 @@ pub(super) enum UserCommand {
     },
     /// Prints a link that sets a new password, once, for 30 minutes; sends nothing
     ResetLink {
+        /// An id or an email address
+        user: String,
+    },
+    /// Removes a user's second factors, for a user who has lost them; the user is notified by mail
+    MfaReset {
         /// An id or an email address
         user: String,
     },
@@ -194,6 +200,20 @@ pub(super) async fn manage_users(config: Config, command: UserCommand) -> Outcom
             let link = link.await;
             finish(&app, link, |link| print(&link)).await
         }
+        UserCommand::MfaReset { user } => {
+            let app = open(config).await?;
+            let reset = async {
+                let user = find_user(&app, &user).await?;
+                let had_any = factors::reset(&app, user.id, &client).await?;
+                Ok(if had_any {
+                    format!("removed the second factors of {} ({})", user.email, user.id)
+                } else {
+                    format!("{} ({}) has no second factor", user.email, user.id)
+                })
+            };
+            let reset = reset.await;
+            finish(&app, reset, |text| print(&text)).await
+        }
         UserCommand::Restore { user, json } => {
             let app = open(config).await?;
             let restored = async {
@@ -259,13 +279,14 @@ fn show_user(user: &User, json: bool) -> Outcome {
         return print(&pretty(&AdminUserResponse::from(user)));
     }
     print(&format!(
-        "id          {}\nemail       {}\nname        {}\nrole        {}\nactive      {}\nverified    {}\nlocale      {}\ncreated_at  {}",
+        "id          {}\nemail       {}\nname        {}\nrole        {}\nactive      {}\nverified    {}\nmfa         {}\nlocale      {}\ncreated_at  {}",
         user.id,
         user.email,
         user.full_name.as_deref().unwrap_or("-"),
         user.role,
         yes_or_no(user.is_active),
         yes_or_no(user.email_verified_at.is_some()),
+        yes_or_no(user.mfa_at.is_some()),
         user.locale,
         user.created_at,
     ))?;
@@ -292,7 +313,9 @@ async fn change_user(config: Config, user: &str, patch: UserPatch) -> Outcome {
     let app = open(config).await?;
     let changed = async {
         let user = find_user(&app, user).await?;
-        Ok(users::update(&app, user.id, patch, &Client::default()).await?)
+        Ok(users::update(&app, user.id, patch, &Client::default())
+            .await?
+            .user)
     };
     let changed = changed.await;
     finish(&app, changed, |user| show_user(&user, false)).await

@@ -32,6 +32,8 @@ pub struct AuthConfig {
     pub bearer_renewal: bool,
     /// For how long after the sign-in.
     pub bearer_renewal_max: Duration,
+    /// How long a verification of the user counts before a dangerous act.
+    pub step_up_age: Duration,
     /// The secret of the HMAC algorithms. Without one, one is generated and kept. Given under another algorithm it
     /// signs nothing.
     pub jwt_secret: Option<Secret>,
@@ -137,6 +139,7 @@ impl Reader<'_> {
         let bearer_renewal = self.read("auth.bearer_renewal", values::truth);
         let bearer_renewal_max = self.duration("auth.bearer_renewal_max", SECOND, TEN_YEARS);
         let jwt_secret_previous = self.read("auth.jwt_secret_previous", |raw| optional(raw, jwt_secret));
+        let step_up_age = self.duration("auth.step_up_age", SECOND, DAY);
         let jwt_secret = self.read("auth.jwt_secret", |raw| optional(raw, jwt_secret));
         if let (Some(Some(current)), Some(Some(previous))) = (&jwt_secret, &jwt_secret_previous)
             && current.expose() == previous.expose()
@@ -158,6 +161,7 @@ impl Reader<'_> {
             access_lifetime: Duration::from_mins(minutes?),
             bearer_renewal: bearer_renewal?,
             bearer_renewal_max: bearer_renewal_max?,
+            step_up_age: step_up_age?,
             jwt_secret: jwt_secret?,
             jwt_secret_previous: jwt_secret_previous?,
         })

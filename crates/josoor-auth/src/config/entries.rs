@@ -72,7 +72,9 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         | "server.trusted_proxies"
         | "server.connection_exempt"
         | "registration.allowed_domains"
-        | "registration.denied_domains" => text
+        | "registration.denied_domains"
+        | "mfa.required"
+        | "mfa.no_trust" => text
             .split(|char: char| char == ',' || char.is_whitespace())
             .filter(|item| !item.is_empty())
             .map(shown)
@@ -83,6 +85,7 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         | "auth.missing_token_status"
         | "auth.jwt_expiration_minutes"
         | "session.max_per_user"
+        | "mfa.totp_skew"
         | "password.bcrypt_cost"
         | "password.min_length"
         | "password.argon2_memory_kib"

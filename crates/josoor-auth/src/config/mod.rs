@@ -1,12 +1,14 @@
 //! The settings: three sources laid over each other, every value parsed once into its type, and every problem reported
 //! at once. `config.default.toml` is the list of the keys, their defaults and their documentation.
 
+mod admin;
 mod auth;
 mod database;
 mod entries;
 mod env_file;
 mod limits;
 mod mail;
+mod mfa;
 mod operation;
 mod password;
 mod postgres;
@@ -34,12 +36,14 @@ use std::time::Duration;
 
 pub use josoor_auth_verify::Algorithm;
 
+pub use self::admin::{AdminConfig, AdminStepUp};
 pub use self::auth::{AuthConfig, KeysConfig, MasterKey, MissingTokenStatus};
 pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
 pub use self::env_file::EnvFile;
 pub use self::limits::{LimitsConfig, Quota};
 pub use self::mail::{Helo, MailConfig, Sender};
+pub use self::mfa::MfaConfig;
 pub use self::operation::{AuditConfig, BackupConfig, LogConfig, LogFormat, MetricsConfig};
 pub use self::password::{HashConfig, PasswordConfig, PasswordScheme};
 pub use self::postgres::{PostgresOptions, RootCertificates};
@@ -59,6 +63,10 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[auth]`
     pub auth: AuthConfig,
+    /// `[admin]`
+    pub admin: AdminConfig,
+    /// `[mfa]`
+    pub mfa: MfaConfig,
     /// `[keys]`
     pub keys: KeysConfig,
     /// `[registration]`
@@ -190,6 +198,15 @@ impl Config {
         Ok(())
     }
 
+    /// Whether what administrators change takes a fresh verification.
+    pub fn admin_steps_up(&self) -> bool {
+        match self.admin.step_up {
+            AdminStepUp::Always => true,
+            AdminStepUp::Never => false,
+            AdminStepUp::Auto => !(self.dev && self.database.url.is_sqlite()),
+        }
+    }
+
     /// Whether a key has its default.
     pub fn is_default(&self, key: &str) -> bool {
         let entry = self.entries.iter().find(|entry| entry.key == key);
@@ -229,6 +246,8 @@ impl Reader<'_> {
     fn config(&mut self) -> Option<Config> {
         let server = self.server();
         let auth = self.auth(server.as_ref().map(|server| &server.public_url));
+        let admin = self.admin();
+        let mfa = self.mfa();
         let keys = self.keys();
         let registration = self.registration();
         let password = self.password();
@@ -267,6 +286,8 @@ impl Reader<'_> {
         Some(Config {
             server: server?,
             auth: auth?,
+            admin: admin?,
+            mfa: mfa?,
             keys: keys?,
             registration: registration?,
             password: password?,

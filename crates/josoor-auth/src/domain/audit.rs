@@ -8,6 +8,16 @@ pub enum Audit {
     Register,
     /// Somebody signed in, or failed to.
     SignIn,
+    /// A sign-in with the right password waits for a second factor.
+    MfaRequest,
+    /// The user of a session was verified once more, or was not.
+    StepUp,
+    /// A second factor was added.
+    FactorAdd,
+    /// Second factors were removed.
+    FactorRemove,
+    /// A device spares its user the second factor from now on.
+    DeviceTrust,
     /// A session was ended.
     SessionRevoke,
     /// An old refresh token was presented again.
@@ -50,6 +60,10 @@ pub enum Audit {
     EmailChangeUndo,
     /// A known device was forgotten.
     DeviceForget,
+    /// A user said that everything until then was done by the user.
+    ActivityConfirm,
+    /// A user said that something was not: the other sessions and all devices were ended.
+    ActivityReport,
     /// A key was made or replaced.
     KeyChange,
     /// The service started with other settings than before.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// The limits, each with a quota of its own in `[limits]`; [`TABLE`] describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// Sign-ins, and checks of the password within a session, from one network address.
+    /// Sign-ins, codes of second factors, and checks of the password within a session, from one network address.
     LoginAddress,
     /// Sign-ins to one account from one network address, on devices that the account does not know.
     LoginPair,
@@ -15,6 +15,12 @@ pub enum Limit {
     LoginDevice,
     /// Checks of one account's password within all of its sessions.
     PasswordAccount,
+    /// Codes of one account's second factors at sign-ins on devices that the account does not know.
+    MfaAccount,
+    /// The same on all devices that it knows; also codes within one session.
+    MfaDevice,
+    /// Codes of one account's second factors within all of its sessions.
+    MfaSessions,
     /// Registrations from one network address.
     RegisterAddress,
     /// Requests for mail with a link from one network address.
@@ -59,12 +65,12 @@ pub struct Entry {
 }
 
 /// All limits, in the order of [`Limit`].
-pub static TABLE: [Entry; 18] = [
+pub static TABLE: [Entry; 21] = [
     Entry {
         limit: Limit::LoginAddress,
         key: "limits.login_address",
         default: "100/1m",
-        counts: "sign-ins, and checks of the password within a session, from one network address",
+        counts: "sign-ins, codes of second factors, and checks of the password within a session, from one network address",
         message: "Too many sign-ins from your network. Wait a little, then try again.",
     },
     Entry {
@@ -94,6 +100,27 @@ pub static TABLE: [Entry; 18] = [
         default: "30/1m",
         counts: "checks of one account's password within all of its sessions together",
         message: "The password was tried too often. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::MfaAccount,
+        key: "limits.mfa_account",
+        default: "5/5m",
+        counts: "codes of one account's second factors at sign-ins from everywhere, on devices that it does not know",
+        message: "Too many codes were tried. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::MfaDevice,
+        key: "limits.mfa_device",
+        default: "5/5m",
+        counts: "codes of one account's second factors at sign-ins on all devices that it knows; and, counted apart, within one session",
+        message: "Too many codes were tried. Wait a little, then try again.",
+    },
+    Entry {
+        limit: Limit::MfaSessions,
+        key: "limits.mfa_sessions",
+        default: "15/5m",
+        counts: "codes of one account's second factors within all of its sessions together",
+        message: "Too many codes were tried. Wait a little, then try again.",
     },
     Entry {
         limit: Limit::RegisterAddress,
@@ -148,7 +175,7 @@ pub static TABLE: [Entry; 18] = [
         limit: Limit::WriteAddress,
         key: "limits.write_address",
         default: "600/1m",
-        counts: "requests that change something, of signed-in users from one network address",
+        counts: "requests that change something, of signed-in users from one network address, and links that are opened on pages",
         message: "Too many changes from your network. Wait a little, then try again.",
     },
     Entry {

@@ -51,6 +51,20 @@ pub enum MailKind {
     AccountRestored,
     /// Notice: a sign-in from a new device. With the link that secures the account.
     NewDevice,
+    /// Notice: a second factor was added.
+    FactorAdded,
+    /// Notice: the second factor was removed by its owner.
+    FactorRemoved,
+    /// Notice: the second factors were removed by an administrator.
+    FactorsReset,
+    /// Notice: there is a new set of recovery codes.
+    RecoveryCodesReplaced,
+    /// Notice: a recovery code was used.
+    RecoveryCodeUsed,
+    /// Notice: a recovery code was used, and few are left.
+    RecoveryCodesLow,
+    /// Notice: somebody knows the password, and gave wrong codes of the second factor.
+    MfaFailed,
     /// Notice, to administrators: there is another one.
     NewAdmin,
 }
@@ -87,6 +101,13 @@ impl MailKind {
             | Self::AccountFrozen
             | Self::AccountRestored
             | Self::NewDevice
+            | Self::FactorAdded
+            | Self::FactorRemoved
+            | Self::FactorsReset
+            | Self::RecoveryCodesReplaced
+            | Self::RecoveryCodeUsed
+            | Self::RecoveryCodesLow
+            | Self::MfaFailed
             | Self::NewAdmin => MailClass::Notice,
             Self::VerifyRequest
             | Self::RegistrationRequest

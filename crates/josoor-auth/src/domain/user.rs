@@ -36,6 +36,8 @@ pub struct Profile {
     pub is_active: bool,
     /// Whether the address was verified.
     pub email_verified: bool,
+    /// Whether a sign-in takes a second factor.
+    pub mfa_enabled: bool,
     /// `en` or `ar`.
     #[schema(value_type = LocaleName)]
     pub locale: String,
@@ -58,6 +60,7 @@ impl Profile {
             role: Role::User,
             is_active: false,
             email_verified: false,
+            mfa_enabled: false,
             locale: Locale::En.as_str().to_owned(),
             created_at: at,
             updated_at: at,

@@ -367,7 +367,7 @@ async fn update_user(
         is_active: request.is_active.0,
         locale: None,
     };
-    let user = users::update(&app, id, patch, &admin.client).await?;
+    let user = users::update(&app, id, patch, &admin.client).await?.user;
     Ok(Json(AdminUserResponse::from(&user)))
 }
 

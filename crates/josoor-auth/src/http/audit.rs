@@ -1,4 +1,4 @@
-//! `/admin/audit` and `/auth/activity`: the audit trail, for administrators and for each user.
+//! `/admin/audit`: the audit trail, for administrators.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,11 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::audit;
 use crate::domain::{Audit, SessionId, Timestamp, UserId, canonical_address};
-use crate::error::{Invalid, Result};
+use crate::error::{Error, Invalid, Result};
 use crate::http::request::body::QueryString;
-use crate::http::request::caller::{Administrator, Exporter, SignedIn};
+use crate::http::request::caller::{Administrator, Exporter};
 use crate::http::request::definition::{FieldText, TextSchema, request_fields};
 use crate::http::request::field_types::{Number, format_schema, pattern_schema};
-use crate::http::request::page::PageQuery;
 use crate::http::request::path::parse_session_id;
 use crate::http::response::export::{ExportForm, Format, json_line};
 use crate::passwords::Policy;
@@ -30,7 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_audit))
         .routes(routes!(export_audit))
-        .routes(routes!(list_activity))
+        .routes(routes!(verify_audit))
 }
 
 /// A row of the audit trail.
@@ -105,49 +104,6 @@ pub struct AuditPage {
     /// What `before` is for the next page; null on the last one.
     #[schema(required)]
     pub next: Option<i64>,
-}
-
-/// Something that happened to one's own account.
-#[derive(Serialize, ToSchema)]
-pub struct ActivityResponse {
-    /// Grows with the order of writing, and has gaps.
-    pub id: i64,
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// What: `sign_in`, `password_reset`, …
-    pub action: String,
-    /// `success` or `failure`.
-    pub outcome: String,
-    /// The reason, if there is one.
-    #[schema(required)]
-    pub reason: Option<String>,
-    /// Whether an administrator or an operator did it.
-    pub by_other: bool,
-    /// The session concerned.
-    #[schema(required)]
-    pub session_id: Option<uuid::Uuid>,
-    /// The network address that it came from, unless another user did it.
-    #[schema(required)]
-    pub ip: Option<String>,
-    /// What the client called itself, unless another user did it.
-    #[schema(required)]
-    pub user_agent: Option<String>,
-}
-
-/// A page of what happened to one's own account, the latest first.
-#[derive(Serialize, ToSchema)]
-pub struct ActivityList {
-    /// What happened.
-    pub items: Vec<ActivityResponse>,
-    /// How many rows there are, up to 1,000.
-    pub total: i64,
-    /// Whether there are more than `total`.
-    pub total_is_capped: bool,
-    /// From 1.
-    pub page: i64,
-    /// The most items on a page.
-    pub page_size: i64,
 }
 
 /// Ids and cursors: what every program can count to exactly (RFC 8259, 6).
@@ -372,45 +328,67 @@ async fn export_audit(
     Ok(form.respond("audit", &audit::CSV_HEADER, pages))
 }
 
-/// Lists what happened to one's own account, the latest first
+/// How many findings an answer lists; a chain that was cut in the middle may have one for every row.
+const FINDINGS_AT_MOST: usize = 100;
+
+/// What a check of the audit trail found.
+#[derive(Serialize, ToSchema)]
+pub struct AuditReport {
+    /// Whether no row was changed, removed, inserted or cut off.
+    pub whole: bool,
+    /// Rows whose place in the chain was checked.
+    #[schema(minimum = 0)]
+    pub checked: u64,
+    /// The end of the chain, as `position:code`: kept elsewhere, it shows later that nothing was cut off until here.
+    #[schema(required)]
+    pub head: Option<String>,
+    /// What is wrong, in English, in the order of the chain; up to 100.
+    pub findings: Vec<String>,
+    /// How many findings there are.
+    #[schema(minimum = 0)]
+    pub findings_total: usize,
+    /// Rows that are not in the chain yet, counted up to 1,000; a row is sealed within a second or so.
+    #[schema(minimum = 0)]
+    pub unsealed: usize,
+    /// Rows from which something personal was erased, as a later row says.
+    #[schema(minimum = 0)]
+    pub erased: u64,
+    /// When and why the chain began again; rows before that were not checked.
+    #[schema(required)]
+    pub rebased: Option<String>,
+}
+
+impl From<audit::Report> for AuditReport {
+    fn from(report: audit::Report) -> Self {
+        let findings_total = report.findings.len();
+        let mut findings = report.findings;
+        findings.truncate(FINDINGS_AT_MOST);
+        Self {
+            whole: findings_total == 0,
+            checked: report.checked,
+            head: report.head,
+            findings,
+            findings_total,
+            unsealed: report.unsealed.len(),
+            erased: report.erased,
+            rebased: report.rebased,
+        }
+    }
+}
+
+/// Each check reads the whole trail, so a node does one at a time.
+static VERIFYING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
+
+/// Checks the seal of the audit trail
+///
+/// The whole chain, from its beginning or its anchor to its head. A trail that cannot be read within `server.request_timeout` is
+/// answered with 503: `josoor-auth audit verify` has no such limit.
 #[utoipa::path(
-    get, path = "/auth/activity", tag = "account", operation_id = "list_activity", security(("bearer" = [])),
-    params(PageQuery),
-    responses((status = 200, description = "A page", body = ActivityList))
+    post, path = "/admin/audit/verify", tag = "admin", operation_id = "verify_audit", security(("bearer" = [])),
+    responses((status = 200, description = "What was found", body = AuditReport))
 )]
-async fn list_activity(
-    signed_in: SignedIn,
-    State(app): State<App>,
-    QueryString(page): QueryString<PageQuery>,
-) -> Result<Json<ActivityList>> {
-    let user = signed_in.caller.id();
-    let (rows, total, total_is_capped) = audit::activity(&app, user, page.size(), page.offset()).await?;
-    let items = rows
-        .into_iter()
-        .map(|row| {
-            // A failed sign-in has no actor: it was a stranger, or the owner with a typing error. Both may see from where.
-            let by_other = match row.actor_id {
-                Some(actor) => actor != user.0,
-                None => row.ip.is_none() && row.ip_commitment.is_none(),
-            };
-            ActivityResponse {
-                id: row.id,
-                at: row.at,
-                action: row.action,
-                outcome: row.outcome,
-                reason: row.reason,
-                by_other,
-                session_id: row.session_id,
-                ip: row.ip.filter(|_| !by_other),
-                user_agent: row.user_agent.filter(|_| !by_other),
-            }
-        })
-        .collect();
-    Ok(Json(ActivityList {
-        items,
-        total,
-        total_is_capped,
-        page: page.page(),
-        page_size: page.size(),
-    }))
+async fn verify_audit(_: Administrator, State(app): State<App>) -> Result<Json<AuditReport>> {
+    let _permit = VERIFYING.acquire().await.map_err(Error::internal)?;
+    let report = audit::verify(&app, None).await?;
+    Ok(Json(report.into()))
 }

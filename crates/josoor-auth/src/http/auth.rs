@@ -25,7 +25,8 @@ use crate::http::request::transport::Transport;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{BaseResponse, PreparedUser, TokenResponse, UserResponse};
 use crate::http::response::signed_in::{signed_in, with_cookies};
-use crate::sessions::{self, LogOut};
+use crate::http::second_factor::factor_needed;
+use crate::sessions::{self, LogIn, LogOut};
 use crate::store::UserPatch;
 
 /// The routes of this file.
@@ -138,7 +139,7 @@ async fn register(
     responses(
         (status = 200, description = "Signed in", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 401, description = "`invalid_credentials`: unknown address or wrong password", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "`account_inactive` or `email_not_verified` after the right password, or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "After the right password `account_inactive`, `email_not_verified`, or `mfa_required` with `flow`, `methods` and `expires_in` for `/auth/login/mfa`; or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "`session_limit`: as many sessions as there may be, all in use on known devices", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -152,8 +153,12 @@ async fn log_in(
     transport.require_origin(&app, &headers)?;
     let mark = cookies::device_mark(&app, request.email.key(), &headers);
     let with = transport.sign_in_with(&app, &headers, mark);
-    let issued = sessions::log_in(&app, &request.email, request.password, with, &client).await?;
-    Ok(signed_in(&app, StatusCode::OK, issued, transport, &headers))
+    Ok(
+        match sessions::log_in(&app, &request.email, request.password, with, &client).await? {
+            LogIn::Opened(issued) => signed_in(&app, StatusCode::OK, *issued, transport, &headers),
+            LogIn::FactorNeeded(needed) => factor_needed(&app, &headers, &needed),
+        },
+    )
 }
 
 /// Exchanges a refresh token for new tokens

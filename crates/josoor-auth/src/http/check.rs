@@ -11,7 +11,6 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::cache::UserCopy;
 use crate::domain::Role;
 use crate::error::{Acr, Error, Invalid, Refusal, Result};
 use crate::http::request::caller;
@@ -30,9 +29,6 @@ const ROLE: HeaderName = HeaderName::from_static("x-auth-role");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-auth-session-id");
 const USER_VERSION: HeaderName = HeaderName::from_static("x-auth-user-version");
 const ACR: HeaderName = HeaderName::from_static("x-auth-acr");
-
-/// What every session has: there is no second factor in this version.
-const ACR_OF_SESSIONS: Acr = Acr::One;
 
 /// The beginning of the names of headers that demand something.
 const DEMAND: &str = "x-auth-require-";
@@ -143,7 +139,7 @@ pub(super) fn answer(app: &App, caller: Result<Caller>, uri: &Uri, headers: &Hea
 
 fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Result<HeaderMap, Problem> {
     let demands = Demands::read(uri, headers)?;
-    demands.check_user(&caller.user)?;
+    demands.check_caller(caller)?;
     if let Some(max_age) = demands.max_age {
         check_age(app, caller, max_age, demands.acr)?;
     }
@@ -162,7 +158,7 @@ fn describe(app: &App, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Resul
     described.insert(ROLE, prepared.role.clone());
     described.insert(SESSION_ID, session);
     described.insert(USER_VERSION, prepared.version.clone());
-    described.insert(ACR, HeaderValue::from_static(ACR_OF_SESSIONS.as_str()));
+    described.insert(ACR, HeaderValue::from_static(caller.acr.as_str()));
     Ok(described)
 }
 
@@ -257,15 +253,16 @@ impl Demands {
         })
     }
 
-    /// Checks the user against the demands.
-    fn check_user(&self, user: &UserCopy) -> Result<()> {
+    /// Checks the caller against the demands but the age.
+    fn check_caller(&self, caller: &Caller) -> Result<()> {
+        let user = &caller.user;
         if self.role.is_some_and(|role| user.role < role) {
             return Err(Refusal::InsufficientRole.into());
         }
         if self.is_verified && !user.email_verified {
             return Err(Refusal::EmailNotVerified.into());
         }
-        if self.acr.is_some_and(|acr| ACR_OF_SESSIONS < acr) {
+        if self.acr.is_some_and(|acr| caller.acr < acr) {
             return Err(Error::StepUpRequired {
                 acr: self.acr,
                 max_age: self.max_age,

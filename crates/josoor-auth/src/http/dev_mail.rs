@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use serde_json::json;
 
-use super::web;
+use super::{files, web};
 use crate::app::App;
 use crate::domain::Locale;
 use crate::error::{Error, Result};
@@ -178,7 +178,7 @@ fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
     if items.is_empty() {
         items = format!("<p>{none}</p>");
     }
-    let style = web::style_sheet();
+    let style = files::style_sheet();
     format!(
         r#"<!doctype html>
 <html lang="{locale}" dir="{direction}">

@@ -26,7 +26,8 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Lists the devices that one's own account knows, the one that was used last first
 ///
 /// A known device is one that the user has signed in on since the password and the address were last changed. It has a limit of
-/// its own for sign-ins.
+/// its own for sign-ins. A trusted one also spares its user the second factor for 30 days, from a sign-in with `trust_device`; a
+/// change of the password or of the factors ends that.
 #[utoipa::path(
     get, path = "/auth/devices", tag = "account", operation_id = "list_devices", security(("bearer" = [])),
     params(PageQuery),
@@ -38,7 +39,9 @@ async fn list_devices(
     QueryString(page): QueryString<PageQuery>,
 ) -> Result<Json<DeviceList>> {
     let (devices, current) = devices::list(&app, &signed_in.caller).await?;
-    Ok(Json(DeviceList::new(&devices, current, page.page(), page.size())))
+    let now = app.clock.now();
+    let list = DeviceList::new(&devices, current, now, page.page(), page.size());
+    Ok(Json(list))
 }
 
 /// Forgets all devices of one's own account

@@ -52,6 +52,12 @@ async fn file(Path(name): Path<String>) -> Result<Response, Error> {
             include_bytes!("../../assets/docs/swagger-ui-bundle.js.LICENSE.txt"),
         ),
         "initializer.js" => (SCRIPT, false, include_bytes!("../../assets/docs/initializer.js")),
+        "theme.js" => (SCRIPT, false, include_bytes!("../../assets/docs/theme.js")),
+        "viewer.css" => (
+            "text/css; charset=utf-8",
+            false,
+            include_bytes!("../../assets/docs/viewer.css"),
+        ),
         _ => return Err(Error::NotFound),
     };
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, AN_HOUR)];
@@ -87,7 +93,7 @@ mod tests {
         let policy = parts.headers["content-security-policy"].to_str().expect("ASCII");
         assert!(policy.contains("script-src 'self';"), "{policy}");
         let named: Vec<_> = page.split('"').filter(|text| text.starts_with("docs/")).collect();
-        assert_eq!(named.len(), 3, "{named:?}");
+        assert_eq!(named.len(), 5, "{named:?}");
         for file in named {
             let (parts, content) = fetch(&format!("/{file}")).await;
             assert_eq!(parts.status, StatusCode::OK, "{file}");

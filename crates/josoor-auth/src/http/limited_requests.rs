@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::limits::Limit::{
     self, AdminAccount, EmailChangeAccount, EmailChangeAddress, ForgotAccount, ForgotAddress, LoginAccount,
-    LoginAddress, LoginDevice, LoginPair, MailNetwork, MailRecipient, MailTotal, PasswordAccount,
-    RefreshSession, RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
+    LoginAddress, LoginDevice, LoginPair, MailNetwork, MailRecipient, MailTotal, MfaAccount, MfaDevice,
+    MfaSessions, PasswordAccount, RefreshSession, RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
 };
 
 /// A request that writes something: rows, mails, or work for the hasher.
@@ -44,6 +44,60 @@ static REQUESTS: &[LimitedRequest] = &[
     limited(
         "POST /auth/login",
         &[LoginAddress, LoginPair, LoginAccount, LoginDevice],
+    ),
+    bounded(
+        "POST /auth/login/mfa",
+        &[LoginAddress, MfaAccount, MfaDevice, MailRecipient, MailTotal],
+        "five codes for each sign-in",
+    ),
+    limited(
+        "POST /auth/step-up",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+            MfaDevice,
+            MfaSessions,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/factors/totp",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+        ],
+    ),
+    bounded(
+        "POST /auth/factors/totp/confirm",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            MfaDevice,
+            MfaSessions,
+            MailRecipient,
+            MailTotal,
+        ],
+        "five codes for each enrolment",
+    ),
+    limited(
+        "DELETE /auth/factors/totp",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
+    limited(
+        "POST /auth/factors/recovery-codes",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
+    limited(
+        "DELETE /admin/users/{id}/factors",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
     limited("POST /auth/refresh", &[RefreshSession]),
     bounded("POST /auth/logout", &[], "once for each session"),
@@ -135,12 +189,22 @@ static REQUESTS: &[LimitedRequest] = &[
             MailTotal,
         ],
     ),
+    limited("GET /auth/me/export", &[WriteAddress, WriteAccount]),
+    limited("POST /auth/activity/{id}/confirm", &[WriteAddress, WriteAccount]),
+    limited(
+        "POST /auth/activity/report",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
     limited("DELETE /auth/devices", &[WriteAddress, WriteAccount]),
     limited("DELETE /auth/devices/{id}", &[WriteAddress, WriteAccount]),
     limited("DELETE /auth/sessions", &[WriteAddress, WriteAccount]),
     limited("DELETE /auth/sessions/{id}", &[WriteAddress, WriteAccount]),
     limited(
         "POST /admin/users",
+        &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
+    ),
+    limited(
+        "POST /admin/users/bulk",
         &[WriteAddress, AdminAccount, MailRecipient, MailTotal],
     ),
     limited("GET /admin/users/export", &[WriteAddress, AdminAccount]),
@@ -163,6 +227,81 @@ static REQUESTS: &[LimitedRequest] = &[
         &[WriteAddress, AdminAccount, MailTotal],
     ),
     limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
+    limited("POST /admin/audit/verify", &[WriteAddress, AdminAccount]),
+    // The forms of the pages: the same use cases as above, and opening a link.
+    limited(
+        "POST /auth/pages/login",
+        &[
+            LoginAddress,
+            LoginPair,
+            LoginAccount,
+            LoginDevice,
+            ForgotAddress,
+            VerifyAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/pages/register",
+        &[
+            RegisterAddress,
+            ForgotAddress,
+            VerifyAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/pages/forgot-password",
+        &[
+            ForgotAddress,
+            ForgotAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    bounded(
+        "POST /auth/pages/reset-password",
+        &[
+            WriteAddress,
+            LoginAddress,
+            LoginPair,
+            LoginAccount,
+            MailRecipient,
+            MailTotal,
+        ],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/pages/verify-email",
+        &[WriteAddress, LoginAddress, LoginPair, LoginAccount],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/pages/undo",
+        &[WriteAddress, MailNetwork, MailRecipient, MailTotal],
+        "once for each link",
+    ),
+    bounded(
+        "POST /auth/pages/secure-account",
+        &[
+            WriteAddress,
+            ForgotAddress,
+            ForgotAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+        "once for each link",
+    ),
+    bounded("POST /auth/pages/setup", &[WriteAddress], "once for each link"),
+    bounded("POST /auth/pages/sign-out", &[], "once for each session"),
+    bounded("POST /auth/pages/signed-out", &[], "nothing is written"),
+    bounded("POST /auth/pages/unauthorized", &[], "once for each session"),
 ];
 
 /// What one bucket of a limit is for, by the limit's name.
@@ -173,6 +312,7 @@ fn axis(limit: Limit) -> &'static str {
         "pair" => "network and account",
         "account" => "account",
         "device" => "device or session",
+        "sessions" => "account, in its sessions",
         "session" => "session",
         "recipient" => "recipient",
         _ => "whole service",
@@ -225,6 +365,11 @@ mod tests {
                     writing.insert(request);
                 }
             }
+        }
+        for page in crate::http::pages::PAGES {
+            let request = format!("POST /auth/pages/{page}");
+            all.insert(request.clone());
+            writing.insert(request);
         }
         let listed: BTreeSet<String> = REQUESTS.iter().map(|entry| entry.request.to_owned()).collect();
         assert_eq!(listed.len(), REQUESTS.len(), "a request stands twice in REQUESTS");

@@ -3,14 +3,19 @@
 //! A handler reads its input into the house's types, calls one use case and shapes the answer. What goes wrong is an
 //! [`Error`](crate::error::Error), which `response::problem` alone turns into a status and a document.
 
+pub mod activity;
 pub mod admin;
 pub mod audit;
 pub mod auth;
+pub mod bulk;
 pub mod check;
 pub mod dev_mail;
 pub mod devices;
 pub mod docs;
+pub mod export;
+pub mod factors;
 mod fast_path;
+pub mod files;
 pub mod health;
 #[cfg(test)]
 pub(crate) mod limited_requests;
@@ -20,17 +25,20 @@ pub mod pages;
 pub mod recovery;
 pub mod request;
 pub mod response;
+pub mod second_factor;
 pub mod server;
 pub mod sessions;
 pub mod setup;
 pub mod stats;
+#[cfg(test)]
+pub(crate) mod verified_requests;
 pub mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -46,10 +54,15 @@ use server::stack::Stack;
 fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(auth::routes())
+        .merge(second_factor::routes())
         .merge(recovery::routes())
         .merge(sessions::routes())
         .merge(devices::routes())
+        .merge(factors::routes())
+        .merge(activity::routes())
+        .merge(export::routes())
         .merge(admin::routes())
+        .merge(bulk::routes())
         .merge(audit::routes())
         .merge(stats::routes())
         .merge(outbox::routes())
@@ -72,11 +85,12 @@ pub fn service(app: &App) -> impl Service + use<> {
 /// All routes of the service.
 fn router(app: &App) -> Router {
     let (api, _) = api();
+    let frame = pages::frame::Frame::new(app.config.server.public_url.path());
     let routes = api
         .merge(setup::routes())
         .merge(web::routes())
         .merge(docs::routes())
-        .merge(pages::routes())
+        .merge(pages::routes(Arc::clone(&frame)))
         .route("/openapi.json", get(async || Json(openapi_document())));
     // Elsewhere than on a developer's own machine there is nothing at these paths.
     let routes = if app.config.dev {
@@ -93,7 +107,12 @@ fn router(app: &App) -> Router {
     };
     routes
         .merge(check::any_method().with_state(app.clone()))
-        .fallback_service(axum::Router::new().fallback(web::nothing).with_state(app.clone()))
+        .fallback_service(
+            Router::new()
+                .fallback(web::nothing)
+                .layer(Extension(frame))
+                .with_state(app.clone()),
+        )
 }
 
 fn settings_of(app: &App) -> HttpSettings {

@@ -49,12 +49,11 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
                 .build(),
         ),
     );
-    let codes: Vec<_> = CODES.iter().map(|entry| format!("`{}`", entry.code)).collect();
-    document.info.description = Some(format!(
-        "Registration, sign-in, sessions and user management.\n\nEvery failure is a problem document (RFC 9457). \
-         Its `code` is one of {}; each has a page at `/errors/<code>`.",
-        codes.join(", ")
-    ));
+    document.info.description = Some(
+        "Registration, sign-in, sessions and user management.\n\nEvery failure is a problem document (RFC 9457) with a stable \
+         `code`: the schema `Problem` lists all of them, and each has a page at `/errors/<code>`."
+            .to_owned(),
+    );
     if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("Problem")
         && let Some(RefOr::T(Schema::Object(code))) = problem.properties.get_mut("code")
     {

@@ -16,7 +16,7 @@ use crate::http::request::caller::Administrator;
 use crate::http::request::definition::{FieldText, NotNull, TextSchema, request_fields};
 use crate::http::request::field_types::pattern_schema;
 use crate::http::request::page::PageQuery;
-use crate::http::request::path::MailIdPath;
+use crate::http::request::path::RowIdPath;
 use crate::http::response::document::ProblemDocument;
 use crate::passwords::Policy;
 use crate::store::{MailSummary, OutboxFilter};
@@ -200,7 +200,7 @@ async fn list_outbox(
 async fn retry_mail(
     Administrator(admin): Administrator,
     State(app): State<App>,
-    MailIdPath(id): MailIdPath,
+    RowIdPath(id): RowIdPath,
 ) -> Result<Json<OutboxMail>> {
     let mail = outbox::retry(&app, id, &admin.client).await?;
     Ok(Json(mail.into()))

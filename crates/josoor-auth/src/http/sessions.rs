@@ -7,7 +7,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::domain::RevokeReason;
 use crate::error::Result;
 use crate::http::request::body::QueryString;
 use crate::http::request::caller::SignedIn;
@@ -47,18 +46,13 @@ async fn list_sessions(
 /// Revokes all of one's own sessions but the current one
 #[utoipa::path(
     delete, path = "/auth/sessions", tag = "account", operation_id = "revoke_other_sessions", security(("bearer" = [])),
-    responses((status = 200, description = "How many were revoked", body = RevokedResponse))
+    responses(
+        (status = 200, description = "How many were revoked", body = RevokedResponse),
+        (status = 401, description = "`step_up_required`: an account with a second factor, verified too long ago", body = ProblemDocument, content_type = "application/problem+json"),
+    )
 )]
 async fn revoke_other_sessions(signed_in: SignedIn, State(app): State<App>) -> Result<Json<RevokedResponse>> {
-    let caller = &signed_in.caller;
-    let revoked = sessions::revoke_all(
-        &app,
-        caller.id(),
-        Some(caller.session),
-        RevokeReason::RevokedByUser,
-        &signed_in.client,
-    )
-    .await?;
+    let revoked = sessions::revoke_others(&app, &signed_in.caller, &signed_in.client).await?;
     Ok(Json(RevokedResponse { revoked }))
 }
 

@@ -1,21 +1,24 @@
-//! The pages that people see: sign-in, account, console. They are built by Vite (`web/`), packed by `build.rs` and part of the
-//! binary.
+//! The pages of signed-in users: account and console. They are built by Vite (`web/`), and a program in the browser draws them.
 //!
 //! Every page is the same small document in the reader's language, which loads the program that draws it; the title and what
 //! the program has to know of the configuration are put in here. The files have their content's hash in their
 //! names and may be kept for a year; the document never is.
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde_json::json;
 
 use crate::app::App;
-use crate::config::RegistrationMode;
 use crate::domain::Locale;
 use crate::error::{Error, Result};
+use crate::http::files;
+use crate::http::pages::errors::not_found;
+use crate::http::pages::frame::Frame;
 use crate::http::request::language::{escape, page_locale, remember};
 use crate::mail::Mailer;
 
@@ -24,44 +27,8 @@ use crate::mail::Mailer;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-struct File {
-    /// Below `assets/web`.
-    name: &'static str,
-    plain: &'static [u8],
-    gzip: &'static [u8],
-    brotli: &'static [u8],
-}
-
-static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
-
 /// Where pages are, and what they are called until their program has drawn them.
-const PAGES: [(&str, &str, &str); 14] = [
-    ("/login", "Sign in", "تسجيل الدخول"),
-    ("/register", "Create an account", "إنشاء حساب"),
-    ("/forgot-password", "Forgot your password?", "نسيت كلمة المرور؟"),
-    (
-        "/reset-password",
-        "Choose a new password",
-        "اختيار كلمة مرور جديدة",
-    ),
-    (
-        "/verify-email",
-        "Confirm your email address",
-        "تأكيد بريدك الإلكتروني",
-    ),
-    ("/undo", "Undo a change", "التراجع عن تغيير"),
-    ("/secure-account", "Secure your account", "تأمين حسابك"),
-    (
-        "/setup",
-        "Create the first administrator",
-        "إنشاء مدير النظام الأول",
-    ),
-    ("/signed-out", "You're signed out", "تم تسجيل خروجك"),
-    (
-        "/unauthorized",
-        "You don't have access to this page",
-        "لا تملك صلاحية الوصول إلى هذه الصفحة",
-    ),
+const PAGES: [(&str, &str, &str); 4] = [
     ("/account", "My account", "حسابي"),
     ("/account/{*section}", "My account", "حسابي"),
     ("/console", "Console", "لوحة الإدارة"),
@@ -72,12 +39,12 @@ const PAGES: [(&str, &str, &str); 14] = [
 pub fn routes() -> Router<App> {
     let mut router = Router::new()
         .route("/", get(home))
-        .route("/assets/{*name}", get(file))
+        .merge(files::routes())
         // Where password managers send their users (W3C, A Well-Known URL for Changing Passwords).
         .route("/.well-known/change-password", get(change_password));
     for (path, title, title_ar) in PAGES {
         let page = async move |State(app): State<App>, uri: Uri, headers: HeaderMap| {
-            shell(&app, StatusCode::OK, (title, title_ar), &uri, &headers)
+            shell(&app, (title, title_ar), &uri, &headers)
         };
         router = router.route(path, get(page));
     }
@@ -108,6 +75,7 @@ async fn change_password(State(app): State<App>) -> Response {
 /// The answer where there is no route: a page for browsers, and a problem document for programs.
 pub async fn nothing(
     State(app): State<App>,
+    Extension(frame): Extension<Arc<Frame>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -122,14 +90,14 @@ pub async fn nothing(
         return Ok(Redirect::permanent(&to).into_response());
     }
     if wants_page(&headers) && is_read {
-        let title = ("Page not found", "الصفحة غير موجودة");
-        return Ok(shell(&app, StatusCode::NOT_FOUND, title, &uri, &headers));
+        let locale = page_locale(&uri, &headers, app.config.mail.locale);
+        return Ok(not_found(&frame, locale));
     }
     Err(Error::NotFound)
 }
 
 /// The document of a page.
-fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers: &HeaderMap) -> Response {
+fn shell(app: &App, title: (&str, &str), uri: &Uri, headers: &HeaderMap) -> Response {
     let config = &app.config;
     let base = config.server.public_url.path().trim_end_matches('/');
     let locale = page_locale(uri, headers, config.mail.locale);
@@ -137,16 +105,9 @@ fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers:
         Locale::En => ("shell.en.html", title.0),
         Locale::Ar => ("shell.ar.html", title.1),
     };
-    let Some(template) = find(name).and_then(|file| std::str::from_utf8(file.plain).ok()) else {
-        return Error::Internal(anyhow::anyhow!("{name} is not in the binary")).into_response();
-    };
+    let template = files::text(name);
     let settings = json!({
         "base": base,
-        "registration": match config.registration.mode {
-            RegistrationMode::Open => "open",
-            RegistrationMode::VerifyFirst => "verify_first",
-            RegistrationMode::Closed => "closed",
-        },
         "passwordMinLength": config.password.min_length,
         "deletionGrace": config.account.deletion_grace.as_secs(),
         "devMail": matches!(app.mailer, Mailer::Mailbox),
@@ -156,7 +117,6 @@ fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers:
         .replace("{{config}}", &escape(&settings.to_string()))
         .replace("{{title}}", &format!("{} · JOSOOR", escape(title)));
     let mut response = (
-        status,
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
             (header::CONTENT_LANGUAGE, locale.as_str()),
@@ -170,158 +130,4 @@ fn shell(app: &App, status: StatusCode, title: (&str, &str), uri: &Uri, headers:
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
-}
-
-fn find(name: &str) -> Option<&'static File> {
-    FILES
-        .binary_search_by(|file| file.name.cmp(name))
-        .ok()
-        .and_then(|index| FILES.get(index))
-}
-
-/// The address of the pages' style sheet, below the service's own.
-pub fn style_sheet() -> &'static str {
-    FILES
-        .iter()
-        .map(|file| file.name)
-        .find(|name| {
-            std::path::Path::new(name)
-                .extension()
-                .is_some_and(|kind| kind == "css")
-        })
-        .unwrap_or_default()
-}
-
-async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response> {
-    let file = find(&format!("assets/{name}")).ok_or(Error::NotFound)?;
-    let kind = match name.rsplit_once('.').map(|(_, kind)| kind) {
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("svg") => "image/svg+xml",
-        Some("woff2") => "font/woff2",
-        _ => "application/octet-stream",
-    };
-    // What has no hash in its name may be another file tomorrow.
-    let keep = if name.contains('-') {
-        "public, max-age=31536000, immutable"
-    } else {
-        "public, max-age=86400"
-    };
-    let (encoding, content) = match accepted_encoding(&headers) {
-        Some("br") => (Some("br"), file.brotli),
-        Some("gzip") => (Some("gzip"), file.gzip),
-        _ => (None, file.plain),
-    };
-    let mut response = (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CACHE_CONTROL, keep),
-            (header::VARY, "accept-encoding"),
-        ],
-        content,
-    )
-        .into_response();
-    if let Some(encoding) = encoding {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_ENCODING, http::HeaderValue::from_static(encoding));
-    }
-    Ok(response)
-}
-
-/// The best of our encodings that an `Accept-Encoding` header (RFC 9110, 12.5.3) takes.
-fn accepted_encoding(headers: &HeaderMap) -> Option<&'static str> {
-    let takes = |wanted: &str| {
-        headers
-            .get_all(header::ACCEPT_ENCODING)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|part| {
-                let mut part = part.split(';').map(str::trim);
-                let is_wanted = part.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-                let quality = part.find_map(|p| p.strip_prefix("q=")?.parse::<f32>().ok());
-                is_wanted && quality.is_none_or(|quality| quality > 0.0)
-            })
-    };
-    ["br", "gzip"].into_iter().find(|encoding| takes(encoding))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_file_that_a_page_names_is_there_and_packs_well() {
-        for name in ["shell.en.html", "shell.ar.html"] {
-            let page = std::str::from_utf8(find(name).expect("a page").plain).expect("UTF-8");
-            let named: Vec<_> = page
-                .split("{{base}}/")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .collect();
-            assert!(named.len() >= 4 && named.contains(&style_sheet()), "{named:?}");
-            for name in named {
-                assert!(find(name).is_some(), "{name}");
-            }
-            assert!(!page.contains("<style") && !page.contains("javascript:") && !page.contains("://"));
-            assert_eq!(
-                page.matches("<script").count(),
-                page.matches("<script type=\"module\" src=").count()
-            );
-        }
-    }
-
-    #[test]
-    fn the_first_load_of_the_sign_in_is_at_most_90_kb() {
-        for name in ["shell.en.html", "shell.ar.html"] {
-            let document = find(name).expect("a page");
-            let page = std::str::from_utf8(document.plain).expect("UTF-8");
-            let mut wanted: Vec<_> = page
-                .split("{{base}}/")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .collect();
-            // What the program imports at once is loaded as well.
-            let mut index = 0;
-            while let Some(name) = wanted.get(index).copied() {
-                let text = String::from_utf8_lossy(find(name).expect("a file").plain);
-                for import in text
-                    .split("from\"./")
-                    .skip(1)
-                    .filter_map(|rest| rest.split('"').next())
-                {
-                    let found = FILES
-                        .iter()
-                        .find(|file| file.name.strip_prefix("assets/") == Some(import));
-                    if let Some(found) = found.filter(|found| !wanted.contains(&found.name)) {
-                        wanted.push(found.name);
-                    }
-                }
-                index += 1;
-            }
-            wanted.sort_unstable();
-            wanted.dedup();
-            let bytes: usize = document.gzip.len()
-                + wanted
-                    .iter()
-                    .filter_map(|name| find(name))
-                    .map(|file| file.gzip.len())
-                    .sum::<usize>();
-            assert!((20_000..=90_000).contains(&bytes), "{bytes} bytes: {wanted:?}");
-        }
-    }
-
-    #[test]
-    fn encodings_are_sent_to_who_takes_them() {
-        let with = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static(value));
-            accepted_encoding(&headers)
-        };
-        assert_eq!(with("gzip, deflate, br, zstd"), Some("br"));
-        assert_eq!(with("gzip;q=0.5, br;q=0"), Some("gzip"));
-        assert_eq!(with("identity"), None);
-        assert_eq!(accepted_encoding(&HeaderMap::new()), None);
-    }
 }

@@ -1,4 +1,4 @@
-//! Keys and what is made with them: access tokens, refresh tokens, single-use tokens, marks of devices.
+//! Keys and what is made with them: access tokens, refresh tokens, single-use tokens, marks of devices, sealed secrets.
 //!
 //! Three kinds of key, never mixed:
 //! * the **access key** signs access tokens; with an HMAC algorithm it may be `JWT_SECRET`, which other services hold;
@@ -12,6 +12,7 @@ mod device_mark;
 mod master;
 mod one_time_token;
 mod refresh_token;
+mod sealed;
 mod server_key;
 mod stored;
 
@@ -31,6 +32,7 @@ pub use device_mark::{DeviceMark, DeviceMarks};
 pub use master::{SealedFormat, generate_master_key, master_key_file};
 pub use one_time_token::OneTimeTokens;
 pub use refresh_token::{Generation, RefreshClaims, RefreshTokens};
+pub use sealed::SealingKey;
 pub use stored::{Resealed, Unlocked, unlock, unreadable_keys};
 
 /// All keys of a running service.
@@ -43,6 +45,10 @@ pub struct Keys {
     pub one_time: OneTimeTokens,
     /// The marks of devices.
     pub marks: DeviceMarks,
+    /// Seals the secrets of second factors, under the server-only key.
+    pub factor_secrets: SealingKey,
+    /// Seals what was verified in flows, under the server-only key.
+    pub flow_contents: SealingKey,
     server: ServerKey,
 }
 
@@ -80,6 +86,8 @@ impl Keys {
             refresh: RefreshTokens::new(server.clone()),
             one_time: OneTimeTokens(server.clone()),
             marks: DeviceMarks(server.clone()),
+            factor_secrets: SealingKey::new(&Zeroizing::new(server.mac(&[b"factor-secrets"])))?,
+            flow_contents: SealingKey::new(&Zeroizing::new(server.mac(&[b"flow-contents"])))?,
             server,
         })
     }

@@ -7,6 +7,7 @@
 //! A use case checks its limits first, before any lookup, so that the answer cannot depend on what exists.
 
 mod alarm;
+mod code_check;
 mod gcra;
 pub(crate) mod keyed_mutex;
 mod limiter;
@@ -16,6 +17,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub use self::code_check::CodeCheck;
 pub use self::limiter::Limiter;
 pub use self::password_check::{CountedNetwork, PasswordCheck};
 pub use self::requests::{MailShare, Writer};

@@ -109,6 +109,17 @@ impl Limiter {
         self.take(limit, &[&user.to_string()]).await
     }
 
+    /// Before a browser without a session stores what it does on a page of several steps.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn page_step(&self, ip: &str) -> Result<()> {
+        match Network::of(ip) {
+            Some(network) => self.take_by_network(Limit::WriteAddress, network, &[]).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes one mail from the budget of all mails: `None` when one was taken, else the time after which the next try
     /// succeeds.
     pub async fn wait_for_mail(&self, share: MailShare) -> Option<Duration> {

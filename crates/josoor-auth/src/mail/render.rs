@@ -81,6 +81,13 @@ templates! {
     AccountFrozen "account_frozen";
     AccountRestored "account_restored";
     NewDevice "new_device";
+    FactorAdded "factor_added";
+    FactorRemoved "factor_removed";
+    FactorsReset "factors_reset";
+    RecoveryCodesReplaced "recovery_codes_replaced";
+    RecoveryCodeUsed "recovery_code_used";
+    RecoveryCodesLow "recovery_codes_low";
+    MfaFailed "mfa_failed";
     NewAdmin "new_admin";
 }
 

@@ -15,9 +15,5 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let session = SessionId(claims.sid);
     let user = app.cache.resolve(&claims, now).await?;
     app.cache.note_use(session, claims.generation, now);
-    Ok(Caller {
-        user,
-        session,
-        auth_time: claims.auth_time,
-    })
+    Ok(Caller::new(&claims, user))
 }

@@ -1,19 +1,29 @@
 //! Signing in with address and password.
 
 use super::issue::Issued;
-use super::limit::notify_of_session_limit;
 use super::open::{SignInWith, open};
+use super::second_factor::reject_for_session_limit;
 use crate::act::{Client, Entry};
 use crate::app::App;
+use crate::auth::devices;
 use crate::auth::flow::{Authenticated, Flow, Step};
 use crate::auth::password::{self, SignIn};
+use crate::auth::pending::{self, FactorNeeded};
 use crate::domain::{Audit, Email, Password};
 use crate::error::{Error, Result};
-use crate::store::User;
 use crate::telemetry;
 
 /// How often a sign-in is tried again because the account was changed in the middle of it.
 const ATTEMPTS: usize = 8;
+
+/// What a right password leads to.
+#[derive(Debug)]
+pub enum LogIn {
+    /// A session.
+    Opened(Box<Issued>),
+    /// The question for a second factor.
+    FactorNeeded(FactorNeeded),
+}
 
 /// Signs in with address and password.
 ///
@@ -27,10 +37,11 @@ pub async fn log_in(
     password: Password,
     with: SignInWith,
     client: &Client,
-) -> Result<Issued> {
+) -> Result<LogIn> {
     let result = try_log_in(app, email, password, with, client).await;
     let outcome = match &result {
-        Ok(_) => Some(telemetry::SignIn::Success),
+        Ok(LogIn::Opened(_)) => Some(telemetry::SignIn::Success),
+        Ok(LogIn::FactorNeeded(_)) => Some(telemetry::SignIn::MfaRequired),
         Err(Error::InvalidCredentials) => Some(telemetry::SignIn::InvalidCredentials),
         Err(Error::AccountInactive) => Some(telemetry::SignIn::AccountInactive),
         Err(Error::EmailNotVerified) => Some(telemetry::SignIn::EmailNotVerified),
@@ -54,13 +65,17 @@ async fn try_log_in(
     password: Password,
     with: SignInWith,
     client: &Client,
-) -> Result<Issued> {
+) -> Result<LogIn> {
     let mut verified = password::verify_sign_in(app, email, password, with.mark.as_ref(), client).await?;
     for _ in 0..ATTEMPTS {
-        let who = finish_flow(app, &verified, client).await?;
+        let step = finish_flow(app, &verified, client).await?;
         verified.rehash_outdated(app).await;
-        if let Some(issued) = open_session(app, &verified, &who, with, client).await? {
-            return Ok(issued);
+        let done = match step {
+            Step::Finished(who) => open_session(app, &verified, &who, with, client).await?,
+            Step::FactorNeeded => ask_for_factor(app, &verified, with, client).await?,
+        };
+        if let Some(done) = done {
+            return Ok(done);
         }
         verified = verified.verify_again(app, client).await?;
     }
@@ -70,11 +85,14 @@ async fn try_log_in(
     )))
 }
 
-async fn finish_flow(app: &App, verified: &SignIn, client: &Client) -> Result<Authenticated> {
-    let reason = match Flow::sign_in().with(verified.proof).finish(app, &verified.user) {
-        Ok(Step::Finished(who)) => return Ok(who),
-        // No policy asks for a second factor yet.
-        Ok(Step::FactorNeeded(_)) => return Err(Error::InvalidCredentials),
+async fn finish_flow(app: &App, verified: &SignIn, client: &Client) -> Result<Step> {
+    let user = &verified.user;
+    // Only of accounts with a second factor is anything read besides.
+    let is_trusted =
+        user.mfa_at.is_some() && devices::is_trusted(app, user, verified.device.as_ref()).await?;
+    let flow = Flow::sign_in().with(verified.proof).on_trusted_device(is_trusted);
+    let reason = match flow.finish(app, user) {
+        Ok(step) => return Ok(step),
         Err(error) => error,
     };
     let code = match reason {
@@ -87,6 +105,22 @@ async fn finish_flow(app: &App, verified: &SignIn, client: &Client) -> Result<Au
     Err(reason)
 }
 
+/// Asks for the second factor; `None` when the account was changed since the first one was verified.
+async fn ask_for_factor(
+    app: &App,
+    verified: &SignIn,
+    with: SignInWith,
+    client: &Client,
+) -> Result<Option<LogIn>> {
+    let mut act = app.act(client).await?;
+    if !verified.hold(&mut act).await? {
+        return Ok(None);
+    }
+    let needed = pending::begin(&mut act, &verified.user, verified.proof, with.transport).await?;
+    act.commit().await?;
+    Ok(Some(LogIn::FactorNeeded(needed)))
+}
+
 /// Opens the session; `None` when the account was changed since it was verified.
 async fn open_session(
     app: &App,
@@ -94,7 +128,7 @@ async fn open_session(
     who: &Authenticated,
     with: SignInWith,
     client: &Client,
-) -> Result<Option<Issued>> {
+) -> Result<Option<LogIn>> {
     let mut act = app.act(client).await?;
     if !verified.claim(&mut act).await? {
         return Ok(None);
@@ -113,13 +147,6 @@ async fn open_session(
         .subject(who.user());
     act.audit(entry.session(opened.session.id()));
     opened.notify_of_new_device(&mut act, &verified.user).await?;
-    opened.commit(act, &verified.user).await.map(Some)
-}
-
-async fn reject_for_session_limit<T>(app: &App, user: &User, client: &Client) -> Result<T> {
-    let mut act = app.act(client).await?;
-    notify_of_session_limit(&mut act, user).await?;
-    act.audit(Entry::failure(Audit::SignIn, "session_limit").subject(user.id));
-    act.commit().await?;
-    Err(Error::SessionLimit)
+    let issued = opened.commit(act, &verified.user).await?;
+    Ok(Some(LogIn::Opened(Box::new(issued))))
 }

@@ -11,12 +11,17 @@ mod refresh;
 mod renew;
 mod revoke;
 pub mod rotation;
+mod second_factor;
 
 pub use authenticate::authenticate;
 pub use issue::Issued;
 pub(crate) use issue::{issue, refresh_expires_at};
-pub use log_in::log_in;
+pub use log_in::{LogIn, log_in};
 pub use open::{Held, Opened, SignInWith, open};
-pub use refresh::refresh;
+pub use refresh::{holder, refresh};
 pub use renew::renew_access;
-pub use revoke::{LogOut, list, list_page, log_out, revoke, revoke_all, revoke_any, revoke_everyones};
+pub use revoke::{
+    LogOut, list, list_page, log_out, revoke, revoke_all, revoke_any, revoke_everyones, revoke_others,
+};
+pub use second_factor::{Presented, finish_log_in, step_up};
+pub(crate) use second_factor::{issue_verified, record_verification};

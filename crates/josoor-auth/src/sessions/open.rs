@@ -2,10 +2,10 @@
 
 use super::issue::{Issued, issue, refresh_expires_at};
 use super::limit::revoke_beyond_limit;
-use crate::act::Act;
+use crate::act::{Act, Entry};
 use crate::auth::devices::{self, Familiarity, SignInDevice};
 use crate::auth::flow::Authenticated;
-use crate::domain::{RevokeReason, SessionId};
+use crate::domain::{Audit, KnownDevice, RevokeReason, SessionId};
 use crate::error::Result;
 use crate::keys::DeviceMark;
 use crate::store::{NewSession, SessionRow, Transport, User};
@@ -72,9 +72,9 @@ pub async fn open(act: &mut Act, who: &Authenticated, user: &User, with: SignInW
         transport: with.transport,
         device: Some(device.device.id),
         on_known_device: device.familiarity == Familiarity::Device,
-        auth_time: who.auth_time(),
-        amr: who.amr(),
-        acr: who.acr().as_str(),
+        auth_time: who.verification().auth_time(),
+        amr: who.verification().amr(),
+        acr: who.verification().acr().as_str(),
     };
     let session = act.tx.insert_session(&new).await?;
     Ok(Opened { session, device })
@@ -85,6 +85,16 @@ impl Opened {
     pub(super) async fn notify_of_new_device(&self, act: &mut Act, user: &User) -> Result<()> {
         if self.device.familiarity == Familiarity::New {
             devices::notify_of_new_device(act, user).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the device spare the second factor for a while.
+    pub(super) async fn trust_device(&self, act: &mut Act) -> Result<()> {
+        let KnownDevice { user, id } = self.device.device;
+        let until = act.now.plus(devices::TRUST);
+        if act.tx.trust_device(user, id, until).await? {
+            act.audit(Entry::success(Audit::DeviceTrust).subject(user));
         }
         Ok(())
     }

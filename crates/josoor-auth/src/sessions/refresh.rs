@@ -6,9 +6,10 @@ use super::issue::{Issued, issue_next, issue_tokens, refresh_expires_at};
 use super::rotation::{self, Decision, Generations, Step};
 use crate::act::{Client, Entry};
 use crate::app::App;
+use crate::auth::caller::Caller;
 use crate::cache::UserCopy;
 use crate::domain::{Audit, MailKind, RevokeReason, SessionId, Timestamp, UserId};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Acr, Error, Refusal, Result};
 use crate::keys::RefreshClaims;
 use crate::store::{Conn, Rotation, SessionRow};
 use crate::telemetry::RefreshOutcome;
@@ -71,6 +72,31 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
         "session {} is being refreshed by many requests at once",
         claims.session()
     )))
+}
+
+/// The user and the session of a refresh token that [`refresh`] would accept now. Nothing is rotated or noted.
+///
+/// # Errors
+/// `Refused` with the reason.
+pub async fn holder(app: &App, token: &str) -> Result<Caller> {
+    let claims = app.keys.refresh.read(token)?;
+    let now = app.clock.now();
+    let mut conn = app.db.write().await?;
+    let session = conn.session_by_id(claims.session()).await?;
+    let session = session.ok_or(Refusal::SessionRevoked)?;
+    let user = app.cache.user(&mut conn, session.user_id()).await?;
+    let user = require_live(&claims, &session, user, now)?;
+    match decide(app, &Generations::from(&session), claims.generation, now) {
+        Decision::RepeatCurrent | Decision::Rotate(_) => Ok(Caller {
+            user,
+            session: session.id(),
+            auth_time: Some(session.authenticated_at().as_secs()),
+            // For what needs more, the session's access token is asked for.
+            acr: Acr::One,
+        }),
+        Decision::Retired => Err(Refusal::PasswordChanged.into()),
+        Decision::Reuse => Err(Refusal::RefreshTokenReused.into()),
+    }
 }
 
 /// The usual refresh in one statement: the current token of a live session whose user is cached. The step is decided on that

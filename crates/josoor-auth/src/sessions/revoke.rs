@@ -4,6 +4,8 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::act::{Act, Client};
 use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::auth::step_up::{self, Policy};
 use crate::domain::{RevokeReason, SessionId, UserId};
 use crate::error::{Error, Result};
 use crate::store::{SessionPage, SessionRow};
@@ -109,6 +111,16 @@ pub async fn revoke_all(
         act.commit().await?;
     }
     Ok(count)
+}
+
+/// Revokes all sessions of the caller but this one. Returns how many there were.
+///
+/// # Errors
+/// `StepUpRequired` for an account with a second factor.
+pub async fn revoke_others(app: &App, caller: &Caller, client: &Client) -> Result<usize> {
+    step_up::require(app, caller, Policy::OwnAccount)?;
+    let reason = RevokeReason::RevokedByUser;
+    revoke_all(app, caller.id(), Some(caller.session), reason, client).await
 }
 
 /// Users whose sessions are read in one step by [`revoke_everyones`].

@@ -29,6 +29,7 @@ pub struct Device {
     pub network: String,
     /// The address of its last sign-in.
     pub ip: String,
+    trusted_until: Option<Timestamp>,
 }
 
 from_row!(Device as columns {
@@ -41,7 +42,8 @@ from_row!(Device as columns {
     forgotten_at,
     label,
     network,
-    ip
+    ip,
+    trusted_until
 });
 
 impl Device {
@@ -53,6 +55,20 @@ impl Device {
     /// Whether it counts for an account whose credentials have this epoch.
     pub fn is_current(&self, epoch: &str) -> bool {
         self.forgotten_at.is_none() && self.epoch == epoch
+    }
+
+    /// The device, sparing nothing.
+    #[must_use]
+    pub fn without_trust(self) -> Self {
+        Self {
+            trusted_until: None,
+            ..self
+        }
+    }
+
+    /// Until when it spares its user the second factor, if it does at a time.
+    pub fn trusted_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.trusted_until.filter(|until| now < *until)
     }
 }
 
@@ -148,6 +164,20 @@ impl Conn {
     pub async fn forget_devices(&mut self, user: UserId, now: Timestamp) -> Result<u64> {
         const SQL: &str = "update devices set forgotten_at = $2 where user_id = $1 and forgotten_at is null";
         execute!(self, sqlx::query(SQL).bind(user.0).bind(now))
+    }
+
+    /// Lets a device of a user spare the second factor until a time.
+    pub async fn trust_device(&mut self, user: UserId, id: Uuid, until: Timestamp) -> Result<bool> {
+        const SQL: &str =
+            "update devices set trusted_until = $3 where id = $1 and user_id = $2 and forgotten_at is null";
+        Ok(execute!(self, sqlx::query(SQL).bind(id).bind(user.0).bind(until))? == 1)
+    }
+
+    /// Takes the trust from all devices of a user. How many had it.
+    pub async fn revoke_trust_of(&mut self, user: UserId) -> Result<u64> {
+        const SQL: &str =
+            "update devices set trusted_until = null where user_id = $1 and trusted_until is not null";
+        execute!(self, sqlx::query(SQL).bind(user.0))
     }
 
     /// Removes a device.

@@ -30,6 +30,10 @@ pub enum SignIn {
     AccountInactive,
     /// Right password, but `registration.require_verified` and the address is not verified.
     EmailNotVerified,
+    /// Right password; a second factor is asked for.
+    MfaRequired,
+    /// Right password, wrong code of the second factor.
+    MfaCodeInvalid,
     /// Rejected because the hasher's queue was full.
     Overloaded,
     /// Over a limit.
@@ -375,6 +379,8 @@ impl Metrics {
             SignIn::InvalidCredentials => "invalid_credentials",
             SignIn::AccountInactive => "account_inactive",
             SignIn::EmailNotVerified => "email_not_verified",
+            SignIn::MfaRequired => "mfa_required",
+            SignIn::MfaCodeInvalid => "mfa_code_invalid",
             SignIn::Overloaded => "overloaded",
             SignIn::RateLimited => "rate_limited",
         };
@@ -537,6 +543,8 @@ mod tests {
             SignIn::InvalidCredentials,
             SignIn::AccountInactive,
             SignIn::EmailNotVerified,
+            SignIn::MfaRequired,
+            SignIn::MfaCodeInvalid,
             SignIn::Overloaded,
             SignIn::RateLimited,
         ] {

@@ -24,7 +24,12 @@ impl App {
         db.sign_audit_with(unlocked.audit_key());
         let format = audit::begin(&db, &unlocked, clock.now()).await?;
         let keys = Keys::load(&config, &db, &unlocked, format, clock.now()).await?;
-        Self::new(config, clock, passwords, db, keys)
+        let mut required_factors = Vec::new();
+        for role in &config.mfa.required {
+            let since = db.write().await?.note_required_factor(*role, clock.now()).await?;
+            required_factors.push((*role, since));
+        }
+        Self::new(config, clock, passwords, db, keys, required_factors)
     }
 
     /// Stops the background tasks, writes what is left to write and closes the database.

@@ -45,7 +45,7 @@ pub async fn purge_regularly(app: App) {
     }
 }
 
-/// Removes, in small steps, sessions and one-time tokens whose last possible moment was a day ago, deleted accounts after their
+/// Removes, in small steps, sessions, one-time tokens and flows whose last possible moment was a day ago, deleted accounts after their
 /// grace, what accounts had before changes that cannot be undone any more, changes that no copy can contradict any more, and
 /// audit rows past their retention.
 pub async fn purge(app: &App) -> Result<()> {
@@ -57,6 +57,10 @@ pub async fn purge(app: &App) -> Result<()> {
     .await?;
     in_steps(app, ended, async |app, before| {
         app.db.write().await?.purge_one_time_tokens(before, STEP).await
+    })
+    .await?;
+    in_steps(app, now, async |app, before| {
+        app.db.write().await?.purge_flows(before, STEP).await
     })
     .await?;
     in_steps(app, now, async |app, before| {

@@ -48,6 +48,7 @@ on_both!(
             "id",
             "is_active",
             "locale",
+            "mfa_enabled",
             "role",
             "uid",
             "updated_at",
@@ -76,6 +77,7 @@ on_both!(
         let before = me(&server, &tokens).await;
         for (field, value) in [
             ("email_verified", json!(true)),
+            ("mfa_enabled", json!(false)),
             ("role", json!("admin")),
             ("is_active", json!(true)),
             ("id", json!(99)),

@@ -5,26 +5,29 @@ use std::path::Path;
 use std::time::Duration;
 
 use josoor_auth::account::{
-    Shown, deletion, email, password, profile, register, requests, secure, setup, undo, verification,
+    Shown, activity, deletion, email, factors, password, profile, register, requests, secure, setup, undo,
+    verification,
 };
 use josoor_auth::act::Client;
 use josoor_auth::admin::{invitations, outbox, users};
 use josoor_auth::app::App;
-use josoor_auth::auth::devices;
+use josoor_auth::auth::{devices, pending};
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{
-    Change, Email, FullName, Locale, MailClass, MailKind, Password, RevokeReason, Role, Timestamp, UserId,
+    Change, Email, FactorCode, FullName, Locale, MailClass, MailKind, Password, RevokeReason, Role,
+    Timestamp, UserId,
 };
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::redis::{RedisEvent, RedisEvents};
-use josoor_auth::sessions::{self, Issued, LogOut, SignInWith};
+use josoor_auth::sessions::{self, Issued, LogIn, LogOut, Presented, SignInWith};
 use josoor_auth::store::{AuditFilter, MailRow, UserPatch};
 use josoor_auth::telemetry::Sample;
 use josoor_auth::worker::purge;
 use serde_json::Value;
 
 use crate::support::server::{Footprint, PASSWORD, Stage as TheStage, on_both};
+use crate::support::totp;
 
 /// What one act causes.
 struct Row {
@@ -102,6 +105,10 @@ const ACTS: &[Row] = &[
     Row { audit: &["session_revoke:revoked_by_user", "session_revoke:revoked_by_user", "account_secure"], mails: &["reset_password"],
           published: &["session:revoked_by_user", "session:revoked_by_user", "user"], counted: &[("revoked_by_user", 2)],
           ..row("account/secure::secure", "two sessions") },
+    Row { audit: &["activity_confirm"], ..row("account/activity::confirm", "what is new") },
+    Row { audit: &["session_revoke:revoked_by_user", "activity_report"], mails: &["reset_password"],
+          published: &["session:revoked_by_user"], counted: &[("revoked_by_user", 1)],
+          ..row("account/activity::report", "with another session") },
     Row { audit: &["register:user"], ..row("admin/users::create", "a user") },
     Row { audit: &["register:admin"], mails: &["new_admin", "new_admin"], ..row("admin/users::create", "an administrator") },
     Row { audit: &["user_invite:user"], mails: &["invitation"], ..row("admin/invitations::invite", "a user") },
@@ -109,6 +116,26 @@ const ACTS: &[Row] = &[
     Row { audit: &["mail_retry"], mails: &["invitation"], ..row("admin/outbox::retry_waiting", "a mail that waits") },
     Row { audit: &["device_forget"], ..row("auth/devices::forget", "a known device") },
     Row { audit: &["device_forget"], ..row("auth/devices::forget_all", "a known device") },
+    Row { ..row("account/factors::begin_totp", "the first app") },
+    Row { audit: &["factor_add:totp", "factor_add:recovery_codes"], mails: &["factor_added"], published: &["user"],
+          ..row("account/factors::confirm_totp", "the first app") },
+    Row { audit: &["!factor_add:mfa_code_invalid"], ..row("account/factors::confirm_totp", "a wrong code") },
+    Row { audit: &["factor_add:recovery_codes"], mails: &["recovery_codes_replaced"],
+          ..row("account/factors::replace_recovery_codes", "a new set") },
+    Row { audit: &["factor_remove:owner"], mails: &["factor_removed"], published: &["user"],
+          ..row("account/factors::remove_totp", "the app") },
+    Row { audit: &["factor_remove:administrator"], mails: &["factors_reset"], published: &["user"],
+          ..row("account/factors::reset", "by an operator") },
+    Row { audit: &["mfa_request"], ..row("sessions/log_in::ask_for_factor", "the right password") },
+    Row { audit: &["sign_in", "device_trust"], ..row("sessions/second_factor::try_finish_log_in", "a code") },
+    Row { audit: &["!sign_in:mfa_code_invalid"], ..row("sessions/second_factor::try_finish_log_in", "a wrong code") },
+    Row { audit: &["!sign_in:mfa_code_invalid"], mails: &["mfa_failed"],
+          ..row("sessions/second_factor::try_finish_log_in", "the fifth wrong code") },
+    Row { audit: &["sign_in:recovery_code"], mails: &["recovery_code_used"],
+          ..row("sessions/second_factor::try_finish_log_in", "a recovery code") },
+    Row { audit: &["step_up"], ..row("sessions/second_factor::step_up", "a password") },
+    Row { audit: &["step_up"], ..row("sessions/second_factor::step_up", "a code") },
+    Row { audit: &["!step_up:mfa_code_invalid"], ..row("sessions/second_factor::step_up", "a wrong code") },
     Row { audit: &["sign_in"], ..row("sessions/log_in::open_session", "a known place") },
     Row { audit: &["sign_in", "new_device"], mails: &["new_device"], ..row("sessions/log_in::open_session", "a new device") },
     Row { audit: &["session_revoke:session_limit", "sign_in"], mails: &["session_limit"],
@@ -371,7 +398,11 @@ impl Observer {
         with: SignInWith,
         client: &Client,
     ) -> josoor_auth::error::Result<Issued> {
-        sessions::log_in(&self.app, address(email), secret(PASSWORD), with, client).await
+        let done = sessions::log_in(&self.app, address(email), secret(PASSWORD), with, client).await?;
+        match done {
+            LogIn::Opened(issued) => Ok(*issued),
+            LogIn::FactorNeeded(needed) => panic!("{email} is asked for {:?}", needed.methods),
+        }
     }
 }
 
@@ -614,6 +645,24 @@ async fn run_every_act(mut stage: TheStage) {
         .await
         .unwrap_err();
 
+    // Activity
+    let (flo, flo_client) = o.verified("flo@example.com").await;
+    o.log_in("flo@example.com", with, client(1)).await.unwrap();
+    let caller = sessions::authenticate(&app, flo.access_token.expose())
+        .await
+        .unwrap();
+    let found = josoor_auth::audit::activity(&app, caller.id(), 1, 0)
+        .await
+        .unwrap();
+    let confirm = activity::confirm(&app, &caller, found.rows[0].id, &flo_client);
+    o.run("account/activity::confirm", "what is new", confirm)
+        .await
+        .unwrap();
+    let report = activity::report(&app, &caller, &flo_client);
+    o.run("account/activity::report", "with another session", report)
+        .await
+        .unwrap();
+
     // Passwords
     let caller = sessions::authenticate(&app, ada.access_token.expose())
         .await
@@ -791,6 +840,8 @@ async fn run_every_act(mut stage: TheStage) {
         .await
         .unwrap();
 
+    Box::pin(second_factors(&mut observer, &clock)).await;
+
     assert!(observer.faults.is_empty(), "{}", observer.faults.join("\n"));
     let rows: BTreeSet<_> = ACTS.iter().map(|row| (row.act, row.case)).collect();
     assert_eq!(observer.done, rows, "a row that no step runs");
@@ -800,10 +851,145 @@ async fn run_every_act(mut stage: TheStage) {
     app.close().await;
 }
 
+/// The acts about second factors.
+async fn second_factors(o: &mut Observer, clock: &Clock) {
+    let app = o.app.clone();
+    let (fay, fay_client) = o.verified("fay@example.com").await;
+    let fay_id = UserId(fay.user.id);
+    let caller = sessions::authenticate(&app, fay.access_token.expose())
+        .await
+        .unwrap();
+    let with = Presented::Password(secret(PASSWORD));
+    let step_up = sessions::step_up(&app, &caller, with, &fay_client);
+    o.run("sessions/second_factor::step_up", "a password", step_up)
+        .await
+        .unwrap();
+    let begin = factors::begin_totp(&app, &caller, secret(PASSWORD), &fay_client);
+    let setup = o.run("account/factors::begin_totp", "the first app", begin).await;
+    let shared = setup.unwrap().secret.expose().to_owned();
+    let shown = |steps: i64| {
+        let code = totp::code(&shared, app.clock.now().as_secs() + 30 * steps);
+        FactorCode::parse(&code).expect("a code")
+    };
+    let wrong = shown(9);
+    let confirm = factors::confirm_totp(&app, &caller, &wrong, &fay_client);
+    o.run("account/factors::confirm_totp", "a wrong code", confirm)
+        .await
+        .unwrap_err();
+    let code = shown(0);
+    let confirm = factors::confirm_totp(&app, &caller, &code, &fay_client);
+    let confirmed = o
+        .run("account/factors::confirm_totp", "the first app", confirm)
+        .await;
+    let raised = confirmed.unwrap().issued;
+    let caller = sessions::authenticate(&app, raised.access_token.expose())
+        .await
+        .unwrap();
+    let replace = factors::replace_recovery_codes(&app, &caller, &fay_client);
+    let codes = o
+        .run("account/factors::replace_recovery_codes", "a new set", replace)
+        .await
+        .unwrap();
+
+    let (at, email) = (client(1), address("fay@example.com"));
+    let with = SignInWith::default();
+    let sign_in = sessions::log_in(&app, email, secret(PASSWORD), with, at);
+    let asked = o
+        .run("sessions/log_in::ask_for_factor", "the right password", sign_in)
+        .await;
+    let LogIn::FactorNeeded(needed) = asked.unwrap() else {
+        panic!("no second factor is asked for");
+    };
+    clock.advance(Duration::from_secs(30));
+    let waits = pending::resume(&app, needed.flow.expose(), None, at)
+        .await
+        .unwrap();
+    let finish = sessions::finish_log_in(&app, waits, &wrong, true, with, at);
+    o.run(
+        "sessions/second_factor::try_finish_log_in",
+        "a wrong code",
+        finish,
+    )
+    .await
+    .unwrap_err();
+    let waits = pending::resume(&app, needed.flow.expose(), None, at)
+        .await
+        .unwrap();
+    let code = shown(0);
+    let finish = sessions::finish_log_in(&app, waits, &code, true, with, at);
+    o.run("sessions/second_factor::try_finish_log_in", "a code", finish)
+        .await
+        .unwrap();
+    let flow = async || {
+        let sign_in = sessions::log_in(&app, email, secret(PASSWORD), with, at);
+        let LogIn::FactorNeeded(needed) = sign_in.await.unwrap() else {
+            panic!("no second factor is asked for");
+        };
+        needed.flow
+    };
+    let token = flow().await;
+    let waits = pending::resume(&app, token.expose(), None, at).await.unwrap();
+    let code = FactorCode::parse(&codes[0].spelled()).unwrap();
+    let finish = sessions::finish_log_in(&app, waits, &code, false, with, at);
+    o.run(
+        "sessions/second_factor::try_finish_log_in",
+        "a recovery code",
+        finish,
+    )
+    .await
+    .unwrap();
+    let token = flow().await;
+    for _ in 0..4 {
+        let waits = pending::resume(&app, token.expose(), None, at).await.unwrap();
+        sessions::finish_log_in(&app, waits, &wrong, false, with, at)
+            .await
+            .unwrap_err();
+    }
+    let waits = pending::resume(&app, token.expose(), None, at).await.unwrap();
+    let finish = sessions::finish_log_in(&app, waits, &wrong, false, with, at);
+    o.run(
+        "sessions/second_factor::try_finish_log_in",
+        "the fifth wrong code",
+        finish,
+    )
+    .await
+    .unwrap_err();
+
+    let step_up = sessions::step_up(&app, &caller, Presented::Code(shown(9)), &fay_client);
+    o.run("sessions/second_factor::step_up", "a wrong code", step_up)
+        .await
+        .unwrap_err();
+    clock.advance(Duration::from_secs(30));
+    let step_up = sessions::step_up(&app, &caller, Presented::Code(shown(0)), &fay_client);
+    o.run("sessions/second_factor::step_up", "a code", step_up)
+        .await
+        .unwrap();
+    let remove = factors::remove_totp(&app, &caller, &fay_client);
+    o.run("account/factors::remove_totp", "the app", remove)
+        .await
+        .unwrap();
+    let setup = factors::begin_totp(&app, &caller, secret(PASSWORD), &fay_client)
+        .await
+        .unwrap();
+    let code = totp::code(setup.secret.expose(), app.clock.now().as_secs());
+    let code = FactorCode::parse(&code).unwrap();
+    factors::confirm_totp(&app, &caller, &code, &fay_client)
+        .await
+        .unwrap();
+    let operator = Client::default();
+    let reset = factors::reset(&app, fay_id, &operator);
+    o.run("account/factors::reset", "by an operator", reset)
+        .await
+        .unwrap();
+}
+
 /// Acts whose rows, mails and effects another test compares.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("import_export/import::apply", "tests/it/moving.rs"),
-    ("sessions/log_in::reject_for_session_limit", "tests/it/tokens.rs"),
+    (
+        "sessions/second_factor::reject_for_session_limit",
+        "tests/it/tokens.rs",
+    ),
     ("backup/restore::settle", "tests/it/backups.rs"),
     ("admin/keys::rotate_where", "tests/it/keys.rs"),
     ("admin/keys::rotate_master", "tests/it/keys.rs"),

@@ -289,6 +289,9 @@ on_both!(
             "/reset-password",
             "/verify-email",
             "/setup",
+            "/undo",
+            "/secure-account",
+            "/sign-out",
             "/signed-out",
             "/unauthorized",
             "/account",
@@ -317,14 +320,14 @@ on_both!(
         }
         // For people a page, for programs a document.
         let (status, _, text) = page("/no/such", &[("accept", "text/html,*/*")]).await;
-        assert!(status == 404 && text.contains("<div id=\"root\">"), "{text}");
+        assert!(status == 404 && text.contains("Page not found"), "{text}");
         let (status, headers, _) = page("/no/such", &[("accept", "*/*")]).await;
         assert_eq!(
             (status, &headers["content-type"]),
             (404, &"application/problem+json".parse().expect("a value"))
         );
         // The files of the page: packed as the browser takes them, kept for a year.
-        let (_, _, text) = page("/login", &[]).await;
+        let (_, _, text) = page("/account", &[]).await;
         let script = text
             .split("src=\"")
             .nth(1)
@@ -356,7 +359,7 @@ on_both!(pages_work_below_a_path, async |mut stage: Stage| {
     stage.set("PUBLIC_URL", "https://example.org/identity");
     let server = stage.start().await;
     let answer = server
-        .request(Method::GET, "/login")
+        .request(Method::GET, "/account")
         .send()
         .await
         .expect("an answer");
@@ -369,17 +372,17 @@ on_both!(pages_work_below_a_path, async |mut stage: Stage| {
         text.matches("=\"/").count(),
         text.matches("=\"/identity/").count()
     );
-    let answer = server
-        .request(Method::GET, "/errors/not_found")
-        .send()
-        .await
-        .expect("an answer");
-    let text = answer.text().await.expect("a text");
-    assert_eq!(
-        text.matches("=\"/").count(),
-        text.matches("=\"/identity/").count(),
-        "{text}"
-    );
+    for page in ["/errors/not_found", "/login", "/reset-password"] {
+        let answer = server.request(Method::GET, page).send().await.expect("an answer");
+        let text = answer.text().await.expect("a text");
+        assert!(text.contains("url(/identity/assets/") && text.contains("data-base=\"/identity\""));
+        let body = text.split("</style>").nth(1).expect("a body");
+        assert_eq!(
+            body.matches("=\"/").count(),
+            body.matches("=\"/identity").count(),
+            "{text}"
+        );
+    }
     for (path, to) in [
         ("/.well-known/change-password", "/account/password"),
         ("/", "/account"),

@@ -3,6 +3,7 @@
 mod support;
 
 mod account;
+mod activity;
 #[expect(
     clippy::unwrap_used,
     clippy::large_futures,
@@ -17,6 +18,7 @@ mod audit_codes;
 mod auth;
 mod axes;
 mod backups;
+mod bulk;
 mod check;
 mod cli;
 mod clocks;
@@ -24,6 +26,7 @@ mod connections;
 mod console;
 mod cookies;
 mod devices;
+mod factor_page;
 mod failures;
 mod health;
 mod idle;
@@ -39,6 +42,7 @@ mod nodes;
 mod openapi;
 mod outbox;
 mod outbox_api;
+mod pages;
 mod parsing;
 mod policy;
 mod problems;
@@ -48,6 +52,7 @@ mod refresh;
 mod revocation;
 mod rolling;
 mod search;
+mod second_factors;
 mod start;
 mod startup;
 mod store;
@@ -57,4 +62,5 @@ mod timing;
 mod tokens;
 mod undo;
 mod upgrade;
+mod verification;
 mod warnings;

@@ -165,7 +165,8 @@ on_both!(
         assert_eq!(
             noura,
             json!({ "id": 41, "email": "Noura@Example.com", "full_name": "القحطاني, نورة", "role": "admin", "is_active": true,
-                "email_verified": true, "locale": "ar", "created_at": created, "updated_at": "2024-01-01T00:00:00.000000Z" })
+                "email_verified": true, "mfa_enabled": false, "locale": "ar", "created_at": created,
+                "updated_at": "2024-01-01T00:00:00.000000Z" })
         );
         let salem = user(&server, "salem@example.com").await;
         assert_eq!(
@@ -940,7 +941,7 @@ on_both!(keycloaks_realm_comes_from_its_export, async |stage: Stage| {
     assert_eq!(
         khalid,
         json!({ "id": khalid["id"], "uid": khalid["uid"], "email": "khalid@example.com", "full_name": "خالد العتيبي", "role": "analyst", "is_active": true,
-            "email_verified": true, "locale": "ar", "created_at": "2023-11-14T22:13:20.123000Z", "updated_at": "2023-11-14T22:13:20.123000Z",
+            "email_verified": true, "mfa_enabled": false, "locale": "ar", "created_at": "2023-11-14T22:13:20.123000Z", "updated_at": "2023-11-14T22:13:20.123000Z",
             "last_login_at": khalid["last_login_at"], "frozen_at": null, "deleted_at": null, "purge_at": null })
     );
     let sha512 = run(&stage, &["user", "show", "sha512@example.com", "--json"])

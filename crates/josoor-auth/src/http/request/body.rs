@@ -117,6 +117,27 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The fields of a submitted form.
+///
+/// # Errors
+/// `unsupported_media_type`, `body_too_large`, `request_timeout`, `bad_request`; `Invalid` is noted in the fields.
+pub async fn form_fields(request: Request) -> Result<Fields, Problem> {
+    let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
+    let kind = kinds
+        .next()
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") || kinds.next().is_some() {
+        let detail = "Send the form as application/x-www-form-urlencoded.";
+        return Err(Problem::new(&codes::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let body = read_body(request).await?;
+    let text = std::str::from_utf8(&body)
+        .map_err(|_| Problem::new(&codes::BAD_REQUEST, "The form is not percent-encoded UTF-8."))?;
+    Fields::from_form(text)
+}
+
 /// Reads the whole body, up to `body_limit` bytes within `body_timeout`. Wiped when dropped.
 async fn read_body(request: Request) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let settings = RequestContext::settings_of(request.extensions());

@@ -1,18 +1,21 @@
-//! The two cookies: the refresh token of cookie transport, and the mark of a known device.
+//! The cookies: the refresh token of cookie transport, the mark of a known device, the binding of a sign-in that waits for its second
+//! factor, and what the forms of the pages are bound to.
 //!
-//! Both are `HttpOnly` and `SameSite=Strict`. When the public URL is https they are also `Secure` and have a prefix that browsers
+//! The first three are `HttpOnly` and `SameSite=Strict`. When the public URL is https they are also `Secure` and have a prefix that browsers
 //! enforce (RFC 6265bis, 4.1.3): `__Host-` at the root of a host, so that no other host of the site can set them, and below a
 //! path `__Secure-`, because `__Host-` would give them to every program of the host. Without that prefix they go to `/auth` of
 //! the service alone. A request that sends the refresh cookie or asks for one must come from an origin that may have it.
 //!
 //! Names and paths of the release before are read and removed until the next release.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::app::App;
 use crate::auth::devices;
 use crate::config::{Config, loopback_alike};
-use crate::domain::{Email, KnownDevice};
+use crate::domain::{Email, KnownDevice, Secret};
 use crate::error::{Error, Result};
 use crate::keys::DeviceMark;
 use crate::sessions::{Held, Issued};
@@ -38,6 +41,22 @@ const DEVICE: Names = Names {
     host: "__Host-josoor_device",
     secure: "__Secure-josoor_device",
     before: "josoor_device",
+};
+
+const FLOW: Names = Names {
+    plain: "josoor_flow",
+    host: "__Host-josoor_flow",
+    secure: "__Secure-josoor_flow",
+    before: "josoor_flow",
+};
+
+/// What the forms of the pages are bound to: a random text that only this browser sends. It goes to the pages as well, and with a visit
+/// that comes from a link elsewhere, so that it is `SameSite=Lax`.
+const PAGE: Names = Names {
+    plain: "josoor_page",
+    host: "__Host-josoor_page",
+    secure: "__Secure-josoor_page",
+    before: "josoor_page",
 };
 
 /// What all cookies of the release before had.
@@ -178,6 +197,77 @@ pub fn set_device(app: &App, headers: &HeaderMap, issued: &Issued) -> Vec<Header
     let value = app.keys.marks.issue(&DeviceMark { user, id }, email.key());
     let seconds = i64::try_from(devices::DEVICE_LIFE.as_secs()).unwrap_or(i64::MAX);
     DEVICE.set(&app.config, headers, &value, seconds)
+}
+
+/// What binds the browser to the sign-in that it has begun.
+pub fn flow_binding<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
+    read(headers, FLOW.name(&app.config))
+}
+
+/// Binds the browser to the sign-in that it has begun, for as long as that waits.
+pub fn set_flow(
+    app: &App,
+    headers: &HeaderMap,
+    binding: Option<&Secret>,
+    expires_in: Duration,
+) -> Vec<HeaderValue> {
+    let Some(binding) = binding else {
+        return Vec::new();
+    };
+    let seconds = i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX);
+    FLOW.set(&app.config, headers, binding.expose(), seconds)
+}
+
+/// Takes the binding away, if the request sends one.
+pub fn clear_flow(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
+    if is_sent(headers, FLOW.name(&app.config)) {
+        FLOW.set(&app.config, headers, "", 0)
+    } else {
+        Vec::new()
+    }
+}
+
+/// The text that the forms of this browser are bound to.
+pub fn page_secret<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
+    read(headers, PAGE.name(&app.config)).filter(|value| value.len() == 43)
+}
+
+/// Gives the browser the text that its forms are bound to, until it is closed.
+pub fn set_page_secret(app: &App, value: &Secret) -> Option<HeaderValue> {
+    let url = &app.config.server.public_url;
+    let path = if url.path().is_empty() || url.path().contains(';') {
+        "/"
+    } else {
+        url.path()
+    };
+    let secure = if url.is_https() { "; Secure" } else { "" };
+    let name = PAGE.name(&app.config);
+    let text = format!(
+        "{name}={}; Path={path}; HttpOnly; SameSite=Lax{secure}",
+        value.expose()
+    );
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Refuses a form unless the browser says that it comes from a page of the service itself: by `Origin`, which browsers send with
+/// every POST, and, where they send it as well, by `Sec-Fetch-Site` (Fetch Metadata).
+pub fn require_same_origin(app: &App, headers: &HeaderMap) -> Result<()> {
+    let is_same = |site: &HeaderValue| site == "same-origin";
+    if !headers.get_all("sec-fetch-site").iter().all(is_same) {
+        return Err(Error::OriginNotAllowed);
+    }
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else {
+        return Err(Error::OriginNotAllowed);
+    };
+    let origin = origin.to_str().map_err(|_| Error::OriginNotAllowed)?;
+    if loopback_alike(origin) == loopback_alike(&app.config.server.public_url.origin()) {
+        Ok(())
+    } else {
+        Err(Error::OriginNotAllowed)
+    }
 }
 
 /// Refuses a request about the refresh cookie unless a browser says that it comes from the service's own origin, or

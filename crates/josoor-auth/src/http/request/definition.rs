@@ -141,6 +141,27 @@ impl Field for NotNull<bool> {
     }
 }
 
+/// Fields in an object of their own; at least one of them has to be there.
+#[derive(Clone, Copy, Debug)]
+pub struct Nested<T>(pub T);
+
+impl<T: FromFields + ToSchema> Field for Nested<T> {
+    fn read(fields: &mut Fields, name: &'static str, policy: &Policy) -> Option<Self> {
+        fields
+            .required_object(name, |inner| T::read(inner, policy))
+            .map(Self)
+    }
+
+    fn describe(name: &'static str, about: &str, fields: &mut Vec<FieldDescription>) {
+        let mut schema = T::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.min_properties = Some(1);
+        }
+        let schema = TextSchema::Named(T::name().into_owned(), schema);
+        fields.push(FieldDescription::required(name, about, schema));
+    }
+}
+
 /// The schemas that the document refers to by name.
 pub type NamedSchemas = Vec<(String, RefOr<Schema>)>;
 
@@ -197,6 +218,16 @@ pub fn query_parameters<T: FromFields>() -> Vec<Parameter> {
 }
 
 impl FieldDescription {
+    /// A field that has to be there.
+    pub(super) fn required(name: &'static str, about: &str, schema: TextSchema) -> Self {
+        Self {
+            name,
+            about: about.trim().to_owned(),
+            schema,
+            presence: Presence::Required,
+        }
+    }
+
     fn schema(self) -> RefOr<Schema> {
         let is_nullable = self.presence == Presence::Nullable;
         match self.schema {

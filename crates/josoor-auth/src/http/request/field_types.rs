@@ -1,8 +1,10 @@
 //! How each type of a field is read and described.
 
-use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+use std::collections::HashSet;
 
-use crate::domain::{Change, Email, Locale, Name, Password, Role, Secret};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+
+use crate::domain::{Change, Email, FactorCode, FactorMethod, Locale, Name, Password, Role, Secret, UserId};
 use crate::error::Invalid;
 use crate::http::request::definition::{Field, FieldDescription, FieldText, Presence, TextSchema, describe};
 use crate::http::request::fields::Fields;
@@ -87,6 +89,39 @@ impl FieldText for Secret {
 
     fn schema() -> TextSchema {
         TextSchema::Inline(Object::with_type(Type::String))
+    }
+}
+
+impl FieldText for FactorCode {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+
+    fn schema() -> TextSchema {
+        let object = text()
+            .pattern(Some("^([0-9]{6}|[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3})$"))
+            .description(Some(
+                "The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make \
+                 no difference.",
+            ))
+            .examples(["123456"]);
+        TextSchema::Inline(object.build())
+    }
+}
+
+impl FieldText for FactorMethod {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        text.parse().map_err(|_| {
+            Invalid::new(
+                "unknown_method",
+                "A method is one of the `methods` of the answer: totp or recovery_code.",
+            )
+        })
+    }
+
+    fn schema() -> TextSchema {
+        let names = Self::ALL.iter().map(|method| method.as_str());
+        TextSchema::Inline(text().enum_values(Some(names)).build())
     }
 }
 
@@ -185,6 +220,50 @@ impl<const MAX: i64> FieldText for Number<MAX> {
             .minimum(Some(1))
             .maximum(Some(MAX));
         TextSchema::Inline(object.build())
+    }
+}
+
+/// From 1 to `MAX` different ids of users, in their order. An id that comes again counts once.
+#[derive(Clone, Debug)]
+pub struct UserIds<const MAX: usize>(pub Vec<UserId>);
+
+impl<const MAX: usize> UserIds<MAX> {
+    fn parse(items: Vec<Option<i64>>) -> Result<Self, Invalid> {
+        if items.is_empty() || items.len() > MAX {
+            let message = format!("This is a list of 1 to {MAX} ids.");
+            return Err(Invalid::new("out_of_range", message));
+        }
+        let mut seen = HashSet::new();
+        let mut ids = Vec::with_capacity(items.len());
+        for item in items {
+            let id = item
+                .filter(|id| *id >= 1)
+                .ok_or_else(|| Invalid::new("invalid_id", "Each id is a whole number, at least 1."))?;
+            if seen.insert(id) {
+                ids.push(UserId(id));
+            }
+        }
+        Ok(Self(ids))
+    }
+}
+
+impl<const MAX: usize> Field for UserIds<MAX> {
+    fn read(fields: &mut Fields, name: &'static str, _: &Policy) -> Option<Self> {
+        fields.required_numbers(name, Self::parse)
+    }
+
+    fn describe(name: &'static str, about: &str, fields: &mut Vec<FieldDescription>) {
+        let id = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(1));
+        let ids = ArrayBuilder::new()
+            .items(id)
+            .min_items(Some(1))
+            .max_items(Some(MAX))
+            .build();
+        let schema = TextSchema::Named("UserIds".to_owned(), ids.into());
+        fields.push(FieldDescription::required(name, about, schema));
     }
 }
 

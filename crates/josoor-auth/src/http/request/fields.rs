@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::domain::Change;
+use crate::domain::{Change, Secret};
 use crate::error::{Error, FieldError, Invalid};
 use crate::http::response::codes;
 use crate::http::response::problem::Problem;
@@ -26,9 +26,10 @@ const MAX_ECHO: usize = 64;
 enum Value {
     Null,
     Bool(bool),
-    Number,
+    /// `None` for anything but a whole number of 64 bits.
+    Number(Option<i64>),
     Text(Zeroizing<String>),
-    List,
+    List(Vec<Value>),
     Object(BTreeMap<String, Value>),
 }
 
@@ -51,16 +52,16 @@ impl<'de> Deserialize<'de> for Value {
                 Ok(Value::Bool(value))
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
-                Ok(Value::Number)
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(Value::Number(i64::try_from(value).ok()))
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
-                Ok(Value::Number)
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(Value::Number(Some(value)))
             }
 
             fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-                Ok(Value::Number)
+                Ok(Value::Number(None))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -68,9 +69,11 @@ impl<'de> Deserialize<'de> for Value {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-                // Read to the end, so that what stands inside is held to the same rules.
-                while items.next_element::<Value>()?.is_some() {}
-                Ok(Value::List)
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Value::List(list))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
@@ -93,6 +96,7 @@ impl<'de> Deserialize<'de> for Value {
 pub(super) enum Source {
     Body,
     Query,
+    Form,
 }
 
 /// The fields of a request that are still to be asked for, and what was wrong with those already asked for.
@@ -184,6 +188,36 @@ impl Fields {
         Ok(fields)
     }
 
+    /// Reads a submitted form (`application/x-www-form-urlencoded`): as a query string, but a field that was left empty counts as absent,
+    /// and an address is read without the spaces around it.
+    pub fn from_form(form: &str) -> Result<Self, Problem> {
+        let mut fields = Self::from_query(form)?;
+        fields.source = Source::Form;
+        fields
+            .members
+            .retain(|_, value| !matches!(value, Value::Text(text) if text.is_empty()));
+        if let Some(Value::Text(email)) = fields.members.get_mut("email") {
+            *email = Zeroizing::new(email.trim().to_owned());
+        }
+        Ok(fields)
+    }
+
+    /// The text of a field, which is still to be asked for.
+    pub fn peek(&self, name: &str) -> Option<&str> {
+        match self.members.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes a text out, as it is.
+    pub fn take(&mut self, name: &str) -> Option<Secret> {
+        match self.members.remove(name) {
+            Some(Value::Text(text)) => Some(Secret::new(text.as_str())),
+            _ => None,
+        }
+    }
+
     /// A text that has to be there. `None` means that the complaint is noted and [`finish`](Self::finish) will fail.
     pub fn required<T>(
         &mut self,
@@ -252,6 +286,59 @@ impl Fields {
         }
     }
 
+    /// The whole numbers of a list that has to be there; `None` for an item that is none.
+    pub fn required_numbers<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(Vec<Option<i64>>) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let parsed = match self.members.remove(name) {
+            None | Some(Value::Null) => Err(Invalid::new("required", "This field is required.")),
+            Some(Value::List(items)) => {
+                let number = |item: &Value| match item {
+                    Value::Number(number) => *number,
+                    _ => None,
+                };
+                parse(items.iter().map(number).collect())
+            }
+            Some(_) => Err(Invalid::new("invalid_type", "This has to be a list of numbers.")),
+        };
+        parsed.map_err(|reason| self.complain(name, reason)).ok()
+    }
+
+    /// The fields of an object that has to be there and not to be empty. What is wrong with them is reported as `name.field`.
+    pub fn required_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let members = match self.members.remove(name) {
+            Some(Value::Object(members)) if !members.is_empty() => members,
+            None | Some(Value::Null | Value::Object(_)) => {
+                self.complain(name, Invalid::new("required", "This field is required."));
+                return None;
+            }
+            Some(_) => {
+                self.complain(name, Invalid::new("invalid_type", "This has to be an object."));
+                return None;
+            }
+        };
+        let mut inner = Self {
+            members,
+            ..Self::empty(self.source)
+        };
+        let value = read(&mut inner);
+        for complaint in inner.complaints {
+            let reason = Invalid::new(complaint.code, complaint.message);
+            self.complain(&format!("{name}.{}", complaint.field), reason);
+        }
+        // What was not asked for is unknown here, too.
+        for (member, value) in inner.members {
+            self.members.insert(format!("{name}.{member}"), value);
+        }
+        value
+    }
+
     /// Notes a complaint that concerns more than one field or is found later.
     pub fn complain(&mut self, name: &str, reason: Invalid) {
         if self.complaints.len() < MAX_COMPLAINTS {
@@ -283,7 +370,7 @@ impl Fields {
     pub fn finish(self) -> Result<(), Error> {
         if !self.members.is_empty() {
             let message = match self.source {
-                Source::Body => "There is no such field here.",
+                Source::Body | Source::Form => "There is no such field here.",
                 Source::Query => "There is no such parameter here.",
             };
             let unknown = self
@@ -321,7 +408,7 @@ fn decode_component(text: &str) -> Result<Cow<'_, str>, Problem> {
     let refuse = || {
         Problem::new(
             &codes::BAD_REQUEST,
-            "The query string is not percent-encoded UTF-8.",
+            "The query string or the form is not percent-encoded UTF-8.",
         )
     };
     let hex_follows = |(at, _): (usize, &str)| {

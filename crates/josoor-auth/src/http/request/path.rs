@@ -42,11 +42,11 @@ fn parse_user_id(text: &str) -> Option<UserId> {
     canonical.then(|| text.parse::<i64>().ok()).flatten().map(UserId)
 }
 
-/// The id of a row of the outbox in the path's `{id}`: a positive decimal number as it is printed, or 404.
+/// The id of a row of the outbox or the audit trail in the path's `{id}`: a positive decimal number as it is printed, or 404.
 #[derive(Clone, Copy, Debug)]
-pub struct MailIdPath(pub i64);
+pub struct RowIdPath(pub i64);
 
-impl<S: Send + Sync> FromRequestParts<S> for MailIdPath {
+impl<S: Send + Sync> FromRequestParts<S> for RowIdPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {

@@ -40,6 +40,15 @@ impl FieldText for Transport {
     }
 }
 
+impl From<store::Transport> for Transport {
+    fn from(transport: store::Transport) -> Self {
+        match transport {
+            store::Transport::Body => Self::Body,
+            store::Transport::Cookie => Self::Cookie,
+        }
+    }
+}
+
 impl Transport {
     /// Rejects a request that wants a cookie and does not come from an origin that may have one.
     pub fn require_origin(self, app: &App, headers: &HeaderMap) -> Result<()> {

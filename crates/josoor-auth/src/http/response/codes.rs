@@ -77,6 +77,16 @@ codes! {
         "This one-time link has already done its work. If that was not you, ask for another one at once."
         "استُخدم الرابط من قبل"
         "استُخدم هذا الرابط من قبل. إن لم تكن أنت من استخدمه فاطلب رابطًا جديدًا فورًا.";
+    FLOW_EXPIRED "flow_expired" BAD_REQUEST
+        "Begin again"
+        "What was begun in several steps is over: it waited for more than ten minutes, five codes were wrong, the account was changed meanwhile, or another browser or program began it. Begin again, with the password where it is a sign-in."
+        "ابدأ من جديد"
+        "انتهت هذه العملية: إما أنها انتظرت أكثر من عشر دقائق، أو أُدخلت خمسة رموز خاطئة، أو تغيّر الحساب في أثنائها، أو بدأت في متصفح أو برنامج آخر. ابدأ من جديد، وأدخل كلمة المرور إن كنت تسجّل الدخول.";
+    MFA_CODE_INVALID "mfa_code_invalid" UNAUTHORIZED
+        "Wrong code"
+        "The code is wrong, too old, or was used before: each works once. Wait until the app shows another one, and check that the phone's clock is right. Without the app, use a recovery code."
+        "الرمز غير صحيح"
+        "الرمز خاطئ أو قديم أو استُخدم من قبل، فكل رمز يعمل مرة واحدة. انتظر حتى يعرض التطبيق رمزًا جديدًا وتأكد من صحة ساعة هاتفك. وإن لم يكن التطبيق معك فاستخدم رمز استرداد.";
     INVALID_CREDENTIALS "invalid_credentials" UNAUTHORIZED
         "Wrong credentials"
         "The email address or the password is wrong; for the safety of accounts the answer does not say which. Try again, or ask for a password reset."
@@ -114,9 +124,9 @@ codes! {
         "قُدِّم رمز تجديد قديم لهذه الجلسة مرة أخرى، وهو ما قد يفعله سارق الرمز، لذلك أُنهيت الجلسة. سجّل الدخول من جديد.";
     STEP_UP_REQUIRED "step_up_required" UNAUTHORIZED
         "Stronger sign-in needed"
-        "The session is good, but this needs a second factor or a sign-in that is not so long ago. Sign in again as the WWW-Authenticate header says (acr_values, max_age), then try again."
+        "The session is good, but this needs a second factor or a sign-in that is not so long ago. Verify once more at /auth/step-up, or sign in again, as the WWW-Authenticate header says (acr_values, max_age), then try again."
         "يلزم تأكيد الهوية من جديد"
-        "جلستك سارية، لكن هذا الإجراء يتطلب عامل تحقق ثانيًا أو تسجيل دخول أحدث. سجّل الدخول من جديد وفق ما تذكره ترويسة WWW-Authenticate ثم أعد المحاولة.";
+        "جلستك سارية، لكن هذا الإجراء يتطلب عامل تحقق ثانيًا أو تسجيل دخول أحدث. أكّد هويتك من جديد أو سجّل الدخول مرة أخرى وفق ما تذكره ترويسة WWW-Authenticate ثم أعد المحاولة.";
     REFRESH_TOKEN_REQUIRED "refresh_token_required" UNAUTHORIZED
         "Refresh token required"
         "This session is not renewed by its access token alone: its refresh token was used before or lies in a cookie, a newer token has been issued, or the time for such renewals is over. Send the refresh token; without one, sign in again."
@@ -127,6 +137,16 @@ codes! {
         "This needs an access token and the request carries none. Sign in and send the token as `Authorization: Bearer …`."
         "رمز الوصول مفقود"
         "يتطلب هذا المورد رمز وصول ولم يحمل الطلب أي رمز. سجّل الدخول وأرسل الرمز في ترويسة Authorization.";
+    MFA_REQUIRED "mfa_required" FORBIDDEN
+        "Second factor needed"
+        "The password is right, and the account has a second factor, so no session was opened yet. Finish the sign-in at /auth/login/mfa with `flow` and a code, by one of `methods`, within `expires_in` seconds."
+        "يلزم عامل تحقق ثانٍ"
+        "كلمة المرور صحيحة، لكن الحساب محمي بعامل تحقق ثانٍ فلم تُفتح الجلسة بعد. أكمل الدخول برمز من تطبيق المصادقة أو برمز استرداد.";
+    MFA_ENROLLMENT_REQUIRED "mfa_enrollment_required" FORBIDDEN
+        "Second factor missing"
+        "This needs an account with a second factor, and yours has none. Set up an authenticator app, then try again. For a role that must have one, everything but that is refused until then."
+        "الحساب بلا عامل تحقق ثانٍ"
+        "يتطلب هذا حسابًا محميًا بعامل تحقق ثانٍ، وحسابك بلا عامل ثانٍ. أضف تطبيق مصادقة ثم أعد المحاولة.";
     ACCOUNT_INACTIVE "account_inactive" FORBIDDEN
         "Account not active"
         "The account has been deactivated. Only an administrator can activate it again."

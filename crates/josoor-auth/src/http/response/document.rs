@@ -35,6 +35,18 @@ pub struct ProblemDocument {
     /// What is wrong with which field; 422 only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
+    /// `mfa_required` only: names the sign-in for `/auth/login/mfa`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub flow: Option<String>,
+    /// `mfa_required` only: how the sign-in can be finished, `totp` or `recovery_code`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub methods: Option<Vec<&'static str>>,
+    /// `mfa_required` only: for how long, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 0)]
+    pub expires_in: Option<u64>,
     /// Also in the header `X-Request-Id`; leads to the request in the service's log.
     pub request_id: String,
 }
@@ -95,7 +107,7 @@ fn says_nothing(response: &Response) -> bool {
 }
 
 /// The one place where faults of ours are logged; the request's span adds its id.
-fn log(problem: &Problem) {
+pub fn log(problem: &Problem) {
     let Some(cause) = &problem.cause else {
         return;
     };
@@ -110,11 +122,12 @@ fn log(problem: &Problem) {
 /// Puts the document and its headers into `response`, which keeps the headers that it has (`Allow`, cookies).
 fn write(problem: Problem, mut response: Response, context: &RequestContext, is_head: bool) -> Response {
     let status = problem.status;
+    let next_step = problem.next_step.map(|next| *next);
     let document = ProblemDocument {
         kind: format!("{}/errors/{}", context.settings.public_url, problem.code.code),
         title: problem.code.title.to_owned(),
         status: status.as_u16(),
-        detail: problem.detail,
+        detail: problem.detail.into_string(),
         code: problem.code.code.to_owned(),
         errors: problem
             .errors
@@ -125,6 +138,9 @@ fn write(problem: Problem, mut response: Response, context: &RequestContext, is_
                 message: error.message,
             })
             .collect(),
+        flow: next_step.as_ref().map(|next| next.flow.expose().to_owned()),
+        expires_in: next_step.as_ref().map(|next| next.expires_in),
+        methods: next_step.map(|next| next.methods),
         request_id: context.id.as_str().to_owned(),
     };
     // Serialising strings and one number into memory cannot fail; an empty body would still be a correct answer.

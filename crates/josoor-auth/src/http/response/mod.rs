@@ -4,5 +4,6 @@ pub mod codes;
 pub mod document;
 pub mod export;
 pub mod problem;
+pub mod qr;
 pub mod representation;
 pub mod signed_in;

@@ -10,11 +10,21 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use crate::auth::pending::FactorNeeded;
+use crate::domain::Secret;
 use crate::error::{Acr, Error, FieldError, RateLimitPolicy, Refusal};
 use crate::http::response::codes::{self, CodeEntry};
 
 /// The challenge of a 401 that is about no token in particular (RFC 6750, 3).
 pub(super) const BARE_CHALLENGE: &str = r#"Bearer realm="josoor""#;
+
+/// How a sign-in goes on after the right password: members of the document.
+#[derive(Clone, Debug)]
+pub(super) struct NextStep {
+    pub(super) flow: Secret,
+    pub(super) methods: Vec<&'static str>,
+    pub(super) expires_in: u64,
+}
 
 /// A failure on its way to the client.
 #[derive(Clone, Debug)]
@@ -25,7 +35,7 @@ pub struct Problem {
     /// `missing_token` is a setting, which [`finish`](super::document::finish) applies.
     pub status: StatusCode,
     /// One English sentence for a person; the platform's front end shows it.
-    pub detail: String,
+    pub detail: Box<str>,
     /// The fields that are wrong (422 only).
     pub errors: Vec<FieldError>,
     /// Sent as `Retry-After`, in whole seconds, rounded up.
@@ -34,6 +44,8 @@ pub struct Problem {
     pub challenge: Option<Cow<'static, str>>,
     /// The limit that was hit, for the `RateLimit` headers.
     pub policy: Option<Box<RateLimitPolicy>>,
+    /// How a sign-in goes on.
+    pub(super) next_step: Option<Box<NextStep>>,
     /// Whether no setting may change the status.
     pub(super) is_fixed: bool,
     /// For the log, not for the client.
@@ -46,13 +58,29 @@ impl Problem {
         Self {
             code,
             status: code.status,
-            detail: detail.into(),
+            detail: detail.into().into_boxed_str(),
             errors: Vec::new(),
             retry_after: None,
             challenge: (code.status == StatusCode::UNAUTHORIZED).then_some(Cow::Borrowed(BARE_CHALLENGE)),
             policy: None,
+            next_step: None,
             is_fixed: false,
             cause: None,
+        }
+    }
+
+    /// The right password of an account with a second factor.
+    pub fn mfa_required(needed: &FactorNeeded) -> Self {
+        Self {
+            next_step: Some(Box::new(NextStep {
+                flow: needed.flow.clone(),
+                methods: needed.methods.iter().map(|method| method.as_str()).collect(),
+                expires_in: needed.expires_in.as_secs(),
+            })),
+            ..Self::new(
+                &codes::MFA_REQUIRED,
+                "This account needs a code of its authenticator app to sign in.",
+            )
         }
     }
 
@@ -120,6 +148,8 @@ impl From<Refusal> for Problem {
             Refusal::AccountInactive => &codes::ACCOUNT_INACTIVE,
             Refusal::InsufficientRole => &codes::INSUFFICIENT_ROLE,
             Refusal::EmailNotVerified => &codes::EMAIL_NOT_VERIFIED,
+            Refusal::MfaEnrollmentRequired => &codes::MFA_ENROLLMENT_REQUIRED,
+            Refusal::StepUpRequired => &codes::STEP_UP_REQUIRED,
             Refusal::StoreUnavailable => &codes::STORE_UNAVAILABLE,
         };
         Self {
@@ -173,6 +203,14 @@ impl From<Error> for Problem {
                     "This needs a stronger or a newer sign-in. Sign in again.",
                 )
             },
+            Error::MfaCodeInvalid => Self::new(
+                &codes::MFA_CODE_INVALID,
+                "This code is not valid. Each code works once: wait for the app to show another one.",
+            ),
+            Error::FlowExpired => Self::new(
+                &codes::FLOW_EXPIRED,
+                "This took too long, was tried too often, or was begun elsewhere. Begin again.",
+            ),
             Error::RefreshTokenRequired => Self::new(
                 &codes::REFRESH_TOKEN_REQUIRED,
                 "This session is renewed with its refresh token only. Send it, or sign in again.",

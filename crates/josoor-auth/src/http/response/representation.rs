@@ -204,8 +204,11 @@ pub struct DeviceResponse {
     /// The device.
     #[schema(value_type = String, format = Uuid)]
     pub id: String,
-    /// Always `known`.
+    /// `known`; or `trusted`, where sign-ins take no second factor.
     pub kind: &'static str,
+    /// Until when it is trusted.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub trusted_until: Option<Timestamp>,
     /// When the user first signed in on it.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -238,7 +241,7 @@ pub struct DeviceList {
 
 impl DeviceList {
     /// A page of devices as seen from a session that was opened on `current`.
-    pub fn new(devices: &[Device], current: Option<Uuid>, page: i64, page_size: i64) -> Self {
+    pub fn new(devices: &[Device], current: Option<Uuid>, now: Timestamp, page: i64, page_size: i64) -> Self {
         let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
         let items: Vec<DeviceResponse> = devices
             .iter()
@@ -246,7 +249,11 @@ impl DeviceList {
             .take(count(page_size))
             .map(|device| DeviceResponse {
                 id: device.id.to_string(),
-                kind: "known",
+                kind: match device.trusted_until(now) {
+                    Some(_) => "trusted",
+                    None => "known",
+                },
+                trusted_until: device.trusted_until(now),
                 created_at: device.created_at,
                 last_seen_at: device.last_seen_at,
                 ip: device.ip.clone(),

@@ -127,6 +127,27 @@ impl Conn {
         )
     }
 
+    /// The ids of the latest row about a user, and of the latest one with one of two actions. Only the latest `among` rows are
+    /// read.
+    pub async fn latest_activity_of(
+        &mut self,
+        subject: UserId,
+        actions: [Audit; 2],
+        among: i64,
+    ) -> Result<(Option<i64>, Option<i64>)> {
+        const SQL: &str = "select max(id), max(case when action in ($2, $3) then id end)
+             from (select id, action from audit where subject_id = $1 order by id desc limit $4) as latest";
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(subject.0)
+                .bind(actions[0].as_str())
+                .bind(actions[1].as_str())
+                .bind(among),
+            fetch_one
+        )
+    }
+
     /// Up to `limit` rows that match, the latest first, with ids below `before`.
     pub async fn list_audit(
         &mut self,

@@ -131,6 +131,16 @@ impl Conn {
         Ok((rows, total))
     }
 
+    /// Mails about a user's account, the latest first, up to `limit`.
+    pub async fn mails_of(&mut self, user: UserId, limit: i64) -> Result<Vec<MailSummary>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from outbox where user_id = $1 order by id desc limit $2"
+        );
+        on!(self, sqlx::query_as(SQL).bind(user.0).bind(limit), fetch_all)
+    }
+
     /// The row of this id.
     pub async fn outbox_row(&mut self, id: i64) -> Result<Option<MailSummary>> {
         const SQL: &str = concat!("select ", columns!(), " from outbox where id = $1");

@@ -37,6 +37,33 @@ impl Conn {
         )
     }
 
+    /// Records another verification of the user of a session, if the session is live.
+    pub async fn record_verification(
+        &mut self,
+        id: SessionId,
+        auth_time: Timestamp,
+        amr: &str,
+        acr: &str,
+        now: Timestamp,
+    ) -> Result<Option<SessionRow>> {
+        const SQL: &str = concat!(
+            "update sessions set auth_time = $2, amr = $3, acr = $4
+             where id = $1 and revoked_at is null and expires_at > $5 and idle_expires_at > $5
+             returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL)
+                .bind(id.0)
+                .bind(auth_time)
+                .bind(amr)
+                .bind(acr)
+                .bind(now),
+            fetch_optional
+        )
+    }
+
     /// The session with this id, live or ended.
     pub async fn session_by_id(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!("select ", columns!(), " from sessions where id = $1");
@@ -71,6 +98,16 @@ impl Conn {
               order by created_at desc, id limit 1001"
         );
         on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
+    }
+
+    /// A user's sessions, live or ended, as long as they are kept; the latest first, up to `limit`.
+    pub async fn sessions_of(&mut self, user: UserId, limit: i64) -> Result<Vec<SessionRow>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from sessions where user_id = $1 order by created_at desc, id limit $2"
+        );
+        on!(self, sqlx::query_as(SQL).bind(user.0).bind(limit), fetch_all)
     }
 
     /// Up to `limit` of a user's live sessions, after `offset` later ones, and how many there are in all.

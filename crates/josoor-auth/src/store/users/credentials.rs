@@ -1,4 +1,4 @@
-//! The password and the address of a user.
+//! The password, the address and the second factor of a user.
 
 use super::user::{User, columns};
 use crate::domain::{Email, PasswordHash, SearchKeys, Timestamp, UserId};
@@ -112,6 +112,24 @@ impl Conn {
              on conflict (user_id) do update set count = email_corrections.count + 1
              where email_corrections.count < $2";
         Ok(execute!(self, sqlx::query(SQL).bind(id.0).bind(at_most))? == 1)
+    }
+
+    /// Notes since when a user, who is locked, has had a second factor; `None`: there is none.
+    pub async fn set_second_factor(
+        &mut self,
+        id: UserId,
+        since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set mfa_at = $2, updated_at = $3, version = version + 1 where id = $1 returning ",
+            columns!()
+        );
+        on!(
+            self,
+            sqlx::query_as(SQL).bind(id.0).bind(since).bind(now),
+            fetch_optional
+        )
     }
 
     /// Removes the password of a user, who is locked: a link sets another one.

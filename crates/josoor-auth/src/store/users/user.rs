@@ -56,6 +56,8 @@ pub struct User {
     pub invited_at: Option<Timestamp>,
     /// When the owner of an account accepted the invitation.
     pub accepted_at: Option<Timestamp>,
+    /// Since when the account has had a second factor without a break.
+    pub mfa_at: Option<Timestamp>,
 }
 
 impl User {
@@ -92,6 +94,7 @@ impl From<&User> for Profile {
             role: user.role,
             is_active: user.is_active,
             email_verified: user.email_verified_at.is_some(),
+            mfa_enabled: user.mfa_at.is_some(),
             locale: user.locale.as_str().to_owned(),
             created_at: user.created_at,
             updated_at: user.updated_at,
@@ -101,7 +104,7 @@ impl From<&User> for Profile {
 
 from_row!(User as columns => User::completed {
     id, uid, email, email_key, password_hash, full_name, role: RoleColumn, is_active, email_verified_at, locale, version,
-    created_at, updated_at, password_changed_at, last_login_at, deleted_at, purge_at, frozen_at, invited_at, accepted_at
+    created_at, updated_at, password_changed_at, last_login_at, deleted_at, purge_at, frozen_at, invited_at, accepted_at, mfa_at
 });
 pub(super) use columns;
 

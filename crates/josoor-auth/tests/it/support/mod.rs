@@ -1,6 +1,7 @@
 //! What the integration tests stand on.
 
 pub(crate) mod acceptance;
+pub(crate) mod browser;
 pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod disk;
@@ -14,4 +15,5 @@ pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod smtp;
 pub(crate) mod token;
+pub(crate) mod totp;
 pub(crate) mod wire;

@@ -1,1 +1,0 @@
-var e=e=>e,t=e=>e;function n(e,t,n){return t[new Intl.PluralRules(e).select(n)]??t.other}export{n,t as r,e as t};

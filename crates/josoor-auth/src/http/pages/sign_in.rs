@@ -1,0 +1,146 @@
+//! `/login`.
+
+use minijinja::context;
+
+use super::inbox;
+use super::state::{Next, State, Token, WaitingSignIn};
+use super::step::{Form, Shown, Step};
+use super::texts;
+use super::visit::Visit;
+use crate::auth::pending::{self, FactorNeeded};
+use crate::config::RegistrationMode;
+use crate::domain::{Email, FactorCode, Password};
+use crate::error::{Error, Result};
+use crate::http::request::cookies;
+use crate::http::request::definition::request_fields;
+use crate::http::request::transport::Transport;
+use crate::sessions::{self, Issued, LogIn};
+
+/// The sign-in.
+pub struct SignIn;
+
+request_fields! {
+    /// The form of the sign-in.
+    pub struct SignInForm {
+        /// The account's address, in any letter case.
+        email: Email,
+        /// The account's password.
+        password: Password,
+    }
+}
+
+request_fields! {
+    /// The form of the second factor.
+    pub struct CodeForm {
+        /// A code of the authenticator app, or a recovery code.
+        code: FactorCode,
+    }
+}
+
+impl Step for SignIn {
+    const PAGE: &'static str = "login";
+
+    async fn show(visit: &mut Visit) -> Result<Shown> {
+        // After the end of a session the user is asked, whatever cookie the browser still has.
+        let reason = visit.query("reason");
+        let is_visit = reason.is_none() && visit.failure.is_none();
+        if is_visit && let Some(holder) = visit.holder().await {
+            return Ok(Shown::Elsewhere(visit.destination(holder.user.role)));
+        }
+        let why = reason.and_then(|reason| texts::find(visit.locale, &format!("reason.{reason}")));
+        let state = visit.state();
+        if let Some(waiting) = state.waiting {
+            let values = context! { may_trust => waiting.may_trust };
+            return Ok(Shown::Page(visit.content("code.html", "code.title", values)));
+        }
+        let is_unverified = state.email.is_some()
+            && (state.is_sent_again
+                || visit
+                    .failure
+                    .as_ref()
+                    .is_some_and(|failure| failure.code == "email_not_verified"));
+        let values = context! {
+            why,
+            email => visit.typed.email.as_ref().or(state.email.as_ref()),
+            is_unverified,
+            is_sent_again => state.is_sent_again,
+            can_register => visit.app.config.registration.mode != RegistrationMode::Closed,
+        };
+        Ok(Shown::Page(visit.content("sign_in.html", "login.title", values)))
+    }
+
+    async fn submit(visit: &mut Visit, form: Form) -> Result<Next> {
+        if form.action() == "again" {
+            return inbox::resend_verification(visit).await;
+        }
+        if form.action() == "code" {
+            return finish(visit, form).await;
+        }
+        let SignInForm { email, password } = form.read(visit)?;
+        let mark = cookies::device_mark(&visit.app, email.key(), &visit.headers);
+        let with = visit.sign_in_with(mark);
+        match sessions::log_in(&visit.app, &email, password, with, &visit.client).await? {
+            LogIn::Opened(issued) => Ok(signed_in(visit, &issued)),
+            LogIn::FactorNeeded(needed) => ask_for_code(visit, needed).await,
+        }
+    }
+}
+
+fn signed_in(visit: &Visit, issued: &Issued) -> Next {
+    Next {
+        to: visit.destination(issued.user.role),
+        cookies: visit.cookies_of(issued),
+    }
+}
+
+async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
+    let cookies = cookies::set_flow(
+        &visit.app,
+        &visit.headers,
+        needed.binding.as_ref(),
+        needed.expires_in,
+    );
+    let waiting = WaitingSignIn {
+        token: Token(needed.flow),
+        may_trust: needed.may_trust,
+    };
+    let state = State {
+        waiting: Some(waiting),
+        ..State::default()
+    };
+    let to = visit.store(state).await?;
+    Ok(Next { to, cookies })
+}
+
+/// Finishes the sign-in that waits for its second factor.
+async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
+    let trust = form.is_ticked("trust_device");
+    let CodeForm { code } = form.read(visit)?;
+    let Some(waiting) = visit.typed.waiting.clone() else {
+        return Err(Error::FlowExpired);
+    };
+    let done = try_finish(visit, &waiting, &code, trust).await;
+    if matches!(done, Err(Error::FlowExpired)) {
+        visit.typed.waiting = None;
+    }
+    let issued = done?;
+    let mut next = signed_in(visit, &issued);
+    next.cookies
+        .extend(cookies::clear_flow(&visit.app, &visit.headers));
+    Ok(next)
+}
+
+async fn try_finish(
+    visit: &Visit,
+    waiting: &WaitingSignIn,
+    code: &FactorCode,
+    trust: bool,
+) -> Result<Issued> {
+    let binding = cookies::flow_binding(&visit.app, &visit.headers);
+    let token = waiting.token.0.expose();
+    let pending = pending::resume(&visit.app, token, binding, &visit.client).await?;
+    Transport::from(pending.transport).require_origin(&visit.app, &visit.headers)?;
+    let mark = cookies::device_mark(&visit.app, &pending.user.email_key, &visit.headers);
+    let with = visit.sign_in_with(mark);
+    sessions::finish_log_in(&visit.app, pending, code, trust, with, &visit.client).await
+}

@@ -1,0 +1,141 @@
+//! The table `credentials`: the second factors of users. A row that is there is in use; what was removed stands in the audit trail.
+
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::conn::{Conn, built, execute, on};
+use super::row::from_row;
+use crate::domain::{FactorMethod, Timestamp, UserId};
+use crate::error::Result;
+
+/// A second factor, as stored.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Names it in what is sealed and hashed.
+    pub id: Uuid,
+    kind: String,
+    /// When its owner first verified it.
+    pub confirmed_at: Option<Timestamp>,
+    /// When it was last accepted.
+    pub last_used_at: Option<Timestamp>,
+    /// TOTP: the secret, sealed.
+    pub sealed: Option<Vec<u8>>,
+    /// Recovery codes: the code's hash.
+    pub code_mac: Option<Vec<u8>>,
+}
+
+from_row!(Credential as columns {
+    id,
+    kind,
+    confirmed_at,
+    last_used_at,
+    sealed,
+    code_mac
+});
+
+impl Credential {
+    /// Whether it is of this method.
+    pub fn is(&self, method: FactorMethod) -> bool {
+        self.kind == method.as_str()
+    }
+}
+
+impl Conn {
+    /// The second factors of a user that are in use, in the order in which they were confirmed.
+    pub async fn credentials_of(&mut self, user: UserId) -> Result<Vec<Credential>> {
+        const SQL: &str = concat!(
+            "select ",
+            columns!(),
+            " from credentials where user_id = $1 and confirmed_at is not null order by confirmed_at, id limit 1000"
+        );
+        on!(self, sqlx::query_as(SQL).bind(user.0), fetch_all)
+    }
+
+    /// Adds a TOTP secret that was confirmed with the code of `step`. The user is locked and has none.
+    pub async fn insert_totp(
+        &mut self,
+        user: UserId,
+        id: Uuid,
+        sealed: &[u8],
+        step: i64,
+        now: Timestamp,
+    ) -> Result<()> {
+        const SQL: &str =
+            "insert into credentials (id, user_id, kind, created_at, confirmed_at, last_used_at, sealed, counter)
+             values ($1, $2, 'totp', $3, $3, $3, $4, $5)";
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(id)
+                .bind(user.0)
+                .bind(now)
+                .bind(sealed)
+                .bind(step)
+        )
+        .map(drop)
+    }
+
+    /// Accepts a time step of a TOTP secret, unless it or a later one was accepted before; of any number of callers one wins.
+    pub async fn accept_totp_step(&mut self, id: Uuid, step: i64, now: Timestamp) -> Result<bool> {
+        const SQL: &str = "update credentials set counter = $2, last_used_at = $3
+             where id = $1 and kind = 'totp' and confirmed_at is not null and counter < $2";
+        Ok(execute!(self, sqlx::query(SQL).bind(id).bind(step).bind(now))? == 1)
+    }
+
+    /// Adds recovery codes by id and hash.
+    pub async fn insert_recovery_codes(
+        &mut self,
+        user: UserId,
+        codes: &[(Uuid, [u8; 32])],
+        now: Timestamp,
+    ) -> Result<()> {
+        if codes.is_empty() {
+            return Ok(());
+        }
+        built!(
+            self,
+            {
+                let mut query = QueryBuilder::new(
+                    "insert into credentials (id, user_id, kind, created_at, confirmed_at, code_mac) ",
+                );
+                query.push_values(codes, |mut row, (id, mac)| {
+                    row.push_bind(*id)
+                        .push_bind(user.0)
+                        .push_bind("recovery_code")
+                        .push_bind(now)
+                        .push_bind(now)
+                        .push_bind(mac.to_vec());
+                });
+                query
+            },
+            execute
+        )
+        .map(drop)
+    }
+
+    /// Redeems a recovery code; of any number of callers one wins.
+    pub async fn redeem_recovery_code(&mut self, id: Uuid) -> Result<bool> {
+        const SQL: &str = "delete from credentials where id = $1 and kind = 'recovery_code'";
+        Ok(execute!(self, sqlx::query(SQL).bind(id))? == 1)
+    }
+
+    /// Removes a user's factors of one method. How many there were.
+    pub async fn delete_credentials(&mut self, user: UserId, method: FactorMethod) -> Result<u64> {
+        const SQL: &str = "delete from credentials where user_id = $1 and kind = $2";
+        execute!(self, sqlx::query(SQL).bind(user.0).bind(method.as_str()))
+    }
+
+    /// Removes the factors of all users.
+    pub async fn delete_every_credential(&mut self, now: Timestamp) -> Result<()> {
+        const USERS: &str = "update users set mfa_at = null, updated_at = $1, version = version + 1
+             where mfa_at is not null";
+        execute!(self, sqlx::query("delete from credentials"))?;
+        execute!(self, sqlx::query(USERS).bind(now)).map(drop)
+    }
+
+    /// Removes a user's factors that were confirmed at a time or later. How many there were.
+    pub async fn delete_credentials_since(&mut self, user: UserId, since: Timestamp) -> Result<u64> {
+        const SQL: &str = "delete from credentials where user_id = $1 and confirmed_at >= $2";
+        execute!(self, sqlx::query(SQL).bind(user.0).bind(since))
+    }
+}

@@ -1,0 +1,212 @@
+import type { Schemas } from "@josoor/auth";
+import { useAuth, useUser } from "@josoor/auth/react";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { PasswordField, TextField } from "../components/fields";
+import { Form, messageOf } from "../components/form";
+import { Notice } from "../components/notice";
+import { Result } from "../components/queries";
+import { Code, Time } from "../components/values";
+import { useI18n } from "../i18n";
+
+type Setup = Schemas["TotpSetupResponse"];
+
+/** The authenticator app and the recovery codes: to set up, to replace and to remove. */
+export function Factors() {
+  const { t } = useI18n();
+  const { client } = useAuth();
+  const queries = useQueryClient();
+  const factors = useQuery({ queryKey: ["factors"], queryFn: () => client.factors.list() });
+  const [setup, setSetup] = useState<Setup | null>(null);
+  const [codes, setCodes] = useState<string[] | null>(null);
+  const refresh = () => queries.invalidateQueries({ queryKey: ["factors"] });
+  if (setup)
+    return (
+      <Confirm
+        setup={setup}
+        onCancel={() => setSetup(null)}
+        onDone={async (given) => {
+          setSetup(null);
+          setCodes(given);
+          await refresh();
+        }}
+      />
+    );
+  return (
+    <>
+      {codes && <RecoveryCodes codes={codes} onClose={() => setCodes(null)} />}
+      <Result of={factors}>
+        {({ totp, recovery_codes_left }) =>
+          totp ? (
+            <Present
+              createdAt={totp.created_at}
+              lastUsedAt={totp.last_used_at}
+              left={recovery_codes_left}
+              onCodes={setCodes}
+              onChange={refresh}
+            />
+          ) : (
+            <section className="card">
+              <h2>{t("factors.app")}</h2>
+              <p>{t("factors.lead")}</p>
+              <Begin onSetup={setSetup} />
+            </section>
+          )
+        }
+      </Result>
+    </>
+  );
+}
+
+function Begin({ onSetup }: { onSetup: (setup: Setup) => void }) {
+  const { t } = useI18n();
+  const { client } = useAuth();
+  const user = useUser();
+  return (
+    <Form
+      passwordField="password"
+      submit={t("factors.begin")}
+      onSubmit={async ({ password = "" }) => onSetup(await client.factors.beginTotp({ password }))}
+    >
+      <PasswordField name="password" label={t("field.current_password")} email={user?.email} required />
+    </Form>
+  );
+}
+
+function Confirm({
+  setup,
+  onCancel,
+  onDone,
+}: {
+  setup: Setup;
+  onCancel: () => void;
+  onDone: (codes: string[] | null) => Promise<void>;
+}) {
+  const { t } = useI18n();
+  const { client } = useAuth();
+  return (
+    <section className="card">
+      <h2>{t("factors.scan")}</h2>
+      <p>{t("factors.scan_lead")}</p>
+      <img
+        src={`data:image/svg+xml,${encodeURIComponent(setup.qr_svg)}`}
+        alt={t("factors.qr")}
+        width="200"
+        height="200"
+      />
+      <p>
+        {t("factors.by_hand")} <Code>{setup.secret}</Code>
+      </p>
+      <Form
+        submit={t("factors.confirm")}
+        onSubmit={async ({ code = "" }) => onDone(await client.factors.confirmTotp({ code }))}
+        footer={
+          <button type="button" className="button quiet" onClick={onCancel}>
+            {t("dialog.cancel")}
+          </button>
+        }
+      >
+        <TextField
+          name="code"
+          label={t("field.code")}
+          autoComplete="one-time-code"
+          inputMode="numeric"
+          dir="ltr"
+          required
+        />
+      </Form>
+    </section>
+  );
+}
+
+function Present({
+  createdAt,
+  lastUsedAt,
+  left,
+  onCodes,
+  onChange,
+}: {
+  createdAt: string;
+  lastUsedAt: string | null;
+  left: number;
+  onCodes: (codes: string[]) => void;
+  onChange: () => Promise<void>;
+}) {
+  const i18n = useI18n();
+  const { t, n, date } = i18n;
+  const { client } = useAuth();
+  const [failure, setFailure] = useState<unknown>(null);
+  const [isRemoving, setRemoving] = useState(false);
+  const run = (act: () => Promise<void>) => {
+    setFailure(null);
+    void act().then(onChange).catch(setFailure);
+  };
+  return (
+    <>
+      {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
+      <section className="card">
+        <h2>{t("factors.app")}</h2>
+        <p>{t("factors.on", { date: date(createdAt) })}</p>
+        {lastUsedAt && (
+          <p className="small">
+            {t("factors.last_used")} <Time at={lastUsedAt} />
+          </p>
+        )}
+        <div className="actions">
+          {isRemoving ? (
+            <>
+              <button type="button" className="button danger" onClick={() => run(client.factors.removeTotp)}>
+                {t("factors.remove_now")}
+              </button>
+              <button type="button" className="button quiet" onClick={() => setRemoving(false)}>
+                {t("dialog.cancel")}
+              </button>
+            </>
+          ) : (
+            <button type="button" className="button risky" onClick={() => setRemoving(true)}>
+              {t("factors.remove")}
+            </button>
+          )}
+        </div>
+      </section>
+      <section className="card">
+        <h2>{t("factors.codes")}</h2>
+        <p>{n("factors.left", left)}</p>
+        <div className="actions">
+          <button
+            type="button"
+            className="button quiet"
+            onClick={() => run(async () => onCodes(await client.factors.replaceRecoveryCodes()))}
+          >
+            {t("factors.replace")}
+          </button>
+        </div>
+      </section>
+    </>
+  );
+}
+
+function RecoveryCodes({ codes, onClose }: { codes: string[]; onClose: () => void }) {
+  const { t } = useI18n();
+  return (
+    <section className="card" aria-labelledby="recovery-codes">
+      <h2 id="recovery-codes">{t("factors.keep")}</h2>
+      <p>{t("factors.keep_lead")}</p>
+      <ul className="codes">
+        {codes.map((code) => (
+          <li key={code}>
+            <Code>{code}</Code>
+          </li>
+        ))}
+      </ul>
+      <div className="actions">
+        <button type="button" className="button" onClick={onClose}>
+          {t("factors.kept")}
+        </button>
+        <button type="button" className="button quiet" onClick={() => window.print()}>
+          {t("factors.print")}
+        </button>
+      </div>
+    </section>
+  );
+}
