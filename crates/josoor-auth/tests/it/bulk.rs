@@ -107,6 +107,11 @@ on_both!(
         .await
         .is(200);
         assert_eq!(outcomes(&again), [outcome(ada.user_id, "unchanged", "")]);
+        // To JSON Schema 7.0 is a whole number.
+        let spelled = format!("{}.0", ada.user_id).parse::<f64>().expect("a number");
+        let body = json!({ "ids": [spelled], "change": { "role": "analyst" } });
+        let again = change(&server, &admin, body).await.is(200);
+        assert_eq!(outcomes(&again), [outcome(ada.user_id, "unchanged", "")]);
         server.stop().await;
     }
 );

@@ -60,8 +60,14 @@ impl<'de> Deserialize<'de> for Value {
                 Ok(Value::Number(Some(value)))
             }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-                Ok(Value::Number(None))
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a whole number that a double has exactly"
+            )]
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                // 7.0 is a whole number (JSON Schema, 6.1.1).
+                let is_whole = value.fract() == 0.0 && value.abs() <= EXACT_AT_MOST;
+                Ok(Value::Number(is_whole.then_some(value as i64)))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -90,6 +96,9 @@ impl<'de> Deserialize<'de> for Value {
         deserializer.deserialize_any(ValueVisitor)
     }
 }
+
+/// Every whole number up to it is a double.
+const EXACT_AT_MOST: f64 = 9_007_199_254_740_992.0;
 
 /// Where fields stand, which decides how they are read and what they are called.
 #[derive(Clone, Copy, PartialEq, Eq)]
