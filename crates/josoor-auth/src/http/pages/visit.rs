@@ -118,7 +118,7 @@ impl Visit {
         let (Some(id), Some(secret)) = (id, &self.secret) else {
             return Ok(());
         };
-        let mut conn = self.app.db.write().await?;
+        let mut conn = self.app.db.read().await?;
         let row = conn.page_flow(id, self.app.clock.now()).await?;
         drop(conn);
         let expected = self.flow_mac(secret, id);
