@@ -229,19 +229,22 @@ static REQUESTS: &[LimitedRequest] = &[
     limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
     limited("POST /admin/audit/verify", &[WriteAddress, AdminAccount]),
     // The forms of the pages: the same use cases as above, and opening a link.
-    limited(
+    bounded(
         "POST /auth/pages/login",
         &[
             LoginAddress,
             LoginPair,
             LoginAccount,
             LoginDevice,
+            MfaAccount,
+            MfaDevice,
             ForgotAddress,
             VerifyAccount,
             MailNetwork,
             MailRecipient,
             MailTotal,
         ],
+        "five codes for each sign-in",
     ),
     limited(
         "POST /auth/pages/register",
