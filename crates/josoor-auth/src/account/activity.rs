@@ -18,6 +18,8 @@ use crate::error::{Error, Refusal, Result};
 pub async fn confirm(app: &App, caller: &Caller, until: i64, client: &Client) -> Result<()> {
     let user = caller.id();
     let mut act = app.act(client).await?;
+    // Of several at once one records it.
+    act.tx.lock_user(user).await?.ok_or(Refusal::SessionRevoked)?;
     let (latest, answered) = act.tx.latest_activity_of(user, ANSWERS, ACTIVITY_COUNTED).await?;
     if latest != Some(until) {
         return Err(Error::NotFound);
