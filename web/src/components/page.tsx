@@ -111,18 +111,3 @@ function Connectivity() {
     </div>
   );
 }
-
-/** What stands in for a page once its work is done: gets the focus, so that it is read out. */
-export function Done({ title, children }: { title: string; children?: ReactNode }) {
-  const heading = useRef<HTMLHeadingElement>(null);
-  useTitle(title);
-  useEffect(() => heading.current?.focus(), []);
-  return (
-    <div className="card">
-      <h1 tabIndex={-1} ref={heading}>
-        {title}
-      </h1>
-      {children}
-    </div>
-  );
-}
