@@ -564,7 +564,7 @@ export interface paths {
         };
         /**
          * Downloads everything that is kept about oneself
-         * @description One JSON file: the account, its sessions, devices and mails, and every row of the audit trail about it. No password and no token.
+         * @description One JSON file: the account, its sessions, devices, second factors and mails, and every row of the audit trail about it. No password and no token.
          *     The download is itself recorded.
          */
         get: operations["export_me"];
@@ -1002,6 +1002,8 @@ export interface components {
             sessions: components["schemas"]["ExportedSession"][];
             /** @description The devices, the one that was used last first; forgotten ones until they are purged. */
             devices: components["schemas"]["ExportedDevice"][];
+            /** @description The authenticator app, and each recovery code that was not used. */
+            factors: components["schemas"]["ExportedFactor"][];
             /** @description The mails of the last days, the latest first. */
             mails: components["schemas"]["ExportedMail"][];
             /** @description The rows of the audit trail about the account, the latest first. */
@@ -1422,6 +1424,21 @@ export interface components {
              */
             forgotten_at: string | null;
         };
+        /** @description A second factor of an export: that it is there, not its secret. */
+        ExportedFactor: {
+            /** @description What it is. */
+            method: components["schemas"]["FactorMethod"];
+            /**
+             * Format: date-time
+             * @description When it was added.
+             */
+            created_at: string | null;
+            /**
+             * Format: date-time
+             * @description When a code of it was last accepted.
+             */
+            last_used_at: string | null;
+        };
         /** @description A mail of an export: its kind, not its text. */
         ExportedMail: {
             /** @description What: `verify_email`, `reset_password`, … */
@@ -1449,6 +1466,11 @@ export interface components {
             /** @description Why. */
             revoke_reason: string | null;
         };
+        /**
+         * @description How a second factor is shown.
+         * @enum {string}
+         */
+        FactorMethod: "totp" | "recovery_code";
         /** @description What an account has besides its password. */
         FactorsResponse: {
             totp: components["schemas"]["TotpResponse"] | null;
@@ -1470,11 +1492,8 @@ export interface components {
         FinishLoginRequest: {
             /** @description The member `flow` of the answer `mfa_required`. */
             flow: string;
-            /**
-             * @description One of its `methods`.
-             * @enum {string}
-             */
-            method: "totp" | "recovery_code";
+            /** @description One of its `methods`. */
+            method: components["schemas"]["FactorMethod"];
             /**
              * @description A code of this method. The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make no difference.
              * @example 123456

@@ -3,6 +3,7 @@
 use crate::act::{Client, Entry};
 use crate::app::App;
 use crate::auth::caller::Caller;
+use crate::auth::factors::Factors;
 use crate::domain::{Audit, Timestamp};
 use crate::error::{Refusal, Result};
 use crate::store::{Device, MailSummary, PastCredential, PastKind, SessionRow, User};
@@ -23,6 +24,8 @@ pub struct Kept {
     pub devices: Vec<Device>,
     /// The mails about the account until they are purged.
     pub mails: Vec<MailSummary>,
+    /// The second factors.
+    pub factors: Factors,
     /// Addresses that the account had before, with the time until when.
     pub previous_addresses: Vec<PastCredential>,
 }
@@ -48,6 +51,7 @@ pub async fn export(app: &App, caller: &Caller, client: &Client) -> Result<Kept>
         sessions: conn.sessions_of(id, ROWS_AT_MOST).await?,
         devices: conn.devices_of(id).await?,
         mails: conn.mails_of(id, ROWS_AT_MOST).await?,
+        factors: Factors::of(&mut conn, id).await?,
         previous_addresses: past,
     })
 }

@@ -13,13 +13,13 @@ use utoipa_axum::routes;
 use crate::account::export::{self, Kept};
 use crate::app::App;
 use crate::audit;
-use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
+use crate::domain::{FactorMethod, RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::http::activity::ActivityResponse;
 use crate::http::request::caller::OwnExporter;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::representation::{SessionResponse, UserResponse};
-use crate::store::AuditFilter;
+use crate::store::{AuditFilter, Credential};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -84,6 +84,29 @@ pub struct ExportedDevice {
     pub forgotten_at: Option<Timestamp>,
 }
 
+/// A second factor of an export: that it is there, not its secret.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedFactor {
+    /// What it is.
+    pub method: FactorMethod,
+    /// When it was added.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// When a code of it was last accepted.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl ExportedFactor {
+    fn of(method: FactorMethod, row: &Credential) -> Self {
+        Self {
+            method,
+            created_at: row.confirmed_at,
+            last_used_at: row.last_used_at,
+        }
+    }
+}
+
 /// A mail of an export: its kind, not its text.
 #[derive(Serialize, ToSchema)]
 pub struct ExportedMail {
@@ -123,6 +146,8 @@ pub struct AccountExport {
     pub sessions: Vec<ExportedSession>,
     /// The devices, the one that was used last first; forgotten ones until they are purged.
     pub devices: Vec<ExportedDevice>,
+    /// The authenticator app, and each recovery code that was not used.
+    pub factors: Vec<ExportedFactor>,
     /// The mails of the last days, the latest first.
     pub mails: Vec<ExportedMail>,
     /// The rows of the audit trail about the account, the latest first.
@@ -172,6 +197,17 @@ impl AccountExport {
                     forgotten_at: device.forgotten_at,
                 })
                 .collect(),
+            factors: kept
+                .factors
+                .totp()
+                .map(|row| ExportedFactor::of(FactorMethod::Totp, row))
+                .into_iter()
+                .chain(
+                    kept.factors
+                        .recovery_codes()
+                        .map(|row| ExportedFactor::of(FactorMethod::RecoveryCode, row)),
+                )
+                .collect(),
             mails: kept
                 .mails
                 .iter()
@@ -192,7 +228,7 @@ const PAGE: i64 = 500;
 
 /// Downloads everything that is kept about oneself
 ///
-/// One JSON file: the account, its sessions, devices and mails, and every row of the audit trail about it. No password and no token.
+/// One JSON file: the account, its sessions, devices, second factors and mails, and every row of the audit trail about it. No password and no token.
 /// The download is itself recorded.
 #[utoipa::path(
     get, path = "/auth/me/export", tag = "account", operation_id = "export_me", security(("bearer" = [])),

@@ -912,7 +912,7 @@ on_both!(
             server.log_in(&email).await;
             mail(&server, &email, "factors_reset").await;
         }
-        run(&stage, &["user", "mfa-reset", "nobody@example.com"]).with(1); // words-ok
+        run(&stage, &["user", "mfa-reset", "missing@example.com"]).with(1);
         server
             .delete("/admin/users/999999/factors", &admin.access)
             .await
@@ -1152,5 +1152,31 @@ on_both!(
             }
             server.stop().await;
         }
+    }
+);
+
+on_both!(
+    the_file_about_a_person_names_the_factors_and_has_no_secret,
+    async |stage: Stage| {
+        let server = stage.start_with(standing()).await;
+        let owner = owner(&server, "sara@example.com").await;
+        let answer = server.get("/auth/me/export", &owner.tokens.access).await.is(200);
+        let methods: Vec<_> = answer.json["factors"]
+            .as_array()
+            .expect("factors")
+            .iter()
+            .collect();
+        assert_eq!(methods.len(), 11);
+        assert_eq!(methods[0]["method"], "totp");
+        assert!(
+            methods[1..]
+                .iter()
+                .all(|factor| factor["method"] == "recovery_code")
+        );
+        assert!(methods.iter().all(|factor| factor["created_at"].is_string()));
+        for secret in owner.codes.iter().chain([&owner.secret]) {
+            assert!(!answer.text.contains(secret.as_str()), "{secret} is in the file");
+        }
+        server.stop().await;
     }
 );

@@ -120,8 +120,7 @@ impl FieldText for FactorMethod {
     }
 
     fn schema() -> TextSchema {
-        let names = Self::ALL.iter().map(|method| method.as_str());
-        TextSchema::Inline(text().enum_values(Some(names)).build())
+        TextSchema::named::<Self>()
     }
 }
 
