@@ -45,8 +45,8 @@ pub async fn purge_regularly(app: App) {
     }
 }
 
-/// Removes, in small steps, sessions, one-time tokens and flows whose last possible moment was a day ago, deleted accounts after their
-/// grace, what accounts had before changes that cannot be undone any more, changes that no copy can contradict any more, and
+/// Removes, in small steps, sessions, one-time tokens and keys whose last possible moment was a day ago, flows that are over, deleted
+/// accounts after their grace, what accounts had before changes that cannot be undone any more, changes that no copy can contradict any more, and
 /// audit rows past their retention.
 pub async fn purge(app: &App) -> Result<()> {
     let now = app.clock.now();
