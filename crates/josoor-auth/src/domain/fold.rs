@@ -38,10 +38,10 @@ pub fn fold(text: &str) -> String {
     folded.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Accents that stand alone are typed as apostrophes; decomposed they would be a space and an accent.
+/// Acute accents that stand alone are typed as apostrophes; decomposed they would be a space and an accent.
 const fn spacing_accent(c: char) -> char {
     match c {
-        '\u{60}' | '\u{B4}' => '\'',
+        '\u{B4}' | '\u{1FFD}' => '\'',
         _ => c,
     }
 }
@@ -92,8 +92,8 @@ fn same_letters(c: char) -> impl Iterator<Item = char> + Clone {
         '\u{6F0}'..='\u{6F9}' => (digit(0x6F0), None),
         '،' => (',', None),
         '؛' => (';', None),
-        // What keyboards of phones put for quotes and hyphens.
-        '\u{2018}'..='\u{201B}' | '\u{2B9}'..='\u{2BD}' | '\u{2C8}' | '\u{2032}' | '\u{A78C}' => ('\'', None),
+        // What keyboards of phones put for quotes and hyphens. U+1FEF and U+FF40 decompose to U+0060.
+        '\u{60}' | '\u{2018}'..='\u{201B}' | '\u{2B9}'..='\u{2BD}' | '\u{2C8}' | '\u{2032}' | '\u{A78C}' => ('\'', None),
         '\u{201C}'..='\u{201F}' => ('"', None),
         '\u{2010}'..='\u{2015}' | '\u{2212}' => ('-', None),
         _ => (c, None),
@@ -234,7 +234,9 @@ mod tests {
             &["١٢٣", "123", "۱۲۳", "１２３"],
             &["هيئة", "هييه"],
             &["a b", " a\t\u{a0}b ", "A\u{200f} B"],
-            &["o’neil", "O'NEIL", "o\u{b4}neil"],
+            &[
+                "o’neil", "O'NEIL", "o\u{b4}neil", "o`neil", "o\u{1fef}neil", "o\u{1ffd}neil", "o\u{ff40}neil",
+            ],
             &["ŁÓDŹ", "lodz"],
             &["Nguyễn", "nguyen"],
             &["", " ", "ـ", "\u{64b}", "\u{200d}", "\0"],
