@@ -346,7 +346,9 @@ class Bench:
     def million(self) -> None:
         """A million live sessions of a hundred thousand users: memory after requests with more of them than fit, and the start."""
         secret = secrets.token_urlsafe(36)
-        settings = {"JWT_SECRET": secret, "JOSOOR_AUTH__PASSWORD__BCRYPT_COST": 4, "JOSOOR_AUTH__LOG__LEVEL": "warn"}
+        # The tokens of the first start are those of the second: one issuer.
+        settings = {"JWT_SECRET": secret, "PUBLIC_URL": "http://localhost:8000", "JOSOOR_AUTH__PASSWORD__BCRYPT_COST": 4,
+                    "JOSOOR_AUTH__LOG__LEVEL": "warn"}
         for footprint in ("embedded", "production"):
             url, pid, _ = self.server(footprint, **settings)
             token = post(f"{url}/auth/register", {"email": "ada@example.com", "password": PASSWORD})[0]["access_token"]
