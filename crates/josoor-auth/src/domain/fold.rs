@@ -93,7 +93,9 @@ fn same_letters(c: char) -> impl Iterator<Item = char> + Clone {
         '،' => (',', None),
         '؛' => (';', None),
         // What keyboards of phones put for quotes and hyphens. U+1FEF and U+FF40 decompose to U+0060.
-        '\u{60}' | '\u{2018}'..='\u{201B}' | '\u{2B9}'..='\u{2BD}' | '\u{2C8}' | '\u{2032}' | '\u{A78C}' => ('\'', None),
+        '\u{60}' | '\u{2018}'..='\u{201B}' | '\u{2B9}'..='\u{2BD}' | '\u{2C8}' | '\u{2032}' | '\u{A78C}' => {
+            ('\'', None)
+        }
         '\u{201C}'..='\u{201F}' => ('"', None),
         '\u{2010}'..='\u{2015}' | '\u{2212}' => ('-', None),
         _ => (c, None),
@@ -235,7 +237,13 @@ mod tests {
             &["هيئة", "هييه"],
             &["a b", " a\t\u{a0}b ", "A\u{200f} B"],
             &[
-                "o’neil", "O'NEIL", "o\u{b4}neil", "o`neil", "o\u{1fef}neil", "o\u{1ffd}neil", "o\u{ff40}neil",
+                "o’neil",
+                "O'NEIL",
+                "o\u{b4}neil",
+                "o`neil",
+                "o\u{1fef}neil",
+                "o\u{1ffd}neil",
+                "o\u{ff40}neil",
             ],
             &["ŁÓDŹ", "lodz"],
             &["Nguyễn", "nguyen"],

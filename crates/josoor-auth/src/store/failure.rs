@@ -150,6 +150,8 @@ pub(super) fn store_error(error: sqlx::Error) -> Error {
     let is_unavailable = match &error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        // What is not an answer of PostgreSQL: the connection was closed while it was opened, as by a proxy without a server.
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
@@ -200,7 +202,23 @@ fn is_transient(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict;
+    use super::{Verdict, store_error};
+    use crate::error::Error;
+
+    #[test]
+    fn a_connection_that_breaks_while_it_is_opened_is_tried_again() {
+        for error in [
+            sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()),
+            sqlx::Error::Protocol("unexpected response from SSLRequest: 0x00".to_owned()),
+        ] {
+            let said = error.to_string();
+            assert!(matches!(store_error(error), Error::StoreUnavailable(_)), "{said}");
+        }
+        assert!(matches!(
+            store_error(sqlx::Error::RowNotFound),
+            Error::Internal(_)
+        ));
+    }
 
     #[test]
     fn d1_d4_only_what_concerns_a_statement_alone_leaves_its_connection_in_use() {

@@ -71,7 +71,9 @@ on_both!(
     async |mut stage: Stage| {
         stage.set("JWT_ALGORITHM", "EdDSA");
         // An hour and five minutes in small. What is done before the key signs takes a second, several on a busy machine.
-        stage.set("JOSOOR_AUTH__KEYS__PUBLISH_FOR", "15s");
+        stage.set("JOSOOR_AUTH__KEYS__PUBLISH_FOR", "9s");
+        // Every sign-in of the load is kept.
+        stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "10000");
         let first = Arc::new(stage.start().await);
         let second = Arc::new(stage.start().await);
         let before = first.register("user@example.com").await;
@@ -87,7 +89,7 @@ on_both!(
             working.push(tokio::spawn(async move {
                 let email = format!("u{number}@example.com");
                 first.register(&email).await;
-                let mut service = CachingService::new(&second, Duration::from_secs(5)).await;
+                let mut service = CachingService::new(&second, Duration::from_secs(3)).await;
                 let mut kept: Vec<Tokens> = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let (issuer, other) = if kept.len().is_multiple_of(2) {
