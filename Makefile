@@ -3,7 +3,11 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test acceptance check web bench fuzz dist image packages clean cargo
+# How many faults `make faults` injects on each footprint, and where it begins.
+FAULTS ?= 600
+FAULTS_SEED ?= 29875
+
+.PHONY: help run test acceptance faults check web bench fuzz dist image release packages clean cargo
 
 # How long `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 30
@@ -21,6 +25,12 @@ test: cargo ## install what the tests need, then run all of them on both footpri
 
 acceptance: cargo ## run the acceptance tests at full size and write tests/acceptance/REPORT.md
 	@scripts/acceptance
+
+faults: cargo ## break a running service FAULTS (600) times on each footprint and write tests/faults/REPORT.md
+	@scripts/setup-tests
+	cargo build --package josoor-auth --bin josoor-auth
+	$${CARGO_TARGET_DIR:-target}/python/bin/python tests/faults/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/josoor-auth \
+	  --faults $(FAULTS) --seed $(FAULTS_SEED) --report tests/faults/REPORT.md
 
 web: ## build the pages into the server's assets, and the SDK
 	@scripts/setup-tests
@@ -55,6 +65,9 @@ dist: cargo ## build the release binary, stripped, with its symbols and checksum
 
 image: dist ## build the container image from it, without a daemon, in target/dist
 	@scripts/image
+
+release: image ## pack what a release hands out: archive, deb, chart, image, bill of materials, checksums, in target/release-files
+	@scripts/release
 
 packages: cargo ## pack what would be published to crates.io and npm, in target/packages; nothing is uploaded
 	@scripts/packages

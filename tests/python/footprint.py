@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import jsonschema_rs
 from jose import jwt as jose_jwt
 
 FOOTPRINTS = ("sqlite", "postgres_redis")
@@ -318,6 +319,7 @@ class Server:
         faults = died + [f"5xx: {error}" for error in self.server_errors[:20]]
         log = self.process.read_log()
         faults += ["a password, key or token that the tests used is in the log" for s in self.secrets if s in log]
+        faults += wrong_lines(log)
         for line in log.splitlines():
             if "panicked" in line:
                 faults.append(f"a panic in the log: {line[:600]}")
@@ -332,6 +334,21 @@ class Server:
             kept.write_text(log)
             faults = [*faults[:20], f"{len(faults)} faults; the whole log is in {kept}"]
         return faults
+
+
+def wrong_lines(log: str) -> list[str]:
+    """Lines that are not as docs/log.schema.json says."""
+    schema = Path(__file__).resolve().parents[2] / "docs" / "log.schema.json"
+    validator = jsonschema_rs.validator_for(json.loads(schema.read_text()))
+    faults = []
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            faults.append(f"no JSON in the log: {line[:300]}")
+            continue
+        faults += [f"a line of the log against its schema, {error.message}: {line[:300]}" for error in validator.iter_errors(entry)]
+    return faults
 
 
 def is_error_line(line: str) -> bool:

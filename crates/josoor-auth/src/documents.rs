@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, Command};
+use serde_json::json;
 
 use crate::domain::Audit;
 use crate::http::response::codes::CODES;
@@ -33,6 +34,21 @@ fn hold(page: &str, name: &str, text: &str) {
     assert!(
         document == renewed,
         "docs/{page} is stale; renew it with:\n  UPDATE_DOCS=1 cargo test --package josoor-auth --lib documents"
+    );
+}
+
+/// Compares a whole file with `text`, or writes it where `UPDATE_DOCS` is set.
+fn hold_file(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(file);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == text,
+        "docs/{file} is stale; renew it with:\n  UPDATE_DOCS=1 cargo test --package josoor-auth --lib documents"
     );
 }
 
@@ -99,6 +115,58 @@ fn log_codes_are_documented() {
 }
 
 #[test]
+fn lines_of_the_log_have_a_schema() {
+    let codes: Vec<_> = codes::CODES.iter().map(|one| one.code).collect();
+    let ours = json!({ "pattern": "^josoor_auth" });
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of the log of JOSOOR Auth (log.format = \"json\")",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["timestamp", "level", "target", "message"],
+        "properties": {
+            "timestamp": { "type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$" },
+            "level": { "enum": ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] },
+            "target": { "type": "string", "minLength": 1 },
+            "message": { "type": "string" },
+            "request_id": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
+            "fields": {
+                "type": "object",
+                "propertyNames": { "pattern": "^[a-z][a-z0-9_.]*$" },
+                "additionalProperties": { "type": ["string", "number", "boolean"] },
+                "properties": { "code": { "type": "string" } },
+            },
+        },
+        "allOf": [
+            {
+                "description": "Our own warnings and errors have a code.",
+                "if": { "properties": { "level": { "enum": ["WARN", "ERROR"] }, "target": ours } },
+                "then": {
+                    "required": ["fields"],
+                    "properties": { "fields": { "required": ["code"], "properties": { "code": { "enum": codes } } } },
+                },
+            },
+            {
+                "description": "The access log.",
+                "if": { "properties": { "target": { "const": "josoor_auth::access" } } },
+                "then": {
+                    "required": ["fields", "request_id"],
+                    "properties": { "fields": {
+                        "required": ["method", "route", "status", "duration_us", "client"],
+                        "properties": {
+                            "status": { "type": "integer", "minimum": 100, "maximum": 599 },
+                            "duration_us": { "type": "integer", "minimum": 0 },
+                            "user_id": { "type": "integer" },
+                        },
+                    } },
+                },
+            },
+        ],
+    });
+    hold_file("log.schema.json", &format!("{schema:#}\n"));
+}
+
+#[test]
 fn metrics_are_documented() {
     let metrics = Metrics::new();
     // A family without a value is not shown.
@@ -110,6 +178,8 @@ fn metrics_are_documented() {
     metrics.mail_budget_refused("other");
     metrics.limited("login_address");
     metrics.cache("near", "session");
+    metrics.audit_streamed("syslog", 1);
+    metrics.audit_stream_behind("syslog", 0);
     let exposition = metrics.encode(&Sample {
         mails_waiting: [("other", 0, Duration::ZERO); 3],
         ..Sample::default()

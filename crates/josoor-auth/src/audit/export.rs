@@ -42,6 +42,22 @@ pub fn to_json(row: &AuditRow) -> serde_json::Value {
     })
 }
 
+/// A sealed row as other systems get it: also with the code that seals it, which is the head of the chain at that row.
+pub(super) fn to_sealed_json(row: &AuditRow) -> serde_json::Value {
+    let mut value = to_json(row);
+    value["mac"] = hex(row.mac.as_deref().unwrap_or_default()).into();
+    value
+}
+
+/// Bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 /// A text for a cell: one that a spreadsheet would compute gets an apostrophe before it. So does one that looks as if it had
 /// got one, so that [`csv_plain`] gives back every text.
 pub fn csv_text(value: &str) -> String {
@@ -70,10 +86,6 @@ fn is_computed(value: &str) -> bool {
 pub fn to_csv(row: &AuditRow) -> Vec<u8> {
     let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
     let text = |value: &Option<String>| csv_text(value.as_deref().unwrap_or_default());
-    let mac = row.mac.iter().flatten().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    });
     csv_line(&[
         row.id.to_string(),
         row.at.to_string(),
@@ -88,7 +100,7 @@ pub fn to_csv(row: &AuditRow) -> Vec<u8> {
         text(&row.request_id),
         text(&row.client_request_id),
         number(row.seq),
-        mac,
+        hex(row.mac.as_deref().unwrap_or_default()),
     ])
 }
 

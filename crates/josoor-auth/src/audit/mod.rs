@@ -19,6 +19,7 @@ mod prune;
 mod read;
 mod rebase;
 mod seal;
+mod stream;
 
 pub use self::chain::{describe, parse_head};
 pub use self::check::{Report, verify};
@@ -29,3 +30,4 @@ pub(crate) use self::read::{ACTIVITY_COUNTED, ANSWERS};
 pub use self::read::{Activity, activity, list, record_configuration, record_export};
 pub use self::rebase::rebase;
 pub use self::seal::{begin, end_sealing, require_mac, seal, seal_regularly};
+pub use self::stream::stream_regularly;

@@ -11,22 +11,25 @@ mod import_export;
 mod import_report;
 mod keys;
 mod mail;
+mod manual;
 mod output;
 mod serve;
 mod sessions;
 mod settings;
+mod systemd;
 mod users;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::backup::{BackupArguments, RestoreArguments, back_up, restore};
 use self::database::{adopt, migrate};
 use self::keys::{KeyCommand, list_keys, rotate_key, rotate_master};
 use self::mail::{MailCommand, manage_mails};
+use self::manual::{CompletionsArguments, print_completions, print_manual};
 use self::output::{Failure, Json, Outcome, pretty, print};
 use self::sessions::{SessionCommand, manage_sessions};
 use self::settings::{ConfigCommand, check_config, show_config};
@@ -52,7 +55,7 @@ struct Cli {
 /// The whole command line, for the reference in `docs/`.
 #[cfg(test)]
 pub(crate) fn command() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
+    Cli::command()
 }
 
 #[derive(Subcommand)]
@@ -97,6 +100,10 @@ enum Command {
     Restore(RestoreArguments),
     /// Prints the OpenAPI document
     Openapi,
+    /// Prints the completions of a shell
+    Completions(CompletionsArguments),
+    /// Prints the manual page: `josoor-auth manual | man -l -`
+    Manual,
     /// Checks what the service needs, and says what to do about each finding
     Doctor(Json),
     /// Asks the service on the configured address whether it is ready: exit 0 when it is, else 1. For health checks of containers
@@ -169,6 +176,8 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Backup(arguments) => back_up(load()?, arguments).await,
         Command::Restore(arguments) => Box::pin(restore(load()?, arguments)).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),
+        Command::Completions(arguments) => print_completions(Cli::command(), &arguments),
+        Command::Manual => print_manual(Cli::command()),
         Command::Doctor(format) => doctor::examine(load(), format.json).await,
         Command::Health => health::show_health(&load()?).await,
     }

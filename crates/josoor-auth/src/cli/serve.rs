@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::output::{Outcome, user_error};
+use super::systemd;
 use crate::account::setup;
 use crate::app::App;
 use crate::audit;
@@ -101,6 +102,7 @@ pub(super) async fn serve(config: Config, stop: CancellationToken) -> Outcome {
         version = env!("CARGO_PKG_VERSION"),
         "JOSOOR Auth is running"
     );
+    systemd::report(stop.clone());
     match app.mailer {
         Mailer::Smtp(_) => {}
         Mailer::Mailbox => tracing::warn!(

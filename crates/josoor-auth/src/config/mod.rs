@@ -44,7 +44,9 @@ pub use self::env_file::EnvFile;
 pub use self::limits::{LimitsConfig, Quota};
 pub use self::mail::{Helo, MailConfig, Sender};
 pub use self::mfa::MfaConfig;
-pub use self::operation::{AuditConfig, BackupConfig, LogConfig, LogFormat, MetricsConfig};
+pub use self::operation::{
+    AuditConfig, BackupConfig, LogConfig, LogFormat, MetricsConfig, StreamTarget, WebhookConfig,
+};
 pub use self::password::{HashConfig, PasswordConfig, PasswordScheme};
 pub use self::postgres::{PostgresOptions, RootCertificates};
 pub use self::problem::{ConfigError, ConfigProblem, Source};
@@ -54,7 +56,7 @@ pub use self::registration::{MailDomains, RegistrationConfig, RegistrationMode};
 pub use self::server::{ForwardedHeader, ServerConfig};
 pub use self::session::{AccountConfig, SessionConfig};
 pub use self::urls::{Origin, PublicUrl, loopback_alike};
-use self::values::{DAY, DELETION_GRACE_AT_MOST, SECOND, TEN_YEARS, optional};
+use self::values::{DELETION_GRACE_AT_MOST, optional};
 
 /// All settings, checked. Documented, with units and variables, in `config.default.toml`.
 #[derive(Clone, Debug)]
@@ -261,16 +263,7 @@ impl Reader<'_> {
         let limits = self.limits();
         let hash = self.hash();
         let mail = self.mail(server.as_ref().map(|server| &server.public_url));
-        let retention = self.duration("audit.retention", DAY, TEN_YEARS);
-        let mac_required_after = self.read("audit.mac_required_after", |raw| {
-            values::duration_or_never(raw, SECOND..=DAY)
-        });
-        let audit = retention
-            .zip(mac_required_after)
-            .map(|(retention, mac_required_after)| AuditConfig {
-                retention,
-                mac_required_after,
-            });
+        let audit = self.audit();
         let metrics = self
             .read("metrics.bind", |raw| optional(raw, urls::socket_address))
             .map(|bind| MetricsConfig { bind });

@@ -4,20 +4,51 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use url::Url;
+
 use super::raw::{Parsed, Raw, refused, shown};
 use super::reader::Reader;
-use super::values::{self, DAY, optional, text};
+use super::urls::is_this_machine;
+use super::values::{self, DAY, SECOND, TEN_YEARS, optional, text};
+use crate::domain::Secret;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// `[audit]`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AuditConfig {
     /// How long audit rows are kept.
     pub retention: Duration,
     /// How long nothing may have been seen of nodes that write audit rows without a code, before such rows are refused;
     /// `None`: they are accepted until an operator says otherwise.
     pub mac_required_after: Option<Duration>,
+    /// Where sealed rows are sent as syslog messages.
+    pub syslog: Option<StreamTarget>,
+    /// Where sealed rows are posted.
+    pub webhook: Option<WebhookConfig>,
+}
+
+/// A peer that audit rows are sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamTarget {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether the connection is TLS, with the peer's certificate verified.
+    pub is_tls: bool,
+}
+
+/// A webhook and the key of its signatures.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// The peer.
+    pub target: StreamTarget,
+    /// Path and query.
+    pub path: String,
+    /// 24 to 64 bytes (Standard Webhooks).
+    pub secret: Secret,
 }
 
 /// `[backup]`: backups that the service makes by itself, of a SQLite database.
@@ -60,6 +91,34 @@ pub struct LogConfig {
 }
 
 impl Reader<'_> {
+    pub(super) fn audit(&mut self) -> Option<AuditConfig> {
+        let retention = self.duration("audit.retention", DAY, TEN_YEARS);
+        let mac_required_after = self.read("audit.mac_required_after", |raw| {
+            values::duration_or_never(raw, SECOND..=DAY)
+        });
+        let syslog = self.read("audit.syslog", |raw| optional(raw, syslog));
+        let webhook = self.read("audit.webhook", |raw| optional(raw, webhook));
+        let secret = self.read("audit.webhook_secret", |raw| optional(raw, webhook_secret));
+        let webhook = match (webhook?, secret?) {
+            (Some((target, path)), Some(secret)) => Some(WebhookConfig { target, path, secret }),
+            (Some(_), None) => {
+                self.problem(
+                    "audit.webhook_secret",
+                    "a webhook needs a key for its signatures",
+                    "write whsec_ and the base64 of 24 to 64 random bytes, as of `openssl rand -base64 32`",
+                );
+                None
+            }
+            (None, _) => None,
+        };
+        Some(AuditConfig {
+            retention: retention?,
+            mac_required_after: mac_required_after?,
+            syslog: syslog?,
+            webhook,
+        })
+    }
+
     pub(super) fn backup(&mut self, is_postgres: bool) -> Option<BackupConfig> {
         let every = self.read("backup.every", |raw| {
             values::duration_or_never(raw, MINUTE..=DAY * 365)
@@ -87,6 +146,74 @@ impl Reader<'_> {
             format: format?,
             level: level?,
         })
+    }
+}
+
+/// `syslog+tls://host[:port]` or `syslog+tcp://host[:port]`.
+fn syslog(raw: &Raw) -> Parsed<StreamTarget> {
+    const REMEDY: &str =
+        "write syslog+tls://host[:6514] or, for a receiver on this machine, syslog+tcp://host[:601]";
+    let url = Url::parse(text(raw)?).ok();
+    let parts = url.as_ref().and_then(|url| {
+        let is_tls = match url.scheme() {
+            "syslog+tls" => true,
+            "syslog+tcp" => false,
+            _ => return None,
+        };
+        let is_plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
+        let host = url.host_str().filter(|host| is_plain && !host.is_empty())?;
+        Some((
+            host,
+            url.port().unwrap_or(if is_tls { 6514 } else { 601 }),
+            is_tls,
+        ))
+    });
+    let Some((host, port, is_tls)) = parts else {
+        return refused("this is not the address of a syslog receiver", REMEDY);
+    };
+    let target = target(host, port, is_tls);
+    if !is_tls && !is_this_machine(&target.host) {
+        return refused("audit rows would cross the network in the clear", REMEDY);
+    }
+    Ok(target)
+}
+
+/// An `https` URL; `http` of this machine only.
+fn webhook(raw: &Raw) -> Parsed<(StreamTarget, String)> {
+    const REMEDY: &str = "write https://host/path, without a user or a fragment";
+    let url = Url::parse(text(raw)?).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.fragment().is_none()
+    });
+    let parts = url
+        .as_ref()
+        .and_then(|url| Some((url, url.host_str()?, url.port_or_known_default()?)));
+    let Some((url, host, port)) = parts else {
+        return refused("this is not a URL that can be posted to", REMEDY);
+    };
+    let target = target(host, port, url.scheme() == "https");
+    if !target.is_tls && !is_this_machine(&target.host) {
+        return refused("audit rows would cross the network in the clear", REMEDY);
+    }
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    Ok((target, format!("{}{query}", url.path())))
+}
+
+fn target(host: &str, port: u16, is_tls: bool) -> StreamTarget {
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    StreamTarget { host, port, is_tls }
+}
+
+fn webhook_secret(raw: &Raw) -> Parsed<Secret> {
+    let given = text(raw)?;
+    let bytes = given
+        .strip_prefix("whsec_")
+        .and_then(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
+    match bytes {
+        Some(bytes) if (24..=64).contains(&bytes.len()) => Ok(Secret::new(given)),
+        _ => refused(
+            "this is not a key of Standard Webhooks",
+            "write whsec_ and the base64 of 24 to 64 random bytes, as of `openssl rand -base64 32`",
+        ),
     }
 }
 

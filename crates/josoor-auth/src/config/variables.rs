@@ -19,13 +19,14 @@ pub(super) const PLATFORM_VARIABLES: [(&str, &str); 14] = [
 ];
 
 /// Keys that are never shown whole and may come from `<VARIABLE>_FILE`.
-const SECRET_KEYS: [&str; 6] = [
+const SECRET_KEYS: [&str; 7] = [
     "database.url",
     "redis.url",
     "keys.master_key",
     "auth.jwt_secret",
     "auth.jwt_secret_previous",
     "mail.smtp_url",
+    "audit.webhook_secret",
 ];
 
 pub(super) const PREFIX: &str = "JOSOOR_AUTH__";

@@ -69,6 +69,7 @@ codes! {
     MAIL_REFUSED "mail_refused" warn "the mail server refuses a mail for a reason that need not be the mail's, such as a right, a rule or a quota; it is tried for a day. Once for each `reason` until a mail is taken; `smtp_code`, `enhanced_code`";
     MAIL_DROPPED "mail_dropped" warn "a mail was given up; `mail`, `kind`, `reason`, `smtp_code`, `enhanced_code`";
     MAIL_BUDGET_SPENT "mail_budget_spent" warn "mails of a class wait because `limits.mail_total` is spent";
+    AUDIT_STREAM_FAILING "audit_stream_failing" warn "a receiver of audit rows (`stream`) does not take them; nothing is lost, and they are sent again";
     AUDIT_NOT_SEALED "audit_not_sealed" warn "the audit trail cannot be sealed; it is tried again";
     AUDIT_SEALING_LATE "audit_sealing_late" error "rows of the audit trail have not been sealed for over a minute";
     AUDIT_ROWS_REFUSED "audit_rows_refused" error "rows of the audit trail were not written by this service, by id in `rows`; run `josoor-auth audit verify`";

@@ -94,6 +94,8 @@ struct Inner {
     cache: Family<CacheLabels, Counter>,
     audit_refused: Counter,
     audit_sound: Gauge,
+    audit_streamed: Family<OneLabel, Counter>,
+    audit_stream_behind: Family<OneLabel, Gauge>,
     backup_finished: Gauge,
     signing_since: Gauge,
     hash_duration: Histogram,
@@ -215,6 +217,8 @@ impl Metrics {
             cache: Family::default(),
             audit_refused: Counter::default(),
             audit_sound: Gauge::default(),
+            audit_streamed: Family::default(),
+            audit_stream_behind: Family::default(),
             backup_finished: Gauge::default(),
             signing_since: Gauge::default(),
             hash_duration: latency(),
@@ -275,6 +279,16 @@ impl Metrics {
             "audit_sound",
             "1 while the audit trail is sealed and no row of it is refused",
             inner.audit_sound.clone(),
+        );
+        registry.register(
+            "audit_streamed",
+            "Rows of the audit trail that this node handed to a receiver, by stream",
+            inner.audit_streamed.clone(),
+        );
+        registry.register(
+            "audit_stream_behind",
+            "Sealed rows that a receiver does not have yet, by stream",
+            inner.audit_stream_behind.clone(),
         );
         registry.register_with_unit(
             "backup_finished_timestamp",
@@ -438,6 +452,22 @@ impl Metrics {
     /// Counts rows of the audit trail that were refused.
     pub fn audit_refused(&self, rows: u64) {
         self.0.audit_refused.inc_by(rows);
+    }
+
+    /// Counts rows that a receiver took.
+    pub fn audit_streamed(&self, stream: &'static str, rows: u64) {
+        self.0
+            .audit_streamed
+            .get_or_create(&[("stream", stream)])
+            .inc_by(rows);
+    }
+
+    /// Notes how many sealed rows a receiver does not have yet.
+    pub fn audit_stream_behind(&self, stream: &'static str, rows: i64) {
+        self.0
+            .audit_stream_behind
+            .get_or_create(&[("stream", stream)])
+            .set(rows);
     }
 
     /// Notes since when the key signs that does, in seconds since 1970.

@@ -35,6 +35,7 @@ pub fn start(app: &App) {
     spawn(app, outbox::deliver);
     spawn(app, outbox::watch);
     spawn(app, audit::seal_regularly);
+    spawn(app, audit::stream_regularly);
     spawn(app, backups::back_up_regularly);
     spawn(app, keys::follow);
 }

@@ -4,6 +4,7 @@
 mod chain;
 pub(super) mod codes;
 pub(super) mod rows;
+mod stream;
 mod trail;
 
 pub use chain::{ChainEnd, Seal};
