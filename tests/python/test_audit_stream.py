@@ -81,7 +81,7 @@ action(type="omfile" file="{place}/received" template="whole" flushOnTXEnd="on")
 
 
 class Receiver:
-    """A webhook's receiver, which can be told to fail."""
+    """A webhook's receiver, which answers with `status`."""
 
     def __init__(self):
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
