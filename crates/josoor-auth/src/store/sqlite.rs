@@ -4,11 +4,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,24 +49,17 @@ pub(super) async fn open(
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(config.acquire_timeout);
+    // Open until the writer has its own connection, so that what it has recovered is not recovered again.
+    let first = connect_first(&options)
+        .await
+        .map_err(|error| in_file(path, error))?;
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(WRITER_TIMEOUT)
         .connect_with(options.clone())
         .await
         .map_err(|error| in_file(path, store_error(error)))?;
-    // Whether it is a database at all is seen with the first statement.
-    for last in (0..OPEN_TRIES).rev() {
-        let tables = sqlx::query_scalar("select count(*) from sqlite_master")
-            .fetch_one(&writer)
-            .await;
-        match tables.map(|_: i64| ()).map_err(store_error) {
-            Ok(()) => break,
-            // Another process makes its tables.
-            Err(Error::StoreUnavailable(_)) if last > 0 => {}
-            Err(error) => return Err(in_file(path, error)),
-        }
-    }
+    drop(first);
     let readers = SqlitePoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(config.acquire_timeout)
@@ -78,6 +71,38 @@ pub(super) async fn open(
         shared: Arc::default(),
     };
     Ok((readers, writer, file))
+}
+
+/// The first connection. After a crash it reads the whole write-ahead log, which holds all that a killed migration wrote: this takes
+/// as long as it takes, and a limit would let no start succeed. Whether the file is a database at all is seen here.
+async fn connect_first(options: &SqliteConnectOptions) -> Result<SqliteConnection> {
+    let begun = Instant::now();
+    let mut tries_left = OPEN_TRIES;
+    loop {
+        tries_left -= 1;
+        let opened = async {
+            let mut conn = options.connect().await?;
+            let _: i64 = sqlx::query_scalar("select count(*) from sqlite_master")
+                .fetch_one(&mut conn)
+                .await?;
+            Ok(conn)
+        };
+        match opened.await.map_err(store_error) {
+            Ok(conn) => {
+                if begun.elapsed() >= WRITER_TIMEOUT {
+                    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    tracing::info!(
+                        took_ms,
+                        "the database was recovered after a crash, or another process had locked it"
+                    );
+                }
+                return Ok(conn);
+            }
+            // Another process makes its tables, or recovers the file.
+            Err(Error::StoreUnavailable(_)) if tries_left > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn in_file(path: &Path, error: Error) -> Error {
