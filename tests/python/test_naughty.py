@@ -21,6 +21,8 @@ from naughty import JSON_VALUES, STRINGS, generated, raw_bodies
 SEED = 20_26
 PASSWORD = "kx7-Quarz-" + secrets.token_hex(4)
 
+PASSKEY = {"id": "AAAA", "type": "public-key", "response": {"clientDataJSON": "AAAA", "authenticatorData": "AAAA", "signature": "AAAA"}}
+
 # Method, path, the body that is right but for the field under test, and the fields to put something else into.
 BODIES = [
     ("POST", "/auth/register", {"email": "e@x.example", "password": PASSWORD}, ["email", "password", "full_name", "locale", "transport"]),
@@ -31,7 +33,10 @@ BODIES = [
     ("POST", "/auth/account/undo", {"token": "not-a-token"}, ["token"]),
     ("POST", "/auth/account/secure", {"token": "not-a-token", "email": "e@x.example"}, ["token", "email"]),
     ("POST", "/auth/login/mfa", {"flow": "not-a-flow", "method": "totp", "code": "123456"}, ["flow", "method", "code", "trust_device"]),
-    ("POST", "/auth/step-up", {"password": "not-it-" + PASSWORD}, ["password", "code"]),
+    ("POST", "/auth/login/passkey", {"assertion": PASSKEY}, ["assertion", "transport"]),
+    ("POST", "/auth/passkeys/options", {"password": "not-it-" + PASSWORD}, ["password"]),
+    ("POST", "/auth/passkeys", {"credential": PASSKEY}, ["credential", "name"]),
+    ("POST", "/auth/step-up", {"password": "not-it-" + PASSWORD}, ["password", "code", "assertion"]),
     ("POST", "/auth/factors/totp", {"password": "not-it-" + PASSWORD}, ["password"]),
     ("POST", "/auth/factors/totp/confirm", {"code": "123456"}, ["code"]),
     ("DELETE", "/auth/me", {"password": "not-it-" + PASSWORD}, ["password"]),

@@ -88,6 +88,18 @@ pub enum Error {
     /// A code of a second factor that is wrong, or was used.
     #[error("the code is not valid")]
     MfaCodeInvalid,
+    /// A passkey that this service does not know, or not any more.
+    #[error("the passkey is unknown")]
+    PasskeyUnknown,
+    /// A passkey that was used wrongly, or that may have been copied.
+    #[error("the passkey is not valid")]
+    PasskeyInvalid,
+    /// A passkey that was used without verification of its user, which is one factor where two are needed.
+    #[error("the passkey was used without verification of its user")]
+    PasskeyUnverified,
+    /// The account has as many passkeys as it may have.
+    #[error("too many passkeys")]
+    PasskeyLimit,
     /// A sign-in or an enrolment that waited for its next step is over, or another client began it.
     #[error("the flow is over")]
     FlowExpired,

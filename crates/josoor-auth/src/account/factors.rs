@@ -7,13 +7,13 @@ use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::devices;
 use crate::auth::factors::totp::{self, Setup, TotpSecret};
-use crate::auth::factors::{Factors, Removal, recovery_codes, remove_all};
+use crate::auth::factors::{Factors, Removal, after_addition, after_removal, recovery_codes, remove_all};
 use crate::auth::step_up::{self, Policy};
 use crate::crypto;
 use crate::domain::{Audit, FactorCode, FactorMethod, MailKind, Password, RecoveryCode, Timestamp, UserId};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::sessions::{self, Issued};
-use crate::store::{FlowKind, FlowRow, NewFlow, User};
+use crate::store::{FlowKind, FlowRow, NewFlow, Passkey, User};
 
 /// How long an enrolment waits for the first code of the app.
 pub const ENROLMENT_LIFE: Duration = Duration::from_mins(10);
@@ -26,6 +26,8 @@ const ATTEMPTS: i64 = 5;
 pub struct Summary {
     /// When the authenticator app was added, and when a code of it was last accepted.
     pub totp: Option<(Timestamp, Option<Timestamp>)>,
+    /// The passkeys, in the order in which they were added.
+    pub passkeys: Vec<Passkey>,
     /// How many recovery codes were not used.
     pub recovery_codes_left: usize,
     /// How many known devices spare the second factor.
@@ -53,6 +55,7 @@ pub async fn summary(app: &App, caller: &Caller) -> Result<Summary> {
         .await?
         .ok_or(Refusal::SessionRevoked)?;
     let devices = conn.devices_of(caller.id()).await?;
+    let passkeys = conn.passkeys_of(caller.id()).await?;
     drop(conn);
     let totp = factors.totp().map(|row| {
         let since = row.confirmed_at.unwrap_or(Timestamp::from_micros(0));
@@ -60,6 +63,7 @@ pub async fn summary(app: &App, caller: &Caller) -> Result<Summary> {
     });
     Ok(Summary {
         totp,
+        passkeys,
         recovery_codes_left: factors.recovery_codes().count(),
         trusted_devices: devices::trusted(app, &user, &devices)?.count(),
     })
@@ -104,13 +108,13 @@ pub async fn begin_totp(app: &App, caller: &Caller, password: Password, client: 
 }
 
 /// What apps show the account under.
-fn service_name(app: &App) -> String {
+pub(super) fn service_name(app: &App) -> String {
     let host = app.config.server.public_url.host();
     host.map_or_else(|| "JOSOOR".to_owned(), |host| host.to_string())
 }
 
 /// The person who registers an address need not be its owner, whom a factor would lock out.
-fn require_verified(user: &User) -> Result<()> {
+pub(super) fn require_verified(user: &User) -> Result<()> {
     if user.email_verified_at.is_none() {
         return Err(Refusal::EmailNotVerified.into());
     }
@@ -161,16 +165,7 @@ pub async fn confirm_totp(
             .session(caller.session)
             .reason("totp"),
     );
-    let factors = Factors::of(&mut act.tx, user.id).await?;
-    let recovery_codes = if factors.recovery_codes().next().is_none() {
-        Some(recovery_codes::replace(&mut act, user.id).await?)
-    } else {
-        None
-    };
-    act.tx.revoke_trust_of(user.id).await?;
-    let since = user.mfa_at.unwrap_or(now);
-    let user = act.tx.set_second_factor(user.id, Some(since), now).await?;
-    let user = user.ok_or(Refusal::SessionRevoked)?;
+    let (user, recovery_codes) = after_addition(&mut act, &user).await?;
     let proofs = [
         step_up::password_proof(&user, flow.created_at),
         totp::proof(&user, now),
@@ -220,7 +215,7 @@ pub async fn replace_recovery_codes(
     Ok(codes)
 }
 
-/// Removes the caller's authenticator app, and with it the recovery codes and the trust in devices.
+/// Removes the caller's authenticator app, and with it the trust in devices; with the last factor the recovery codes, too.
 ///
 /// # Errors
 /// `StepUpRequired`; `MfaEnrollmentRequired` when there is none.
@@ -229,10 +224,16 @@ pub async fn remove_totp(app: &App, caller: &Caller, client: &Client) -> Result<
     let mut act = app.act(client).await?;
     let now = act.now;
     let user = step_up::lock_own(&mut act.tx, caller, now).await?;
-    if user.mfa_at.is_none() {
+    if act.tx.delete_credentials(user.id, FactorMethod::Totp).await? == 0 {
         return Err(Refusal::MfaEnrollmentRequired.into());
     }
-    let user = remove_all(&mut act, user, Removal::Owner).await?;
+    let user = after_removal(&mut act, user).await?;
+    act.audit(
+        Entry::success(Audit::FactorRemove)
+            .subject(user.id)
+            .reason("owner"),
+    );
+    act.notify(&user, MailKind::FactorRemoved).await?;
     act.publish_user(&user).await?;
     act.commit().await
 }

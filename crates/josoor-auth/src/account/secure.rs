@@ -1,4 +1,4 @@
-//! Securing an account with the link of the mail about a new device: everything that can sign in to it is revoked.
+//! Securing an account with the link of the mail about a new device or a new passkey: everything that can sign in to it is revoked.
 
 use crate::account::links::{self, Cause};
 use crate::account::{email, password};
@@ -29,7 +29,7 @@ pub async fn secure(app: &App, token: &str, typed: &Email, client: &Client) -> R
     }
     let user = act.tx.remove_password(before.id, act.now).await?;
     let user = user.ok_or(Error::LinkExpired)?;
-    // The mail was about a sign-in at that time.
+    // The mail was about a sign-in, or a passkey, of that time.
     let user = factors::remove_since(&mut act, user, token.created_at).await?;
     act.tx.forget_devices(user.id, act.now).await?;
     links::expire(&mut act, user.id, Cause::Secured).await?;

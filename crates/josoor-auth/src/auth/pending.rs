@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use super::devices;
 use super::factors::Factors;
+use super::factors::passkeys::challenge::Purpose;
+use super::factors::passkeys::{self, RequestOptions};
 use super::flow::Flow;
 use super::proof::{Method, Proof};
 use crate::act::{Act, Client, Entry};
@@ -38,6 +40,8 @@ pub struct FactorNeeded {
     pub binding: Option<Secret>,
     /// How the sign-in can be finished.
     pub methods: Vec<FactorMethod>,
+    /// What the browser is asked for where a passkey is among them.
+    pub passkey: Option<RequestOptions>,
     /// For how long.
     pub expires_in: Duration,
     /// Whether the user may have a device trusted.
@@ -103,11 +107,18 @@ pub async fn begin(act: &mut Act, user: &User, proof: Proof, transport: Transpor
     act.tx.insert_flow(&flow).await?;
     act.audit(Entry::success(Audit::MfaRequest).subject(user.id));
     let factors = Factors::of(&mut act.tx, user.id).await?;
+    let methods = factors.methods(&act.app.config.passkeys.rp_id);
+    let passkey = if methods.contains(&FactorMethod::Passkey) {
+        passkeys::options_for(&act.app, &mut act.tx, user.id, Purpose::Flow(id)).await?
+    } else {
+        None
+    };
     let token = Zeroizing::new([id.as_bytes().as_slice(), &*secret].concat());
     Ok(FactorNeeded {
         flow: Secret::new(URL_SAFE_NO_PAD.encode(&*token)),
         binding,
-        methods: factors.methods(),
+        methods,
+        passkey,
         expires_in: LIFE,
         may_trust: devices::may_trust(&act.app, user),
     })
@@ -192,6 +203,11 @@ impl Pending {
         Ok((user, attempt >= ATTEMPTS))
     }
 
+    /// What a passkey that finishes it answers.
+    pub const fn challenge(&self) -> Purpose {
+        Purpose::Flow(self.id)
+    }
+
     /// Ends it without a session: the account's owner is notified, because somebody knows the password and not the code.
     ///
     /// # Errors
@@ -208,12 +224,12 @@ impl Pending {
     ///
     /// # Errors
     /// `FlowExpired`.
-    pub async fn finish(&self, act: &mut Act, second: Proof) -> Result<Flow> {
+    pub async fn finish(&self, act: &mut Act, second: Vec<Proof>) -> Result<Flow> {
         let now = act.now;
         if !act.tx.consume_flow(self.id, now).await? {
             return Err(Error::FlowExpired);
         }
         let first = self.proofs.iter().copied();
-        Ok(first.chain([second]).fold(Flow::sign_in(), Flow::with))
+        Ok(first.chain(second).fold(Flow::sign_in(), Flow::with))
     }
 }

@@ -11,17 +11,31 @@ pub enum Method {
     Totp,
     /// With a recovery code.
     RecoveryCode,
+    /// With a passkey that stays on its device.
+    HardwareKey,
+    /// With a passkey that can be copied to other devices of its user.
+    SoftwareKey,
+    /// By the device of the passkey, such as by a fingerprint or a PIN.
+    UserVerification,
 }
 
-/// What a method shows: something known, or something possessed (NIST SP 800-63B-4, 2.2.1).
+/// What a method shows (NIST SP 800-63B-4, 2.2.1 and 3.2.10): something possessed; or something known or a biometric, which an
+/// authenticator is activated with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Factor {
-    Knowledge,
+    Activation,
     Possession,
 }
 
 impl Method {
-    const ALL: [Self; 3] = [Self::Password, Self::Totp, Self::RecoveryCode];
+    const ALL: [Self; 6] = [
+        Self::Password,
+        Self::Totp,
+        Self::RecoveryCode,
+        Self::HardwareKey,
+        Self::SoftwareKey,
+        Self::UserVerification,
+    ];
 
     /// The value in `amr` (RFC 8176, 2).
     pub const fn amr(self) -> &'static str {
@@ -29,6 +43,9 @@ impl Method {
             Self::Password => "pwd",
             Self::Totp => "otp",
             Self::RecoveryCode => "recovery",
+            Self::HardwareKey => "hwk",
+            Self::SoftwareKey => "swk",
+            Self::UserVerification => "user",
         }
     }
 
@@ -39,15 +56,15 @@ impl Method {
 
     const fn factor(self) -> Factor {
         match self {
-            Self::Password => Factor::Knowledge,
-            Self::Totp | Self::RecoveryCode => Factor::Possession,
+            Self::Password | Self::UserVerification => Factor::Activation,
+            Self::Totp | Self::RecoveryCode | Self::HardwareKey | Self::SoftwareKey => Factor::Possession,
         }
     }
 
     /// Whether there are two different factors among some methods.
     pub(super) fn are_two_factors(methods: &[Self]) -> bool {
         let has = |factor| methods.iter().any(|method| method.factor() == factor);
-        has(Factor::Knowledge) && has(Factor::Possession)
+        has(Factor::Activation) && has(Factor::Possession)
     }
 }
 

@@ -4,15 +4,14 @@
 //! the caller's password, [`verify`] compares it besides.
 
 use super::caller::Caller;
-use super::factors;
+use super::factors::{self, Shown};
 use super::password;
 use super::proof::{Method, Proof};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
 use crate::cache::UserCopy;
-use crate::domain::{Audit, FactorCode, Password, Timestamp};
+use crate::domain::{Audit, Password, Timestamp};
 use crate::error::{Acr, Error, Refusal, Result};
-use crate::limits::CodeCheck;
 use crate::store::{Conn, User};
 
 /// What a dangerous act asks of the session.
@@ -106,26 +105,26 @@ pub fn password_proof(user: &User, now: Timestamp) -> Proof {
     Proof::new(user.id, Method::Password, now)
 }
 
-/// Verifies a code of the caller's second factor, in the unit of work in which `user`, the account, is locked. A wrong one is
-/// committed and recorded as a failed `action`.
+/// Verifies the caller's second factor, in the unit of work in which `user`, the account, is locked. A wrong one is committed and
+/// recorded as a failed `action`.
 ///
 /// # Errors
-/// `RateLimited`; `MfaCodeInvalid`, with an audit row.
-pub async fn verify_code(
+/// `RateLimited`; `MfaCodeInvalid`, `PasskeyInvalid`, `PasskeyUnknown` and `FlowExpired`, with an audit row.
+pub async fn verify_factor(
     mut act: Act,
     caller: &Caller,
     user: &User,
-    code: &FactorCode,
-    counted: CodeCheck,
+    shown: Shown<'_>,
     action: Audit,
-) -> Result<(Act, Proof)> {
-    if let Some(proof) = factors::verify(&mut act, user, code, counted).await? {
-        return Ok((act, proof));
-    }
-    let failure = Entry::failure(action, "mfa_code_invalid");
+) -> Result<(Act, Vec<Proof>)> {
+    let wrong = match factors::verify(&mut act, user, shown).await? {
+        Ok(proofs) => return Ok((act, proofs)),
+        Err(wrong) => wrong,
+    };
+    let failure = Entry::failure(action, wrong.reason());
     act.audit(failure.subject(user.id).session(caller.session));
     act.commit().await?;
-    Err(Error::MfaCodeInvalid)
+    Err(wrong.error())
 }
 
 /// Locks the caller's account and checks that the verification still holds: the session is live, and the password is the one

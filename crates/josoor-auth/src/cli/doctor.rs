@@ -265,6 +265,27 @@ fn check_mode(file: &Path, report: &mut Report) -> bool {
     }
 }
 
+/// A passkey is for one host or domain, for good.
+async fn check_passkeys(config: &Config, db: &Db, report: &mut Report) {
+    let here = &config.passkeys.rp_id;
+    let elsewhere = async { db.read().await?.passkeys_elsewhere(here).await };
+    for (domain, count) in elsewhere.await.unwrap_or_default() {
+        let passkeys = if count == 1 {
+            "1 passkey is".to_owned()
+        } else {
+            format!("{count} passkeys are")
+        };
+        report.warn(
+            "passkeys",
+            format!("{passkeys} for {domain} and of no use at {here}"),
+            format!(
+                "set passkeys.rp_id to {domain} if that is PUBLIC_URL's host or a domain above it; otherwise their owners sign in with \
+                 password and recovery code, and add new ones"
+            ),
+        );
+    }
+}
+
 async fn check_database(config: &Config, report: &mut Report) {
     if let Database::Sqlite { path } = &config.database.url
         && !path.exists()
@@ -339,6 +360,7 @@ async fn check_database(config: &Config, report: &mut Report) {
             ),
         }
         check_outbox(&db, report).await;
+        check_passkeys(config, &db, report).await;
         let admins = async { db.read().await?.count_active_admins().await };
         if let Ok(0) = admins.await {
             report.warn(

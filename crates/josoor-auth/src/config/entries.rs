@@ -74,7 +74,8 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         | "registration.allowed_domains"
         | "registration.denied_domains"
         | "mfa.required"
-        | "mfa.no_trust" => text
+        | "mfa.no_trust"
+        | "passkeys.origins" => text
             .split(|char: char| char == ',' || char.is_whitespace())
             .filter(|item| !item.is_empty())
             .map(shown)

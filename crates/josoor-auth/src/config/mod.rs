@@ -10,6 +10,7 @@ mod limits;
 mod mail;
 mod mfa;
 mod operation;
+mod passkeys;
 mod password;
 mod postgres;
 mod problem;
@@ -47,6 +48,7 @@ pub use self::mfa::MfaConfig;
 pub use self::operation::{
     AuditConfig, BackupConfig, LogConfig, LogFormat, MetricsConfig, StreamTarget, WebhookConfig,
 };
+pub use self::passkeys::PasskeysConfig;
 pub use self::password::{HashConfig, PasswordConfig, PasswordScheme};
 pub use self::postgres::{PostgresOptions, RootCertificates};
 pub use self::problem::{ConfigError, ConfigProblem, Source};
@@ -69,6 +71,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// `[mfa]`
     pub mfa: MfaConfig,
+    /// `[passkeys]`
+    pub passkeys: PasskeysConfig,
     /// `[keys]`
     pub keys: KeysConfig,
     /// `[registration]`
@@ -250,6 +254,7 @@ impl Reader<'_> {
         let auth = self.auth(server.as_ref().map(|server| &server.public_url));
         let admin = self.admin();
         let mfa = self.mfa();
+        let passkeys = self.passkeys(server.as_ref().map(|server| &server.public_url));
         let keys = self.keys();
         let registration = self.registration();
         let password = self.password();
@@ -281,6 +286,7 @@ impl Reader<'_> {
             auth: auth?,
             admin: admin?,
             mfa: mfa?,
+            passkeys: passkeys?,
             keys: keys?,
             registration: registration?,
             password: password?,

@@ -16,6 +16,8 @@ pub enum Audit {
     FactorAdd,
     /// Second factors were removed.
     FactorRemove,
+    /// A second factor was renamed.
+    FactorRename,
     /// A device spares its user the second factor from now on.
     DeviceTrust,
     /// A session was ended.

@@ -24,6 +24,8 @@ use crate::error::Invalid;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum FactorMethod {
+    /// A passkey (WebAuthn level 3).
+    Passkey,
     /// A code of an authenticator app (RFC 6238).
     Totp,
     /// One of the codes that were given out for when the app is lost.

@@ -51,10 +51,14 @@ pub enum MailKind {
     AccountRestored,
     /// Notice: a sign-in from a new device. With the link that secures the account.
     NewDevice,
-    /// Notice: a second factor was added.
+    /// Notice: an authenticator app was added.
     FactorAdded,
-    /// Notice: the second factor was removed by its owner.
+    /// Notice: the authenticator app was removed by its owner.
     FactorRemoved,
+    /// Notice: a passkey was added. With the link that secures the account.
+    PasskeyAdded,
+    /// Notice: a passkey was removed by its owner.
+    PasskeyRemoved,
     /// Notice: the second factors were removed by an administrator.
     FactorsReset,
     /// Notice: there is a new set of recovery codes.
@@ -103,6 +107,8 @@ impl MailKind {
             | Self::NewDevice
             | Self::FactorAdded
             | Self::FactorRemoved
+            | Self::PasskeyAdded
+            | Self::PasskeyRemoved
             | Self::FactorsReset
             | Self::RecoveryCodesReplaced
             | Self::RecoveryCodeUsed

@@ -146,7 +146,7 @@ pub struct AccountExport {
     pub sessions: Vec<ExportedSession>,
     /// The devices, the one that was used last first; forgotten ones until they are purged.
     pub devices: Vec<ExportedDevice>,
-    /// The authenticator app, and each recovery code that was not used.
+    /// The authenticator app, the passkeys, and each recovery code that was not used.
     pub factors: Vec<ExportedFactor>,
     /// The mails of the last days, the latest first.
     pub mails: Vec<ExportedMail>,
@@ -202,6 +202,11 @@ impl AccountExport {
                 .totp()
                 .map(|row| ExportedFactor::of(FactorMethod::Totp, row))
                 .into_iter()
+                .chain(
+                    kept.factors
+                        .passkeys()
+                        .map(|row| ExportedFactor::of(FactorMethod::Passkey, row)),
+                )
                 .chain(
                     kept.factors
                         .recovery_codes()

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::passkeys::PasskeyResponse;
 use crate::account::factors::{self, ENROLMENT_LIFE, Summary};
 use crate::app::App;
 use crate::domain::{FactorCode, Password, RecoveryCode, Timestamp};
@@ -53,6 +54,8 @@ pub struct FactorsResponse {
     /// The authenticator app; null when there is none.
     #[schema(required)]
     pub totp: Option<TotpResponse>,
+    /// The passkeys, in the order in which they were added.
+    pub passkeys: Vec<PasskeyResponse>,
     /// How many recovery codes were not used.
     #[schema(minimum = 0)]
     pub recovery_codes_left: usize,
@@ -72,9 +75,13 @@ pub struct TotpResponse {
     pub last_used_at: Option<Timestamp>,
 }
 
-impl From<Summary> for FactorsResponse {
-    fn from(summary: Summary) -> Self {
+impl FactorsResponse {
+    fn new(app: &App, summary: &Summary) -> Self {
+        let passkeys = summary.passkeys.iter();
         Self {
+            passkeys: passkeys
+                .map(|passkey| PasskeyResponse::new(app, passkey))
+                .collect(),
             totp: summary.totp.map(|(created_at, last_used_at)| TotpResponse {
                 created_at,
                 last_used_at,
@@ -132,7 +139,7 @@ async fn show_factors(
     State(app): State<App>,
 ) -> Result<Json<FactorsResponse>> {
     let summary = factors::summary(&app, &signed_in.caller).await?;
-    Ok(Json(summary.into()))
+    Ok(Json(FactorsResponse::new(&app, &summary)))
 }
 
 /// Begins to enrol an authenticator app
@@ -190,7 +197,7 @@ async fn confirm_totp(
 
 /// Removes one's own authenticator app
 ///
-/// With it go the recovery codes and the trust in devices; a sign-in then takes the password alone.
+/// With it goes the trust in devices. With the last second factor go the recovery codes, and a sign-in takes the password alone.
 #[utoipa::path(
     delete, path = "/auth/factors/totp", tag = "account", operation_id = "remove_totp", security(("bearer" = [])),
     responses(

@@ -50,6 +50,37 @@ static REQUESTS: &[LimitedRequest] = &[
         &[LoginAddress, MfaAccount, MfaDevice, MailRecipient, MailTotal],
         "five codes for each sign-in",
     ),
+    bounded("POST /auth/login/passkey/options", &[], "nothing is written"),
+    bounded(
+        "POST /auth/login/passkey",
+        &[LoginAddress, MailRecipient, MailTotal],
+        "once for each challenge",
+    ),
+    bounded(
+        "POST /auth/step-up/options",
+        &[WriteAddress, WriteAccount],
+        "nothing is written",
+    ),
+    limited(
+        "POST /auth/passkeys/options",
+        &[
+            WriteAddress,
+            WriteAccount,
+            LoginAddress,
+            LoginDevice,
+            PasswordAccount,
+        ],
+    ),
+    bounded(
+        "POST /auth/passkeys",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+        "once for each beginning, 20 for each account",
+    ),
+    limited("PATCH /auth/passkeys/{id}", &[WriteAddress, WriteAccount]),
+    limited(
+        "DELETE /auth/passkeys/{id}",
+        &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
+    ),
     limited(
         "POST /auth/step-up",
         &[

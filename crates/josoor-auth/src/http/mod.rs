@@ -22,6 +22,7 @@ pub(crate) mod limited_requests;
 pub mod openapi;
 pub mod outbox;
 pub mod pages;
+pub mod passkeys;
 pub mod recovery;
 pub mod request;
 pub mod response;
@@ -59,6 +60,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(sessions::routes())
         .merge(devices::routes())
         .merge(factors::routes())
+        .merge(passkeys::routes())
         .merge(activity::routes())
         .merge(export::routes())
         .merge(admin::routes())

@@ -10,6 +10,7 @@ use utoipa::openapi::{Content, Header, Ref, RefOr, ResponseBuilder};
 use super::auth::RegisterRequest;
 use crate::http::response::codes::CODES;
 use crate::http::response::document::{FieldProblem, PROBLEM_JSON, ProblemDocument};
+use crate::http::response::passkey::{PasskeyDescriptor, PasskeyRequestOptions};
 
 /// Title, description and tags.
 #[derive(OpenApi)]
@@ -27,7 +28,7 @@ use crate::http::response::document::{FieldProblem, PROBLEM_JSON, ProblemDocumen
         (name = "operation", description = "For operators"),
     ),
     // The registration's body stands in its operation as well: schemathesis, which signs up by itself, reads it there only.
-    components(schemas(ProblemDocument, FieldProblem, RegisterRequest)),
+    components(schemas(ProblemDocument, FieldProblem, RegisterRequest, PasskeyRequestOptions, PasskeyDescriptor)),
 )]
 struct Head;
 

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::pending::{self, FactorNeeded};
-use crate::domain::{FactorCode, FactorMethod, Password, Secret};
+use crate::domain::{FactorAnswer, FactorCode, FactorMethod, PasskeyAssertion, Password, Secret};
 use crate::error::{Error, Invalid, Result};
 use crate::http::request::body::Body;
 use crate::http::request::caller::Enrolling;
@@ -37,20 +37,24 @@ request_fields! {
         flow: Secret,
         /// One of its `methods`.
         method: FactorMethod,
-        /// A code of this method.
-        code: FactorCode,
+        /// A code of this method. Not with `passkey`.
+        code: Option<FactorCode>,
+        /// With `passkey`: the passkey, as the answer to the member `passkey` of the same answer.
+        assertion: Option<PasskeyAssertion>,
         /// Whether this device spares the second factor for 30 days. Has no effect for roles in `mfa.no_trust`.
         trust_device: NotNull<bool>,
     }
 }
 
 request_fields! {
-    /// The JSON body that verifies the user of a session: one of the two.
+    /// The JSON body that verifies the user of a session: one of the three.
     pub struct StepUpRequest {
         /// The account's password, where the account has no second factor.
         password: Option<Password>,
         /// A code of the account's second factor.
         code: Option<FactorCode>,
+        /// A passkey of the account, as the answer to `/auth/step-up/options`.
+        assertion: Option<PasskeyAssertion>,
     }
 }
 
@@ -70,7 +74,7 @@ pub(super) fn factor_needed(app: &App, headers: &HeaderMap, needed: &FactorNeede
     responses(
         (status = 200, description = "Signed in, in the transport that the sign-in was begun with", body = TokenResponse, headers(("Set-Cookie" = String, description = "`josoor_device`, and in cookie transport the refresh token"))),
         (status = 400, description = "`flow_expired`: begin again with the password", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "`mfa_code_invalid`: a wrong code, or one that was used", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "`mfa_code_invalid`: a wrong code, or one that was used; `passkey_invalid` or `passkey_unknown`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "`account_inactive` or `origin_not_allowed`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "`session_limit`: as many sessions as there may be, all in use on known devices", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -82,8 +86,9 @@ async fn finish_log_in(
     Body(request): Body<FinishLoginRequest>,
 ) -> Result<Response> {
     let binding = cookies::flow_binding(&app, &headers);
+    let answer = answer_of(request.method, request.code, request.assertion)?;
     let pending = pending::resume(&app, request.flow.expose(), binding, &client).await?;
-    if request.code.method() != request.method {
+    if answer.method() != request.method {
         let reason = Invalid::new(
             "invalid_code",
             "This is no code of the method that `method` names.",
@@ -95,21 +100,41 @@ async fn finish_log_in(
     let mark = cookies::device_mark(&app, &pending.user.email_key, &headers);
     let with = transport.sign_in_with(&app, &headers, mark);
     let trust = request.trust_device.0.unwrap_or(false);
-    let issued = sessions::finish_log_in(&app, pending, &request.code, trust, with, &client).await?;
+    let issued = sessions::finish_log_in(&app, pending, &answer, trust, with, &client).await?;
     let answer = signed_in(&app, StatusCode::OK, issued, transport, &headers);
     Ok(with_cookies(answer, cookies::clear_flow(&app, &headers)))
 }
 
+/// What belongs to a method.
+fn answer_of(
+    method: FactorMethod,
+    code: Option<FactorCode>,
+    assertion: Option<PasskeyAssertion>,
+) -> Result<FactorAnswer> {
+    let (given, missing, other) = match method {
+        FactorMethod::Passkey => (assertion.map(FactorAnswer::from), "assertion", code.is_some()),
+        FactorMethod::Totp | FactorMethod::RecoveryCode => {
+            (code.map(FactorAnswer::from), "code", assertion.is_some())
+        }
+    };
+    if other {
+        let reason = Invalid::new("conflict", "Give what `method` names, and nothing besides.");
+        return Err(Error::invalid("method", reason));
+    }
+    given.ok_or_else(|| Error::invalid(missing, Invalid::new("required", "This field is required.")))
+}
+
 /// Verifies the user of the session once more
 ///
-/// With a code of the second factor, where the account has one, else with the password. What was refused with `step_up_required`
+/// With a code of the second factor or a passkey, where the account has one, else with the password. What was refused with `step_up_required`
 /// is then done with the access token of the answer.
 #[utoipa::path(
     post, path = "/auth/step-up", tag = "auth", operation_id = "step_up", security(("bearer" = [])),
     request_body = StepUpRequest,
     responses(
         (status = 200, description = "An access token of the same session with another `auth_time`, `amr` and `acr`. No refresh token: it stays as it is", body = TokenResponse),
-        (status = 401, description = "`invalid_credentials` or `mfa_code_invalid`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "`flow_expired`: the challenge of the passkey is too old, or was answered before", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "`invalid_credentials`, `mfa_code_invalid`, `passkey_invalid` or `passkey_unknown`", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 async fn step_up(
@@ -117,15 +142,22 @@ async fn step_up(
     State(app): State<App>,
     Body(request): Body<StepUpRequest>,
 ) -> Result<Json<TokenResponse>> {
-    let with = match (request.password, request.code) {
-        (Some(password), None) => Presented::Password(password),
-        (None, Some(code)) => Presented::Code(code),
-        (Some(_), Some(_)) => {
-            let reason = Invalid::new("conflict", "Give the password or a code, not both.");
+    let with = match (request.password, request.code, request.assertion) {
+        (Some(password), None, None) => Presented::Password(password),
+        (None, Some(code), None) => Presented::Factor(code.into()),
+        (None, None, Some(assertion)) => Presented::Factor(assertion.into()),
+        (None, None, None) => {
+            let reason = Invalid::new(
+                "required",
+                "Give a code of the second factor, a passkey, or the password.",
+            );
             return Err(Error::invalid("code", reason));
         }
-        (None, None) => {
-            let reason = Invalid::new("required", "Give a code of the second factor, or the password.");
+        _ => {
+            let reason = Invalid::new(
+                "conflict",
+                "Give the password, a code or a passkey, and one of them only.",
+            );
             return Err(Error::invalid("code", reason));
         }
     };

@@ -83,6 +83,8 @@ templates! {
     NewDevice "new_device";
     FactorAdded "factor_added";
     FactorRemoved "factor_removed";
+    PasskeyAdded "passkey_added";
+    PasskeyRemoved "passkey_removed";
     FactorsReset "factors_reset";
     RecoveryCodesReplaced "recovery_codes_replaced";
     RecoveryCodeUsed "recovery_code_used";
@@ -101,7 +103,7 @@ pub const fn purpose_of(kind: MailKind) -> Option<Purpose> {
         MailKind::ConfirmEmail => Some(Purpose::ChangeEmail),
         MailKind::EmailChanged => Some(Purpose::UndoEmailChange),
         MailKind::AccountDeletion => Some(Purpose::UndoDeletion),
-        MailKind::NewDevice => Some(Purpose::SecureAccount),
+        MailKind::NewDevice | MailKind::PasskeyAdded => Some(Purpose::SecureAccount),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ mod issue;
 mod limit;
 mod log_in;
 mod open;
+mod passkey;
 mod refresh;
 mod renew;
 mod revoke;
@@ -18,6 +19,7 @@ pub use issue::Issued;
 pub(crate) use issue::{issue, refresh_expires_at};
 pub use log_in::{LogIn, log_in};
 pub use open::{Held, Opened, SignInWith, open};
+pub use passkey::{log_in_with_passkey, present_passkey};
 pub use refresh::{holder, refresh};
 pub use renew::renew_access;
 pub use revoke::{

@@ -6,42 +6,47 @@ use super::open::{SignInWith, open};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::factors;
+use crate::auth::factors::passkeys::challenge::Purpose;
+use crate::auth::factors::{self, Shown};
 use crate::auth::flow::{Step, Verification};
 use crate::auth::pending::Pending;
 use crate::auth::proof::Proof;
 use crate::auth::{devices, step_up};
 use crate::cache::UserCopy;
-use crate::domain::{Audit, FactorCode, FactorMethod, Password, Timestamp};
+use crate::domain::{Audit, FactorAnswer, FactorMethod, Password, Timestamp};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::store::{SessionRow, User};
 use crate::telemetry;
 
-/// Finishes a sign-in with a code of its second factor. With `trust` the device spares the code for [`devices::TRUST`], unless
-/// the user's role has no trusted devices.
+/// Finishes a sign-in with its second factor. With `trust` the device spares it for [`devices::TRUST`], unless the user's role has no
+/// trusted devices.
 ///
 /// # Errors
-/// `RateLimited`; `MfaCodeInvalid`, with an audit row; `FlowExpired`, also after the fifth wrong code; `AccountInactive`;
-/// `SessionLimit`, which uses up neither the code nor the flow.
+/// `RateLimited`; `MfaCodeInvalid`, `PasskeyInvalid` and `PasskeyUnknown`, with an audit row; `FlowExpired`, also after the fifth
+/// wrong answer; `AccountInactive`; `SessionLimit`, which uses up neither the answer nor the flow.
 pub async fn finish_log_in(
     app: &App,
     pending: Pending,
-    code: &FactorCode,
+    answer: &FactorAnswer,
     trust: bool,
     with: SignInWith,
     client: &Client,
 ) -> Result<Issued> {
-    let result = try_finish_log_in(app, pending, code, trust, with, client).await;
+    let result = try_finish_log_in(app, pending, answer, trust, with, client).await;
     let outcome = match &result {
         Ok(_) => Some(telemetry::SignIn::Success),
         Err(Error::MfaCodeInvalid) => Some(telemetry::SignIn::MfaCodeInvalid),
+        Err(Error::PasskeyInvalid | Error::PasskeyUnknown) => Some(telemetry::SignIn::PasskeyInvalid),
         Err(Error::RateLimited { .. }) => Some(telemetry::SignIn::RateLimited),
         Err(_) => None,
     };
     if let Some(outcome) = outcome {
         app.metrics.sign_in(outcome);
     }
-    if outcome == Some(telemetry::SignIn::MfaCodeInvalid) {
+    if matches!(
+        outcome,
+        Some(telemetry::SignIn::MfaCodeInvalid | telemetry::SignIn::PasskeyInvalid)
+    ) {
         app.limits.note_failed_sign_in().await;
     }
     result
@@ -50,27 +55,33 @@ pub async fn finish_log_in(
 async fn try_finish_log_in(
     app: &App,
     pending: Pending,
-    code: &FactorCode,
+    answer: &FactorAnswer,
     trust: bool,
     with: SignInWith,
     client: &Client,
 ) -> Result<Issued> {
     let device = devices::verify_mark(app, with.mark.as_ref()).await?;
-    let counted = app
-        .limits
-        .code_at_sign_in(pending.user.id, device.as_ref())
-        .await?;
+    let shown = match answer {
+        FactorAnswer::Code(code) => {
+            let counted = app.limits.code_at_sign_in(pending.user.id, device.as_ref());
+            Shown::Code(code, counted.await?)
+        }
+        FactorAnswer::Passkey(assertion) => Shown::Passkey(assertion, pending.challenge()),
+    };
     let mut act = app.act(client).await?;
     let (user, is_last) = pending.attempt(&mut act).await?;
-    let Some(proof) = factors::verify(&mut act, &user, code, counted).await? else {
-        if is_last {
-            pending.fail(&mut act).await?;
+    let proofs = match factors::verify(&mut act, &user, shown).await? {
+        Ok(proofs) => proofs,
+        Err(wrong) => {
+            if is_last {
+                pending.fail(&mut act).await?;
+            }
+            act.audit(Entry::failure(Audit::SignIn, wrong.reason()).subject(user.id));
+            act.commit().await?;
+            return Err(wrong.error());
         }
-        act.audit(Entry::failure(Audit::SignIn, "mfa_code_invalid").subject(user.id));
-        act.commit().await?;
-        return Err(Error::MfaCodeInvalid);
     };
-    let flow = pending.finish(&mut act, proof).await?;
+    let flow = pending.finish(&mut act, proofs).await?;
     let Step::Finished(who) = flow.finish(app, &user)? else {
         return Err(Error::FlowExpired);
     };
@@ -87,8 +98,10 @@ async fn try_finish_log_in(
         Err(error) => return Err(error),
     };
     act.acts_as(user.id);
-    let used = code.method();
-    let reason = (used == FactorMethod::RecoveryCode).then_some("recovery_code");
+    let reason = match answer.method() {
+        FactorMethod::Totp => None,
+        used => Some(used.as_str()),
+    };
     let entry = Entry::success(Audit::SignIn).subject(user.id).reason(reason);
     act.audit(entry.session(opened.session.id()));
     if trust && devices::may_trust(app, &user) {
@@ -111,15 +124,15 @@ pub(super) async fn reject_for_session_limit<T>(app: &App, user: &User, client: 
 pub enum Presented {
     /// The account's password, where the account has no second factor.
     Password(Password),
-    /// A code of the account's second factor.
-    Code(FactorCode),
+    /// The account's second factor.
+    Factor(FactorAnswer),
 }
 
 /// Verifies the user of a session once more, and issues an access token of the session that says so.
 ///
 /// # Errors
-/// `Invalid` for the password of an account that has a second factor, and for a code of one that has none;
-/// `InvalidCredentials` and `MfaCodeInvalid`, with an audit row; `RateLimited`; `Overloaded`; why the session is over.
+/// `Invalid` for the password of an account that has a second factor, and for a factor of one that has none;
+/// `InvalidCredentials`, `MfaCodeInvalid`, `PasskeyInvalid` and `PasskeyUnknown`, with an audit row; `FlowExpired`; `RateLimited`; `Overloaded`; why the session is over.
 pub async fn step_up(app: &App, caller: &Caller, with: Presented, client: &Client) -> Result<Issued> {
     let has_factor = caller.user.mfa_enabled;
     match with {
@@ -127,7 +140,7 @@ pub async fn step_up(app: &App, caller: &Caller, with: Presented, client: &Clien
             "code",
             Invalid::new(
                 "required",
-                "This account has a second factor: give one of its codes.",
+                "This account has a second factor: give one of its codes, or a passkey.",
             ),
         )),
         Presented::Password(password) => {
@@ -138,24 +151,31 @@ pub async fn step_up(app: &App, caller: &Caller, with: Presented, client: &Clien
             let proof = step_up::password_proof(&user, now);
             record_and_issue(act, caller, &user, &[proof]).await
         }
-        Presented::Code(_) if !has_factor => Err(Error::invalid(
+        Presented::Factor(_) if !has_factor => Err(Error::invalid(
             "password",
             Invalid::new(
                 "required",
                 "This account has no second factor: give its password.",
             ),
         )),
-        Presented::Code(code) => {
-            let counted = app
-                .limits
-                .code_in_session(&client.ip, caller.id(), caller.session)
-                .await?;
+        Presented::Factor(answer) => {
+            let shown = match &answer {
+                FactorAnswer::Code(code) => {
+                    let counted = app
+                        .limits
+                        .code_in_session(&client.ip, caller.id(), caller.session);
+                    Shown::Code(code, counted.await?)
+                }
+                FactorAnswer::Passkey(assertion) => {
+                    app.limits.code_from(&client.ip).await?;
+                    Shown::Passkey(assertion, Purpose::StepUp(caller.session))
+                }
+            };
             let mut act = app.act(client).await?;
             let now = act.now;
             let user = step_up::lock_own(&mut act.tx, caller, now).await?;
-            let (act, proof) =
-                step_up::verify_code(act, caller, &user, &code, counted, Audit::StepUp).await?;
-            record_and_issue(act, caller, &user, &[proof]).await
+            let (act, proofs) = step_up::verify_factor(act, caller, &user, shown, Audit::StepUp).await?;
+            record_and_issue(act, caller, &user, &proofs).await
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Credential {
     pub sealed: Option<Vec<u8>>,
     /// Recovery codes: the code's hash.
     pub code_mac: Option<Vec<u8>>,
+    /// Passkeys: the host or domain that it is for.
+    pub rp_id: Option<String>,
 }
 
 from_row!(Credential as columns {
@@ -30,7 +32,8 @@ from_row!(Credential as columns {
     confirmed_at,
     last_used_at,
     sealed,
-    code_mac
+    code_mac,
+    rp_id
 });
 
 impl Credential {

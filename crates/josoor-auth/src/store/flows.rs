@@ -15,6 +15,8 @@ pub enum FlowKind {
     SignIn,
     /// The enrolment of an authenticator app that waits for its first code.
     EnrollTotp,
+    /// The registration of a passkey that waits for it.
+    EnrollPasskey,
 }
 
 impl FlowKind {

@@ -33,6 +33,7 @@ mod migrate;
 mod one_time_tokens;
 mod outbox;
 mod page_flows;
+mod passkeys;
 mod past_credentials;
 mod postgres;
 mod registrations;
@@ -61,6 +62,7 @@ pub use outbox::{
     NewMail, OVER_BUDGET, Origin, OutboxFilter, OutboxState, RequestOrigin,
 };
 pub use page_flows::PageFlow;
+pub use passkeys::{NewPasskey, Passkey};
 pub use past_credentials::{PastCredential, PastKind};
 pub use postgres::PgStore;
 pub use registrations::Registration;

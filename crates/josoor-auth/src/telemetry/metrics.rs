@@ -34,6 +34,8 @@ pub enum SignIn {
     MfaRequired,
     /// Right password, wrong code of the second factor.
     MfaCodeInvalid,
+    /// A passkey that is unknown or was used wrongly.
+    PasskeyInvalid,
     /// Rejected because the hasher's queue was full.
     Overloaded,
     /// Over a limit.
@@ -395,6 +397,7 @@ impl Metrics {
             SignIn::EmailNotVerified => "email_not_verified",
             SignIn::MfaRequired => "mfa_required",
             SignIn::MfaCodeInvalid => "mfa_code_invalid",
+            SignIn::PasskeyInvalid => "passkey_invalid",
             SignIn::Overloaded => "overloaded",
             SignIn::RateLimited => "rate_limited",
         };
@@ -575,6 +578,7 @@ mod tests {
             SignIn::EmailNotVerified,
             SignIn::MfaRequired,
             SignIn::MfaCodeInvalid,
+            SignIn::PasskeyInvalid,
             SignIn::Overloaded,
             SignIn::RateLimited,
         ] {

@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josoor_auth::account::{
-    Shown, activity, deletion, email, factors, password, profile, register, requests, secure, setup, undo,
-    verification,
+    Shown, activity, deletion, email, factors, passkeys, password, profile, register, requests, secure,
+    setup, undo, verification,
 };
 use josoor_auth::act::Client;
 use josoor_auth::admin::{invitations, outbox, users};
 use josoor_auth::app::App;
+use josoor_auth::auth::factors::passkeys::sign_in_options;
 use josoor_auth::auth::{devices, pending};
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{
-    Change, Email, FactorCode, FullName, Locale, MailClass, MailKind, Password, RevokeReason, Role,
-    Timestamp, UserId,
+    Change, Email, FactorAnswer, FactorCode, FullName, Locale, MailClass, MailKind, PasskeyAssertion,
+    PasskeyName, PasskeyRegistration, Password, RevokeReason, Role, Timestamp, UserId,
 };
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::redis::{RedisEvent, RedisEvents};
@@ -24,8 +27,9 @@ use josoor_auth::sessions::{self, Issued, LogIn, LogOut, Presented, SignInWith};
 use josoor_auth::store::{AuditFilter, MailRow, UserPatch};
 use josoor_auth::telemetry::Sample;
 use josoor_auth::worker::purge;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::authenticator::{self, Lie, PRESENT, VERIFIED, encoded};
 use crate::support::server::{Footprint, PASSWORD, Stage as TheStage, on_both};
 use crate::support::totp;
 
@@ -126,6 +130,16 @@ const ACTS: &[Row] = &[
           ..row("account/factors::remove_totp", "the app") },
     Row { audit: &["factor_remove:administrator"], mails: &["factors_reset"], published: &["user"],
           ..row("account/factors::reset", "by an operator") },
+    Row { ..row("account/passkeys::begin", "the first passkey") },
+    Row { audit: &["factor_add:passkey", "factor_add:recovery_codes"], mails: &["passkey_added"], published: &["user"],
+          ..row("account/passkeys::add", "the first passkey") },
+    Row { audit: &["!factor_add:passkey_wrong_origin"], ..row("account/passkeys::add", "of another origin") },
+    Row { audit: &["factor_rename:passkey"], ..row("account/passkeys::rename", "a passkey") },
+    Row { audit: &["factor_remove:passkey"], mails: &["passkey_removed"], published: &["user"],
+          ..row("account/passkeys::remove", "the last passkey") },
+    Row { audit: &["sign_in:passkey"], ..row("sessions/passkey::try_log_in", "a passkey") },
+    Row { audit: &["!sign_in:passkey_counter_back"], ..row("sessions/passkey::try_log_in", "a counter that went back") },
+    Row { audit: &["step_up"], ..row("sessions/second_factor::step_up", "a passkey") },
     Row { audit: &["mfa_request"], ..row("sessions/log_in::ask_for_factor", "the right password") },
     Row { audit: &["sign_in", "device_trust"], ..row("sessions/second_factor::try_finish_log_in", "a code") },
     Row { audit: &["!sign_in:mfa_code_invalid"], ..row("sessions/second_factor::try_finish_log_in", "a wrong code") },
@@ -841,6 +855,7 @@ async fn run_every_act(mut stage: TheStage) {
         .unwrap();
 
     Box::pin(second_factors(&mut observer, &clock)).await;
+    Box::pin(passkey_acts(&mut observer)).await;
 
     assert!(observer.faults.is_empty(), "{}", observer.faults.join("\n"));
     let rows: BTreeSet<_> = ACTS.iter().map(|row| (row.act, row.case)).collect();
@@ -904,6 +919,7 @@ async fn second_factors(o: &mut Observer, clock: &Clock) {
     let waits = pending::resume(&app, needed.flow.expose(), None, at)
         .await
         .unwrap();
+    let wrong = FactorAnswer::from(wrong);
     let finish = sessions::finish_log_in(&app, waits, &wrong, true, with, at);
     o.run(
         "sessions/second_factor::try_finish_log_in",
@@ -915,7 +931,7 @@ async fn second_factors(o: &mut Observer, clock: &Clock) {
     let waits = pending::resume(&app, needed.flow.expose(), None, at)
         .await
         .unwrap();
-    let code = shown(0);
+    let code = shown(0).into();
     let finish = sessions::finish_log_in(&app, waits, &code, true, with, at);
     o.run("sessions/second_factor::try_finish_log_in", "a code", finish)
         .await
@@ -929,7 +945,7 @@ async fn second_factors(o: &mut Observer, clock: &Clock) {
     };
     let token = flow().await;
     let waits = pending::resume(&app, token.expose(), None, at).await.unwrap();
-    let code = FactorCode::parse(&codes[0].spelled()).unwrap();
+    let code = FactorCode::parse(&codes[0].spelled()).unwrap().into();
     let finish = sessions::finish_log_in(&app, waits, &code, false, with, at);
     o.run(
         "sessions/second_factor::try_finish_log_in",
@@ -955,12 +971,12 @@ async fn second_factors(o: &mut Observer, clock: &Clock) {
     .await
     .unwrap_err();
 
-    let step_up = sessions::step_up(&app, &caller, Presented::Code(shown(9)), &fay_client);
+    let step_up = sessions::step_up(&app, &caller, Presented::Factor(shown(9).into()), &fay_client);
     o.run("sessions/second_factor::step_up", "a wrong code", step_up)
         .await
         .unwrap_err();
     clock.advance(Duration::from_secs(30));
-    let step_up = sessions::step_up(&app, &caller, Presented::Code(shown(0)), &fay_client);
+    let step_up = sessions::step_up(&app, &caller, Presented::Factor(shown(0).into()), &fay_client);
     o.run("sessions/second_factor::step_up", "a code", step_up)
         .await
         .unwrap();
@@ -979,6 +995,118 @@ async fn second_factors(o: &mut Observer, clock: &Clock) {
     let operator = Client::default();
     let reset = factors::reset(&app, fay_id, &operator);
     o.run("account/factors::reset", "by an operator", reset)
+        .await
+        .unwrap();
+}
+
+/// The bytes of a member that is written in base64url.
+fn bytes_of(json: &Value, pointer: &str) -> Vec<u8> {
+    let text = json.pointer(pointer).and_then(Value::as_str).expect("a text");
+    URL_SAFE_NO_PAD.decode(text).expect("base64url")
+}
+
+fn registration_of(json: &Value) -> PasskeyRegistration {
+    PasskeyRegistration {
+        id: bytes_of(json, "/id"),
+        client_data: bytes_of(json, "/response/clientDataJSON"),
+        attestation_object: bytes_of(json, "/response/attestationObject"),
+        transports: Vec::new(),
+    }
+}
+
+fn assertion_of(json: &Value) -> PasskeyAssertion {
+    PasskeyAssertion {
+        id: bytes_of(json, "/id"),
+        client_data: bytes_of(json, "/response/clientDataJSON"),
+        authenticator_data: bytes_of(json, "/response/authenticatorData"),
+        signature: bytes_of(json, "/response/signature"),
+        user_handle: Some(bytes_of(json, "/response/userHandle")),
+    }
+}
+
+/// The acts about passkeys.
+async fn passkey_acts(o: &mut Observer) {
+    let app = o.app.clone();
+    let (gus, gus_client) = o.verified("gus@example.com").await;
+    let authenticate = async |issued: &Issued| {
+        sessions::authenticate(&app, issued.access_token.expose())
+            .await
+            .unwrap()
+    };
+    let caller = authenticate(&gus).await;
+    let origin = app.config.server.public_url.origin();
+    let made = |options: &passkeys::CreationOptions, lie: &Lie| {
+        let options = json!({
+            "rp": { "id": options.rp_id },
+            "user": { "id": encoded(options.user.as_bytes()) },
+            "challenge": encoded(&options.challenge),
+        });
+        authenticator::Passkey::create(&options, &origin, PRESENT | VERIFIED, lie)
+    };
+    let begin = passkeys::begin(&app, &caller, secret(PASSWORD), &gus_client);
+    let begun = o
+        .run("account/passkeys::begin", "the first passkey", begin)
+        .await
+        .unwrap();
+    let foreign = Lie {
+        origin: Some("https://evil.example".to_owned()),
+        ..Lie::default()
+    };
+    let (_, credential) = made(&begun, &foreign);
+    let registration = registration_of(&credential);
+    let add = passkeys::add(&app, &caller, &registration, None, &gus_client);
+    o.run("account/passkeys::add", "of another origin", add)
+        .await
+        .unwrap_err();
+    let begun = passkeys::begin(&app, &caller, secret(PASSWORD), &gus_client)
+        .await
+        .unwrap();
+    let (mut passkey, credential) = made(&begun, &Lie::default());
+    let registration = registration_of(&credential);
+    let add = passkeys::add(&app, &caller, &registration, None, &gus_client);
+    let added = o
+        .run("account/passkeys::add", "the first passkey", add)
+        .await
+        .unwrap();
+    let caller = authenticate(&added.issued).await;
+
+    let at = client(1);
+    let with = SignInWith::default();
+    let used = async |passkey: &authenticator::Passkey| {
+        let challenge = encoded(&sign_in_options(&app).challenge);
+        let assertion = assertion_of(&passkey.get(&json!({ "challenge": challenge })));
+        sessions::present_passkey(&app, &assertion, at).await.unwrap()
+    };
+    passkey.counter = 2;
+    let sign_in = sessions::log_in_with_passkey(&app, used(&passkey).await, with, at);
+    o.run("sessions/passkey::try_log_in", "a passkey", sign_in)
+        .await
+        .unwrap();
+    let sign_in = sessions::log_in_with_passkey(&app, used(&passkey).await, with, at);
+    o.run(
+        "sessions/passkey::try_log_in",
+        "a counter that went back",
+        sign_in,
+    )
+    .await
+    .unwrap_err();
+    passkey.counter = 3;
+    let options = passkeys::step_up_options(&app, &caller).await.unwrap();
+    let assertion = passkey.get(&json!({ "challenge": encoded(&options.challenge) }));
+    let with = Presented::Factor(assertion_of(&assertion).into());
+    let step_up = sessions::step_up(&app, &caller, with, &gus_client);
+    let raised = o
+        .run("sessions/second_factor::step_up", "a passkey", step_up)
+        .await;
+    let caller = authenticate(&raised.unwrap()).await;
+
+    let name = PasskeyName::parse("My phone").unwrap().unwrap();
+    let rename = passkeys::rename(&app, &caller, added.passkey.id, &name, &gus_client);
+    o.run("account/passkeys::rename", "a passkey", rename)
+        .await
+        .unwrap();
+    let remove = passkeys::remove(&app, &caller, added.passkey.id, &gus_client);
+    o.run("account/passkeys::remove", "the last passkey", remove)
         .await
         .unwrap();
 }

@@ -44,6 +44,7 @@ mod outbox;
 mod outbox_api;
 mod pages;
 mod parsing;
+mod passkeys;
 mod policy;
 mod problems;
 mod recovery;

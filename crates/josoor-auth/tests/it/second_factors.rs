@@ -150,7 +150,7 @@ on_both!(
             .post_as("/auth/email/verify", &tokens.access, &json!({ "token": link }))
             .await
             .is(200);
-        let none = json!({ "totp": null, "recovery_codes_left": 0, "trusted_devices": 0 });
+        let none = json!({ "totp": null, "passkeys": [], "recovery_codes_left": 0, "trusted_devices": 0 });
         assert_eq!(server.get("/auth/factors", &tokens.access).await.json, none);
         // A token alone enrols nothing.
         for body in [json!({}), json!({ "password": "wrong" })] {

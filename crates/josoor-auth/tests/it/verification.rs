@@ -41,6 +41,17 @@ struct Kind {
     is_fresh: bool,
 }
 
+/// A passkey as far as its form goes.
+fn passkey() -> Value {
+    let response = json!({
+        "clientDataJSON": "AAAA",
+        "attestationObject": "AAAA",
+        "authenticatorData": "AAAA",
+        "signature": "AAAA",
+    });
+    json!({ "id": "AAAA", "type": "public-key", "response": response })
+}
+
 /// A body that the request accepts as far as its form goes, so that what it needs of its caller decides.
 fn body_of(request: &str) -> Value {
     match request {
@@ -48,6 +59,9 @@ fn body_of(request: &str) -> Value {
             json!({ "email": "other@example.com", "password": PASSWORD })
         }
         "POST /auth/login/mfa" => json!({ "flow": "x", "method": "totp", "code": "123456" }),
+        "POST /auth/login/passkey" => json!({ "assertion": passkey() }),
+        "POST /auth/passkeys" => json!({ "credential": passkey() }),
+        "PATCH /auth/passkeys/{id}" => json!({ "name": "x" }),
         "POST /auth/step-up" => json!({ "code": "1234567890" }),
         "POST /auth/password/forgot" => json!({ "email": "other@example.com" }),
         "POST /auth/password/reset" => json!({ "token": "x", "new_password": PASSWORD }),
@@ -57,7 +71,9 @@ fn body_of(request: &str) -> Value {
             json!({ "current_password": "wrong", "new_password": "a long new sentence" })
         }
         "POST /auth/email/change" => json!({ "new_email": "new@example.com", "password": "wrong" }),
-        "DELETE /auth/me" | "POST /auth/factors/totp" => json!({ "password": "wrong" }),
+        "DELETE /auth/me" | "POST /auth/factors/totp" | "POST /auth/passkeys/options" => {
+            json!({ "password": "wrong" })
+        }
         "POST /auth/factors/totp/confirm" => json!({ "code": "123456" }),
         "POST /admin/users" => json!({ "email": "made@example.com" }),
         _ => json!({}),

@@ -88,6 +88,7 @@ pub struct Frame {
     base: String,
     style: String,
     script: &'static str,
+    passkey_script: &'static str,
     policy: HeaderValue,
 }
 
@@ -109,12 +110,14 @@ impl Frame {
             .trim_end()
             .replace("url(./", &format!("url({base}/assets/"));
         let script = files::text("flow.js").trim_end();
+        let passkey_script = files::text("passkey.js").trim_end();
         let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(crypto::sha256(text.as_bytes())));
-        // No script and no style but these two, nothing from elsewhere, in no frame; and no text that becomes a script.
+        // No script and no style but these, nothing from elsewhere, in no frame; and no text that becomes a script.
         let policy = format!(
-            "default-src 'none'; script-src {}; style-src {}; font-src 'self'; img-src 'self' data:; connect-src 'self'; \
+            "default-src 'none'; script-src {} {}; style-src {}; font-src 'self'; img-src 'self' data:; connect-src 'self'; \
              base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
             hash(script),
+            hash(passkey_script),
             hash(&style)
         );
         let policy =
@@ -123,6 +126,7 @@ impl Frame {
             base: base.to_owned(),
             style,
             script,
+            passkey_script,
             policy,
         })
     }
@@ -155,6 +159,7 @@ impl Frame {
             title => content.title.clone(),
             style => Value::from_safe_string(self.style.clone()),
             script => Value::from_safe_string(self.script.to_owned()),
+            passkey_script => Value::from_safe_string(self.passkey_script.to_owned()),
             ..content.values.clone()
         };
         environment

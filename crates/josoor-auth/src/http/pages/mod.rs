@@ -9,6 +9,7 @@ pub mod forgot;
 pub mod frame;
 pub mod inbox;
 pub mod link;
+pub mod passkey;
 pub mod register;
 pub mod reset;
 pub mod return_to;

@@ -3,13 +3,14 @@
 use minijinja::context;
 
 use super::inbox;
+use super::passkey::{self, PasskeyForm};
 use super::state::{Next, State, Token, WaitingSignIn};
 use super::step::{Form, Shown, Step};
 use super::texts;
 use super::visit::Visit;
 use crate::auth::pending::{self, FactorNeeded};
 use crate::config::RegistrationMode;
-use crate::domain::{Email, FactorCode, Password};
+use crate::domain::{Email, FactorAnswer, FactorCode, FactorMethod, Password};
 use crate::error::{Error, Result};
 use crate::http::request::cookies;
 use crate::http::request::definition::request_fields;
@@ -50,7 +51,11 @@ impl Step for SignIn {
         let why = reason.and_then(|reason| texts::find(visit.locale, &format!("reason.{reason}")));
         let state = visit.state();
         if let Some(waiting) = state.waiting {
-            let values = context! { may_trust => waiting.may_trust };
+            let values = context! {
+                may_trust => waiting.may_trust,
+                has_app => waiting.has_app,
+                passkey => waiting.passkey,
+            };
             return Ok(Shown::Page(visit.content("code.html", "code.title", values)));
         }
         let is_unverified = state.email.is_some()
@@ -64,6 +69,7 @@ impl Step for SignIn {
             email => visit.typed.email.as_ref().or(state.email.as_ref()),
             is_unverified,
             is_sent_again => state.is_sent_again,
+            has_passkeys => visit.app.config.passkeys.is_offered,
             can_register => visit.app.config.registration.mode != RegistrationMode::Closed,
         };
         Ok(Shown::Page(visit.content("sign_in.html", "login.title", values)))
@@ -75,6 +81,9 @@ impl Step for SignIn {
         }
         if form.action() == "code" {
             return finish(visit, form).await;
+        }
+        if form.action() == "passkey" {
+            return with_passkey(visit, form).await;
         }
         let SignInForm { email, password } = form.read(visit)?;
         let mark = cookies::device_mark(&visit.app, email.key(), &visit.headers);
@@ -93,6 +102,17 @@ fn signed_in(visit: &Visit, issued: &Issued) -> Next {
     }
 }
 
+/// Signs in with a passkey, or finishes the sign-in that waits for its second factor.
+async fn with_passkey(visit: &mut Visit, mut form: Form) -> Result<Next> {
+    let trust = form.is_ticked("trust_device");
+    let PasskeyForm { assertion } = form.read(visit)?;
+    if visit.typed.waiting.is_some() {
+        return finish_with(visit, &assertion.into(), trust).await;
+    }
+    let issued = passkey::sign_in(visit, &assertion).await?;
+    Ok(signed_in(visit, &issued))
+}
+
 async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
     let cookies = cookies::set_flow(
         &visit.app,
@@ -103,6 +123,8 @@ async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
     let waiting = WaitingSignIn {
         token: Token(needed.flow),
         may_trust: needed.may_trust,
+        has_app: needed.methods.contains(&FactorMethod::Totp),
+        passkey: needed.passkey.as_ref().map(passkey::json_of).transpose()?,
     };
     let state = State {
         waiting: Some(waiting),
@@ -116,10 +138,15 @@ async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
 async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
     let trust = form.is_ticked("trust_device");
     let CodeForm { code } = form.read(visit)?;
+    finish_with(visit, &code.into(), trust).await
+}
+
+/// Finishes it with this answer.
+async fn finish_with(visit: &mut Visit, answer: &FactorAnswer, trust: bool) -> Result<Next> {
     let Some(waiting) = visit.typed.waiting.clone() else {
         return Err(Error::FlowExpired);
     };
-    let done = try_finish(visit, &waiting, &code, trust).await;
+    let done = try_finish(visit, &waiting, answer, trust).await;
     if matches!(done, Err(Error::FlowExpired)) {
         visit.typed.waiting = None;
     }
@@ -133,7 +160,7 @@ async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
 async fn try_finish(
     visit: &Visit,
     waiting: &WaitingSignIn,
-    code: &FactorCode,
+    answer: &FactorAnswer,
     trust: bool,
 ) -> Result<Issued> {
     let binding = cookies::flow_binding(&visit.app, &visit.headers);
@@ -142,5 +169,5 @@ async fn try_finish(
     Transport::from(pending.transport).require_origin(&visit.app, &visit.headers)?;
     let mark = cookies::device_mark(&visit.app, &pending.user.email_key, &visit.headers);
     let with = visit.sign_in_with(mark);
-    sessions::finish_log_in(&visit.app, pending, code, trust, with, &visit.client).await
+    sessions::finish_log_in(&visit.app, pending, answer, trust, with, &visit.client).await
 }

@@ -59,6 +59,17 @@ pub struct WaitingSignIn {
     pub token: Token,
     /// Whether the user may have this device trusted.
     pub may_trust: bool,
+    /// Whether a code of an authenticator app finishes it.
+    #[serde(default = "yes")]
+    pub has_app: bool,
+    /// What the browser is asked for where a passkey finishes it: JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<String>,
+}
+
+/// A sign-in that began at a node of the release before waits for a code.
+const fn yes() -> bool {
+    true
 }
 
 /// A token, such as that of a link.

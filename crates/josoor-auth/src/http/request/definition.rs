@@ -220,11 +220,16 @@ pub fn query_parameters<T: FromFields>() -> Vec<Parameter> {
 impl FieldDescription {
     /// A field that has to be there.
     pub(super) fn required(name: &'static str, about: &str, schema: TextSchema) -> Self {
+        Self::new(name, about, schema, Presence::Required)
+    }
+
+    /// A field.
+    pub(super) fn new(name: &'static str, about: &str, schema: TextSchema, presence: Presence) -> Self {
         Self {
             name,
             about: about.trim().to_owned(),
             schema,
-            presence: Presence::Required,
+            presence,
         }
     }
 

@@ -114,7 +114,7 @@ impl FieldText for FactorMethod {
         text.parse().map_err(|_| {
             Invalid::new(
                 "unknown_method",
-                "A method is one of the `methods` of the answer: totp or recovery_code.",
+                "A method is one of the `methods` of the answer: passkey, totp or recovery_code.",
             )
         })
     }
@@ -150,6 +150,11 @@ impl FieldText for Locale {
     }
 }
 
+/// A schema of names of at most so many characters.
+pub(super) fn name_schema(at_most: usize) -> ObjectBuilder {
+    text().max_length(Some(at_most)).pattern(Some(NAME_PATTERN))
+}
+
 /// A name may be blank, which is none, so it is read as an option only.
 struct OptionalName<const MAX: usize>(Option<Name<MAX>>);
 
@@ -159,9 +164,7 @@ impl<const MAX: usize> FieldText for OptionalName<MAX> {
     }
 
     fn schema() -> TextSchema {
-        let object = text()
-            .max_length(Some(MAX))
-            .pattern(Some(NAME_PATTERN))
+        let object = name_schema(MAX)
             .description(Some(
                 "Without control characters and line breaks. A blank one is none, and so is null.",
             ))

@@ -97,6 +97,22 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+impl From<Value> for serde_json::Value {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => value.into(),
+            Value::Number(number) => number.into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.into_iter().map(Self::from).collect(),
+            Value::Object(members) => members
+                .into_iter()
+                .map(|(name, value)| (name, Self::from(value)))
+                .collect(),
+        }
+    }
+}
+
 /// Every whole number up to it is a double.
 const EXACT_AT_MOST: f64 = 9_007_199_254_740_992.0;
 
@@ -312,6 +328,38 @@ impl Fields {
             }
             Some(_) => Err(Invalid::new("invalid_type", "This has to be a list of numbers.")),
         };
+        parsed.map_err(|reason| self.complain(name, reason)).ok()
+    }
+
+    /// A JSON value that has to be there, of which a part alone is read. In a form it is a text.
+    pub fn required_json<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(serde_json::Value) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        if matches!(self.members.get(name), None | Some(Value::Null)) {
+            self.members.remove(name);
+            self.complain(name, Invalid::new("required", "This field is required."));
+            return None;
+        }
+        self.optional_json(name, parse)
+    }
+
+    /// The same, where it may be absent or `null`.
+    pub fn optional_json<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(serde_json::Value) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let json = match self.members.remove(name) {
+            None | Some(Value::Null) => return None,
+            Some(Value::Text(text)) if self.source == Source::Form => serde_json::from_str(&text).ok(),
+            Some(value @ Value::Object(_)) if self.source == Source::Body => Some(value.into()),
+            Some(_) => None,
+        };
+        let parsed = json
+            .ok_or_else(|| Invalid::new("invalid_type", "This has to be an object."))
+            .and_then(parse);
         parsed.map_err(|reason| self.complain(name, reason)).ok()
     }
 

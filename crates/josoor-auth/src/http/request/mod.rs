@@ -11,6 +11,7 @@ pub mod field_types;
 pub mod fields;
 pub mod language;
 pub mod page;
+pub mod passkey_fields;
 pub mod path;
 pub mod session_token;
 pub mod transport;

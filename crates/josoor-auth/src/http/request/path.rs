@@ -93,6 +93,19 @@ impl<S: Send + Sync> FromRequestParts<S> for DeviceIdPath {
     }
 }
 
+/// A passkey's id in the path's `{id}`: a UUID with hyphens, or 404.
+#[derive(Clone, Copy, Debug)]
+pub struct PasskeyIdPath(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for PasskeyIdPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = path_id(parts, state).await?;
+        parse_uuid(&text).map(Self).ok_or_else(|| Error::NotFound.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,21 @@ codes! {
         "The code is wrong, too old, or was used before: each works once. Wait until the app shows another one, and check that the phone's clock is right. Without the app, use a recovery code."
         "الرمز غير صحيح"
         "الرمز خاطئ أو قديم أو استُخدم من قبل، فكل رمز يعمل مرة واحدة. انتظر حتى يعرض التطبيق رمزًا جديدًا وتأكد من صحة ساعة هاتفك. وإن لم يكن التطبيق معك فاستخدم رمز استرداد.";
+    PASSKEY_UNKNOWN "passkey_unknown" UNAUTHORIZED
+        "Unknown passkey"
+        "This service does not know the passkey, or not any more: it was removed from its account. Sign in another way, and remove the passkey from your device or your password manager."
+        "مفتاح المرور غير معروف"
+        "لا تعرف الخدمة مفتاح المرور هذا، أو أنه أُزيل من حسابه. سجّل الدخول بطريقة أخرى واحذف المفتاح من جهازك أو من مدير كلمات المرور.";
+    PASSKEY_INVALID "passkey_invalid" UNAUTHORIZED
+        "Passkey not accepted"
+        "The passkey was not accepted: its signature is wrong, it was used on a page of another site, or it may have been copied. The audit trail has the reason. Try again, or sign in another way."
+        "لم يُقبل مفتاح المرور"
+        "لم يُقبل مفتاح المرور: توقيعه خاطئ، أو استُخدم في صفحة موقع آخر، أو ربما نُسخ. يجد مدير النظام السبب في سجل التدقيق. حاول مجددًا أو سجّل الدخول بطريقة أخرى.";
+    PASSKEY_UNVERIFIED "passkey_unverified" UNAUTHORIZED
+        "Passkey without a check of its user"
+        "The passkey was used without its fingerprint, face or PIN, which makes it one factor where two are needed. Set a PIN on the security key and try again, or sign in with the password and use the passkey as the second step."
+        "مفتاح المرور دون تحقق من صاحبه"
+        "استُخدم مفتاح المرور دون بصمة أو وجه أو رقم سري، فهو بذلك عامل واحد والمطلوب عاملان. عيّن رقمًا سريًا لمفتاح الأمان ثم حاول مجددًا، أو سجّل الدخول بكلمة المرور واستخدم المفتاح في الخطوة الثانية.";
     INVALID_CREDENTIALS "invalid_credentials" UNAUTHORIZED
         "Wrong credentials"
         "The email address or the password is wrong; for the safety of accounts the answer does not say which. Try again, or ask for a password reset."
@@ -192,6 +207,11 @@ codes! {
         "The request's body did not arrive in time. Try again over a better connection."
         "انتهت مهلة الطلب"
         "لم يصل محتوى الطلب في الوقت المحدد. حاول مجددًا عبر اتصال أفضل.";
+    PASSKEY_LIMIT "passkey_limit" CONFLICT
+        "Too many passkeys"
+        "The account has as many passkeys as it may have. Remove one that you no longer use, then add another."
+        "عدد مفاتيح المرور بلغ الحد"
+        "بلغ عدد مفاتيح المرور في الحساب حدّه الأقصى. احذف مفتاحًا لم تعد تستخدمه ثم أضف مفتاحًا آخر.";
     LAST_ADMIN "last_admin" CONFLICT
         "Last administrator"
         "Without this account the service would have no administrator. Give the role to another active account first."

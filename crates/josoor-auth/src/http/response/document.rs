@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::http::request::context::RequestContext;
 use crate::http::response::codes;
+use crate::http::response::passkey::PasskeyRequestOptions;
 use crate::http::response::problem::Problem;
 use crate::telemetry::codes as log_codes;
 
@@ -39,10 +40,14 @@ pub struct ProblemDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub flow: Option<String>,
-    /// `mfa_required` only: how the sign-in can be finished, `totp` or `recovery_code`.
+    /// `mfa_required` only: how the sign-in can be finished, `passkey`, `totp` or `recovery_code`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub methods: Option<Vec<&'static str>>,
+    /// `mfa_required` with the method `passkey` only: what the browser is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub passkey: Option<PasskeyRequestOptions>,
     /// `mfa_required` only: for how long, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 0)]
@@ -140,6 +145,7 @@ fn write(problem: Problem, mut response: Response, context: &RequestContext, is_
             .collect(),
         flow: next_step.as_ref().map(|next| next.flow.expose().to_owned()),
         expires_in: next_step.as_ref().map(|next| next.expires_in),
+        passkey: next_step.as_ref().and_then(|next| next.passkey.clone()),
         methods: next_step.map(|next| next.methods),
         request_id: context.id.as_str().to_owned(),
     };

@@ -3,6 +3,7 @@
 pub mod codes;
 pub mod document;
 pub mod export;
+pub mod passkey;
 pub mod problem;
 pub mod qr;
 pub mod representation;

@@ -14,6 +14,7 @@ use crate::auth::pending::FactorNeeded;
 use crate::domain::Secret;
 use crate::error::{Acr, Error, FieldError, RateLimitPolicy, Refusal};
 use crate::http::response::codes::{self, CodeEntry};
+use crate::http::response::passkey::PasskeyRequestOptions;
 
 /// The challenge of a 401 that is about no token in particular (RFC 6750, 3).
 pub(super) const BARE_CHALLENGE: &str = r#"Bearer realm="josoor""#;
@@ -23,6 +24,7 @@ pub(super) const BARE_CHALLENGE: &str = r#"Bearer realm="josoor""#;
 pub(super) struct NextStep {
     pub(super) flow: Secret,
     pub(super) methods: Vec<&'static str>,
+    pub(super) passkey: Option<PasskeyRequestOptions>,
     pub(super) expires_in: u64,
 }
 
@@ -75,11 +77,12 @@ impl Problem {
             next_step: Some(Box::new(NextStep {
                 flow: needed.flow.clone(),
                 methods: needed.methods.iter().map(|method| method.as_str()).collect(),
+                passkey: needed.passkey.as_ref().map(PasskeyRequestOptions::from),
                 expires_in: needed.expires_in.as_secs(),
             })),
             ..Self::new(
                 &codes::MFA_REQUIRED,
-                "This account needs a code of its authenticator app to sign in.",
+                "This account needs a second step to sign in: a passkey, or a code.",
             )
         }
     }
@@ -206,6 +209,22 @@ impl From<Error> for Problem {
             Error::MfaCodeInvalid => Self::new(
                 &codes::MFA_CODE_INVALID,
                 "This code is not valid. Each code works once: wait for the app to show another one.",
+            ),
+            Error::PasskeyUnknown => Self::new(
+                &codes::PASSKEY_UNKNOWN,
+                "This passkey is not known here. Sign in another way.",
+            ),
+            Error::PasskeyInvalid => Self::new(
+                &codes::PASSKEY_INVALID,
+                "This passkey was not accepted. Try again, or sign in another way.",
+            ),
+            Error::PasskeyUnverified => Self::new(
+                &codes::PASSKEY_UNVERIFIED,
+                "This passkey was used without its fingerprint, face or PIN. Sign in with the password, and use it as the second step.",
+            ),
+            Error::PasskeyLimit => Self::new(
+                &codes::PASSKEY_LIMIT,
+                "This account has as many passkeys as it may have. Remove one first.",
             ),
             Error::FlowExpired => Self::new(
                 &codes::FLOW_EXPIRED,

@@ -1,6 +1,7 @@
 //! What the integration tests stand on.
 
 pub(crate) mod acceptance;
+pub(crate) mod authenticator;
 pub(crate) mod browser;
 pub(crate) mod command;
 pub(crate) mod database;
