@@ -140,7 +140,7 @@ export interface paths {
         put?: never;
         /**
          * Verifies the user of the session once more
-         * @description With a code of the second factor, where the account has one, else with the password. What was refused with `step_up_required`
+         * @description With a code of the second factor or a passkey, where the account has one, else with the password. What was refused with `step_up_required`
          *     is then done with the access token of the answer.
          */
         post: operations["step_up"];
@@ -428,7 +428,7 @@ export interface paths {
         post: operations["begin_totp"];
         /**
          * Removes one's own authenticator app
-         * @description With it go the recovery codes and the trust in devices; a sign-in then takes the password alone.
+         * @description With it goes the trust in devices. With the last second factor go the recovery codes, and a sign-in takes the password alone.
          */
         delete: operations["remove_totp"];
         options?: never;
@@ -492,6 +492,151 @@ export interface paths {
          * @description For a user who has lost them: verify first who asks. The user is notified by mail. Sessions go on.
          */
         delete: operations["reset_factors"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to add a passkey
+         * @description For `navigator.credentials.create()`; the same session finishes it within ten minutes. The address of the account must be verified.
+         *     The password is asked for here and now, whatever the access token says; an account that has a second factor also needs a session with
+         *     a fresh one.
+         */
+        post: operations["begin_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Adds a passkey
+         * @description From now on it signs in without the password, and a sign-in with the password takes a second factor. The answer has an access token of
+         *     the same session with both factors, and the recovery codes where there were none.
+         */
+        post: operations["add_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Removes one's own passkey
+         * @description With it goes the trust in devices. With the last second factor go the recovery codes, and a sign-in takes the password alone.
+         */
+        delete: operations["remove_passkey"];
+        options?: never;
+        head?: never;
+        /** Renames one's own passkey */
+        patch: operations["rename_passkey"];
+        trace?: never;
+    };
+    "/auth/login/passkey/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins a sign-in with a passkey
+         * @description For `navigator.credentials.get()`, also with conditional mediation. Of anybody the same: no address is asked for, and nothing is
+         *     stored. The challenge is answered within ten minutes, once.
+         */
+        post: operations["begin_passkey_log_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/login/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Signs in with a passkey
+         * @description Where the authenticator has verified its user, that is both factors (`acr` 2) and no code is asked for.
+         */
+        post: operations["passkey_log_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/step-up/options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins a step-up with a passkey
+         * @description For `navigator.credentials.get()`; `POST /auth/step-up` of the same session takes the answer as `assertion` within ten minutes, once.
+         */
+        post: operations["begin_passkey_step_up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/.well-known/webauthn": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the origins whose pages may use the passkeys
+         * @description Browsers read it at the host or domain of the passkeys when a page of another domain asks for one (Related Origin Requests).
+         */
+        get: operations["show_related_origins"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1002,7 +1147,7 @@ export interface components {
             sessions: components["schemas"]["ExportedSession"][];
             /** @description The devices, the one that was used last first; forgotten ones until they are purged. */
             devices: components["schemas"]["ExportedDevice"][];
-            /** @description The authenticator app, and each recovery code that was not used. */
+            /** @description The authenticator app, the passkeys, and each recovery code that was not used. */
             factors: components["schemas"]["ExportedFactor"][];
             /** @description The mails of the last days, the latest first. */
             mails: components["schemas"]["ExportedMail"][];
@@ -1071,6 +1216,16 @@ export interface components {
             device: string | null;
             /** @description Whether the row is in the sealed chain already. */
             sealed: boolean;
+        };
+        /** @description The JSON body that adds a passkey. */
+        AddPasskeyRequest: {
+            /** @description The new passkey. */
+            credential: components["schemas"]["PasskeyRegistration"];
+            /**
+             * @description What to call it; without one, its provider or the device. Without control characters and line breaks. A blank one is none, and so is null.
+             * @example Ada Lovelace
+             */
+            name?: string | null;
         };
         /** @description A user, as administrators see it. */
         AdminUserResponse: components["schemas"]["UserResponse"] & {
@@ -1191,6 +1346,15 @@ export interface components {
              * @description When.
              */
             timestamp: string;
+        };
+        /** @description The JSON body that begins to add a passkey. */
+        BeginPasskeyRequest: {
+            /**
+             * Format: password
+             * @description The account's password, once more. At most 1,024 bytes in UTF-8.
+             * @example correct horse battery staple
+             */
+            password: string;
         };
         /** @description The JSON body that begins to enrol an authenticator app. */
         BeginTotpRequest: {
@@ -1470,10 +1634,12 @@ export interface components {
          * @description How a second factor is shown.
          * @enum {string}
          */
-        FactorMethod: "totp" | "recovery_code";
+        FactorMethod: "passkey" | "totp" | "recovery_code";
         /** @description What an account has besides its password. */
         FactorsResponse: {
             totp: components["schemas"]["TotpResponse"] | null;
+            /** @description The passkeys, in the order in which they were added. */
+            passkeys: components["schemas"]["PasskeyResponse"][];
             /** @description How many recovery codes were not used. */
             recovery_codes_left: number;
             /** @description How many devices spare the second factor; `/auth/devices` lists them. */
@@ -1495,10 +1661,11 @@ export interface components {
             /** @description One of its `methods`. */
             method: components["schemas"]["FactorMethod"];
             /**
-             * @description A code of this method. The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make no difference.
+             * @description A code of this method. Not with `passkey`. The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make no difference.
              * @example 123456
              */
-            code: string;
+            code?: string | null;
+            assertion?: components["schemas"]["PasskeyAssertion"] | null;
             /** @description Whether this device spares the second factor for 30 days. Has no effect for roles in `mfa.no_trust`. */
             trust_device?: boolean;
         };
@@ -1636,6 +1803,161 @@ export interface components {
             failed_at: string | null;
             last_error: components["schemas"]["MailErrorResponse"] | null;
         };
+        /** @description A passkey that was added. */
+        PasskeyAddedResponse: components["schemas"]["TokenResponse"] & {
+            /** @description The passkey. */
+            passkey: components["schemas"]["PasskeyResponse"];
+            /** @description The recovery codes, where the account had none. Shown once. */
+            recovery_codes?: string[];
+        };
+        /** @description A signature algorithm that is accepted. */
+        PasskeyAlgorithm: {
+            /** @description Always `public-key`. */
+            type: string;
+            /**
+             * Format: int64
+             * @description Its number in IANA's registry of COSE algorithms.
+             */
+            alg: number;
+        };
+        /** @description What `navigator.credentials.get()` gave, as its `toJSON()` writes it. Binary values are in base64url without padding. */
+        PasskeyAssertion: {
+            /** @description The credential's id. */
+            id: string;
+            /** @description Always `public-key`. */
+            type: string;
+            /** @description What the authenticator answered. */
+            response: {
+                /** @description What the browser says of the ceremony. */
+                clientDataJSON: string;
+                /** @description What the authenticator says. */
+                authenticatorData: string;
+                /** @description Over both. */
+                signature: string;
+                /** @description Whose passkey it is. */
+                userHandle?: string | null;
+            };
+        };
+        /** @description What `PublicKeyCredential.parseCreationOptionsFromJSON()` takes (WebAuthn level 3, 5.1.9). */
+        PasskeyCreationOptions: {
+            rp: components["schemas"]["PasskeyService"];
+            user: components["schemas"]["PasskeyUser"];
+            /** @description In base64url. Answered once. */
+            challenge: string;
+            /** @description The algorithms, the preferred one first. */
+            pubKeyCredParams: components["schemas"]["PasskeyAlgorithm"][];
+            /**
+             * Format: int64
+             * @description For how long the challenge is answered, in milliseconds.
+             */
+            timeout: number;
+            /** @description The passkeys that the account has. */
+            excludeCredentials: components["schemas"]["PasskeyDescriptor"][];
+            authenticatorSelection: components["schemas"]["PasskeySelection"];
+            /** @description Always `none`. */
+            attestation: string;
+        };
+        /** @description A passkey, as browsers are given it (`PublicKeyCredentialDescriptorJSON`). */
+        PasskeyDescriptor: {
+            /** @description Always `public-key`. */
+            type: string;
+            /** @description The credential's id in base64url. */
+            id: string;
+            /** @description How the authenticator is reached. */
+            transports: string[];
+        };
+        /** @description The JSON body of a sign-in with a passkey. */
+        PasskeyLoginRequest: {
+            /** @description The passkey, as the answer to the options. */
+            assertion: components["schemas"]["PasskeyAssertion"];
+            /** @description Where the refresh token goes: into the body, or into a cookie that scripts cannot read. */
+            transport?: components["schemas"]["Transport"];
+        };
+        /** @description What `navigator.credentials.create()` gave, as its `toJSON()` writes it. Binary values are in base64url without padding. */
+        PasskeyRegistration: {
+            /** @description The credential's id. */
+            id: string;
+            /** @description Always `public-key`. */
+            type: string;
+            /** @description What the authenticator answered. */
+            response: {
+                /** @description What the browser says of the ceremony. */
+                clientDataJSON: string;
+                /** @description The new key, in CBOR. */
+                attestationObject: string;
+                /** @description How the authenticator is reached. */
+                transports?: string[];
+            };
+        };
+        /** @description What `PublicKeyCredential.parseRequestOptionsFromJSON()` takes (WebAuthn level 3, 5.1.10). */
+        PasskeyRequestOptions: {
+            /** @description In base64url. Answered once. */
+            challenge: string;
+            /**
+             * Format: int64
+             * @description For how long, in milliseconds.
+             */
+            timeout: number;
+            /** @description The host or domain that the passkeys are for. */
+            rpId: string;
+            /** @description Which passkeys may answer; none: any. */
+            allowCredentials: components["schemas"]["PasskeyDescriptor"][];
+            /** @description `required` or `preferred`. */
+            userVerification: string;
+        };
+        /** @description A passkey. */
+        PasskeyResponse: {
+            /**
+             * Format: uuid
+             * @description Names it in this API.
+             */
+            id: string;
+            /** @description The credential's id in base64url, as browsers know it. */
+            credential_id: string;
+            /** @description What its owner calls it. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When it was added.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was last used.
+             */
+            last_used_at: string | null;
+            /** @description Whether it can be copied to other devices of its owner. */
+            can_be_backed_up: boolean;
+            /** @description Whether it is. */
+            is_backed_up: boolean;
+            /** @description Whether it is for this host or domain; others are of no use any more. */
+            is_usable: boolean;
+        };
+        /** @description What an authenticator has to be capable of. */
+        PasskeySelection: {
+            /** @description Always `required`. */
+            residentKey: string;
+            /** @description Always true. */
+            requireResidentKey: boolean;
+            /** @description Always `preferred`. */
+            userVerification: string;
+        };
+        /** @description The service, as authenticators show it. */
+        PasskeyService: {
+            /** @description The host or domain. */
+            id: string;
+            /** @description The host. */
+            name: string;
+        };
+        /** @description The account, as authenticators show it. */
+        PasskeyUser: {
+            /** @description The user handle in base64url: the user's `uid`. */
+            id: string;
+            /** @description The address. */
+            name: string;
+            /** @description The full name, or the address. */
+            displayName: string;
+        };
         /** @description The document as it is sent (RFC 9457, 3). */
         Problem: {
             /** @description Address of the page that explains the code. */
@@ -1653,13 +1975,15 @@ export interface components {
              * @description Stable; what programs go by.
              * @enum {string}
              */
-            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "flow_expired" | "mfa_code_invalid" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "mfa_required" | "mfa_enrollment_required" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "mail_not_retryable" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
+            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "flow_expired" | "mfa_code_invalid" | "passkey_unknown" | "passkey_invalid" | "passkey_unverified" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "mfa_required" | "mfa_enrollment_required" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "passkey_limit" | "last_admin" | "mail_not_retryable" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
             /** @description What is wrong with which field; 422 only. */
             errors?: components["schemas"]["FieldProblem"][];
             /** @description `mfa_required` only: names the sign-in for `/auth/login/mfa`. */
             flow?: string;
-            /** @description `mfa_required` only: how the sign-in can be finished, `totp` or `recovery_code`. */
+            /** @description `mfa_required` only: how the sign-in can be finished, `passkey`, `totp` or `recovery_code`. */
             methods?: string[];
+            /** @description `mfa_required` with the method `passkey` only: what the browser is asked for. */
+            passkey?: components["schemas"]["PasskeyRequestOptions"];
             /**
              * Format: int64
              * @description `mfa_required` only: for how long, in seconds.
@@ -1727,6 +2051,19 @@ export interface components {
             full_name?: string | null;
             locale?: components["schemas"]["LocaleName"] | null;
             transport?: components["schemas"]["Transport"] | null;
+        };
+        /** @description Whose pages may use the passkeys (Related Origin Requests; WebAuthn level 3, 5.11). */
+        RelatedOrigins: {
+            /** @description That of the public URL, and those of `passkeys.origins`. */
+            origins: string[];
+        };
+        /** @description The JSON body that renames a passkey. */
+        RenamePasskeyRequest: {
+            /**
+             * @description What to call it.
+             * @example My phone
+             */
+            name: string;
         };
         /** @description The receipt of a report. */
         ReportReceipt: {
@@ -1864,7 +2201,7 @@ export interface components {
             /** @description One entry for each day, the earliest first; the last one is today. */
             days: components["schemas"]["DayStats"][];
         };
-        /** @description The JSON body that verifies the user of a session: one of the two. */
+        /** @description The JSON body that verifies the user of a session: one of the three. */
         StepUpRequest: {
             /**
              * Format: password
@@ -1877,6 +2214,7 @@ export interface components {
              * @example 123456
              */
             code?: string | null;
+            assertion?: components["schemas"]["PasskeyAssertion"] | null;
         };
         /** @description The tokens of a session (RFC 6749, 5.1), and whose they are. */
         TokenResponse: {
@@ -3184,7 +3522,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `mfa_code_invalid`: a wrong code, or one that was used */
+            /** @description `mfa_code_invalid`: a wrong code, or one that was used; `passkey_invalid` or `passkey_unknown` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -3339,7 +3677,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenResponse"];
                 };
             };
-            /** @description `malformed_json` or `bad_request` */
+            /** @description `flow_expired`: the challenge of the passkey is too old, or was answered before */
             400: {
                 headers: {
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
@@ -3352,7 +3690,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid_credentials` or `mfa_code_invalid` */
+            /** @description `invalid_credentials`, `mfa_code_invalid`, `passkey_invalid` or `passkey_unknown` */
             401: {
                 headers: {
                     /** @description The challenge (RFC 6750, 3) */
@@ -5754,6 +6092,935 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BeginPasskeyRequest"];
+            };
+        };
+        responses: {
+            /** @description What the browser is asked for */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyCreationOptions"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_credentials`: not the account's password; `step_up_required`: the account has a second factor, verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_not_verified` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `passkey_limit`: the account has 20 */
+            409: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddPasskeyRequest"];
+            };
+        };
+        responses: {
+            /** @description The passkey counts */
+            201: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyAddedResponse"];
+                };
+            };
+            /** @description `flow_expired`: this session has begun nothing that this passkey answers */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `passkey_limit`: the account has 20 */
+            409: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The passkey */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The passkey is removed */
+            204: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `step_up_required`: verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The passkey */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RenamePasskeyRequest"];
+            };
+        };
+        responses: {
+            /** @description The passkey */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyResponse"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `step_up_required`: verified too long ago */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_passkey_log_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the browser is asked for */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyRequestOptions"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkey_log_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLoginRequest"];
+            };
+        };
+        responses: {
+            /** @description Signed in */
+            200: {
+                headers: {
+                    /** @description `josoor_device`, and in cookie transport the refresh token */
+                    "Set-Cookie"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description `flow_expired`: the challenge is too old, or was answered before; ask for new options */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `passkey_unknown`, `passkey_invalid`, or `passkey_unverified`: used without verification of its user */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_inactive`, `email_not_verified` or `origin_not_allowed` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `session_limit`: as many sessions as there may be, all in use on known devices */
+            409: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_passkey_step_up: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the browser is asked for */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyRequestOptions"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: the account has no passkey for this host or domain */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_related_origins: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The origins */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RelatedOrigins"];
                 };
             };
             /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */

@@ -381,6 +381,24 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     return answer;
   }
 
+  async function signInTo(path: string, body: object): Promise<User> {
+    const answer = await signIn(path, body);
+    if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
+    return answer.user;
+  }
+
+  /** Loaded by those who use it. */
+  const passkeys = async () =>
+    (await import("./passkeys")).createPasskeys({
+      request,
+      requestOnce,
+      callService,
+      accept: acceptStronger,
+      signIn: (body) => signInTo("/auth/login/passkey", { ...body, transport }),
+      me: () => client.me(),
+      fail: (code, detail = "") => new AuthError({ kind: "failed", code, detail }),
+    });
+
   // --- the client ----------------------------------------------------------------------------------------------------
 
   const client: AuthClient = {
@@ -406,20 +424,15 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       return answer ? { status: "signed-in", user: answer.user } : { status: "verification-required" };
     },
 
-    async login(input) {
-      const answer = await signIn("/auth/login", { ...input, transport });
-      if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
-      return answer.user;
-    },
+    login: (input) => signInTo("/auth/login", { ...input, transport }),
 
-    async mfa(input) {
-      // In the transport that the sign-in was begun with.
-      const answer = await signIn("/auth/login/mfa", input);
-      if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
-      return answer.user;
-    },
+    // In the transport that the sign-in was begun with.
+    mfa: (input) => signInTo("/auth/login/mfa", input),
 
-    stepUp: async (input) => acceptStronger(await requestOnce<TokenResponse>("POST", "/auth/step-up", { body: input })),
+    async stepUp(input) {
+      const body = "passkey" in input ? { assertion: await (await passkeys()).forStepUp() } : input;
+      return acceptStronger(await requestOnce<TokenResponse>("POST", "/auth/step-up", { body }));
+    },
 
     async logout() {
       pendingLogout = { access: token?.access ?? null, refresh_token: byCookie ? null : await store.get(REFRESH) };
@@ -489,6 +502,17 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       replaceRecoveryCodes: async () =>
         (await request<components["schemas"]["RecoveryCodesResponse"]>("POST", "/auth/factors/recovery-codes"))
           .recovery_codes,
+    },
+
+    passkeys: {
+      isSupported: () => typeof PublicKeyCredential !== "undefined",
+      isOfferedInFields: async () => (await passkeys()).isOfferedInFields(),
+      list: async () => (await passkeys()).list(),
+      register: async (input) => (await passkeys()).register(input),
+      rename: async (id, name) => (await passkeys()).rename(id, name),
+      remove: async (id) => (await passkeys()).remove(id),
+      signIn: async (options) => (await passkeys()).signIn(options),
+      use: async (options, signal) => (await passkeys()).use(options, signal),
     },
 
     activity: (query) => request("GET", "/auth/activity", query ? { query } : {}),

@@ -27,7 +27,9 @@ export type FieldError = components["schemas"]["FieldProblem"];
 export interface MfaNeeded {
   /** Names the sign-in. */
   flow: string;
-  methods: ("totp" | "recovery_code")[];
+  methods: ("passkey" | "totp" | "recovery_code")[];
+  /** What `AuthClient.passkeys.use` takes, where a passkey is among them. */
+  passkey: components["schemas"]["PasskeyRequestOptions"] | null;
   /** For how long it waits, in seconds. */
   expiresIn: number;
 }
@@ -68,6 +70,9 @@ const DETAILS: Record<string, string> = {
   cors_blocked: "The service's CORS_ORIGINS lack this page's origin.",
   cookies_blocked: "The browser blocks cookies. Signing in needs them.",
   signed_out: "There is no session. Sign in.",
+  passkeys_unsupported: "This browser has no passkeys.",
+  passkey_cancelled: "The passkey was not used.",
+  passkey_exists: "This device has a passkey of this account already.",
 };
 
 // Not `instanceof`: two copies of this package in one bundle must know each other's errors.
@@ -90,7 +95,8 @@ export class AuthError extends Error {
   readonly kind: AuthErrorKind;
   /**
    * Stable, in `snake_case`: the service's code, or one of this package: `offline`, `timeout`, `server_unavailable`, `cors_blocked`,
-   * `cookies_blocked`, `signed_out`, `destination_refused`, `redirect_refused`.
+   * `cookies_blocked`, `signed_out`, `destination_refused`, `redirect_refused`, `passkeys_unsupported`, `passkey_cancelled`,
+   * `passkey_exists`.
    */
   readonly code: string;
   /** The HTTP status; null when there was no answer. */
@@ -154,9 +160,14 @@ function kindOf(status: number, code: string): AuthErrorKind {
   return status === 403 ? "forbidden" : "failed";
 }
 
-function mfaOf(code: string, { flow, methods, expires_in }: Record<string, unknown>): MfaNeeded | null {
+function mfaOf(code: string, { flow, methods, expires_in, passkey }: Record<string, unknown>): MfaNeeded | null {
   if (code !== "mfa_required" || typeof flow !== "string" || !Array.isArray(methods)) return null;
-  return { flow, methods: methods as MfaNeeded["methods"], expiresIn: Number(expires_in) || 0 };
+  return {
+    flow,
+    methods: methods as MfaNeeded["methods"],
+    passkey: (passkey as MfaNeeded["passkey"]) ?? null,
+    expiresIn: Number(expires_in) || 0,
+  };
 }
 
 /** The error in an answer that is not 2xx, also when a proxy made it and it is no problem document (RFC 9457). */

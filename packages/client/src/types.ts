@@ -11,6 +11,8 @@ export type User = components["schemas"]["UserResponse"];
 export type Session = components["schemas"]["SessionResponse"];
 /** A device that the account knows: one that the user signed in on since the password and the address last changed. */
 export type Device = components["schemas"]["DeviceResponse"];
+/** A passkey of the user. */
+export type Passkey = components["schemas"]["PasskeyResponse"];
 /** A page of what happened to one's account. */
 export type ActivityList = components["schemas"]["ActivityList"];
 export type { Role };
@@ -84,8 +86,11 @@ export interface AuthClient {
   login(input: { email: string; password: string }): Promise<User>;
   /** Finishes such a sign-in. `mfa_code_invalid`: another code may be tried; `flow_expired`: begin again with the password. */
   mfa(input: Schemas["FinishLoginRequest"]): Promise<User>;
-  /** Verifies the user of the session once more: with a code, or, where there is no second factor, with the password. */
-  stepUp(input: { code: string } | { password: string }): Promise<User>;
+  /**
+   * Verifies the user of the session once more: with a code or a passkey, or, where there is no second factor, with the password. With
+   * `passkey` the browser asks for one of the account's.
+   */
+  stepUp(input: { code: string } | { password: string } | { passkey: true }): Promise<User>;
   /** Signs out here at once, also when the service is away; the session is ended as soon as it is back. */
   logout(): Promise<void>;
   /** Gets a new access token now. Calls at the same time share one request. */
@@ -118,6 +123,29 @@ export interface AuthClient {
     removeTotp(): Promise<void>;
     /** Ten new ones; the earlier ones end. */
     replaceRecoveryCodes(): Promise<string[]>;
+  };
+  /** Passkeys. A ceremony that the user ends, or the browser, fails with `passkey_cancelled`. */
+  readonly passkeys: {
+    /** Whether this browser has passkeys at all. */
+    isSupported(): boolean;
+    /** Whether it offers them at the field of the address (`autocomplete="username webauthn"`). */
+    isOfferedInFields(): Promise<boolean>;
+    list(): Promise<Passkey[]>;
+    /**
+     * Makes a passkey and adds it. Gives the recovery codes, where there were none: show them now, they are not given again.
+     * `passkey_exists`: this device has one of this account already.
+     */
+    register(input: { password: string; name?: string }): Promise<{ passkey: Passkey; recoveryCodes: string[] | null }>;
+    rename(id: string, name: string): Promise<Passkey>;
+    /** Also notifies the browser, where it takes that, so that it offers the passkey no longer. */
+    remove(id: string): Promise<void>;
+    /**
+     * Signs in with a passkey alone. With `mediation: "conditional"` the browser offers it at the field of the address, for as long as
+     * the page is open or until `signal`; any other ceremony of this client ends it.
+     */
+    signIn(options?: { mediation?: "conditional"; signal?: AbortSignal }): Promise<User>;
+    /** Asks the browser for a passkey: `mfa({ flow, method: "passkey", assertion: await passkeys.use(error.mfa.passkey) })`. */
+    use(options: Schemas["PasskeyRequestOptions"], signal?: AbortSignal): Promise<Schemas["PasskeyAssertion"]>;
   };
   activity(query?: { page?: number; page_size?: number }): Promise<ActivityList>;
   readonly password: {

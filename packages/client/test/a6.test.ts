@@ -170,6 +170,11 @@ const TO_SERVICE: Record<string, (client: core.AuthClient) => Promise<unknown>> 
   "factors.confirmTotp": (one) => one.factors.confirmTotp({ code: "secret-code" }),
   "factors.removeTotp": (one) => one.factors.removeTotp(),
   "factors.replaceRecoveryCodes": (one) => one.factors.replaceRecoveryCodes(),
+  "passkeys.list": (one) => one.passkeys.list(),
+  "passkeys.register": (one) => one.passkeys.register({ password: "secret-word" }),
+  "passkeys.rename": (one) => one.passkeys.rename("x", "secret-name"),
+  "passkeys.remove": (one) => one.passkeys.remove("x"),
+  "passkeys.signIn": (one) => one.passkeys.signIn(),
   "account.undo": (one) => one.account.undo({ token: "secret-token" }),
   "account.secure": (one) => one.account.secure({ token: "secret-token", email: "secret-a@example.com" }),
   "email.verify": (one) => one.email.verify({ token: "secret-token" }),
@@ -178,7 +183,15 @@ const TO_SERVICE: Record<string, (client: core.AuthClient) => Promise<unknown>> 
   request: (one) => one.request("POST", "/auth/anything", { body: { text: "secret-text" } }),
 };
 /** The others: `fetch` and `isTrusted` take any address, the rest sends nothing. */
-const OTHERS = ["fetch", "isTrusted", "onAuthStateChange", "dispose"];
+const OTHERS = [
+  "fetch",
+  "isTrusted",
+  "onAuthStateChange",
+  "dispose",
+  "passkeys.isSupported",
+  "passkeys.isOfferedInFields",
+  "passkeys.use",
+];
 
 function functionsOf(value: object, prefix = ""): string[] {
   return Object.entries(Object.getOwnPropertyDescriptors(value)).flatMap(([key, { value: member }]) => {

@@ -42,7 +42,7 @@ describe("LoginForm", () => {
     const navigate = vi.fn();
     show(<LoginForm navigate={navigate} />);
     const [email, password] = [screen.getByLabelText("Email address"), screen.getByLabelText("Password")];
-    expect(email.getAttribute("autocomplete")).toBe("username");
+    expect(email.getAttribute("autocomplete")).toBe("username webauthn");
     expect(password.getAttribute("autocomplete")).toBe("current-password");
     expect([email.dir, password.dir]).toEqual(["ltr", "ltr"]);
     fill("Email address", " user@example.com ");

@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { isAuthError, type MfaNeeded, type User } from "../index";
 import { type Navigate, useAuth, useReturnTo } from "./core";
 import { EmailField, Form, type FormProps, PasswordField, TextField } from "./form";
@@ -18,7 +18,10 @@ export interface LoginFormProps extends FormProps {
   defaultEmail?: string;
 }
 
-/** Signs in with address and password, and the code of a second factor where there is one; then goes where the visitor wanted to go. */
+/**
+ * Signs in with address and password, and a second factor where there is one, or with a passkey; then goes where the visitor wanted to
+ * go. Passkeys are offered where the browser has them, at the field of the address, too.
+ */
 export function LoginForm({
   onSignedIn,
   fallback = "/",
@@ -37,6 +40,18 @@ export function LoginForm({
     if (onSignedIn) onSignedIn(user);
     else navigate(returnTo, { replace: true });
   };
+  // The latest, for what the browser offers while the form is shown.
+  const onSignedInNow = useRef(signedIn);
+  onSignedInNow.current = signedIn;
+  useEffect(() => {
+    if (waiting) return;
+    const stop = new AbortController();
+    void (async () => {
+      if (!(await client.passkeys.isOfferedInFields()) || stop.signal.aborted) return;
+      onSignedInNow.current(await client.passkeys.signIn({ mediation: "conditional", signal: stop.signal }));
+    })().catch(() => {});
+    return () => stop.abort();
+  }, [client, waiting]);
   if (waiting)
     return (
       <Form
@@ -69,6 +84,15 @@ export function LoginForm({
           />
         }
       >
+        {waiting.passkey && (
+          <PasskeyButton
+            onUse={async () => {
+              if (!waiting.passkey) return;
+              const assertion = await client.passkeys.use(waiting.passkey);
+              signedIn(await client.mfa({ flow: waiting.flow, method: "passkey", assertion }));
+            }}
+          />
+        )}
         <p className="ja-links">
           <button type="button" className="ja-show" onClick={() => setWaiting(null)}>
             {t("code.back")}
@@ -96,11 +120,12 @@ export function LoginForm({
               {t("error.flow_expired")}
             </p>
           )}
-          <EmailField defaultValue={defaultEmail} />
+          <EmailField defaultValue={defaultEmail} autoComplete="username webauthn" />
           <PasswordField />
         </>
       }
     >
+      <PasskeyButton onUse={async () => signedIn(await client.passkeys.signIn())} />
       {(forgotPath || registerPath) && (
         <p className="ja-links">
           {forgotPath && <a href={forgotPath}>{t("login.forgot")}</a>}{" "}
@@ -109,5 +134,37 @@ export function LoginForm({
       )}
       {form.children}
     </Form>
+  );
+}
+
+/** Asks for a passkey, where the browser has any. */
+function PasskeyButton({ onUse }: { onUse: () => Promise<void> }): ReactNode {
+  const { t } = useWords();
+  const { client } = useAuth();
+  const [problem, setProblem] = useState("");
+  // After the first picture, which a server may have made.
+  const [isShown, setShown] = useState(false);
+  useEffect(() => setShown(client.passkeys.isSupported()), [client]);
+  if (!isShown) return null;
+  const use = () => {
+    setProblem("");
+    onUse().catch((error: unknown) => {
+      const isKnown = isAuthError(error, "passkey_unknown") || isAuthError(error, "passkey_unverified");
+      setProblem(t(isKnown ? `error.${error.code as "passkey_unknown" | "passkey_unverified"}` : "passkey.failed"));
+    });
+  };
+  return (
+    <>
+      <p className="ja-links">
+        <button type="button" className="ja-show" onClick={use}>
+          {t("passkey.use")}
+        </button>
+      </p>
+      {problem && (
+        <p className="ja-problem" role="alert">
+          {problem}
+        </p>
+      )}
+    </>
   );
 }

@@ -37,6 +37,11 @@ const english = {
   "code.back": "Sign in with another account",
   "error.flow_expired": "This sign-in took too long, or had too many wrong codes. Sign in again.",
   "error.mfa_code_invalid": "This code isn't valid. Enter the next one that the app shows.",
+  "error.passkey_unknown": "This passkey isn't known here. Sign in another way, and remove it from your device.",
+  "error.passkey_unverified":
+    "Your passkey didn't ask for your fingerprint, face or PIN. Sign in with your password, then use the passkey.",
+  "passkey.use": "Use a passkey",
+  "passkey.failed": "The passkey was not used. Try again, or go on without it.",
   "login.submit": "Sign in",
   "login.forgot": "Forgot your password?",
   "login.register": "Create an account",
@@ -111,6 +116,12 @@ const arabic: PartsTexts = {
   "code.back": "تسجيل الدخول بحساب آخر",
   "error.flow_expired": "طال تسجيل الدخول أو كثرت الرموز الخاطئة. سجّل الدخول من جديد.",
   "error.mfa_code_invalid": "الرمز غير صالح. أدخل الرمز التالي الذي يعرضه التطبيق.",
+  "error.passkey_unknown":
+    "مفتاح المرور هذا غير معروف هنا. سجّل الدخول بطريقة أخرى واحذفه من جهازك أو من مدير كلمات المرور.",
+  "error.passkey_unverified":
+    "لم يطلب مفتاح المرور بصمتك أو وجهك أو رقمك السري. سجّل الدخول بكلمة المرور واستخدم المفتاح في الخطوة الثانية.",
+  "passkey.use": "استخدام مفتاح مرور",
+  "passkey.failed": "لم يُستخدم مفتاح المرور. حاول مجددًا أو تابع بدونه.",
   "login.submit": "تسجيل الدخول",
   "login.forgot": "نسيت كلمة المرور؟",
   "login.register": "إنشاء حساب",
