@@ -61,7 +61,7 @@ test("an authenticator app is set up, asked for at the next sign-in, and turned 
   await expect(page.getByText(/9\W* codes left/)).toBeVisible();
 
   await page.getByRole("button", { name: "Turn off…" }).click();
-  await page.getByRole("button", { name: "Turn off two-step verification" }).click();
+  await page.getByRole("button", { name: "Turn off the app" }).click();
   await expect(page.getByRole("button", { name: "Set up the app" })).toBeVisible();
 });
 

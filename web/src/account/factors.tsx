@@ -8,10 +8,11 @@ import { Notice } from "../components/notice";
 import { Result } from "../components/queries";
 import { Code, Time } from "../components/values";
 import { useI18n } from "../i18n";
+import { Passkeys } from "./passkeys";
 
 type Setup = Schemas["TotpSetupResponse"];
 
-/** The authenticator app and the recovery codes: to set up, to replace and to remove. */
+/** The passkeys, the authenticator app and the recovery codes: to set up, to replace and to remove. */
 export function Factors() {
   const { t } = useI18n();
   const { client } = useAuth();
@@ -36,23 +37,23 @@ export function Factors() {
     <>
       {codes && <RecoveryCodes codes={codes} onClose={() => setCodes(null)} />}
       <Result of={factors}>
-        {({ totp, recovery_codes_left }) =>
-          totp ? (
-            <Present
-              createdAt={totp.created_at}
-              lastUsedAt={totp.last_used_at}
-              left={recovery_codes_left}
-              onCodes={setCodes}
-              onChange={refresh}
-            />
-          ) : (
-            <section className="card">
-              <h2>{t("factors.app")}</h2>
-              <p>{t("factors.lead")}</p>
-              <Begin onSetup={setSetup} />
-            </section>
-          )
-        }
+        {({ totp, passkeys, recovery_codes_left }) => (
+          <>
+            <Passkeys passkeys={passkeys} onCodes={setCodes} onChange={refresh} />
+            {totp ? (
+              <Present createdAt={totp.created_at} lastUsedAt={totp.last_used_at} onChange={refresh} />
+            ) : (
+              <section className="card">
+                <h2>{t("factors.app")}</h2>
+                <p>{t("factors.lead")}</p>
+                <Begin onSetup={setSetup} />
+              </section>
+            )}
+            {(totp || passkeys.length > 0) && (
+              <Replace left={recovery_codes_left} onCodes={setCodes} onChange={refresh} />
+            )}
+          </>
+        )}
       </Result>
     </>
   );
@@ -119,70 +120,88 @@ function Confirm({
   );
 }
 
+/** Runs an act about the factors, and keeps why it failed. */
+function useAct(onChange: () => Promise<void>) {
+  const [failure, setFailure] = useState<unknown>(null);
+  const run = (act: () => Promise<void>) => {
+    setFailure(null);
+    void act().then(onChange).catch(setFailure);
+  };
+  return { failure, run };
+}
+
 function Present({
   createdAt,
   lastUsedAt,
-  left,
-  onCodes,
   onChange,
 }: {
   createdAt: string;
   lastUsedAt: string | null;
+  onChange: () => Promise<void>;
+}) {
+  const i18n = useI18n();
+  const { t, date } = i18n;
+  const { client } = useAuth();
+  const { failure, run } = useAct(onChange);
+  const [isRemoving, setRemoving] = useState(false);
+  return (
+    <section className="card">
+      {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
+      <h2>{t("factors.app")}</h2>
+      <p>{t("factors.on", { date: date(createdAt) })}</p>
+      {lastUsedAt && (
+        <p className="small">
+          {t("factors.last_used")} <Time at={lastUsedAt} />
+        </p>
+      )}
+      <div className="actions">
+        {isRemoving ? (
+          <>
+            <button type="button" className="button danger" onClick={() => run(client.factors.removeTotp)}>
+              {t("factors.remove_now")}
+            </button>
+            <button type="button" className="button quiet" onClick={() => setRemoving(false)}>
+              {t("dialog.cancel")}
+            </button>
+          </>
+        ) : (
+          <button type="button" className="button risky" onClick={() => setRemoving(true)}>
+            {t("factors.remove")}
+          </button>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function Replace({
+  left,
+  onCodes,
+  onChange,
+}: {
   left: number;
   onCodes: (codes: string[]) => void;
   onChange: () => Promise<void>;
 }) {
   const i18n = useI18n();
-  const { t, n, date } = i18n;
+  const { t, n } = i18n;
   const { client } = useAuth();
-  const [failure, setFailure] = useState<unknown>(null);
-  const [isRemoving, setRemoving] = useState(false);
-  const run = (act: () => Promise<void>) => {
-    setFailure(null);
-    void act().then(onChange).catch(setFailure);
-  };
+  const { failure, run } = useAct(onChange);
   return (
-    <>
+    <section className="card">
       {failure !== null && <Notice kind="bad">{messageOf(failure, i18n)}</Notice>}
-      <section className="card">
-        <h2>{t("factors.app")}</h2>
-        <p>{t("factors.on", { date: date(createdAt) })}</p>
-        {lastUsedAt && (
-          <p className="small">
-            {t("factors.last_used")} <Time at={lastUsedAt} />
-          </p>
-        )}
-        <div className="actions">
-          {isRemoving ? (
-            <>
-              <button type="button" className="button danger" onClick={() => run(client.factors.removeTotp)}>
-                {t("factors.remove_now")}
-              </button>
-              <button type="button" className="button quiet" onClick={() => setRemoving(false)}>
-                {t("dialog.cancel")}
-              </button>
-            </>
-          ) : (
-            <button type="button" className="button risky" onClick={() => setRemoving(true)}>
-              {t("factors.remove")}
-            </button>
-          )}
-        </div>
-      </section>
-      <section className="card">
-        <h2>{t("factors.codes")}</h2>
-        <p>{n("factors.left", left)}</p>
-        <div className="actions">
-          <button
-            type="button"
-            className="button quiet"
-            onClick={() => run(async () => onCodes(await client.factors.replaceRecoveryCodes()))}
-          >
-            {t("factors.replace")}
-          </button>
-        </div>
-      </section>
-    </>
+      <h2>{t("factors.codes")}</h2>
+      <p>{n("factors.left", left)}</p>
+      <div className="actions">
+        <button
+          type="button"
+          className="button quiet"
+          onClick={() => run(async () => onCodes(await client.factors.replaceRecoveryCodes()))}
+        >
+          {t("factors.replace")}
+        </button>
+      </div>
+    </section>
   );
 }
 

@@ -6,6 +6,7 @@ const ACTIONS = {
   step_up: { en: "Identity confirmed again", ar: "تأكيد الهوية من جديد" },
   factor_add: { en: "Second factor added", ar: "إضافة عامل تحقق ثانٍ" },
   factor_remove: { en: "Second factor removed", ar: "إزالة عامل التحقق الثاني" },
+  factor_rename: { en: "Second factor renamed", ar: "تغيير اسم عامل التحقق الثاني" },
   device_trust: { en: "Device trusted", ar: "الوثوق بجهاز" },
   session_revoke: { en: "Session ended", ar: "انتهاء جلسة" },
   refresh_reuse: { en: "Session copied: old token used", ar: "نسخ محتمل للجلسة" },
