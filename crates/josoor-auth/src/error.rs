@@ -88,6 +88,9 @@ pub enum Error {
     /// A code of a second factor that is wrong, or was used.
     #[error("the code is not valid")]
     MfaCodeInvalid,
+    /// A code from a mail that is wrong, too old, was used, or was replaced by a newer one.
+    #[error("the code from the mail is not valid")]
+    MailCodeInvalid,
     /// A sign-in or an enrolment that waited for its next step is over, or another client began it.
     #[error("the flow is over")]
     FlowExpired,

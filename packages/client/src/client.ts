@@ -419,6 +419,18 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
       return answer.user;
     },
 
+    mailCode: {
+      request: (email) => callService("POST", "/auth/login/code", null, { body: { email, transport } }),
+      async verify(input) {
+        const answer = await signIn("/auth/login/code/verify", input);
+        if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
+        return answer.user;
+      },
+      async requestForStepUp() {
+        await requestOnce("POST", "/auth/step-up/code", { body: {} });
+      },
+    },
+
     stepUp: async (input) => acceptStronger(await requestOnce<TokenResponse>("POST", "/auth/step-up", { body: input })),
 
     async logout() {

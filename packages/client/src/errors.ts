@@ -27,7 +27,7 @@ export type FieldError = components["schemas"]["FieldProblem"];
 export interface MfaNeeded {
   /** Names the sign-in. */
   flow: string;
-  methods: ("totp" | "recovery_code")[];
+  methods: ("totp" | "recovery_code" | "mail_code")[];
   /** For how long it waits, in seconds. */
   expiresIn: number;
 }

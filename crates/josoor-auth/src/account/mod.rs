@@ -6,6 +6,7 @@ pub mod email;
 pub mod export;
 pub mod factors;
 pub mod links;
+pub mod mail_code;
 pub mod password;
 mod past;
 pub mod profile;

@@ -11,6 +11,8 @@ pub enum Method {
     Totp,
     /// With a recovery code.
     RecoveryCode,
+    /// With a code or link that was sent to the account's address.
+    MailCode,
 }
 
 /// What a method shows: something known, or something possessed (NIST SP 800-63B-4, 2.2.1).
@@ -21,7 +23,7 @@ enum Factor {
 }
 
 impl Method {
-    const ALL: [Self; 3] = [Self::Password, Self::Totp, Self::RecoveryCode];
+    const ALL: [Self; 4] = [Self::Password, Self::Totp, Self::RecoveryCode, Self::MailCode];
 
     /// The value in `amr` (RFC 8176, 2).
     pub const fn amr(self) -> &'static str {
@@ -29,6 +31,8 @@ impl Method {
             Self::Password => "pwd",
             Self::Totp => "otp",
             Self::RecoveryCode => "recovery",
+            // `otp` (RFC 8176) is the authenticator app's, which is a factor.
+            Self::MailCode => "mail",
         }
     }
 
@@ -37,16 +41,23 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.amr() == amr)
     }
 
-    const fn factor(self) -> Factor {
+    /// The factor; `None` for mail, which is none (NIST SP 800-63B-4, 3.1.3.1; ASVS 6.3.6).
+    const fn factor(self) -> Option<Factor> {
         match self {
-            Self::Password => Factor::Knowledge,
-            Self::Totp | Self::RecoveryCode => Factor::Possession,
+            Self::Password => Some(Factor::Knowledge),
+            Self::Totp | Self::RecoveryCode => Some(Factor::Possession),
+            Self::MailCode => None,
         }
+    }
+
+    /// Whether it shows that something is possessed, which a second factor does.
+    pub(super) fn shows_possession(self) -> bool {
+        self.factor() == Some(Factor::Possession)
     }
 
     /// Whether there are two different factors among some methods.
     pub(super) fn are_two_factors(methods: &[Self]) -> bool {
-        let has = |factor| methods.iter().any(|method| method.factor() == factor);
+        let has = |factor| methods.iter().any(|method| method.factor() == Some(factor));
         has(Factor::Knowledge) && has(Factor::Possession)
     }
 }

@@ -7,6 +7,7 @@ mod database;
 mod entries;
 mod env_file;
 mod limits;
+mod login;
 mod mail;
 mod mfa;
 mod operation;
@@ -42,6 +43,7 @@ pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
 pub use self::env_file::EnvFile;
 pub use self::limits::{LimitsConfig, Quota};
+pub use self::login::LoginConfig;
 pub use self::mail::{Helo, MailConfig, Sender};
 pub use self::mfa::MfaConfig;
 pub use self::operation::{
@@ -69,6 +71,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// `[mfa]`
     pub mfa: MfaConfig,
+    /// `[login]`
+    pub login: LoginConfig,
     /// `[keys]`
     pub keys: KeysConfig,
     /// `[registration]`
@@ -250,6 +254,7 @@ impl Reader<'_> {
         let auth = self.auth(server.as_ref().map(|server| &server.public_url));
         let admin = self.admin();
         let mfa = self.mfa();
+        let login = self.login();
         let keys = self.keys();
         let registration = self.registration();
         let password = self.password();
@@ -281,6 +286,7 @@ impl Reader<'_> {
             auth: auth?,
             admin: admin?,
             mfa: mfa?,
+            login: login?,
             keys: keys?,
             registration: registration?,
             password: password?,

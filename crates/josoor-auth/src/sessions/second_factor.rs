@@ -6,14 +6,14 @@ use super::open::{SignInWith, open};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::auth::factors;
 use crate::auth::flow::{Step, Verification};
 use crate::auth::pending::Pending;
-use crate::auth::proof::Proof;
-use crate::auth::{devices, step_up};
+use crate::auth::proof::{Method, Proof};
+use crate::auth::{devices, step_up, step_up_code};
 use crate::cache::UserCopy;
 use crate::domain::{Audit, FactorCode, FactorMethod, Password, Timestamp};
 use crate::error::{Error, Invalid, Refusal, Result};
+use crate::limits::CodeCheck;
 use crate::store::{SessionRow, User};
 use crate::telemetry;
 
@@ -21,7 +21,7 @@ use crate::telemetry;
 /// the user's role has no trusted devices.
 ///
 /// # Errors
-/// `RateLimited`; `MfaCodeInvalid`, with an audit row; `FlowExpired`, also after the fifth wrong code; `AccountInactive`;
+/// `RateLimited`; `MfaCodeInvalid` or `MailCodeInvalid`, with an audit row; `FlowExpired`, also after the fifth wrong code; `AccountInactive`;
 /// `SessionLimit`, which uses up neither the code nor the flow.
 pub async fn finish_log_in(
     app: &App,
@@ -35,13 +35,14 @@ pub async fn finish_log_in(
     let outcome = match &result {
         Ok(_) => Some(telemetry::SignIn::Success),
         Err(Error::MfaCodeInvalid) => Some(telemetry::SignIn::MfaCodeInvalid),
+        Err(Error::MailCodeInvalid) => Some(telemetry::SignIn::MailCodeInvalid),
         Err(Error::RateLimited { .. }) => Some(telemetry::SignIn::RateLimited),
         Err(_) => None,
     };
     if let Some(outcome) = outcome {
         app.metrics.sign_in(outcome);
     }
-    if outcome == Some(telemetry::SignIn::MfaCodeInvalid) {
+    if let Some(telemetry::SignIn::MfaCodeInvalid | telemetry::SignIn::MailCodeInvalid) = outcome {
         app.limits.note_failed_sign_in().await;
     }
     result
@@ -62,13 +63,19 @@ async fn try_finish_log_in(
         .await?;
     let mut act = app.act(client).await?;
     let (user, is_last) = pending.attempt(&mut act).await?;
-    let Some(proof) = factors::verify(&mut act, &user, code, counted).await? else {
+    let used = code.method();
+    let Some(proof) = pending.verify(&mut act, &user, code, counted).await? else {
         if is_last {
             pending.fail(&mut act).await?;
         }
-        act.audit(Entry::failure(Audit::SignIn, "mfa_code_invalid").subject(user.id));
+        let (reason, error) = if used == FactorMethod::MailCode {
+            ("mail_code_invalid", Error::MailCodeInvalid)
+        } else {
+            ("mfa_code_invalid", Error::MfaCodeInvalid)
+        };
+        act.audit(Entry::failure(Audit::SignIn, reason).subject(user.id));
         act.commit().await?;
-        return Err(Error::MfaCodeInvalid);
+        return Err(error);
     };
     let flow = pending.finish(&mut act, proof).await?;
     let Step::Finished(who) = flow.finish(app, &user)? else {
@@ -87,8 +94,12 @@ async fn try_finish_log_in(
         Err(error) => return Err(error),
     };
     act.acts_as(user.id);
-    let used = code.method();
-    let reason = (used == FactorMethod::RecoveryCode).then_some("recovery_code");
+    act.tx.clear_failed_sign_ins(&user.email_key).await?;
+    let reason = match used {
+        FactorMethod::Totp => None,
+        FactorMethod::RecoveryCode => Some("recovery_code"),
+        FactorMethod::MailCode => Some("mail_code"),
+    };
     let entry = Entry::success(Audit::SignIn).subject(user.id).reason(reason);
     act.audit(entry.session(opened.session.id()));
     if trust && devices::may_trust(app, &user) {
@@ -98,7 +109,11 @@ async fn try_finish_log_in(
     opened.commit(act, &user).await
 }
 
-pub(super) async fn reject_for_session_limit<T>(app: &App, user: &User, client: &Client) -> Result<T> {
+/// Records that a sign-in was rejected because the account has as many sessions as it may have.
+///
+/// # Errors
+/// `SessionLimit`.
+pub(crate) async fn reject_for_session_limit<T>(app: &App, user: &User, client: &Client) -> Result<T> {
     let mut act = app.act(client).await?;
     notify_of_session_limit(&mut act, user).await?;
     act.audit(Entry::failure(Audit::SignIn, "session_limit").subject(user.id));
@@ -109,33 +124,44 @@ pub(super) async fn reject_for_session_limit<T>(app: &App, user: &User, client: 
 /// What the user of a session is verified with once more.
 #[derive(Debug)]
 pub enum Presented {
-    /// The account's password, where the account has no second factor.
+    /// The account's password, where the account has no second factor, or the session was opened without it.
     Password(Password),
-    /// A code of the account's second factor.
+    /// A code of the account's second factor; or, where the account has neither that nor a password, one from a mail.
     Code(FactorCode),
 }
 
 /// Verifies the user of a session once more, and issues an access token of the session that says so.
 ///
 /// # Errors
-/// `Invalid` for the password of an account that has a second factor, and for a code of one that has none;
+/// `Invalid` for the password of an account that has a second factor, unless the session was opened without it, and for a code of
+/// one that has none;
 /// `InvalidCredentials` and `MfaCodeInvalid`, with an audit row; `RateLimited`; `Overloaded`; why the session is over.
 pub async fn step_up(app: &App, caller: &Caller, with: Presented, client: &Client) -> Result<Issued> {
     let has_factor = caller.user.mfa_enabled;
     match with {
-        Presented::Password(_) if has_factor => Err(Error::invalid(
-            "code",
-            Invalid::new(
-                "required",
-                "This account has a second factor: give one of its codes.",
-            ),
-        )),
+        Presented::Password(_) if has_factor && has_password_proof(app, caller).await? => {
+            Err(Error::invalid(
+                "code",
+                Invalid::new(
+                    "required",
+                    "This account has a second factor: give one of its codes.",
+                ),
+            ))
+        }
         Presented::Password(password) => {
             let verified = step_up::verify(app, caller, password, Audit::StepUp, client).await?;
             let mut act = app.act(client).await?;
             let now = act.now;
             let user = step_up::revalidate(&mut act.tx, caller, &verified, now).await?;
             let proof = step_up::password_proof(&user, now);
+            record_and_issue(act, caller, &user, &[proof]).await
+        }
+        Presented::Code(FactorCode::Mail(code)) => {
+            let counted = count_code(app, caller, client).await?;
+            let mut act = app.act(client).await?;
+            let now = act.now;
+            let user = step_up::lock_own(&mut act.tx, caller, now).await?;
+            let (act, proof) = step_up_code::verify(act, caller, &user, &code, counted).await?;
             record_and_issue(act, caller, &user, &[proof]).await
         }
         Presented::Code(_) if !has_factor => Err(Error::invalid(
@@ -146,10 +172,7 @@ pub async fn step_up(app: &App, caller: &Caller, with: Presented, client: &Clien
             ),
         )),
         Presented::Code(code) => {
-            let counted = app
-                .limits
-                .code_in_session(&client.ip, caller.id(), caller.session)
-                .await?;
+            let counted = count_code(app, caller, client).await?;
             let mut act = app.act(client).await?;
             let now = act.now;
             let user = step_up::lock_own(&mut act.tx, caller, now).await?;
@@ -158,6 +181,23 @@ pub async fn step_up(app: &App, caller: &Caller, with: Presented, client: &Clien
             record_and_issue(act, caller, &user, &[proof]).await
         }
     }
+}
+
+async fn count_code(app: &App, caller: &Caller, client: &Client) -> Result<CodeCheck> {
+    app.limits
+        .code_in_session(&client.ip, caller.id(), caller.session)
+        .await
+}
+
+/// Whether the password was verified in the caller's session. After a sign-in by mail it was not, and both factors take it.
+async fn has_password_proof(app: &App, caller: &Caller) -> Result<bool> {
+    let session = app.db.write().await?.session_by_id(caller.session).await?;
+    let session = session.ok_or(Refusal::SessionRevoked)?;
+    let password = Method::Password.amr();
+    Ok(session
+        .amr
+        .split_ascii_whitespace()
+        .any(|method| method == password))
 }
 
 async fn record_and_issue(mut act: Act, caller: &Caller, user: &User, proofs: &[Proof]) -> Result<Issued> {

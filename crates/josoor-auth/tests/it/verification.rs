@@ -48,8 +48,9 @@ fn body_of(request: &str) -> Value {
             json!({ "email": "other@example.com", "password": PASSWORD })
         }
         "POST /auth/login/mfa" => json!({ "flow": "x", "method": "totp", "code": "123456" }),
+        "POST /auth/login/code/verify" => json!({ "flow": "x", "code": "12345678" }),
         "POST /auth/step-up" => json!({ "code": "1234567890" }),
-        "POST /auth/password/forgot" => json!({ "email": "other@example.com" }),
+        "POST /auth/login/code" | "POST /auth/password/forgot" => json!({ "email": "other@example.com" }),
         "POST /auth/password/reset" => json!({ "token": "x", "new_password": PASSWORD }),
         "POST /auth/email/verify" | "POST /auth/account/undo" => json!({ "token": "x" }),
         "POST /auth/account/secure" => json!({ "token": "x", "email": "other@example.com" }),

@@ -60,10 +60,13 @@ pub async fn verify(
     let is_right = match code {
         FactorCode::Totp(code) => totp::verify(act, &factors, user.id, code).await?,
         FactorCode::Recovery(code) => recovery_codes::redeem(act, &factors, user, code).await?,
+        // No factor of the account: `confirm_code` verifies it.
+        FactorCode::Mail(_) => false,
     };
     let method = match code.method() {
         FactorMethod::Totp => Method::Totp,
         FactorMethod::RecoveryCode => Method::RecoveryCode,
+        FactorMethod::MailCode => Method::MailCode,
     };
     Ok(is_right.then(|| Proof::new(user.id, method, act.now)))
 }

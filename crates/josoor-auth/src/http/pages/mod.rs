@@ -9,6 +9,8 @@ pub mod forgot;
 pub mod frame;
 pub mod inbox;
 pub mod link;
+pub mod login_code;
+pub mod login_link;
 pub mod register;
 pub mod reset;
 pub mod return_to;
@@ -45,6 +47,8 @@ macro_rules! steps {
 
 steps! {
     sign_in::SignIn,
+    login_code::LoginCode,
+    login_link::LoginLink,
     register::Register,
     forgot::Forgot,
     reset::Reset,

@@ -9,7 +9,7 @@ use super::texts;
 use super::visit::Visit;
 use crate::auth::pending::{self, FactorNeeded};
 use crate::config::RegistrationMode;
-use crate::domain::{Email, FactorCode, Password};
+use crate::domain::{Email, FactorCode, FactorMethod, MailCode, Password};
 use crate::error::{Error, Result};
 use crate::http::request::cookies;
 use crate::http::request::definition::request_fields;
@@ -37,6 +37,14 @@ request_fields! {
     }
 }
 
+request_fields! {
+    /// The form of a code that was sent by mail.
+    pub struct MailCodeForm {
+        /// The code from the mail.
+        code: MailCode,
+    }
+}
+
 impl Step for SignIn {
     const PAGE: &'static str = "login";
 
@@ -50,7 +58,10 @@ impl Step for SignIn {
         let why = reason.and_then(|reason| texts::find(visit.locale, &format!("reason.{reason}")));
         let state = visit.state();
         if let Some(waiting) = state.waiting {
-            let values = context! { may_trust => waiting.may_trust };
+            let values = context! {
+                may_trust => waiting.may_trust,
+                is_by_mail => waiting.is_by_mail,
+            };
             return Ok(Shown::Page(visit.content("code.html", "code.title", values)));
         }
         let is_unverified = state.email.is_some()
@@ -64,6 +75,7 @@ impl Step for SignIn {
             email => visit.typed.email.as_ref().or(state.email.as_ref()),
             is_unverified,
             is_sent_again => state.is_sent_again,
+            can_use_mail => visit.app.config.login.mail_code,
             can_register => visit.app.config.registration.mode != RegistrationMode::Closed,
         };
         Ok(Shown::Page(visit.content("sign_in.html", "login.title", values)))
@@ -86,14 +98,14 @@ impl Step for SignIn {
     }
 }
 
-fn signed_in(visit: &Visit, issued: &Issued) -> Next {
+pub(super) fn signed_in(visit: &Visit, issued: &Issued) -> Next {
     Next {
         to: visit.destination(issued.user.role),
         cookies: visit.cookies_of(issued),
     }
 }
 
-async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
+pub(super) async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
     let cookies = cookies::set_flow(
         &visit.app,
         &visit.headers,
@@ -101,6 +113,7 @@ async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
         needed.expires_in,
     );
     let waiting = WaitingSignIn {
+        is_by_mail: needed.methods == [FactorMethod::MailCode],
         token: Token(needed.flow),
         may_trust: needed.may_trust,
     };
@@ -115,9 +128,15 @@ async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
 /// Finishes the sign-in that waits for its second factor.
 async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
     let trust = form.is_ticked("trust_device");
-    let CodeForm { code } = form.read(visit)?;
     let Some(waiting) = visit.typed.waiting.clone() else {
         return Err(Error::FlowExpired);
+    };
+    let code = if waiting.is_by_mail {
+        let MailCodeForm { code } = form.read(visit)?;
+        FactorCode::Mail(code)
+    } else {
+        let CodeForm { code } = form.read(visit)?;
+        code
     };
     let done = try_finish(visit, &waiting, &code, trust).await;
     if matches!(done, Err(Error::FlowExpired)) {

@@ -87,6 +87,11 @@ codes! {
         "The code is wrong, too old, or was used before: each works once. Wait until the app shows another one, and check that the phone's clock is right. Without the app, use a recovery code."
         "الرمز غير صحيح"
         "الرمز خاطئ أو قديم أو استُخدم من قبل، فكل رمز يعمل مرة واحدة. انتظر حتى يعرض التطبيق رمزًا جديدًا وتأكد من صحة ساعة هاتفك. وإن لم يكن التطبيق معك فاستخدم رمز استرداد.";
+    MAIL_CODE_INVALID "mail_code_invalid" UNAUTHORIZED
+        "Wrong code from the mail"
+        "The code is wrong, older than ten minutes, was used before, or a newer mail has replaced it; for the safety of accounts the answer does not say which, and not whether a mail was sent. Type the eight digits of the newest mail, or ask for another one."
+        "رمز البريد غير صحيح"
+        "الرمز خاطئ أو مضت عليه عشر دقائق أو استُخدم من قبل أو حلّت محله رسالة أحدث، ولا يُذكر أيها ولا ما إذا أُرسلت رسالة حمايةً للحسابات. أدخل الأرقام الثمانية من أحدث رسالة أو اطلب رمزًا جديدًا.";
     INVALID_CREDENTIALS "invalid_credentials" UNAUTHORIZED
         "Wrong credentials"
         "The email address or the password is wrong; for the safety of accounts the answer does not say which. Try again, or ask for a password reset."

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::auth::pending::FactorNeeded;
-use crate::domain::Secret;
+use crate::domain::{FactorMethod, Secret};
 use crate::error::{Acr, Error, FieldError, RateLimitPolicy, Refusal};
 use crate::http::response::codes::{self, CodeEntry};
 
@@ -79,7 +79,11 @@ impl Problem {
             })),
             ..Self::new(
                 &codes::MFA_REQUIRED,
-                "This account needs a code of its authenticator app to sign in.",
+                if needed.methods == [FactorMethod::MailCode] {
+                    "After many failed sign-ins this account needs a code to sign in, which was sent to its address."
+                } else {
+                    "This account needs a code of its authenticator app to sign in."
+                },
             )
         }
     }
@@ -206,6 +210,10 @@ impl From<Error> for Problem {
             Error::MfaCodeInvalid => Self::new(
                 &codes::MFA_CODE_INVALID,
                 "This code is not valid. Each code works once: wait for the app to show another one.",
+            ),
+            Error::MailCodeInvalid => Self::new(
+                &codes::MAIL_CODE_INVALID,
+                "This code is not valid. Only the code of the newest mail works, once and for ten minutes.",
             ),
             Error::FlowExpired => Self::new(
                 &codes::FLOW_EXPIRED,
