@@ -26,6 +26,7 @@ mod connections;
 mod console;
 mod cookies;
 mod devices;
+mod disputed_factors;
 mod factor_page;
 mod failure_limit;
 mod failures;
