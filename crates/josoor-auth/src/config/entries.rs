@@ -73,6 +73,8 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         | "server.connection_exempt"
         | "registration.allowed_domains"
         | "registration.denied_domains"
+        | "session.idle_by"
+        | "session.absolute_by"
         | "mfa.required"
         | "mfa.no_trust" => text
             .split(|char: char| char == ',' || char.is_whitespace())

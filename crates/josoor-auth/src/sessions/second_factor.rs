@@ -10,7 +10,7 @@ use crate::auth::flow::{Step, Verification};
 use crate::auth::pending::Pending;
 use crate::auth::proof::{Method, Proof};
 use crate::auth::{devices, step_up, step_up_code};
-use crate::cache::UserCopy;
+use crate::cache::{UserCopy, ends_at};
 use crate::domain::{Audit, FactorCode, FactorMethod, Password, Timestamp};
 use crate::error::{Error, Invalid, Refusal, Result};
 use crate::limits::CodeCheck;
@@ -209,6 +209,8 @@ async fn record_and_issue(mut act: Act, caller: &Caller, user: &User, proofs: &[
     );
     let (app, now) = (act.app.clone(), act.now);
     act.commit().await?;
+    // Its level, and with it its end, may be another one.
+    app.cache.publish(&session, &UserCopy::from(user)).await;
     issue_verified(&app, &session, user, now)
 }
 
@@ -243,5 +245,6 @@ pub(crate) async fn record_verification(
 /// # Errors
 /// `Internal`.
 pub(crate) fn issue_verified(app: &App, session: &SessionRow, user: &User, now: Timestamp) -> Result<Issued> {
-    issue_access(app, session, UserCopy::from(user).into(), session.ends_at(), now)
+    let until = ends_at(&app.config.session, session, user.role);
+    issue_access(app, session, UserCopy::from(user).into(), until, now)
 }

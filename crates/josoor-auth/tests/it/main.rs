@@ -34,6 +34,7 @@ mod health;
 mod idle;
 mod imports;
 mod keys;
+mod lifetimes;
 mod limits;
 mod lists;
 mod mail;
