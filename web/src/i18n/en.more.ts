@@ -196,6 +196,12 @@ export const more = {
   "overview.unverified": "Unconfirmed email",
   "overview.invited": "Pending invitations",
   "overview.admins": "Administrators",
+  "overview.bare_admins": counted({
+    one: "{count} administrator can sign in with a password alone.",
+    other: "{count} administrators can sign in with a password alone.",
+  }),
+  "overview.bare_admins_go": "Show administrators",
+  "overview.bare_self_go": "Set up two-step verification",
   "overview.sign_ins": "Sign-ins",
   "overview.succeeded": "Succeeded",
   "overview.failed": "Failed",
