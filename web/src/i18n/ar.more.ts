@@ -172,6 +172,7 @@ export const more: typeof english = {
   "audit_reason.recovery_code": "برمز استرداد",
   "audit_reason.owner": "من المستخدم",
   "audit_reason.administrator": "من مدير النظام",
+  "audit_reason.import": "مستورَد",
   "audit_reason.claimed": "أُضيف قبل تأكيد البريد الإلكتروني",
   "audit_reason.disputed": "أضافه شخص آخر",
   "audit_reason.unknown_address": "بريد غير معروف",

@@ -151,6 +151,7 @@ export const more = {
   "audit_reason.recovery_code": "with a recovery code",
   "audit_reason.owner": "by the user",
   "audit_reason.administrator": "by an administrator",
+  "audit_reason.import": "imported",
   "audit_reason.claimed": "added before the email was confirmed",
   "audit_reason.disputed": "added by someone else",
   "audit_reason.unknown_address": "unknown email address",
