@@ -5,6 +5,8 @@ export interface PageConfig {
   passwordMinLength: number;
   /** How long a deleted account can be restored, in seconds; 0: not at all. */
   deletionGrace: number;
+  /** Whether people may sign in with a code by mail. */
+  mailCode: boolean;
   /** Whether mails go to the development mailbox of this machine. */
   devMail: boolean;
 }
@@ -15,6 +17,7 @@ function read(): PageConfig {
     base: "",
     passwordMinLength: 8,
     deletionGrace: 259_200,
+    mailCode: false,
     devMail: false,
   };
   return text ? { ...defaults, ...(JSON.parse(text) as Partial<PageConfig>) } : defaults;

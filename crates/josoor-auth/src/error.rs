@@ -100,6 +100,9 @@ pub enum Error {
     /// The account has as many passkeys as it may have.
     #[error("too many passkeys")]
     PasskeyLimit,
+    /// A code from a mail that is wrong, too old, was used, or was replaced by a newer one.
+    #[error("the code from the mail is not valid")]
+    MailCodeInvalid,
     /// A sign-in or an enrolment that waited for its next step is over, or another client began it.
     #[error("the flow is over")]
     FlowExpired,

@@ -429,6 +429,18 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
     // In the transport that the sign-in was begun with.
     mfa: (input) => signInTo("/auth/login/mfa", input),
 
+    mailCode: {
+      request: (email) => callService("POST", "/auth/login/code", null, { body: { email, transport } }),
+      async verify(input) {
+        const answer = await signIn("/auth/login/code/verify", input);
+        if (!answer) throw new AuthError({ kind: "failed", code: "no_tokens" });
+        return answer.user;
+      },
+      async requestForStepUp() {
+        await requestOnce("POST", "/auth/step-up/code", { body: {} });
+      },
+    },
+
     async stepUp(input) {
       const body = "passkey" in input ? { assertion: await (await passkeys()).forStepUp() } : input;
       return acceptStronger(await requestOnce<TokenResponse>("POST", "/auth/step-up", { body }));

@@ -86,6 +86,20 @@ export interface AuthClient {
   login(input: { email: string; password: string }): Promise<User>;
   /** Finishes such a sign-in. `mfa_code_invalid`: another code may be tried; `flow_expired`: begin again with the password. */
   mfa(input: Schemas["FinishLoginRequest"]): Promise<User>;
+  readonly mailCode: {
+    /**
+     * Has a code sent to an address, where the service has `login.mail_code`; the same for every address, whether it has an account or
+     * not. Gives what `verify` takes besides the code.
+     */
+    request(email: string): Promise<Schemas["MailCodeResponse"]>;
+    /**
+     * Signs in with the code. `mail_code_invalid`: another one may be tried; `flow_expired`: ask for another mail. An account with a
+     * second factor: an error of the kind `mfa_required`.
+     */
+    verify(input: Schemas["VerifyMailCodeRequest"]): Promise<User>;
+    /** Has a code sent to the signed-in user, where the account has neither a password nor a second factor: for `stepUp`. */
+    requestForStepUp(): Promise<void>;
+  };
   /**
    * Verifies the user of the session once more: with a code or a passkey, or, where there is no second factor, with the password. With
    * `passkey` the browser asks for one of the account's.

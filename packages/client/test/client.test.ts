@@ -411,6 +411,19 @@ describe("errors", () => {
     expect(service.count("/auth/refresh")).toBe(0);
   });
 
+  it("sign in with a code by mail", async () => {
+    const client = tab();
+    const { flow } = await client.mailCode.request("user@example.com");
+    expect(client.state.status).not.toBe("signed-in");
+    await expect(client.mailCode.verify({ flow, code: "00000000" })).rejects.toMatchObject({
+      code: "mail_code_invalid",
+      kind: "failed",
+    });
+    await expect(client.mailCode.verify({ flow, code: "12345678" })).resolves.toMatchObject({ id: 1 });
+    expect(client.state.status).toBe("signed-in");
+    expect(service.count("/auth/refresh")).toBe(0);
+  });
+
   it("that ask for a fresh verification are sent once more after it, with the new token", async () => {
     const body = { code: "step_up_required" };
     const headers = { "www-authenticate": 'Bearer error="insufficient_user_authentication", max_age="600"' };

@@ -159,6 +159,15 @@ export class Service {
       this.sessions.set(id, session);
       return say(200, this.tokens(id, session));
     }
+    if (path === "/auth/login/code") return say(202, { flow: "mail-1", expires_in: 1800 });
+    if (path === "/auth/login/code/verify") {
+      if (body.flow !== "mail-1") return refuse(400, "flow_expired");
+      if (body.code !== "12345678") return refuse(401, "mail_code_invalid");
+      const id = String(this.sessions.size + 1);
+      const session = { account: this.accounts[0] as Account, generation: 0, supersededAt: 0, revoked: null };
+      this.sessions.set(id, session);
+      return say(200, this.tokens(id, session));
+    }
     if (path === "/auth/register") {
       this.accounts.push({ id: this.accounts.length + 1, email: body.email ?? "", password: body.password ?? "" });
       const account = this.accounts[this.accounts.length - 1] as Account;

@@ -2,6 +2,7 @@ import { useAuth } from "@josoor/auth/react";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { onAsked } from "../asking";
+import { config } from "../config";
 import { useI18n } from "../i18n";
 import { Cancel, Dialog } from "./dialog";
 import { PasswordField, TextField } from "./fields";
@@ -13,6 +14,8 @@ export function StepUp() {
   const i18n = useI18n();
   const { t } = i18n;
   const { client, user } = useAuth();
+  // Where the account has no password, a code comes by mail.
+  const [isByMail, setByMail] = useState(false);
   const [answer, setAnswer] = useState<((isVerified: boolean) => void) | null>(null);
   useEffect(() => onAsked((given) => setAnswer(() => given)), []);
   const [failure, setFailure] = useState<unknown>(null);
@@ -22,9 +25,11 @@ export function StepUp() {
     enabled: answer !== null && user?.mfa_enabled === true && client.passkeys.isSupported(),
   });
   if (!answer || !user) return null;
+  const takesCode = isByMail || user.mfa_enabled;
   const end = (isVerified: boolean) => {
     setAnswer(null);
     setFailure(null);
+    setByMail(false);
     answer(isVerified);
   };
   return (
@@ -47,22 +52,31 @@ export function StepUp() {
           </button>
         </div>
       )}
-      <p>{t(user.mfa_enabled ? "step_up.by_code" : "step_up.by_password")}</p>
+      <p>{t(isByMail ? "step_up.by_mail" : user.mfa_enabled ? "step_up.by_code" : "step_up.by_password")}</p>
       <Form
         passwordField="password"
         submit={t("step_up.submit")}
         onSubmit={async ({ code = "", password = "" }) => {
-          await client.stepUp(user.mfa_enabled ? { code } : { password });
+          await client.stepUp(takesCode ? { code } : { password });
           end(true);
         }}
         footer={<Cancel onClick={() => end(false)} />}
       >
-        {user.mfa_enabled ? (
+        {takesCode ? (
           <TextField name="code" label={t("field.code")} autoComplete="one-time-code" dir="ltr" required />
         ) : (
           <PasswordField name="password" label={t("field.current_password")} email={user.email} required />
         )}
       </Form>
+      {config.mailCode && !takesCode && (
+        <Form
+          submit={t("step_up.send")}
+          onSubmit={async () => {
+            await client.mailCode.requestForStepUp();
+            setByMail(true);
+          }}
+        />
+      )}
     </Dialog>
   );
 }

@@ -49,6 +49,7 @@ export function Overview() {
           return (
             <>
               <FirstSteps users={users} />
+              <BareAdmins count={users.admins_without_factor} />
               <ul className="tiles">
                 <Tile value={users.total} label={t("overview.users")} to="/console/users" />
                 <Tile value={sessions.active} label={t("overview.sessions")} />
@@ -115,6 +116,22 @@ export function Overview() {
         }}
       </Result>
     </ConsolePage>
+  );
+}
+
+/** Says that administrators have no second factor, and leads to where one's own is set up, else to the others. */
+function BareAdmins({ count }: { count: number }) {
+  const { t, n } = useI18n();
+  const { user } = useAuth();
+  if (count === 0) return null;
+  const isOwn = user?.mfa_enabled === false;
+  return (
+    <p className="notice note" role="status">
+      {n("overview.bare_admins", count)}{" "}
+      <Link href={isOwn ? "/account/two-step" : "/console/users?role=admin"}>
+        {t(isOwn ? "overview.bare_self_go" : "overview.bare_admins_go")}
+      </Link>
+    </p>
   );
 }
 

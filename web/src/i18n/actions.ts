@@ -3,6 +3,8 @@ const ACTIONS = {
   register: { en: "Account created", ar: "إنشاء الحساب" },
   sign_in: { en: "Sign-in", ar: "تسجيل دخول" },
   mfa_request: { en: "Second factor requested", ar: "طلب عامل التحقق الثاني" },
+  failure_limit: { en: "Many failed sign-ins: code by mail needed", ar: "محاولات دخول فاشلة كثيرة: يلزم رمز بالبريد" },
+  sign_in_code_request: { en: "Code to sign in requested", ar: "طلب رمز للدخول" },
   step_up: { en: "Identity confirmed again", ar: "تأكيد الهوية من جديد" },
   factor_add: { en: "Second factor added", ar: "إضافة عامل تحقق ثانٍ" },
   factor_remove: { en: "Second factor removed", ar: "إزالة عامل التحقق الثاني" },

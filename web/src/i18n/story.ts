@@ -63,6 +63,15 @@ const STORY = {
     en: "A link to reset the password was requested.",
     ar: "طُلب رابط لإعادة تعيين كلمة المرور.",
   },
+  failure_limit: {
+    en: "Many sign-ins failed. On a new device you now also need a code by email.",
+    ar: "فشلت محاولات دخول كثيرة. أصبح الدخول من جهاز جديد يتطلب رمزًا نرسله إلى بريدك.",
+  },
+  sign_in_code_request: { en: "A code to sign in was requested.", ar: "طُلب رمز للدخول." },
+  sign_in_code_request_failed: {
+    en: "A code to sign in was requested, but not sent: {reason}.",
+    ar: "طُلب رمز للدخول ولم يُرسل: {reason}.",
+  },
   password_reset: { en: "The password was set with an email link.", ar: "عُيّنت كلمة المرور برابط من رسالة." },
   password_reset_failed: { en: "Setting the password failed: {reason}.", ar: "فشل تعيين كلمة المرور: {reason}." },
   password_change: { en: "You changed your password.", ar: "غيّرت كلمة المرور." },

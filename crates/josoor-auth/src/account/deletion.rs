@@ -160,9 +160,12 @@ pub async fn restore(app: &App, id: UserId, client: &Client) -> Result<User> {
 /// Purges a deleted account whose grace has passed, with the mails about it. Its audit rows stay. Whether this node did.
 pub(crate) async fn purge(app: &App, id: UserId) -> Result<bool> {
     let mut act = app.act(&Client::default()).await?;
-    if act.tx.lock_user(id).await?.is_none() || !act.tx.purge_user(id, act.now).await? {
+    let user = act.tx.lock_user(id).await?;
+    let Some(user) = user else { return Ok(false) };
+    if !act.tx.purge_user(id, act.now).await? {
         return Ok(false);
     }
+    act.tx.clear_failed_sign_ins(&user.email_key).await?;
     act.tx.delete_mails_of(id).await?;
     act.audit(Entry::success(Audit::UserPurge).subject(id));
     act.publish_deleted(id).await?;

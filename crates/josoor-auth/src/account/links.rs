@@ -60,7 +60,11 @@ impl Cause {
             Purpose::Setup | Purpose::Registration => false,
             // Bound to a state that each of these changes, or that must not come back with a reactivation. A change of
             // the address may have been asked for by the intruder.
-            Purpose::ResetPassword | Purpose::Invitation | Purpose::ChangeEmail => true,
+            Purpose::ResetPassword
+            | Purpose::Invitation
+            | Purpose::ChangeEmail
+            | Purpose::SignIn
+            | Purpose::Confirm => true,
             // The address stays what it was when only the password changes, or is about to.
             Purpose::VerifyEmail => !matches!(self, Self::PasswordChanged | Self::Reported),
             // The way back of an earlier owner. An account that is claimed had no verified owner before. After a

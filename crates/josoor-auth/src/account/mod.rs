@@ -7,6 +7,7 @@ pub mod export;
 pub mod factors;
 pub mod links;
 pub mod passkeys;
+pub mod mail_code;
 pub mod password;
 mod past;
 pub mod profile;

@@ -153,6 +153,7 @@ async fn reset_account(
         user = factors::remove_all(&mut act, user, Removal::Claimed).await?;
     }
     act.tx.forget_devices(id, now).await?;
+    act.tx.clear_failed_sign_ins(&user.email_key).await?;
     let cause = if forget {
         Cause::Claimed
     } else {

@@ -102,7 +102,7 @@ pub(super) async fn create(
     let flow = Flow::registration().with(password::just_set(&user, now));
     let opened = match flow.finish(app, &user)? {
         Step::Finished(who) if may_sign_in => Some(sessions::open(&mut act, &who, &user, with).await?),
-        Step::Finished(_) | Step::FactorNeeded => None,
+        Step::Finished(_) | Step::FactorNeeded | Step::MailCodeNeeded => None,
     };
     let entry = Entry::success(Audit::Register).actor(user.id).subject(user.id);
     act.audit(entry.session(opened.as_ref().map(|opened| opened.session.id())));

@@ -1,9 +1,10 @@
 //! Requests that anybody may make for any address. They are queued without a lookup, and resolved afterwards: so neither the
 //! answer nor its time discloses whether there is an account.
 
-use crate::account::{deletion, email, links, password};
+use crate::account::{deletion, email, links, mail_code, password};
 use crate::act::{Act, Client, Entry, address_of, parse_address};
 use crate::app::App;
+use crate::auth::failures;
 use crate::domain::{Audit, Email, Locale, MailKind};
 use crate::error::{Error, Result};
 use crate::store::{Content, MailRow, NewMail, User};
@@ -67,12 +68,16 @@ pub async fn resolve(app: &App, request: &MailRow) -> Result<()> {
         None => None,
     };
     match owner {
-        Some(owner) if owner.deleted_at.is_some() => resolve_deleted(&mut act, &owner, request).await?,
+        Some(owner) if owner.deleted_at.is_some() && request.kind != MailKind::FailureLimitRequest => {
+            resolve_deleted(&mut act, &owner, request).await?;
+        }
         owner => match request.kind {
             MailKind::ResetRequest => resolve_reset(&mut act, &email, owner).await?,
             MailKind::VerifyRequest => resolve_verification(&mut act, &email, owner, request).await?,
             MailKind::RegistrationRequest => resolve_registration(&mut act, &email, owner, request).await?,
             MailKind::EmailChangeRequest => resolve_change(&mut act, &email, owner, request).await?,
+            MailKind::FailureLimitRequest => failures::record(&mut act, owner.as_ref()).await?,
+            MailKind::SignInRequest => mail_code::send(&mut act, owner, request).await?,
             _ => return Err(no_request(request)),
         },
     }

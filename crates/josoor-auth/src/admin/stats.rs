@@ -22,6 +22,9 @@ const KEPT: Duration = Duration::from_hours(1);
 /// Counts over all days are kept for so many times as long as the counting took: at most a twentieth of the time is spent on it.
 const PATIENCE: u32 = 20;
 
+/// How long the count of administrators without a second factor counts as fresh: `/readyz` is read by load balancers.
+const KEPT_FACTORS: Duration = Duration::from_secs(15);
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// The counts at a moment.
@@ -76,6 +79,27 @@ pub async fn collect(app: &App, days: i64) -> Result<Stats> {
         days: series,
         active_users: over_days.active_users,
     })
+}
+
+/// How many active administrators have no second factor; the count may be some seconds old.
+///
+/// # Errors
+/// `StoreUnavailable`.
+pub async fn admins_without_factor(app: &App) -> Result<i64> {
+    let now = app.clock.now();
+    let known = app.stats.with(|counts| {
+        counts
+            .admins_without_factor
+            .as_ref()
+            .and_then(|known| known.at(now))
+    });
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let counted = app.db.read().await?.count_admins_without_factor().await?;
+    app.stats
+        .with(|counts| counts.admins_without_factor = Some(Kept::new(counted, now, KEPT_FACTORS)));
+    Ok(counted)
 }
 
 fn micros(duration: Duration) -> i64 {

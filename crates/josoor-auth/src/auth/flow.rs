@@ -15,6 +15,7 @@ pub struct Flow {
     kind: Kind,
     proofs: Vec<Proof>,
     is_trusted: bool,
+    wants_mail_code: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum Step {
     Finished(Authenticated),
     /// A second factor is needed besides.
     FactorNeeded,
+    /// A code by mail is needed besides.
+    MailCodeNeeded,
 }
 
 /// A user whose flow is finished. Only [`Flow::finish`] issues one.
@@ -64,6 +67,7 @@ impl Flow {
             kind,
             proofs: Vec::new(),
             is_trusted: false,
+            wants_mail_code: false,
         }
     }
 
@@ -78,6 +82,13 @@ impl Flow {
     #[must_use]
     pub const fn on_trusted_device(mut self, is_trusted: bool) -> Self {
         self.is_trusted = is_trusted;
+        self
+    }
+
+    /// After so many failed sign-ins that a code by mail is needed besides the password, or not.
+    #[must_use]
+    pub const fn wanting_mail_code(mut self, wants_mail_code: bool) -> Self {
+        self.wants_mail_code = wants_mail_code;
         self
     }
 
@@ -96,13 +107,19 @@ impl Flow {
         if must_be_verified && user.email_verified_at.is_none() {
             return Err(Error::EmailNotVerified);
         }
-        let verification = Verification::of(Vec::new(), &self.proofs);
-        if user.mfa_at.is_some() && verification.acr < Acr::Two && !self.is_trusted {
+        // Not the level: after a code by mail the second factor is asked for, and the level stays 1. A passkey that did not verify
+        // its user shows possession and nothing besides.
+        let shows_possession = |proof: &Proof| proof.method().shows_possession();
+        let has_second = self.proofs.iter().any(shows_possession) && !self.proofs.iter().all(shows_possession);
+        if user.mfa_at.is_some() && !has_second && !self.is_trusted {
             return Ok(Step::FactorNeeded);
+        }
+        if self.wants_mail_code && !has_second {
+            return Ok(Step::MailCodeNeeded);
         }
         Ok(Step::Finished(Authenticated {
             user: user.id,
-            verification,
+            verification: Verification::of(Vec::new(), &self.proofs),
         }))
     }
 }

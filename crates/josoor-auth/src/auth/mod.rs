@@ -5,10 +5,14 @@
 //! `sessions::open` opens no session.
 
 pub mod caller;
+mod confirm_code;
 pub mod devices;
 pub mod factors;
+pub mod failures;
 pub mod flow;
+pub mod mail_code;
 pub mod password;
 pub mod pending;
 pub mod proof;
 pub mod step_up;
+pub mod step_up_code;

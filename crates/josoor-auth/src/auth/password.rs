@@ -4,6 +4,7 @@
 //! and records a wrong password in the audit trail.
 
 use super::devices;
+use super::failures;
 use super::proof::{Method, Proof};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
@@ -23,6 +24,8 @@ pub struct SignIn {
     pub proof: Proof,
     /// The device that it comes from, if the account knows it.
     pub device: Option<KnownDevice>,
+    /// How many sign-ins to the address have failed in a row before.
+    pub failures: i64,
     password: Password,
     counted: PasswordCheck,
     is_outdated: bool,
@@ -63,6 +66,7 @@ pub async fn verify_sign_in(
         proof: Proof::new(user.id, Method::Password, app.clock.now()),
         user,
         device,
+        failures: failures::in_a_row(app, email).await?,
         password,
         counted,
         is_outdated,

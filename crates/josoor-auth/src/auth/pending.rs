@@ -12,16 +12,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::confirm_code;
 use super::devices;
-use super::factors::Factors;
 use super::factors::passkeys::challenge::Purpose;
 use super::factors::passkeys::{self, RequestOptions};
+use super::factors::{self, Factors, Shown, Wrong};
 use super::flow::Flow;
 use super::proof::{Method, Proof};
 use crate::act::{Act, Client, Entry};
 use crate::app::App;
 use crate::crypto;
-use crate::domain::{Audit, FactorMethod, MailKind, Secret, Timestamp, UserId};
+use crate::domain::{Audit, FactorCode, FactorMethod, MailKind, Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::{FlowKind, FlowRow, NewFlow, Transport, User};
 
@@ -73,7 +74,7 @@ fn name(id: &Uuid) -> [&[u8]; 2] {
     [b"sign-in", id.as_bytes()]
 }
 
-fn mac_of(app: &App, id: &Uuid, secret: &[u8], binding: &str) -> [u8; 32] {
+pub(super) fn mac_of(app: &App, id: &Uuid, secret: &[u8], binding: &str) -> [u8; 32] {
     app.keys
         .tag("sign-in-flow", &[id.as_bytes(), secret, binding.as_bytes()])
 }
@@ -83,6 +84,47 @@ fn mac_of(app: &App, id: &Uuid, secret: &[u8], binding: &str) -> [u8; 32] {
 /// # Errors
 /// `StoreUnavailable`.
 pub async fn begin(act: &mut Act, user: &User, proof: Proof, transport: Transport) -> Result<FactorNeeded> {
+    let (id, needed) = insert(act, user, proof, transport).await?;
+    let factors = Factors::of(&mut act.tx, user.id).await?;
+    let methods = factors.methods(&act.app.config.passkeys.rp_id);
+    let passkey = if methods.contains(&FactorMethod::Passkey) {
+        passkeys::options_for(&act.app, &mut act.tx, user.id, Purpose::Flow(id)).await?
+    } else {
+        None
+    };
+    Ok(FactorNeeded {
+        methods,
+        passkey,
+        may_trust: devices::may_trust(&act.app, user),
+        ..needed
+    })
+}
+
+/// As [`begin`], for a user who is sent the code by mail.
+///
+/// # Errors
+/// `StoreUnavailable`.
+pub async fn begin_with_mail_code(
+    act: &mut Act,
+    user: &User,
+    proof: Proof,
+    transport: Transport,
+) -> Result<FactorNeeded> {
+    let (id, needed) = insert(act, user, proof, transport).await?;
+    confirm_code::send(act, user, id, MailKind::ConfirmSignIn).await?;
+    Ok(FactorNeeded {
+        methods: vec![FactorMethod::MailCode],
+        ..needed
+    })
+}
+
+/// Adds the row, and records it. The methods are still missing.
+async fn insert(
+    act: &mut Act,
+    user: &User,
+    proof: Proof,
+    transport: Transport,
+) -> Result<(Uuid, FactorNeeded)> {
     let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
     let secret = Zeroizing::new(crypto::random_bytes::<16>());
     let binding = (transport == Transport::Cookie)
@@ -106,22 +148,16 @@ pub async fn begin(act: &mut Act, user: &User, proof: Proof, transport: Transpor
     };
     act.tx.insert_flow(&flow).await?;
     act.audit(Entry::success(Audit::MfaRequest).subject(user.id));
-    let factors = Factors::of(&mut act.tx, user.id).await?;
-    let methods = factors.methods(&act.app.config.passkeys.rp_id);
-    let passkey = if methods.contains(&FactorMethod::Passkey) {
-        passkeys::options_for(&act.app, &mut act.tx, user.id, Purpose::Flow(id)).await?
-    } else {
-        None
-    };
     let token = Zeroizing::new([id.as_bytes().as_slice(), &*secret].concat());
-    Ok(FactorNeeded {
+    let needed = FactorNeeded {
         flow: Secret::new(URL_SAFE_NO_PAD.encode(&*token)),
         binding,
-        methods,
-        passkey,
+        methods: Vec::new(),
+        passkey: None,
         expires_in: LIFE,
-        may_trust: devices::may_trust(&act.app, user),
-    })
+        may_trust: false,
+    };
+    Ok((id, needed))
 }
 
 /// The sign-in of a token, for the client that began it.
@@ -162,7 +198,7 @@ pub async fn resume(app: &App, token: &str, binding: Option<&str>, client: &Clie
     })
 }
 
-fn read_token(token: &str) -> Option<(Uuid, Zeroizing<Vec<u8>>)> {
+pub(super) fn read_token(token: &str) -> Option<(Uuid, Zeroizing<Vec<u8>>)> {
     // 32 bytes.
     if token.len() != 43 {
         return None;
@@ -206,6 +242,23 @@ impl Pending {
     /// What a passkey that finishes it answers.
     pub const fn challenge(&self) -> Purpose {
         Purpose::Flow(self.id)
+    }
+
+    /// Verifies what a user, who is locked, answers, and uses it up.
+    ///
+    /// # Errors
+    /// As [`factors::verify`].
+    pub async fn verify(
+        &self,
+        act: &mut Act,
+        user: &User,
+        shown: Shown<'_>,
+    ) -> Result<Result<Vec<Proof>, Wrong>> {
+        let Shown::Code(FactorCode::Mail(code), counted) = shown else {
+            return factors::verify(act, user, shown).await;
+        };
+        let proof = confirm_code::verify(act, user, self.id, code, counted).await?;
+        Ok(proof.map(|proof| vec![proof]).ok_or(Wrong::MailCode))
     }
 
     /// Ends it without a session: the account's owner is notified, because somebody knows the password and not the code.

@@ -17,6 +17,8 @@ pub enum Method {
     SoftwareKey,
     /// By the device of the passkey, such as by a fingerprint or a PIN.
     UserVerification,
+    /// With a code or link that was sent to the account's address.
+    MailCode,
 }
 
 /// What a method shows (NIST SP 800-63B-4, 2.2.1 and 3.2.10): something possessed; or something known or a biometric, which an
@@ -28,13 +30,14 @@ enum Factor {
 }
 
 impl Method {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Password,
         Self::Totp,
         Self::RecoveryCode,
         Self::HardwareKey,
         Self::SoftwareKey,
         Self::UserVerification,
+        Self::MailCode,
     ];
 
     /// The value in `amr` (RFC 8176, 2).
@@ -46,6 +49,8 @@ impl Method {
             Self::HardwareKey => "hwk",
             Self::SoftwareKey => "swk",
             Self::UserVerification => "user",
+            // `otp` (RFC 8176) is the authenticator app's, which is a factor.
+            Self::MailCode => "mail",
         }
     }
 
@@ -54,16 +59,23 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.amr() == amr)
     }
 
-    const fn factor(self) -> Factor {
+    /// The factor; `None` for mail, which is none (NIST SP 800-63B-4, 3.1.3.1; ASVS 6.3.6).
+    const fn factor(self) -> Option<Factor> {
         match self {
-            Self::Password | Self::UserVerification => Factor::Activation,
-            Self::Totp | Self::RecoveryCode | Self::HardwareKey | Self::SoftwareKey => Factor::Possession,
+            Self::Password | Self::UserVerification => Some(Factor::Activation),
+            Self::Totp | Self::RecoveryCode | Self::HardwareKey | Self::SoftwareKey => Some(Factor::Possession),
+            Self::MailCode => None,
         }
+    }
+
+    /// Whether it shows that something is possessed, which a second factor does.
+    pub(super) fn shows_possession(self) -> bool {
+        self.factor() == Some(Factor::Possession)
     }
 
     /// Whether there are two different factors among some methods.
     pub(super) fn are_two_factors(methods: &[Self]) -> bool {
-        let has = |factor| methods.iter().any(|method| method.factor() == factor);
+        let has = |factor| methods.iter().any(|method| method.factor() == Some(factor));
         has(Factor::Activation) && has(Factor::Possession)
     }
 }

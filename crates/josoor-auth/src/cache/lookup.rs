@@ -6,7 +6,8 @@ use std::time::Instant;
 use josoor_auth_verify::{CachedSession, Claims, ReadSession};
 use uuid::Uuid;
 
-use super::copies::{SessionEntry, UserCopy, admit, check_generation, check_owner};
+use super::copies::{SessionCopy, SessionEntry, UserCopy, admit, check_generation, check_owner};
+use super::ends;
 use super::session_cache::SessionCache;
 use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Refusal, Result};
@@ -73,7 +74,10 @@ impl SessionCache {
                     self.local.revoke_session(session.0, why);
                     return Err(why.into());
                 }
-                Some(SessionEntry::Live(live)) if now < live.expires_at => {
+                // Written for another role, it may have another end.
+                Some(SessionEntry::Live(live))
+                    if now < live.expires_at && self.is_of_role(&live, user_entry.as_ref()) =>
+                {
                     check_owner(UserId(live.user_id), user)?;
                     // A copy that does not say which generations are retired says too little.
                     if let Some(retired) = live.retired_generation {
@@ -117,10 +121,13 @@ impl SessionCache {
         }
         check_owner(row.user_id(), user)?;
         let stored = stored.ok_or(Refusal::SessionRevoked)?;
+        if let Some(why) = ends::ended(&self.lifetimes, &row, stored.role, now) {
+            return Err(why.into());
+        }
         let copy = Arc::new(UserCopy::from(&stored));
         let read = ReadSession {
             user: user.0,
-            expires_at: row.ends_at().as_micros(),
+            expires_at: ends::ends_at(&self.lifetimes, &row, stored.role).as_micros(),
             retired: row.retired_generation,
         };
         let retired = self.local.fill_session(session.0, snapshot, read, filled);
@@ -128,6 +135,11 @@ impl SessionCache {
         self.publish(&row, &copy).await;
         check_generation(claims, retired)?;
         Ok(copy)
+    }
+
+    /// Whether a session's copy was written for the role that its user has now; it makes no difference without lifetimes by role.
+    fn is_of_role(&self, session: &SessionCopy, user: Option<&UserCopy>) -> bool {
+        !self.lifetimes.has_lifetimes_by() || user.is_some_and(|user| user.role == session.role)
     }
 
     /// A user, as far as this node knows by itself.

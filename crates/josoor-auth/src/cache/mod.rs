@@ -20,6 +20,7 @@
 pub mod audit_watch;
 mod copies;
 mod effects;
+mod ends;
 mod health;
 mod lookup;
 mod session_cache;
@@ -30,5 +31,6 @@ mod touches;
 
 pub use self::copies::{Memo, SessionCopy, UserCopy, user_copies_until};
 pub use self::effects::Effects;
+pub use self::ends::{ended, ends_at};
 pub use self::session_cache::SessionCache;
 pub use self::tail::{TailMemory, tail_every};

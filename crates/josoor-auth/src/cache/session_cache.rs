@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::copies::UserCopy;
 use super::health::RedisHealth;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SessionConfig};
 use crate::domain::Timestamp;
 use crate::error::Refusal;
 use crate::redis::Redis;
@@ -43,8 +43,8 @@ pub struct SessionCache {
     pub(super) noted: Cache<Uuid, (i64, Timestamp)>,
     /// How long a note of use counts before the next use is noted.
     pub(super) note_every: Duration,
-    /// How long after its last use a session ends.
-    pub(super) idle: Duration,
+    /// The lifetimes of sessions.
+    pub(super) lifetimes: SessionConfig,
     /// The latest generations that this node has seen.
     pub(super) generations: Cache<Uuid, i64>,
     pub(super) touches: Mutex<VecDeque<Touch>>,
@@ -79,7 +79,7 @@ impl SessionCache {
             tailed: Mutex::new(Instant::now()),
             noted: Cache::new(100_000),
             note_every: session.note_every(),
-            idle: session.idle,
+            lifetimes: *session,
             generations: Cache::new(100_000),
             touches: Mutex::default(),
             touched: Notify::new(),

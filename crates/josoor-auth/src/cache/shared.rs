@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::copies::{SessionCopy, SessionEntry, USER_COPY_LIFE, UserCopy, session_key, to_json, user_key};
 use super::effects::Effects;
+use super::ends;
 use super::session_cache::SessionCache;
 use super::tail::tail_every;
 use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
@@ -138,16 +139,17 @@ impl SessionCache {
         };
         let now = self.clock.now();
         let version = session.last_seen_at.max(session.generation_issued_at).as_micros();
+        let ends_at = ends::ends_at(&self.lifetimes, session, user.role);
         let copy = SessionEntry::Live(SessionCopy {
             user_id: user.id,
             email: user.email.clone(),
             role: user.role,
             login_at: session.created_at,
-            expires_at: session.ends_at(),
+            expires_at: ends_at,
             version,
             retired_generation: Some(session.retired_generation),
         });
-        let life = session.ends_at().since(now).max(Duration::from_secs(1));
+        let life = ends_at.since(now).max(Duration::from_secs(1));
         redis
             .set_versioned(
                 &session_key(session.id()),

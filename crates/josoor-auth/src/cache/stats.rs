@@ -43,6 +43,8 @@ pub(crate) struct DaysCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) now: Option<Kept<(UserCounts, i64)>>,
+    /// The active administrators without a second factor.
+    pub(crate) admins_without_factor: Option<Kept<i64>>,
     /// By the beginning of the day.
     pub(crate) days: HashMap<Timestamp, Kept<SpanCounts>>,
     /// By the first and the last day, in days since 1970.

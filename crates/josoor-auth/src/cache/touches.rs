@@ -49,7 +49,7 @@ impl SessionCache {
                 session,
                 generation,
                 at: now,
-                idle_expires_at: now.plus(self.idle),
+                idle_expires_at: now.plus(self.lifetimes.idle),
             });
             self.touched.notify_one();
         }

@@ -73,6 +73,8 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         | "server.connection_exempt"
         | "registration.allowed_domains"
         | "registration.denied_domains"
+        | "session.idle_by"
+        | "session.absolute_by"
         | "mfa.required"
         | "mfa.no_trust"
         | "passkeys.origins" => text
@@ -80,13 +82,16 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
             .filter(|item| !item.is_empty())
             .map(shown)
             .collect(),
-        "limits.enabled" | "auth.bearer_renewal" | "registration.require_verified" => (text == "true").into(),
+        "limits.enabled" | "auth.bearer_renewal" | "registration.require_verified" | "login.mail_code" => {
+            (text == "true").into()
+        }
         "server.port"
         | "server.max_connections"
         | "auth.missing_token_status"
         | "auth.jwt_expiration_minutes"
         | "session.max_per_user"
         | "mfa.totp_skew"
+        | "login.failures_until_code"
         | "password.bcrypt_cost"
         | "password.min_length"
         | "password.argon2_memory_kib"

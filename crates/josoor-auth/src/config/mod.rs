@@ -7,6 +7,7 @@ mod database;
 mod entries;
 mod env_file;
 mod limits;
+mod login;
 mod mail;
 mod mfa;
 mod operation;
@@ -43,6 +44,7 @@ pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
 pub use self::env_file::EnvFile;
 pub use self::limits::{LimitsConfig, Quota};
+pub use self::login::LoginConfig;
 pub use self::mail::{Helo, MailConfig, Sender};
 pub use self::mfa::MfaConfig;
 pub use self::operation::{
@@ -73,6 +75,8 @@ pub struct Config {
     pub mfa: MfaConfig,
     /// `[passkeys]`
     pub passkeys: PasskeysConfig,
+    /// `[login]`
+    pub login: LoginConfig,
     /// `[keys]`
     pub keys: KeysConfig,
     /// `[registration]`
@@ -255,6 +259,7 @@ impl Reader<'_> {
         let admin = self.admin();
         let mfa = self.mfa();
         let passkeys = self.passkeys(server.as_ref().map(|server| &server.public_url));
+        let login = self.login();
         let keys = self.keys();
         let registration = self.registration();
         let password = self.password();
@@ -287,6 +292,7 @@ impl Reader<'_> {
             admin: admin?,
             mfa: mfa?,
             passkeys: passkeys?,
+            login: login?,
             keys: keys?,
             registration: registration?,
             password: password?,

@@ -10,6 +10,10 @@ pub enum Audit {
     SignIn,
     /// A sign-in with the right password waits for a second factor.
     MfaRequest,
+    /// The sign-ins to an account have failed so often in a row that new devices need a code by mail besides the password.
+    FailureLimit,
+    /// A code to sign in with was asked for.
+    SignInCodeRequest,
     /// The user of a session was verified once more, or was not.
     StepUp,
     /// A second factor was added.

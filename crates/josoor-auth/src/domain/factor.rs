@@ -4,6 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::mail_code::MailCode;
+use super::typed_code::plain;
 use crate::crypto;
 use crate::error::Invalid;
 
@@ -30,6 +32,8 @@ pub enum FactorMethod {
     Totp,
     /// One of the codes that were given out for when the app is lost.
     RecoveryCode,
+    /// A code that was sent to the account's address, after too many failed sign-ins in a row. No factor of the account.
+    MailCode,
 }
 
 impl FactorMethod {
@@ -48,6 +52,8 @@ pub enum FactorCode {
     Totp(Zeroizing<String>),
     /// The 16 letters and digits of a recovery code, in its own spelling.
     Recovery(RecoveryCode),
+    /// Eight ASCII digits.
+    Mail(MailCode),
 }
 
 impl fmt::Debug for FactorCode {
@@ -77,10 +83,13 @@ impl FactorCode {
         if plain.len() == TOTP_DIGITS && plain.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Self::Totp(plain));
         }
+        if let Ok(code) = MailCode::parse(&plain) {
+            return Ok(Self::Mail(code));
+        }
         RecoveryCode::read(&plain).map(Self::Recovery).ok_or_else(|| {
             Invalid::new(
                 "invalid_code",
-                "Type the six digits that the app shows, or the 16 letters and digits of a recovery code.",
+                "Type the six digits that the app shows, the 16 letters and digits of a recovery code, or the eight digits from a mail.",
             )
         })
     }
@@ -90,29 +99,9 @@ impl FactorCode {
         match self {
             Self::Totp(_) => FactorMethod::Totp,
             Self::Recovery(_) => FactorMethod::RecoveryCode,
+            Self::Mail(_) => FactorMethod::MailCode,
         }
     }
-}
-
-/// The text without what only separates, in lower case, with ASCII digits.
-fn plain(text: &str) -> Zeroizing<String> {
-    let mut plain = Zeroizing::new(String::with_capacity(text.len()));
-    for char in text.chars() {
-        match char {
-            '\u{660}'..='\u{669}' => plain.extend(char::from_digit(u32::from(char) - 0x660, 10)),
-            '\u{6f0}'..='\u{6f9}' => plain.extend(char::from_digit(u32::from(char) - 0x6f0, 10)),
-            '-'
-            | '\u{2010}'..='\u{2015}'
-            | '\u{2212}'
-            | '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => {}
-            _ if char.is_whitespace() => {}
-            _ => plain.push(char.to_ascii_lowercase()),
-        }
-    }
-    plain
 }
 
 /// A recovery code: 80 random bits, as 16 letters and digits (the alphabet of Crockford's base 32, in lower case).
@@ -179,7 +168,7 @@ mod tests {
     fn totp(text: &str) -> Option<String> {
         match FactorCode::parse(text).ok()? {
             FactorCode::Totp(code) => Some(code.to_string()),
-            FactorCode::Recovery(_) => None,
+            FactorCode::Recovery(_) | FactorCode::Mail(_) => None,
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Limit {
     ForgotAccount,
     /// Requests to verify the address of one account.
     VerifyAccount,
+    /// Requests for a code to sign in to one account with.
+    MailCodeAccount,
     /// Requests for another address from one network address.
     EmailChangeAddress,
     /// Requests for another address of one account.
@@ -65,7 +67,7 @@ pub struct Entry {
 }
 
 /// All limits, in the order of [`Limit`].
-pub static TABLE: [Entry; 21] = [
+pub static TABLE: [Entry; 22] = [
     Entry {
         limit: Limit::LoginAddress,
         key: "limits.login_address",
@@ -133,7 +135,7 @@ pub static TABLE: [Entry; 21] = [
         limit: Limit::ForgotAddress,
         key: "limits.forgot_address",
         default: "30/1m",
-        counts: "requests for mail with a link (reset, verification of an address) from one network address",
+        counts: "requests for mail with a link or a code (reset, verification of an address, sign-in) from one network address",
         message: "Too many requests for mail from your network. Wait a little, then try again.",
     },
     Entry {
@@ -149,6 +151,13 @@ pub static TABLE: [Entry; 21] = [
         default: "5/15m",
         counts: "requests to verify the address of one account",
         message: "The mail was requested too often. Use the newest one, or try again later.",
+    },
+    Entry {
+        limit: Limit::MailCodeAccount,
+        key: "limits.mail_code_account",
+        default: "5/15m",
+        counts: "requests for a code to sign in to one account with",
+        message: "A code was requested too often. Use the newest mail, or try again later.",
     },
     Entry {
         limit: Limit::EmailChangeAddress,

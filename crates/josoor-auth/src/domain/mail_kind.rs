@@ -14,6 +14,10 @@ pub enum MailKind {
     RegistrationRequest,
     /// Request: the user wants this address instead of the present one. `token_id` names the change.
     EmailChangeRequest,
+    /// Request: somebody typed this address in to sign in with a code. `token_id` names the flow.
+    SignInRequest,
+    /// Request: the sign-ins to this address have failed as often in a row as `login.failures_until_code` says.
+    FailureLimitRequest,
 
     /// The link that verifies the address of an account.
     VerifyEmail,
@@ -71,6 +75,16 @@ pub enum MailKind {
     MfaFailed,
     /// Notice, to administrators: there is another one.
     NewAdmin,
+    /// The code that signs in, and the link that does the same in the browser that asked.
+    SignInCode,
+    /// The code that confirms a sign-in with the right password.
+    ConfirmSignIn,
+    /// The code that confirms the user of a session.
+    StepUpCode,
+    /// Notice: so many sign-ins have failed in a row that new devices need a code by mail.
+    FailureLimit,
+    /// Notice: a password that was set before the address was verified was removed when it was.
+    PasswordRemoved,
 }
 
 impl MailKind {
@@ -86,14 +100,24 @@ impl MailKind {
     pub const fn is_request(self) -> bool {
         matches!(
             self,
-            Self::ResetRequest | Self::VerifyRequest | Self::RegistrationRequest | Self::EmailChangeRequest
+            Self::ResetRequest
+                | Self::VerifyRequest
+                | Self::RegistrationRequest
+                | Self::EmailChangeRequest
+                | Self::SignInRequest
+                | Self::FailureLimitRequest
         )
     }
 
     /// The class of the row.
     pub const fn class(self) -> MailClass {
         match self {
-            Self::ResetRequest | Self::ResetPassword => MailClass::Reset,
+            Self::ResetRequest
+            | Self::ResetPassword
+            | Self::SignInRequest
+            | Self::SignInCode
+            | Self::ConfirmSignIn
+            | Self::StepUpCode => MailClass::Reset,
             Self::PasswordChanged
             | Self::EmailChanged
             | Self::EmailChangeDone
@@ -114,7 +138,10 @@ impl MailKind {
             | Self::RecoveryCodeUsed
             | Self::RecoveryCodesLow
             | Self::MfaFailed
-            | Self::NewAdmin => MailClass::Notice,
+            | Self::NewAdmin
+            | Self::FailureLimitRequest
+            | Self::FailureLimit
+            | Self::PasswordRemoved => MailClass::Notice,
             Self::VerifyRequest
             | Self::RegistrationRequest
             | Self::EmailChangeRequest

@@ -27,6 +27,10 @@ pub enum Purpose {
     UndoDeletion,
     /// Ends all that can sign in to an account.
     SecureAccount,
+    /// Confirms, by its code alone, a sign-in with the right password, or the user of a session.
+    Confirm,
+    /// Signs in, in the browser that asked for it: beside the code of the same mail.
+    SignIn,
 }
 
 impl Purpose {
@@ -41,6 +45,7 @@ impl Purpose {
     /// How long a token of this purpose is good for.
     pub const fn lifetime(self) -> Duration {
         match self {
+            Self::Confirm | Self::SignIn => Duration::from_mins(10),
             Self::ResetPassword => Duration::from_mins(30),
             Self::Setup => Duration::from_hours(1),
             Self::VerifyEmail | Self::Registration | Self::ChangeEmail => Duration::from_hours(24),
@@ -57,11 +62,13 @@ impl Purpose {
             Self::ResetPassword | Self::Invitation => &[Self::ResetPassword, Self::Invitation],
             Self::VerifyEmail => &[Self::VerifyEmail],
             Self::ChangeEmail => &[Self::ChangeEmail],
+            Self::SignIn => &[Self::SignIn],
             Self::Setup
             | Self::Registration
             | Self::UndoEmailChange
             | Self::UndoDeletion
-            | Self::SecureAccount => &[],
+            | Self::SecureAccount
+            | Self::Confirm => &[],
         }
     }
 }

@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::dev_mail::Developer;
+use crate::admin::stats;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::domain::MailClass;
@@ -129,6 +130,17 @@ async fn show_readiness(State(app): State<App>) -> Response {
         ("audit", audit),
         ("mail", mail),
     ]);
+    // A warning: the service is as ready as with one.
+    if database == Condition::Ok
+        && let Ok(Ok(count)) = tokio::time::timeout(PATIENCE, stats::admins_without_factor(&app)).await
+    {
+        let condition = if count == 0 {
+            Condition::Ok
+        } else {
+            Condition::Degraded
+        };
+        parts.insert("factors", condition);
+    }
     if app.cache.redis().is_some() {
         // Losing Redis costs speed, nothing else.
         parts.insert(

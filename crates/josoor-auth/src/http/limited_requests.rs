@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use crate::limits::Limit::{
     self, AdminAccount, EmailChangeAccount, EmailChangeAddress, ForgotAccount, ForgotAddress, LoginAccount,
-    LoginAddress, LoginDevice, LoginPair, MailNetwork, MailRecipient, MailTotal, MfaAccount, MfaDevice,
-    MfaSessions, PasswordAccount, RefreshSession, RegisterAddress, VerifyAccount, WriteAccount, WriteAddress,
+    LoginAddress, LoginDevice, LoginPair, MailCodeAccount, MailNetwork, MailRecipient, MailTotal, MfaAccount,
+    MfaDevice, MfaSessions, PasswordAccount, RefreshSession, RegisterAddress, VerifyAccount, WriteAccount,
+    WriteAddress,
 };
 
 /// A request that writes something: rows, mails, or work for the hasher.
@@ -82,6 +83,21 @@ static REQUESTS: &[LimitedRequest] = &[
         &[WriteAddress, WriteAccount, MailRecipient, MailTotal],
     ),
     limited(
+        "POST /auth/login/code",
+        &[
+            ForgotAddress,
+            MailCodeAccount,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    bounded(
+        "POST /auth/login/code/verify",
+        &[LoginAddress, MailRecipient, MailTotal],
+        "five codes for each mail",
+    ),
+    limited(
         "POST /auth/step-up",
         &[
             WriteAddress,
@@ -91,6 +107,18 @@ static REQUESTS: &[LimitedRequest] = &[
             PasswordAccount,
             MfaDevice,
             MfaSessions,
+            MailRecipient,
+            MailTotal,
+        ],
+    ),
+    limited(
+        "POST /auth/step-up/code",
+        &[
+            WriteAddress,
+            WriteAccount,
+            ForgotAddress,
+            MailCodeAccount,
+            MailNetwork,
             MailRecipient,
             MailTotal,
         ],
@@ -276,6 +304,23 @@ static REQUESTS: &[LimitedRequest] = &[
             MailTotal,
         ],
         "five codes for each sign-in",
+    ),
+    bounded(
+        "POST /auth/pages/login-code",
+        &[
+            ForgotAddress,
+            MailCodeAccount,
+            LoginAddress,
+            MailNetwork,
+            MailRecipient,
+            MailTotal,
+        ],
+        "five codes for each mail",
+    ),
+    bounded(
+        "POST /auth/pages/login-link",
+        &[WriteAddress, LoginAddress, MailRecipient, MailTotal],
+        "once for each link",
     ),
     limited(
         "POST /auth/pages/register",

@@ -19,6 +19,7 @@ pub mod files;
 pub mod health;
 #[cfg(test)]
 pub(crate) mod limited_requests;
+pub mod mail_code;
 pub mod openapi;
 pub mod outbox;
 pub mod pages;
@@ -56,6 +57,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(auth::routes())
         .merge(second_factor::routes())
+        .merge(mail_code::routes())
         .merge(recovery::routes())
         .merge(sessions::routes())
         .merge(devices::routes())

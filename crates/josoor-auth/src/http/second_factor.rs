@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::pending::{self, FactorNeeded};
+use crate::auth::step_up_code;
 use crate::domain::{FactorAnswer, FactorCode, FactorMethod, PasskeyAssertion, Password, Secret};
 use crate::error::{Error, Invalid, Result};
 use crate::http::request::body::Body;
@@ -19,7 +20,7 @@ use crate::http::request::definition::{NotNull, request_fields};
 use crate::http::request::transport::Transport;
 use crate::http::response::document::ProblemDocument;
 use crate::http::response::problem::Problem;
-use crate::http::response::representation::TokenResponse;
+use crate::http::response::representation::{BaseResponse, TokenResponse};
 use crate::http::response::signed_in::{signed_in, with_cookies};
 use crate::sessions::{self, Presented};
 
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(finish_log_in))
         .routes(routes!(step_up))
+        .routes(routes!(request_step_up_code))
 }
 
 request_fields! {
@@ -51,7 +53,7 @@ request_fields! {
     pub struct StepUpRequest {
         /// The account's password, where the account has no second factor.
         password: Option<Password>,
-        /// A code of the account's second factor.
+        /// A code of the account's second factor; or, where the account has neither that nor a password, one from a mail.
         code: Option<FactorCode>,
         /// A passkey of the account, as the answer to `/auth/step-up/options`.
         assertion: Option<PasskeyAssertion>,
@@ -113,7 +115,7 @@ fn answer_of(
 ) -> Result<FactorAnswer> {
     let (given, missing, other) = match method {
         FactorMethod::Passkey => (assertion.map(FactorAnswer::from), "assertion", code.is_some()),
-        FactorMethod::Totp | FactorMethod::RecoveryCode => {
+        FactorMethod::Totp | FactorMethod::RecoveryCode | FactorMethod::MailCode => {
             (code.map(FactorAnswer::from), "code", assertion.is_some())
         }
     };
@@ -163,4 +165,22 @@ async fn step_up(
     };
     let issued = sessions::step_up(&app, &signed_in.caller, with, &signed_in.client).await?;
     Ok(Json(TokenResponse::from(&issued)))
+}
+
+/// Sends a code to verify the user of the session once more
+///
+/// Only with the setting `login.mail_code`, and only where the account has neither a password nor a second factor. The code is given at
+/// `/auth/step-up`; it raises no level.
+#[utoipa::path(
+    post, path = "/auth/step-up/code", tag = "auth", operation_id = "request_step_up_code", security(("bearer" = [])),
+    responses(
+        (status = 202, description = "A mail is on its way to the account's address", body = BaseResponse),
+        (status = 404, description = "`not_found`: `login.mail_code` is off", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`: the account has a password or a second factor", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn request_step_up_code(Enrolling(signed_in): Enrolling, State(app): State<App>) -> Result<Response> {
+    step_up_code::request(&app, &signed_in.caller, &signed_in.client).await?;
+    let body = BaseResponse::done(&app, "A code is on its way to the address of your account.");
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }

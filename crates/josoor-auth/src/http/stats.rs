@@ -38,6 +38,8 @@ pub struct UserStats {
     pub analysts: i64,
     /// Active administrators.
     pub admins: i64,
+    /// Active administrators without a second factor.
+    pub admins_without_factor: i64,
 }
 
 /// How many sessions there are.
@@ -126,6 +128,7 @@ async fn show_stats(
             invited: users.invited,
             analysts: users.analysts,
             admins: users.admins,
+            admins_without_factor: users.admins_without_factor,
         },
         sessions: SessionStats {
             active: found.sessions,

@@ -110,6 +110,7 @@ fn shell(app: &App, title: (&str, &str), uri: &Uri, headers: &HeaderMap) -> Resp
         "base": base,
         "passwordMinLength": config.password.min_length,
         "deletionGrace": config.account.deletion_grace.as_secs(),
+        "mailCode": config.login.mail_code,
         "devMail": matches!(app.mailer, Mailer::Mailbox),
     });
     let document = template

@@ -243,6 +243,16 @@ impl SourceName {
     }
 }
 
+/// A value that may be a number, a text with one, or a list of either, as Keycloak writes them.
+pub(super) fn number(value: Option<&Value>) -> Option<u32> {
+    match value? {
+        Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        Value::String(text) => text.parse().ok(),
+        Value::Array(values) => number(values.first()),
+        _ => None,
+    }
+}
+
 /// Reads RFC 3339, and what PostgreSQL, SQLite and Python make of times: a space for the `T`, a short or no offset (then it
 /// is UTC), no seconds, a date alone. Outside of the years 1970 to 9999 there is nothing.
 fn parse_time(text: &str) -> Option<Timestamp> {

@@ -12,6 +12,7 @@ use super::reading::{Line, Message};
 use super::user::{Mapping, Preset, ReportRow};
 use crate::act::Client;
 use crate::app::App;
+use crate::auth::factors::totp;
 use crate::domain::{Audit, Role, UserId};
 use crate::error::{Error, Invalid, Result};
 use crate::store::{NewUser, Seen};
@@ -298,6 +299,17 @@ async fn apply(
                     other => other,
                 };
             }
+        }
+    }
+    for ((_, user), verdict) in users.iter().zip(&verdicts) {
+        if let (
+            Some(secret),
+            Verdict::New {
+                here: Some((id, _)), ..
+            },
+        ) = (&user.totp, verdict)
+        {
+            totp::import(&mut act, *id, secret).await?;
         }
     }
     let new_admins: HashSet<&str> = new

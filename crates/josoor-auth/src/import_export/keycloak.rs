@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::fields::{Fields, Get, Parsed, verified};
+use super::fields::{Fields, Get, Parsed, number, verified};
 use super::hashes::{any_hash, phc, unsupported};
+use super::keycloak_otp::with_app;
 use super::options::Reading;
 use super::user::Incoming;
 use crate::domain::{Locale, PasswordHash};
@@ -23,7 +24,8 @@ impl Reading {
             .filter_map(Value::as_str)
             .filter_map(|name| self.role_named(name))
             .max();
-        let password_hash = self.password("credentials", keycloak_hash(get.array("credentials")?))?;
+        let credentials = get.array("credentials")?;
+        let password_hash = self.password("credentials", keycloak_hash(credentials))?;
         let user = Incoming {
             role,
             is_active: get.flag("enabled")?,
@@ -33,7 +35,7 @@ impl Reading {
             created_at: get.millis("createdTimestamp")?,
             ..Incoming::new(email)
         };
-        Ok(name.given_to(user))
+        Ok(with_app(name.given_to(user), credentials))
     }
 }
 
@@ -46,16 +48,6 @@ fn attribute_locale(get: &Get<'_>) -> Option<Locale> {
         _ => return None,
     };
     tag.split(['-', '_']).next()?.to_ascii_lowercase().parse().ok()
-}
-
-/// A value that may be a number, a text with one, or a list of either, as Keycloak writes them.
-pub(super) fn number(value: Option<&Value>) -> Option<u32> {
-    match value? {
-        Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
-        Value::String(text) => text.parse().ok(),
-        Value::Array(values) => number(values.first()),
-        _ => None,
-    }
 }
 
 fn word(value: Option<&Value>) -> Option<&str> {

@@ -15,6 +15,7 @@ mod hashes;
 pub mod import;
 mod judging;
 mod keycloak;
+mod keycloak_otp;
 mod lines;
 mod native;
 mod options;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::auth::factors::totp::TotpSecret;
 use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::FieldError;
 use crate::store::{NewUser, User};
@@ -93,6 +94,8 @@ pub struct Incoming {
     pub locale: Option<Locale>,
     /// The hash, as its source wrote it.
     pub password_hash: Option<PasswordHash>,
+    /// The secret of the authenticator app, where the address is verified.
+    pub totp: Option<TotpSecret>,
     /// When the password was set.
     pub password_changed_at: Option<Timestamp>,
     /// When the account was made.
@@ -122,6 +125,7 @@ impl Incoming {
             verified: Verified::Unknown,
             locale: None,
             password_hash: None,
+            totp: None,
             password_changed_at: None,
             created_at: None,
             updated_at: None,

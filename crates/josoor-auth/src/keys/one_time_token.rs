@@ -7,7 +7,10 @@ use zeroize::Zeroizing;
 
 use super::server_key::ServerKey;
 use crate::crypto;
-use crate::domain::{Purpose, Secret};
+use crate::domain::{MailCode, Purpose, Secret};
+
+/// How many codes there are.
+const CODES: u128 = 100_000_000;
 
 /// Issues and reads single-use tokens. A token is 64 characters: the id of its row in `one_time_tokens`, and a code of 256 bits.
 pub struct OneTimeTokens(pub(super) ServerKey);
@@ -22,6 +25,20 @@ impl OneTimeTokens {
         bytes.extend_from_slice(id.as_bytes());
         bytes.extend_from_slice(&mac);
         Secret::new(URL_SAFE_NO_PAD.encode(&*bytes))
+    }
+
+    /// The code that is typed where the token's link is not opened: eight digits. The same row always gives the same code.
+    pub fn code(&self, purpose: Purpose, id: Uuid) -> Secret {
+        let mac = Zeroizing::new(
+            self.0
+                .mac(&[b"one-time-code", purpose.as_str().as_bytes(), id.as_bytes()]),
+        );
+        // Of 128 bits: no digit is likelier than another by more than one in 10^30.
+        let number = mac
+            .iter()
+            .take(16)
+            .fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        Secret::new(format!("{:0width$}", number % CODES, width = MailCode::DIGITS))
     }
 
     /// The row's id, if the token is one of ours for this purpose.

@@ -57,6 +57,14 @@ impl Limiter {
         self.mail_asked_for(ip, Limit::VerifyAccount, email_key).await
     }
 
+    /// Before a request for a code to sign in to the account with this canonical address, whether there is one or not.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub async fn mail_code(&self, ip: &str, email_key: &str) -> Result<()> {
+        self.mail_asked_for(ip, Limit::MailCodeAccount, email_key).await
+    }
+
     /// Before a request for another address of this account, and before its password is checked.
     ///
     /// # Errors

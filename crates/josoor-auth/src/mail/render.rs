@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use crate::domain::{Locale, MailKind, Purpose, Timestamp};
+use crate::domain::{Locale, MailCode, MailKind, Purpose, Timestamp};
 use crate::error::{Error, Result};
 use crate::keys::Keys;
 use crate::store::{Content, MailDetails, MailRow};
@@ -91,6 +91,11 @@ templates! {
     RecoveryCodesLow "recovery_codes_low";
     MfaFailed "mfa_failed";
     NewAdmin "new_admin";
+    SignInCode "sign_in_code";
+    PasswordRemoved "password_removed";
+    ConfirmSignIn "confirm_sign_in";
+    StepUpCode "step_up_code";
+    FailureLimit "failure_limit";
 }
 
 /// The purpose of the token in the link of a message, if its link has one.
@@ -104,6 +109,8 @@ pub const fn purpose_of(kind: MailKind) -> Option<Purpose> {
         MailKind::EmailChanged => Some(Purpose::UndoEmailChange),
         MailKind::AccountDeletion => Some(Purpose::UndoDeletion),
         MailKind::NewDevice | MailKind::PasskeyAdded => Some(Purpose::SecureAccount),
+        MailKind::SignInCode => Some(Purpose::SignIn),
+        MailKind::ConfirmSignIn | MailKind::StepUpCode => Some(Purpose::Confirm),
         _ => None,
     }
 }
@@ -116,6 +123,7 @@ pub fn link_of(public_url: &str, keys: &Keys, purpose: Purpose, id: uuid::Uuid) 
         Purpose::VerifyEmail | Purpose::Registration | Purpose::ChangeEmail => "verify-email",
         Purpose::UndoEmailChange | Purpose::UndoDeletion => "undo",
         Purpose::SecureAccount => "secure-account",
+        Purpose::SignIn | Purpose::Confirm => "login-link",
     };
     format!(
         "{public_url}/{page}#token={}",
@@ -134,7 +142,8 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
     let Content::Mail(details) = &row.content else {
         return Err(fault("it is a request"));
     };
-    let link = match purpose_of(row.kind) {
+    // What is confirmed by the code alone has no link of its own.
+    let link = match purpose_of(row.kind).filter(|purpose| *purpose != Purpose::Confirm) {
         Some(purpose) => {
             let token = row.token.ok_or_else(|| fault("it has no token"))?;
             Some(link_of(public_url, keys, purpose, token))
@@ -156,10 +165,17 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
     escaped.set_auto_escape_callback(|_| AutoEscape::Html);
 
     let lifetime = purpose_of(row.kind).map(|purpose| spell(locale, purpose.lifetime()));
+    let code = match (purpose_of(row.kind), row.token) {
+        (Some(purpose @ (Purpose::SignIn | Purpose::Confirm)), Some(token)) => {
+            Some(MailCode::spelled(keys.one_time.code(purpose, token).expose()))
+        }
+        _ => None,
+    };
     let values = |shown: &dyn Fn(&str) -> Value| {
         context! {
             site => shown(site),
             lifetime => &lifetime,
+            code => code.as_deref().map_or(Value::UNDEFINED, shown),
             new_address => details.new_address().map_or(Value::UNDEFINED, shown),
             subject => details.subject().map(|user| user.0),
             audit_row => details.audit_row(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use josoor_auth_verify::{AccessType, Claims};
 
 use crate::app::App;
-use crate::cache::UserCopy;
+use crate::cache::{UserCopy, ends_at};
 use crate::crypto;
 use crate::domain::{KnownDevice, Secret, Timestamp};
 use crate::error::Result;
@@ -58,7 +58,8 @@ pub(super) fn issue_tokens(
     user: Arc<UserCopy>,
     now: Timestamp,
 ) -> Result<Issued> {
-    let mut issued = issue_access(app, session, user, session.ends_at(), now)?;
+    let until = ends_at(&app.config.session, session, user.role);
+    let mut issued = issue_access(app, session, user, until, now)?;
     issued.refresh_token = Some(app.keys.refresh.issue(&Generation {
         user: session.user_id(),
         session: session.id(),

@@ -6,6 +6,7 @@ use super::second_factor::reject_for_session_limit;
 use crate::act::{Client, Entry};
 use crate::app::App;
 use crate::auth::devices;
+use crate::auth::failures;
 use crate::auth::flow::{Authenticated, Flow, Step};
 use crate::auth::password::{self, SignIn};
 use crate::auth::pending::{self, FactorNeeded};
@@ -21,7 +22,7 @@ const ATTEMPTS: usize = 8;
 pub enum LogIn {
     /// A session.
     Opened(Box<Issued>),
-    /// The question for a second factor.
+    /// The question for a second factor, or for a code by mail.
     FactorNeeded(FactorNeeded),
 }
 
@@ -55,6 +56,7 @@ pub async fn log_in(
     }
     if outcome == Some(telemetry::SignIn::InvalidCredentials) {
         app.limits.note_failed_sign_in().await;
+        failures::note(app, email, client).await?;
     }
     result
 }
@@ -73,6 +75,7 @@ async fn try_log_in(
         let done = match step {
             Step::Finished(who) => open_session(app, &verified, &who, with, client).await?,
             Step::FactorNeeded => ask_for_factor(app, &verified, with, client).await?,
+            Step::MailCodeNeeded => ask_for_mail_code(app, &verified, with, client).await?,
         };
         if let Some(done) = done {
             return Ok(done);
@@ -90,7 +93,11 @@ async fn finish_flow(app: &App, verified: &SignIn, client: &Client) -> Result<St
     // Only of accounts with a second factor is anything read besides.
     let is_trusted =
         user.mfa_at.is_some() && devices::is_trusted(app, user, verified.device.as_ref()).await?;
-    let flow = Flow::sign_in().with(verified.proof).on_trusted_device(is_trusted);
+    let wants_code = failures::wants_code(app, user, verified.failures, verified.device.as_ref());
+    let flow = Flow::sign_in()
+        .with(verified.proof)
+        .on_trusted_device(is_trusted)
+        .wanting_mail_code(wants_code);
     let reason = match flow.finish(app, user) {
         Ok(step) => return Ok(step),
         Err(error) => error,
@@ -121,6 +128,23 @@ async fn ask_for_factor(
     Ok(Some(LogIn::FactorNeeded(needed)))
 }
 
+/// Sends a code by mail and asks for it; `None` when the account was changed since the password was verified.
+async fn ask_for_mail_code(
+    app: &App,
+    verified: &SignIn,
+    with: SignInWith,
+    client: &Client,
+) -> Result<Option<LogIn>> {
+    let mut act = app.act(client).await?;
+    if !verified.hold(&mut act).await? {
+        return Ok(None);
+    }
+    let (user, proof) = (&verified.user, verified.proof);
+    let needed = pending::begin_with_mail_code(&mut act, user, proof, with.transport).await?;
+    act.commit().await?;
+    Ok(Some(LogIn::FactorNeeded(needed)))
+}
+
 /// Opens the session; `None` when the account was changed since it was verified.
 async fn open_session(
     app: &App,
@@ -132,6 +156,9 @@ async fn open_session(
     let mut act = app.act(client).await?;
     if !verified.claim(&mut act).await? {
         return Ok(None);
+    }
+    if verified.failures > 0 {
+        act.tx.clear_failed_sign_ins(&verified.user.email_key).await?;
     }
     let opened = match open(&mut act, who, &verified.user, with).await {
         Ok(opened) => opened,

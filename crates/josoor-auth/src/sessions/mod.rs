@@ -26,4 +26,4 @@ pub use revoke::{
     LogOut, list, list_page, log_out, revoke, revoke_all, revoke_any, revoke_everyones, revoke_others,
 };
 pub use second_factor::{Presented, finish_log_in, step_up};
-pub(crate) use second_factor::{issue_verified, record_verification};
+pub(crate) use second_factor::{issue_verified, record_verification, reject_for_session_limit};

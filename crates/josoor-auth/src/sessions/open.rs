@@ -82,7 +82,7 @@ pub async fn open(act: &mut Act, who: &Authenticated, user: &User, with: SignInW
 
 impl Opened {
     /// Notifies the owner, if the account did not know the device.
-    pub(super) async fn notify_of_new_device(&self, act: &mut Act, user: &User) -> Result<()> {
+    pub(crate) async fn notify_of_new_device(&self, act: &mut Act, user: &User) -> Result<()> {
         if self.device.familiarity == Familiarity::New {
             devices::notify_of_new_device(act, user).await?;
         }

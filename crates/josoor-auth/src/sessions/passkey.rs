@@ -95,7 +95,8 @@ async fn try_log_in(app: &App, presented: Presented, with: SignInWith, client: &
     let flow = proofs.into_iter().fold(Flow::sign_in(), Flow::with);
     let who = match flow.on_trusted_device(is_trusted).finish(app, &user) {
         Ok(Step::Finished(who)) => who,
-        Ok(Step::FactorNeeded) => {
+        // A code by mail is asked for after a password alone.
+        Ok(Step::FactorNeeded | Step::MailCodeNeeded) => {
             drop(act);
             return refuse(
                 app,

@@ -7,7 +7,7 @@ use super::rotation::{self, Decision, Generations, Step};
 use crate::act::{Client, Entry};
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::cache::UserCopy;
+use crate::cache::{UserCopy, ended};
 use crate::domain::{Audit, MailKind, RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Acr, Error, Refusal, Result};
 use crate::keys::RefreshClaims;
@@ -50,7 +50,7 @@ async fn try_refresh(app: &App, token: &str, client: &Client) -> Result<(Refresh
         let session = session.ok_or(Refusal::SessionRevoked)?;
         app.cache.note_generation(session.id(), session.generation);
         let user = app.cache.user(&mut conn, session.user_id()).await?;
-        let user = require_live(&claims, &session, user, now)?;
+        let user = require_live(app, &claims, &session, user, now)?;
         match decide(app, &Generations::from(&session), claims.generation, now) {
             Decision::RepeatCurrent => {
                 return Ok((RefreshOutcome::Repeated, issue_tokens(app, &session, user, now)?));
@@ -85,7 +85,7 @@ pub async fn holder(app: &App, token: &str) -> Result<Caller> {
     let session = conn.session_by_id(claims.session()).await?;
     let session = session.ok_or(Refusal::SessionRevoked)?;
     let user = app.cache.user(&mut conn, session.user_id()).await?;
-    let user = require_live(&claims, &session, user, now)?;
+    let user = require_live(app, &claims, &session, user, now)?;
     match decide(app, &Generations::from(&session), claims.generation, now) {
         Decision::RepeatCurrent | Decision::Rotate(_) => Ok(Caller {
             user,
@@ -102,6 +102,10 @@ pub async fn holder(app: &App, token: &str) -> Result<Caller> {
 /// The usual refresh in one statement: the current token of a live session whose user is cached. The step is decided on that
 /// state, and the database takes it only in that state. `None` when it does not, and the row has to be read.
 async fn rotate_predicted(app: &App, claims: &RefreshClaims) -> Result<Option<Issued>> {
+    if app.config.session.has_lifetimes_by() {
+        // These depend on the row.
+        return Ok(None);
+    }
     let now = app.clock.now();
     let user = claims.user().and_then(|user| app.cache.known_user(user));
     let Some(user) = user.filter(|user| user.is_active && !claims.is_expired(now)) else {
@@ -152,12 +156,16 @@ async fn take(
 /// # Errors
 /// Why it may not.
 fn require_live(
+    app: &App,
     claims: &RefreshClaims,
     session: &SessionRow,
     user: Option<Arc<UserCopy>>,
     now: Timestamp,
 ) -> Result<Arc<UserCopy>> {
-    let ended = session.ended(now);
+    let ended = match &user {
+        Some(user) => ended(&app.config.session, session, user.role, now),
+        None => session.ended(now),
+    };
     if claims.is_expired(now) {
         // An expired token is no sign of theft. The answer says what became of the session.
         return Err(ended.unwrap_or(Refusal::TokenExpired).into());

@@ -17,6 +17,10 @@ pub enum FlowKind {
     EnrollTotp,
     /// The registration of a passkey that waits for it.
     EnrollPasskey,
+    /// A sign-in that waits for the code of a mail.
+    MailCode,
+    /// A session whose user waits for the code of a mail.
+    StepUp,
 }
 
 impl FlowKind {
@@ -115,6 +119,33 @@ impl Conn {
                 .bind(new.sealed)
                 .bind(new.created_at)
                 .bind(new.expires_at)
+        )
+        .map(drop)
+    }
+
+    /// Adds a flow that waits for the code of a mail to this address, of which it is not known whether it has an account.
+    pub async fn insert_mail_flow(
+        &mut self,
+        id: Uuid,
+        client_mac: &[u8],
+        email_key: &str,
+        sealed: &[u8],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<()> {
+        const SQL: &str =
+            "insert into flows (id, kind, client_mac, email_key, sealed, created_at, expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7)";
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(id)
+                .bind(FlowKind::MailCode.as_str())
+                .bind(client_mac)
+                .bind(email_key)
+                .bind(sealed)
+                .bind(now)
+                .bind(until)
         )
         .map(drop)
     }

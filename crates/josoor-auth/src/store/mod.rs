@@ -24,6 +24,7 @@ mod credentials;
 mod db;
 mod devices;
 mod examine;
+mod failed_sign_ins;
 mod failure;
 mod flows;
 mod health;

@@ -272,7 +272,7 @@ impl Conn {
                    where (other.purpose = one_time_tokens.purpose
                        or (other.purpose in ('reset_password', 'invitation')
                            and one_time_tokens.purpose in ('reset_password', 'invitation')))
-                     and one_time_tokens.purpose in ('reset_password', 'invitation', 'verify_email', 'change_email')
+                     and one_time_tokens.purpose in ('reset_password', 'invitation', 'verify_email', 'change_email', 'sign_in')
                      and (other.user_id = one_time_tokens.user_id
                          or (other.user_id is null and one_time_tokens.user_id is null
                              and other.email_key = one_time_tokens.email_key))

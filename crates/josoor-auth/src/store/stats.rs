@@ -22,6 +22,8 @@ pub struct UserCounts {
     pub analysts: i64,
     /// Active administrators.
     pub admins: i64,
+    /// Active administrators without a second factor.
+    pub admins_without_factor: i64,
 }
 
 from_row!(UserCounts {
@@ -30,7 +32,8 @@ from_row!(UserCounts {
     unverified,
     invited,
     analysts,
-    admins
+    admins,
+    admins_without_factor
 });
 
 /// What happened in a span of time.
@@ -57,7 +60,8 @@ impl Conn {
                 count(*) filter (where email_verified_at is null) as unverified,
                 count(*) filter (where invited_at is not null and accepted_at is null) as invited,
                 count(*) filter (where is_active and role = 'analyst') as analysts,
-                count(*) filter (where is_active and role = 'admin') as admins
+                count(*) filter (where is_active and role = 'admin') as admins,
+                count(*) filter (where is_active and role = 'admin' and mfa_at is null) as admins_without_factor
              from users where deleted_at is null";
         on!(self, sqlx::query_as(SQL), fetch_one)
     }

@@ -36,6 +36,8 @@ pub enum SignIn {
     MfaCodeInvalid,
     /// A passkey that is unknown or was used wrongly.
     PasskeyInvalid,
+    /// Wrong code from a mail.
+    MailCodeInvalid,
     /// Rejected because the hasher's queue was full.
     Overloaded,
     /// Over a limit.
@@ -93,6 +95,7 @@ struct Inner {
     limited: Family<OneLabel, Counter>,
     limits_without_redis: Counter,
     failed_sign_ins_alert: Gauge,
+    failure_limits: Counter,
     cache: Family<CacheLabels, Counter>,
     audit_refused: Counter,
     audit_sound: Gauge,
@@ -216,6 +219,7 @@ impl Metrics {
             limited: Family::default(),
             limits_without_redis: Counter::default(),
             failed_sign_ins_alert: Gauge::default(),
+            failure_limits: Counter::default(),
             cache: Family::default(),
             audit_refused: Counter::default(),
             audit_sound: Gauge::default(),
@@ -256,6 +260,11 @@ impl Metrics {
             "failed_sign_ins_alert",
             "Whether more sign-ins fail over the whole service than limits.failed_sign_ins_alert says",
             inner.failed_sign_ins_alert.clone(),
+        );
+        registry.register(
+            "failure_limits",
+            "Accounts whose sign-ins have failed as often in a row as login.failures_until_code says",
+            inner.failure_limits.clone(),
         );
         registry.register(
             "mails",
@@ -398,6 +407,7 @@ impl Metrics {
             SignIn::MfaRequired => "mfa_required",
             SignIn::MfaCodeInvalid => "mfa_code_invalid",
             SignIn::PasskeyInvalid => "passkey_invalid",
+            SignIn::MailCodeInvalid => "mail_code_invalid",
             SignIn::Overloaded => "overloaded",
             SignIn::RateLimited => "rate_limited",
         };
@@ -450,6 +460,11 @@ impl Metrics {
     /// Notes whether more sign-ins fail than `limits.failed_sign_ins_alert` says.
     pub fn failed_sign_ins_alert(&self, is_so: bool) {
         self.0.failed_sign_ins_alert.set(i64::from(is_so));
+    }
+
+    /// Counts an account whose sign-ins have failed as often in a row as `login.failures_until_code` says.
+    pub fn failure_limit_reached(&self) {
+        self.0.failure_limits.inc();
     }
 
     /// Counts rows of the audit trail that were refused.
@@ -579,6 +594,7 @@ mod tests {
             SignIn::MfaRequired,
             SignIn::MfaCodeInvalid,
             SignIn::PasskeyInvalid,
+            SignIn::MailCodeInvalid,
             SignIn::Overloaded,
             SignIn::RateLimited,
         ] {

@@ -25,6 +25,9 @@ const KEEP_ENDED: Duration = Duration::from_hours(24);
 /// Mails that were sent or given up stay for this long, for those who look into a complaint.
 const KEEP_MAILS: Duration = Duration::from_hours(7 * 24);
 
+/// Failed sign-ins to addresses without an account are counted for this long.
+const KEEP_FAILURES: Duration = Duration::from_hours(30 * 24);
+
 /// Removes what is past its time, for ever.
 pub async fn purge_regularly(app: App) {
     loop {
@@ -46,7 +49,7 @@ pub async fn purge_regularly(app: App) {
 }
 
 /// Removes, in small steps, sessions, one-time tokens and keys whose last possible moment was a day ago, flows that are over, deleted
-/// accounts after their grace, what accounts had before changes that cannot be undone any more, changes that no copy can contradict any more, and
+/// accounts after their grace, what accounts had before changes that cannot be undone any more, counts of failed sign-ins to addresses without an account, changes that no copy can contradict any more, and
 /// audit rows past their retention.
 pub async fn purge(app: &App) -> Result<()> {
     let now = app.clock.now();
@@ -77,6 +80,10 @@ pub async fn purge(app: &App) -> Result<()> {
         .minus(app.config.account.deletion_grace);
     in_steps(app, past, async |app, before| {
         app.db.write().await?.purge_past_credentials(before, STEP).await
+    })
+    .await?;
+    in_steps(app, now.minus(KEEP_FAILURES), async |app, before| {
+        app.db.write().await?.purge_failed_sign_ins(before, STEP).await
     })
     .await?;
     let kept_since = now.minus(KEEP_MAILS);

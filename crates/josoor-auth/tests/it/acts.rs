@@ -7,24 +7,25 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josoor_auth::account::{
-    Shown, activity, deletion, email, factors, passkeys, password, profile, register, requests, secure,
+    Shown, activity, deletion, email, factors, mail_code, passkeys, password, profile, register, requests, secure,
     setup, undo, verification,
 };
 use josoor_auth::act::Client;
 use josoor_auth::admin::{invitations, outbox, users};
 use josoor_auth::app::App;
 use josoor_auth::auth::factors::passkeys::sign_in_options;
-use josoor_auth::auth::{devices, pending};
+use josoor_auth::auth::mail_code::{self as auth_code, Shown as Given};
+use josoor_auth::auth::{devices, failures, pending, step_up_code};
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{
-    Change, Email, FactorAnswer, FactorCode, FullName, Locale, MailClass, MailKind, PasskeyAssertion,
-    PasskeyName, PasskeyRegistration, Password, RevokeReason, Role, Timestamp, UserId,
+    Change, Email, FactorAnswer, FactorCode, FactorMethod, FullName, Locale, MailClass, MailCode, MailKind, PasskeyAssertion,
+    PasskeyName, PasskeyRegistration, Password, Purpose, RevokeReason, Role, Timestamp, UserId,
 };
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::redis::{RedisEvent, RedisEvents};
 use josoor_auth::sessions::{self, Issued, LogIn, LogOut, Presented, SignInWith};
-use josoor_auth::store::{AuditFilter, MailRow, UserPatch};
+use josoor_auth::store::{AuditFilter, MailRow, Transport, UserPatch};
 use josoor_auth::telemetry::Sample;
 use josoor_auth::worker::purge;
 use serde_json::{Value, json};
@@ -81,6 +82,8 @@ const ACTS: &[Row] = &[
     Row { audit: &["password_reset_request"], mails: &["reset_password"], ..row("account/requests::resolve", "forgot password") },
     Row { audit: &["!password_reset_request:unknown_address"], ..row("account/requests::resolve", "forgot password, unknown address") },
     Row { mails: &["finish_registration"], ..row("account/requests::resolve", "registration") },
+    Row { audit: &["sign_in_code_request"], mails: &["sign_in_code"], ..row("account/requests::resolve", "a code") },
+    Row { audit: &["!sign_in_code_request:unknown_address"], ..row("account/requests::resolve", "a code, unknown address") },
     Row { mails: &["confirm_email"], ..row("account/requests::resolve", "another address") },
     Row { audit: &["session_revoke:password_changed", "password_change"], mails: &["password_changed"],
           published: &["session:password_changed", "retired", "user"], counted: &[("password_changed", 1)],
@@ -147,6 +150,18 @@ const ACTS: &[Row] = &[
           ..row("sessions/second_factor::try_finish_log_in", "the fifth wrong code") },
     Row { audit: &["sign_in:recovery_code"], mails: &["recovery_code_used"],
           ..row("sessions/second_factor::try_finish_log_in", "a recovery code") },
+    Row { mails: &["failure_limit_request"], ..row("auth/failures::note", "the last failure of the row") },
+    Row { audit: &["failure_limit"], mails: &["failure_limit"], ..row("account/requests::resolve", "many failures") },
+    Row { audit: &["mfa_request"], mails: &["confirm_sign_in"], ..row("sessions/log_in::ask_for_mail_code", "the right password") },
+    Row { mails: &["step_up_code"], ..row("auth/step_up_code::request", "an account without a password") },
+    Row { audit: &["!step_up:mail_code_invalid"], ..row("sessions/second_factor::step_up", "a wrong code by mail") },
+    Row { audit: &["step_up"], ..row("sessions/second_factor::step_up", "a code by mail") },
+    Row { mails: &["sign_in_request"], ..row("account/mail_code::request", "an address") },
+    Row { audit: &["!sign_in:mail_code_invalid"], ..row("account/mail_code::try_finish", "a wrong code") },
+    Row { audit: &["sign_in:mail_code"], ..row("account/mail_code::try_finish", "a code") },
+    Row { audit: &["session_revoke:password_changed", "email_verify:mail_code", "sign_in:mail_code"], mails: &["password_removed"],
+          published: &["session:password_changed", "user"], counted: &[("password_changed", 1)],
+          ..row("account/mail_code::try_finish", "an address that was not verified") },
     Row { audit: &["step_up"], ..row("sessions/second_factor::step_up", "a password") },
     Row { audit: &["step_up"], ..row("sessions/second_factor::step_up", "a code") },
     Row { audit: &["!step_up:mfa_code_invalid"], ..row("sessions/second_factor::step_up", "a wrong code") },
@@ -473,6 +488,11 @@ on_both!(every_act_causes_what_its_row_says, async |stage: TheStage| {
 
 async fn run_every_act(mut stage: TheStage) {
     stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "3");
+    // Nothing is sent; but there is a server to send it to.
+    stage.set("SMTP_URL", "smtp://localhost:9");
+    stage.set("MAIL_FROM", "auth@example.com");
+    stage.set("JOSOOR_AUTH__LOGIN__MAIL_CODE", "true");
+    stage.set("JOSOOR_AUTH__LOGIN__FAILURES_UNTIL_CODE", "2");
     let clock = Clock::manual(Clock::System.now());
     let mut observer = Observer::new(&stage, &clock).await;
     let o = &mut observer;
@@ -856,6 +876,7 @@ async fn run_every_act(mut stage: TheStage) {
 
     Box::pin(second_factors(&mut observer, &clock)).await;
     Box::pin(passkey_acts(&mut observer)).await;
+    Box::pin(codes_by_mail(&mut observer)).await;
 
     assert!(observer.faults.is_empty(), "{}", observer.faults.join("\n"));
     let rows: BTreeSet<_> = ACTS.iter().map(|row| (row.act, row.case)).collect();
@@ -864,6 +885,110 @@ async fn run_every_act(mut stage: TheStage) {
         other.close().await;
     }
     app.close().await;
+}
+
+/// The acts about codes by mail.
+async fn codes_by_mail(o: &mut Observer) {
+    let app = o.app.clone();
+    o.verified("gil@example.com").await;
+    o.register("hal@example.com").await;
+    let (at, with) = (client(1), SignInWith::default());
+    let ask = |email: &str| mail_code::request(&app, address(email), Transport::Body, None, Locale::En, at);
+    let begun = o
+        .run("account/mail_code::request", "an address", ask("gil@example.com"))
+        .await
+        .unwrap();
+    let request = o.mail(MailKind::SignInRequest);
+    let resolve = requests::resolve(&app, &request);
+    o.run("account/requests::resolve", "a code", resolve)
+        .await
+        .unwrap();
+    let code = |id| {
+        let code = app.keys.one_time.code(Purpose::SignIn, id);
+        MailCode::parse(code.expose()).expect("a code")
+    };
+    let right = code(begun.id);
+    // The codes of two flows are the same once in 10^8 runs.
+    let wrong = code(uuid::Uuid::from_u128(begun.id.as_u128().wrapping_add(1)));
+    for (case, code) in [("a wrong code", &wrong), ("a code", &right)] {
+        let waits = auth_code::resume(&app, begun.flow.expose(), None, at)
+            .await
+            .unwrap();
+        let finish = mail_code::finish(&app, &waits, Given::Code(code), with, at);
+        let done = o.run("account/mail_code::try_finish", case, finish).await;
+        assert_eq!(done.is_ok(), case == "a code");
+    }
+    let begun = ask("hal@example.com").await.unwrap();
+    o.skip().await;
+    let request = o.mail(MailKind::SignInRequest);
+    requests::resolve(&app, &request).await.unwrap();
+    let (waits, code) = (
+        auth_code::resume(&app, begun.flow.expose(), None, at)
+            .await
+            .unwrap(),
+        code(begun.id),
+    );
+    let finish = mail_code::finish(&app, &waits, Given::Code(&code), with, at);
+    let case = "an address that was not verified";
+    let done = o.run("account/mail_code::try_finish", case, finish).await;
+    let LogIn::Opened(hal) = done.unwrap() else {
+        panic!("no session");
+    };
+    let caller = sessions::authenticate(&app, hal.access_token.expose())
+        .await
+        .unwrap();
+    let request = step_up_code::request(&app, &caller, at);
+    o.run(
+        "auth/step_up_code::request",
+        "an account without a password",
+        request,
+    )
+    .await
+    .unwrap();
+    let id = o.mail(MailKind::StepUpCode).token.expect("a token");
+    let code = app.keys.one_time.code(Purpose::Confirm, id).expose().to_owned();
+    let mut conn = app.db.write().await.unwrap();
+    let until = app.clock.now().plus(Purpose::Confirm.lifetime());
+    assert!(conn.begin_link(id, 1, app.clock.now(), until).await.unwrap());
+    drop(conn);
+    for (case, code) in [("a wrong code by mail", "00000000"), ("a code by mail", &code)] {
+        let with = Presented::Factor(FactorCode::parse(code).expect("a code"));
+        let step_up = sessions::step_up(&app, &caller, with, at);
+        let done = o.run("sessions/second_factor::step_up", case, step_up).await;
+        assert_eq!(done.is_ok(), case == "a code by mail");
+    }
+    let email = address("gil@example.com");
+    sessions::log_in(&app, email, secret("a wrong password"), with, at)
+        .await
+        .unwrap_err();
+    o.skip().await;
+    let note = failures::note(&app, email, at);
+    o.run("auth/failures::note", "the last failure of the row", note)
+        .await
+        .unwrap();
+    let request = o.mail(MailKind::FailureLimitRequest);
+    let resolve = requests::resolve(&app, &request);
+    o.run("account/requests::resolve", "many failures", resolve)
+        .await
+        .unwrap();
+    let sign_in = sessions::log_in(&app, email, secret(PASSWORD), with, at);
+    let asked = o.run(
+        "sessions/log_in::ask_for_mail_code",
+        "the right password",
+        sign_in,
+    );
+    let LogIn::FactorNeeded(needed) = asked.await.unwrap() else {
+        panic!("no code by mail is asked for");
+    };
+    assert_eq!(needed.methods, [FactorMethod::MailCode]);
+
+    ask("unknown@example.com").await.unwrap();
+    o.skip().await;
+    let request = o.mail(MailKind::SignInRequest);
+    let resolve = requests::resolve(&app, &request);
+    o.run("account/requests::resolve", "a code, unknown address", resolve)
+        .await
+        .unwrap();
 }
 
 /// The acts about second factors.

@@ -42,7 +42,7 @@ on_both!(
         assert_eq!(first.json["days"][2]["date"], "2026-03-01");
         assert_eq!(
             first.json["users"],
-            json!({ "total": 2, "active": 2, "inactive": 0, "unverified": 2, "invited": 0, "analysts": 0, "admins": 1 })
+            json!({ "total": 2, "active": 2, "inactive": 0, "unverified": 2, "invited": 0, "analysts": 0, "admins": 1, "admins_without_factor": 1 })
         );
         assert_eq!(first.json["sessions"]["active"], 4);
         // Two minutes later it is another day. What was counted of the day before was counted before it was over.

@@ -15,8 +15,10 @@ use crate::support::server::{Footprint, PASSWORD, Server, Stage, on_both};
 const NEW: &str = "another long sentence";
 
 /// Every page with a form, and its heading before anything was done.
-const PAGES: [(&str, &str, &str); 11] = [
+const PAGES: [(&str, &str, &str); 13] = [
     ("/login", "Sign in", "تسجيل الدخول"),
+    ("/login-code", "Sign in with a code", "الدخول برمز"),
+    ("/login-link", "Sign in", "تسجيل الدخول"),
     ("/register", "Create an account", "إنشاء حساب"),
     ("/forgot-password", "Forgot your password?", "نسيت كلمة المرور؟"),
     (
@@ -83,7 +85,8 @@ async fn is_signed_in(browser: &Browser, server: &Server) -> bool {
 
 on_both!(
     every_page_is_whole_in_both_languages_and_in_one_request,
-    async |stage: Stage| {
+    async |mut stage: Stage| {
+        stage.set("JOSOOR_AUTH__LOGIN__MAIL_CODE", "true");
         let server = stage.start().await;
         for (language, number) in [("en", 0), ("ar", 1)] {
             for (path, english, arabic) in PAGES {

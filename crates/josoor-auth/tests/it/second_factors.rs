@@ -34,11 +34,11 @@ pub(crate) const STEP: Duration = Duration::from_secs(30);
 pub(crate) struct Owner {
     pub(crate) email: String,
     pub(crate) secret: String,
-    tokens: Tokens,
+    pub(crate) tokens: Tokens,
     pub(crate) codes: Vec<String>,
 }
 
-async fn register(server: &Server, email: &str) -> Tokens {
+pub(crate) async fn register(server: &Server, email: &str) -> Tokens {
     let tokens = server.register(email).await;
     let link = mail(server, email, "verify_email").await;
     let body = json!({ "token": link.token() });
@@ -66,7 +66,7 @@ fn code_at(server: &Server, secret: &str) -> String {
 }
 
 /// Adds an app to an account whose address is verified. The code of the present step is used then.
-async fn enrol(server: &Server, email: &str, tokens: &Tokens) -> Owner {
+pub(crate) async fn enrol(server: &Server, email: &str, tokens: &Tokens) -> Owner {
     let begun = begin(server, &tokens.access).await.is(200);
     let secret = begun.text_of("secret");
     let confirmed = confirm(server, &tokens.access, &code_at(server, &secret))
@@ -114,7 +114,7 @@ impl Owner {
     }
 }
 
-async fn finish(server: &Server, flow: &str, method: &str, code: &str) -> Answer {
+pub(crate) async fn finish(server: &Server, flow: &str, method: &str, code: &str) -> Answer {
     let body = json!({ "flow": flow, "method": method, "code": code });
     server.post("/auth/login/mfa", &body).await
 }

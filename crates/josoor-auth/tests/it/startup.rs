@@ -245,7 +245,8 @@ on_both!(
         let alive = get(&server, "/healthz").await.is(200);
         assert_eq!(alive.json, json!({ "status": "ok" }));
         let ready = get(&server, "/readyz").await.is(200);
-        let mut parts = json!({ "audit": "ok", "changes": "ok", "database": "ok", "mail": "ok" });
+        let mut parts =
+            json!({ "audit": "ok", "changes": "ok", "database": "ok", "factors": "ok", "mail": "ok" });
         if stage.footprint == Footprint::Production {
             parts["redis"] = json!("ok");
             parts["clock"] = json!("ok");

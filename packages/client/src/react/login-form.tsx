@@ -60,8 +60,13 @@ export function LoginForm({
         {...form}
         submit={t("code.submit")}
         onSubmit={async ({ code = "" }) => {
-          // Six digits, in whatever way they are spelled, are the app's.
-          const method = /^\p{Nd}{6}$/u.test(code.replace(/[\s-]/g, "")) ? "totp" : "recovery_code";
+          // By the number of digits, in whatever way they are spelled: the app's have six, a mail's eight.
+          const digits = code.replace(/[\s-]/g, "");
+          const method = /^\p{Nd}{6}$/u.test(digits)
+            ? "totp"
+            : /^\p{Nd}{8}$/u.test(digits)
+              ? "mail_code"
+              : "recovery_code";
           try {
             signedIn(await client.mfa({ flow: waiting.flow, method, code }));
           } catch (error) {
@@ -74,7 +79,7 @@ export function LoginForm({
           <TextField
             name="code"
             label={t("field.code")}
-            hint={t("code.hint")}
+            hint={t(waiting.methods.includes("mail_code") ? "code.hint_mail" : "code.hint")}
             dir="ltr"
             autoComplete="one-time-code"
             autoCapitalize="none"

@@ -73,6 +73,8 @@ pub enum Shown<'a> {
 pub enum Wrong {
     /// A wrong code, or one that was used.
     Code,
+    /// A wrong code from a mail, or one that was used.
+    MailCode,
     /// The passkey.
     Passkey(Fault),
 }
@@ -82,6 +84,7 @@ impl Wrong {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Code => "mfa_code_invalid",
+            Self::MailCode => "mail_code_invalid",
             Self::Passkey(fault) => fault.reason(),
         }
     }
@@ -90,6 +93,7 @@ impl Wrong {
     pub const fn error(self) -> Error {
         match self {
             Self::Code => Error::MfaCodeInvalid,
+            Self::MailCode => Error::MailCodeInvalid,
             Self::Passkey(fault) => fault.of_use(),
         }
     }
@@ -116,6 +120,8 @@ pub async fn verify(act: &mut Act, user: &User, shown: Shown<'_>) -> Result<Resu
             recovery_codes::redeem(act, &factors, user, code).await?,
             Method::RecoveryCode,
         ),
+        // No factor of the account: `confirm_code` verifies it.
+        FactorCode::Mail(_) => return Ok(Err(Wrong::MailCode)),
     };
     let proof = Proof::new(user.id, method, act.now);
     Ok(is_right.then(|| vec![proof]).ok_or(Wrong::Code))

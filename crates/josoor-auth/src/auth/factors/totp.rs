@@ -6,16 +6,19 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Factors;
-use crate::act::Act;
+use crate::act::{Act, Entry};
 use crate::app::App;
 use crate::auth::proof::{Method, Proof};
 use crate::crypto;
-use crate::domain::{Secret, Timestamp, UserId};
+use crate::domain::{Audit, Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::User;
 
 /// Bytes of a secret: the length of SHA-1's output (RFC 4226, 4).
 const SECRET_BYTES: usize = 20;
+
+/// Bytes of a secret of another service, at least.
+const SECRET_BYTES_AT_LEAST: usize = 16;
 
 /// The secret of an authenticator app.
 pub struct TotpSecret(Zeroizing<Vec<u8>>);
@@ -44,6 +47,17 @@ impl TotpSecret {
     /// From its bytes.
     pub const fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
+    }
+
+    /// From another service, if it has the 128 bits that RFC 4226 (4) asks for at least.
+    pub fn accept(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        (bytes.len() >= SECRET_BYTES_AT_LEAST).then_some(Self(bytes))
+    }
+
+    /// The same in base 32 (RFC 4648).
+    pub fn from_base32(text: &str) -> Option<Self> {
+        let secret = totp_rs::Secret::try_from_base32(text).ok()?;
+        Self::accept(Zeroizing::new(secret.as_bytes().to_vec()))
     }
 
     /// Its bytes.
@@ -108,6 +122,20 @@ pub fn seal(app: &App, user: UserId, id: &Uuid, secret: &TotpSecret) -> Result<V
 /// The proof of a code with which an app was confirmed.
 pub fn proof(user: &User, now: Timestamp) -> Proof {
     Proof::new(user.id, Method::Totp, now)
+}
+
+/// Adds the app of a user who was created in this unit of work, at a verified address. The next code that it shows is accepted.
+///
+/// # Errors
+/// `StoreUnavailable`; `Internal`.
+pub async fn import(act: &mut Act, user: UserId, secret: &TotpSecret) -> Result<()> {
+    let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
+    let sealed = seal(&act.app, user, &id, secret)?;
+    let now = act.now;
+    act.tx.insert_totp(user, id, &sealed, 0, now).await?;
+    act.tx.set_second_factor(user, Some(now), now).await?;
+    act.audit(Entry::success(Audit::FactorAdd).subject(user).reason("import"));
+    Ok(())
 }
 
 /// Verifies a code of the user's app and accepts its time step, once. False for any other code.

@@ -30,6 +30,7 @@ templates! {
     "sign_in.html" "code.html" "register.html" "forgot.html" "inbox.html"
     "reset.html" "verify.html" "undo.html" "secure.html" "setup.html"
     "link.html" "bad_link.html" "done.html"
+    "login_code.html" "mail_code.html" "login_link.html"
     "sign_out.html" "signed_out.html" "unauthorized.html"
     "notice.html" "error.html"
 }

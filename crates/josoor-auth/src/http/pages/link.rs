@@ -21,19 +21,28 @@ request_fields! {
 
 /// Opens a link: nothing is redeemed. Every page that has links calls it for the action `link`.
 pub(super) async fn open(visit: &mut Visit, form: Form, purposes: &[Purpose]) -> Result<Next> {
-    let LinkForm { link } = form.read(visit)?;
-    visit.app.limits.page_step(&visit.client.ip).await?;
-    let pasted = link.expose().trim();
-    let token = pasted.rsplit_once("token=").map_or(pasted, |(_, token)| token);
-    let purpose = links::purpose_of(&visit.app, purposes, token).await?;
+    let (token, purpose) = read(visit, form, purposes).await?;
     let state = State {
-        link: Some(Token(Secret::new(token))),
+        link: Some(Token(token)),
         is_invitation: purpose == Purpose::Invitation,
         ..State::default()
     };
     // A link that is opened later begins a flow of its own.
     visit.flow = None;
     visit.store(state).await.map(Next::to)
+}
+
+/// The token of the link that a form gives, and what it is for.
+///
+/// # Errors
+/// `RateLimited`; `LinkInvalid`, `LinkExpired`, `LinkUsed`.
+pub(super) async fn read(visit: &Visit, form: Form, purposes: &[Purpose]) -> Result<(Secret, Purpose)> {
+    let LinkForm { link } = form.read(visit)?;
+    visit.app.limits.page_step(&visit.client.ip).await?;
+    let pasted = link.expose().trim();
+    let token = pasted.rsplit_once("token=").map_or(pasted, |(_, token)| token);
+    let purpose = links::purpose_of(&visit.app, purposes, token).await?;
+    Ok((Secret::new(token), purpose))
 }
 
 /// The token of the link that was opened.

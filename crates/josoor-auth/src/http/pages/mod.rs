@@ -10,6 +10,8 @@ pub mod frame;
 pub mod inbox;
 pub mod link;
 pub mod passkey;
+pub mod login_code;
+pub mod login_link;
 pub mod register;
 pub mod reset;
 pub mod return_to;
@@ -46,6 +48,8 @@ macro_rules! steps {
 
 steps! {
     sign_in::SignIn,
+    login_code::LoginCode,
+    login_link::LoginLink,
     register::Register,
     forgot::Forgot,
     reset::Reset,

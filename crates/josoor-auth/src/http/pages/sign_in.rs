@@ -10,7 +10,7 @@ use super::texts;
 use super::visit::Visit;
 use crate::auth::pending::{self, FactorNeeded};
 use crate::config::RegistrationMode;
-use crate::domain::{Email, FactorAnswer, FactorCode, FactorMethod, Password};
+use crate::domain::{Email, FactorAnswer, FactorCode, FactorMethod, MailCode, Password};
 use crate::error::{Error, Result};
 use crate::http::request::cookies;
 use crate::http::request::definition::request_fields;
@@ -38,6 +38,14 @@ request_fields! {
     }
 }
 
+request_fields! {
+    /// The form of a code that was sent by mail.
+    pub struct MailCodeForm {
+        /// The code from the mail.
+        code: MailCode,
+    }
+}
+
 impl Step for SignIn {
     const PAGE: &'static str = "login";
 
@@ -55,6 +63,7 @@ impl Step for SignIn {
                 may_trust => waiting.may_trust,
                 has_app => waiting.has_app,
                 passkey => waiting.passkey,
+                is_by_mail => waiting.is_by_mail,
             };
             return Ok(Shown::Page(visit.content("code.html", "code.title", values)));
         }
@@ -70,6 +79,7 @@ impl Step for SignIn {
             is_unverified,
             is_sent_again => state.is_sent_again,
             has_passkeys => visit.app.config.passkeys.is_offered,
+            can_use_mail => visit.app.config.login.mail_code,
             can_register => visit.app.config.registration.mode != RegistrationMode::Closed,
         };
         Ok(Shown::Page(visit.content("sign_in.html", "login.title", values)))
@@ -95,7 +105,7 @@ impl Step for SignIn {
     }
 }
 
-fn signed_in(visit: &Visit, issued: &Issued) -> Next {
+pub(super) fn signed_in(visit: &Visit, issued: &Issued) -> Next {
     Next {
         to: visit.destination(issued.user.role),
         cookies: visit.cookies_of(issued),
@@ -113,7 +123,7 @@ async fn with_passkey(visit: &mut Visit, mut form: Form) -> Result<Next> {
     Ok(signed_in(visit, &issued))
 }
 
-async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
+pub(super) async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
     let cookies = cookies::set_flow(
         &visit.app,
         &visit.headers,
@@ -121,6 +131,7 @@ async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
         needed.expires_in,
     );
     let waiting = WaitingSignIn {
+        is_by_mail: needed.methods == [FactorMethod::MailCode],
         token: Token(needed.flow),
         may_trust: needed.may_trust,
         has_app: needed.methods.contains(&FactorMethod::Totp),
@@ -137,7 +148,14 @@ async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Result<Next> {
 /// Finishes the sign-in that waits for its second factor.
 async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
     let trust = form.is_ticked("trust_device");
-    let CodeForm { code } = form.read(visit)?;
+    let is_by_mail = visit.typed.waiting.as_ref().is_some_and(|waiting| waiting.is_by_mail);
+    let code = if is_by_mail {
+        let MailCodeForm { code } = form.read(visit)?;
+        FactorCode::Mail(code)
+    } else {
+        let CodeForm { code } = form.read(visit)?;
+        code
+    };
     finish_with(visit, &code.into(), trust).await
 }
 

@@ -41,6 +41,12 @@ pub struct State {
     /// The token of the link that was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Token>,
+    /// Whether this is the browser that asked for the mail with that link.
+    #[serde(default)]
+    pub is_asking_browser: bool,
+    /// The sign-in that waits for the code of a mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail_flow: Option<Token>,
     /// Whether that link is an invitation.
     #[serde(default)]
     pub is_invitation: bool,
@@ -59,6 +65,9 @@ pub struct WaitingSignIn {
     pub token: Token,
     /// Whether the user may have this device trusted.
     pub may_trust: bool,
+    /// Whether the code was sent by mail.
+    #[serde(default)]
+    pub is_by_mail: bool,
     /// Whether a code of an authenticator app finishes it.
     #[serde(default = "yes")]
     pub has_app: bool,

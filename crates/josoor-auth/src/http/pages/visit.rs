@@ -311,6 +311,7 @@ impl Visit {
             address => context! {
                 sign_in => address(&self.address("login")),
                 register => address(&self.address("register")),
+                login_code => address(&self.address("login-code")),
                 forgot => address(&self.address("forgot-password")),
                 account => address(&format!("{}/account", self.frame.base())),
                 console => address(&format!("{}/console", self.frame.base())),

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
-use crate::domain::{Change, Email, FactorCode, FactorMethod, Locale, Name, Password, Role, Secret, UserId};
+use crate::domain::{
+    Change, Email, FactorCode, FactorMethod, Locale, MailCode, Name, Password, Role, Secret, UserId,
+};
 use crate::error::Invalid;
 use crate::http::request::definition::{Field, FieldDescription, FieldText, Presence, TextSchema, describe};
 use crate::http::request::fields::Fields;
@@ -99,12 +101,28 @@ impl FieldText for FactorCode {
 
     fn schema() -> TextSchema {
         let object = text()
-            .pattern(Some("^([0-9]{6}|[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3})$"))
+            .pattern(Some("^([0-9]{6}|[0-9]{8}|[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3})$"))
             .description(Some(
-                "The six digits that the app shows, or a recovery code. Spaces, hyphens, letter case and Arabic-Indic digits make \
-                 no difference.",
+                "The six digits that the app shows, a recovery code, or the eight digits from a mail. Spaces, hyphens, letter case and \
+                 Arabic-Indic digits make no difference.",
             ))
             .examples(["123456"]);
+        TextSchema::Inline(object.build())
+    }
+}
+
+impl FieldText for MailCode {
+    fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
+        Self::parse(text)
+    }
+
+    fn schema() -> TextSchema {
+        let object = text()
+            .pattern(Some("^[0-9]{8}$"))
+            .description(Some(
+                "The eight digits from the mail. Spaces, hyphens and Arabic-Indic digits make no difference.",
+            ))
+            .examples(["12345678"]);
         TextSchema::Inline(object.build())
     }
 }
@@ -114,7 +132,7 @@ impl FieldText for FactorMethod {
         text.parse().map_err(|_| {
             Invalid::new(
                 "unknown_method",
-                "A method is one of the `methods` of the answer: passkey, totp or recovery_code.",
+                "A method is one of the `methods` of the answer: passkey, totp, recovery_code or mail_code.",
             )
         })
     }

@@ -49,6 +49,15 @@ impl From<store::Transport> for Transport {
     }
 }
 
+impl From<Transport> for store::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Body => Self::Body,
+            Transport::Cookie => Self::Cookie,
+        }
+    }
+}
+
 impl Transport {
     /// Rejects a request that wants a cookie and does not come from an origin that may have one.
     pub fn require_origin(self, app: &App, headers: &HeaderMap) -> Result<()> {

@@ -102,6 +102,11 @@ codes! {
         "The passkey was used without its fingerprint, face or PIN, which makes it one factor where two are needed. Set a PIN on the security key and try again, or sign in with the password and use the passkey as the second step."
         "مفتاح المرور دون تحقق من صاحبه"
         "استُخدم مفتاح المرور دون بصمة أو وجه أو رقم سري، فهو بذلك عامل واحد والمطلوب عاملان. عيّن رقمًا سريًا لمفتاح الأمان ثم حاول مجددًا، أو سجّل الدخول بكلمة المرور واستخدم المفتاح في الخطوة الثانية.";
+    MAIL_CODE_INVALID "mail_code_invalid" UNAUTHORIZED
+        "Wrong code from the mail"
+        "The code is wrong, older than ten minutes, was used before, or a newer mail has replaced it; for the safety of accounts the answer does not say which, and not whether a mail was sent. Type the eight digits of the newest mail, or ask for another one."
+        "رمز البريد غير صحيح"
+        "الرمز خاطئ أو مضت عليه عشر دقائق أو استُخدم من قبل أو حلّت محله رسالة أحدث، ولا يُذكر أيها ولا ما إذا أُرسلت رسالة حمايةً للحسابات. أدخل الأرقام الثمانية من أحدث رسالة أو اطلب رمزًا جديدًا.";
     INVALID_CREDENTIALS "invalid_credentials" UNAUTHORIZED
         "Wrong credentials"
         "The email address or the password is wrong; for the safety of accounts the answer does not say which. Try again, or ask for a password reset."

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::auth::pending::FactorNeeded;
-use crate::domain::Secret;
+use crate::domain::{FactorMethod, Secret};
 use crate::error::{Acr, Error, FieldError, RateLimitPolicy, Refusal};
 use crate::http::response::codes::{self, CodeEntry};
 use crate::http::response::passkey::PasskeyRequestOptions;
@@ -82,7 +82,11 @@ impl Problem {
             })),
             ..Self::new(
                 &codes::MFA_REQUIRED,
-                "This account needs a second step to sign in: a passkey, or a code.",
+                if needed.methods == [FactorMethod::MailCode] {
+                    "After many failed sign-ins this account needs a code to sign in, which was sent to its address."
+                } else {
+                    "This account needs a second step to sign in: a passkey, or a code."
+                },
             )
         }
     }
@@ -225,6 +229,10 @@ impl From<Error> for Problem {
             Error::PasskeyLimit => Self::new(
                 &codes::PASSKEY_LIMIT,
                 "This account has as many passkeys as it may have. Remove one first.",
+            ),
+            Error::MailCodeInvalid => Self::new(
+                &codes::MAIL_CODE_INVALID,
+                "This code is not valid. Only the code of the newest mail works, once and for ten minutes.",
             ),
             Error::FlowExpired => Self::new(
                 &codes::FLOW_EXPIRED,

@@ -132,6 +132,17 @@ impl Conn {
         )
     }
 
+    /// Verifies the address of a user, who is locked, and removes the password that was set before that.
+    pub async fn claim_unverified(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
+        const SQL: &str = concat!(
+            "update users set password_hash = null, password_changed_at = $2, email_verified_at = $2, updated_at = $2,
+                version = version + 1
+             where id = $1 returning ",
+            columns!()
+        );
+        on!(self, sqlx::query_as(SQL).bind(id.0).bind(now), fetch_optional)
+    }
+
     /// Removes the password of a user, who is locked: a link sets another one.
     pub async fn remove_password(&mut self, id: UserId, now: Timestamp) -> Result<Option<User>> {
         const SQL: &str = concat!(

@@ -89,5 +89,8 @@ const fn is_asked_for(kind: MailKind) -> bool {
             | MailKind::ResetPassword
             | MailKind::ConfirmEmail
             | MailKind::EmailWanted
+            | MailKind::SignInCode
+            | MailKind::ConfirmSignIn
+            | MailKind::StepUpCode
     )
 }
