@@ -42,6 +42,7 @@ mod nodes;
 mod openapi;
 mod outbox;
 mod outbox_api;
+mod page_language;
 mod pages;
 mod parsing;
 mod policy;
