@@ -7,6 +7,21 @@ export interface PageConfig {
   deletionGrace: number;
   /** Whether mails go to the development mailbox of this machine. */
   devMail: boolean;
+  branding: Branding;
+}
+
+/** What the product is called and how it looks. Colours come as a style sheet. */
+export interface Branding {
+  name: { en: string; ar: string };
+  /** Whether the operator has named it. */
+  hasName: boolean;
+  /** Addresses of files. */
+  logo: string | null;
+  logoDark: string | null;
+  /** Addresses of pages elsewhere. */
+  support: string | null;
+  terms: string | null;
+  privacy: string | null;
 }
 
 function read(): PageConfig {
@@ -16,6 +31,15 @@ function read(): PageConfig {
     passwordMinLength: 8,
     deletionGrace: 259_200,
     devMail: false,
+    branding: {
+      name: { en: "JOSOOR", ar: "جسور" },
+      hasName: false,
+      logo: null,
+      logoDark: null,
+      support: null,
+      terms: null,
+      privacy: null,
+    },
   };
   return text ? { ...defaults, ...(JSON.parse(text) as Partial<PageConfig>) } : defaults;
 }

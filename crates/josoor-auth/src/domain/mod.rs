@@ -1,5 +1,6 @@
 //! Values that are parsed once and never seen as raw text again. No I/O in here.
 
+mod accent;
 mod audit;
 mod change;
 mod characters;
@@ -15,6 +16,7 @@ mod name;
 mod network;
 mod password;
 mod password_hash;
+mod picture;
 mod purpose;
 mod request_id;
 mod requester;
@@ -23,6 +25,7 @@ mod secret;
 mod timestamp;
 mod user;
 
+pub use accent::{Accent, CONTRAST, Colour, Shades, Theme, Unreadable};
 pub use audit::Audit;
 pub use change::Change;
 pub use device::{DeviceLabel, KnownDevice, device_label};
@@ -38,6 +41,7 @@ pub use network::{Network, canonical_address};
 pub use password::Password;
 pub(crate) use password::too_short;
 pub use password_hash::PasswordHash;
+pub use picture::{BadPicture, PICTURE_AT_MOST, Picture, PictureKind};
 pub use purpose::Purpose;
 pub use request_id::RequestId;
 pub use requester::Requester;

@@ -7,6 +7,7 @@ pub mod activity;
 pub mod admin;
 pub mod audit;
 pub mod auth;
+pub mod branding;
 pub mod bulk;
 pub mod check;
 pub mod dev_mail;
@@ -85,10 +86,11 @@ pub fn service(app: &App) -> impl Service + use<> {
 /// All routes of the service.
 fn router(app: &App) -> Router {
     let (api, _) = api();
-    let frame = pages::frame::Frame::new(app.config.server.public_url.path());
+    let frame = pages::frame::Frame::new(app.config.server.public_url.path(), &app.config.branding);
     let routes = api
         .merge(setup::routes())
         .merge(web::routes())
+        .merge(branding::routes())
         .merge(docs::routes())
         .merge(pages::routes(Arc::clone(&frame)))
         .route("/openapi.json", get(async || Json(openapi_document())));

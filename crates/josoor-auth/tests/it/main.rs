@@ -18,6 +18,7 @@ mod audit_codes;
 mod auth;
 mod axes;
 mod backups;
+mod branding;
 mod bulk;
 mod check;
 mod cli;

@@ -12,6 +12,7 @@ pub mod link;
 pub mod register;
 pub mod reset;
 pub mod return_to;
+pub mod samples;
 pub mod secure;
 pub mod session;
 pub mod setup;
@@ -62,5 +63,6 @@ pub fn routes(frame: Arc<Frame>) -> Router<App> {
     steps()
         .merge(session::routes())
         .merge(errors::routes())
+        .merge(samples::routes())
         .layer(Extension(frame))
 }
