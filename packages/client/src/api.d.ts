@@ -484,7 +484,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Shows a user's second factors */
+        get: operations["show_user_factors"];
         put?: never;
         post?: never;
         /**
@@ -838,6 +839,44 @@ export interface paths {
          *     at this moment stays as it is.
          */
         post: operations["retry_mail"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the keys for access tokens */
+        get: operations["list_keys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replaces the key that signs access tokens
+         * @description The next key is published now and signs after `publish_for`; the one before is accepted until its last token has expired. No token
+         *     is refused and no session ends.
+         */
+        post: operations["rotate_key"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1530,11 +1569,59 @@ export interface components {
             role?: components["schemas"]["RoleName"];
             locale?: components["schemas"]["LocaleName"] | null;
         };
+        /** @description The keys for access tokens, and how they are replaced. */
+        KeyList: {
+            /** @description The stored keys, the latest first. */
+            items: components["schemas"]["KeyResponse"][];
+            /** @description The algorithm of new tokens. */
+            algorithm: string;
+            /** @description Whether `JWT_SECRET` signs. It is in the hands of the operator, and no stored key signs. */
+            signs_with_setting: boolean;
+            /**
+             * Format: int64
+             * @description How long the next key is published before it signs, in seconds.
+             */
+            publish_for: number;
+            /**
+             * Format: int64
+             * @description After how many seconds a key is replaced by itself; null: never.
+             */
+            rotate_every: number | null;
+        };
+        /** @description A key for access tokens, without the key itself. */
+        KeyResponse: {
+            /** @description Its name in token headers (`kid`). */
+            kid: string;
+            /** @description What it is a key of, such as `EdDSA`. */
+            algorithm: string;
+            /** @description What it does now. */
+            state: components["schemas"]["KeyState"];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it begins to sign, or has begun.
+             */
+            signs_from: string;
+            /**
+             * Format: date-time
+             * @description When what it has signed is no longer accepted; null while that is not known.
+             */
+            verifies_until: string | null;
+        };
         /** @description A JSON Web Key set (RFC 7517, 5). */
         KeySet: {
             /** @description The public keys that access tokens are verified with. Empty under HS256, HS384 and HS512. */
             keys: Record<string, never>[];
         };
+        /**
+         * @description What a stored key for access tokens does.
+         * @enum {string}
+         */
+        KeyState: "published" | "signs" | "verifies" | "over";
         /**
          * @description The languages.
          * @enum {string}
@@ -1653,7 +1740,7 @@ export interface components {
              * @description Stable; what programs go by.
              * @enum {string}
              */
-            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "flow_expired" | "mfa_code_invalid" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "mfa_required" | "mfa_enrollment_required" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "mail_not_retryable" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
+            code: "bad_request" | "malformed_json" | "email_taken" | "link_invalid" | "link_expired" | "link_used" | "flow_expired" | "mfa_code_invalid" | "invalid_credentials" | "token_invalid" | "token_expired" | "session_expired" | "session_revoked" | "password_changed" | "refresh_token_reused" | "step_up_required" | "refresh_token_required" | "missing_token" | "mfa_required" | "mfa_enrollment_required" | "account_inactive" | "recovery_blocked" | "insufficient_role" | "email_not_verified" | "registration_closed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "request_timeout" | "last_admin" | "mail_not_retryable" | "key_not_rotated" | "session_limit" | "body_too_large" | "unsupported_media_type" | "unknown_field" | "validation_failed" | "rate_limited" | "internal" | "overloaded" | "store_unavailable";
             /** @description What is wrong with which field; 422 only. */
             errors?: components["schemas"]["FieldProblem"][];
             /** @description `mfa_required` only: names the sign-in for `/auth/login/mfa`. */
@@ -1780,6 +1867,21 @@ export interface components {
          * @enum {string}
          */
         RoleName: "user" | "analyst" | "admin";
+        /** @description The JSON body that replaces the signing key. */
+        RotateKeyRequest: {
+            /** @description Whether the new key signs at once. Services that keep the list of keys refuse its tokens until they read it again. Without it, false: the key is published first. */
+            now?: boolean;
+        };
+        /** @description A key that was made. */
+        RotatedKeyResponse: {
+            /** @description Its name in token headers (`kid`). */
+            kid: string;
+            /**
+             * Format: date-time
+             * @description When it begins to sign.
+             */
+            signs_from: string;
+        };
         /** @description The JSON body that revokes all that can sign in to an account. */
         SecureAccountRequest: {
             /** @description The part after `token=` in the link. */
@@ -5679,6 +5781,102 @@ export interface operations {
             };
         };
     };
+    show_user_factors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the account has */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FactorsResponse"];
+                };
+            };
+            /** @description `bad_request`: the address is not percent-encoded UTF-8 */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     reset_factors: {
         parameters: {
             query?: never;
@@ -6112,6 +6310,8 @@ export interface operations {
                 email_verified?: boolean;
                 /** @description Only users who have not accepted their invitation yet, or only all others */
                 invited?: boolean;
+                /** @description Only users with a second factor, or only those without one */
+                mfa_enabled?: boolean;
                 /** @description Only users who were deleted and can still be restored; they are in no other list */
                 deleted?: boolean;
                 /** @description The order, with `-` before it for descending. Default: `id` */
@@ -6385,6 +6585,8 @@ export interface operations {
                 email_verified?: boolean;
                 /** @description Only users who have not accepted their invitation yet, or only all others */
                 invited?: boolean;
+                /** @description Only users with a second factor, or only those without one */
+                mfa_enabled?: boolean;
                 /** @description Only users who were deleted and can still be restored; they are in no other list */
                 deleted?: boolean;
                 /** @description The order, with `-` before it for descending. Default: `id` */
@@ -8007,6 +8209,241 @@ export interface operations {
             /** @description `mail_not_retryable`: it was sent, or its link was used or replaced */
             409: {
                 headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys, without the keys themselves */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyList"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `store_unavailable` or `overloaded`: try again after `Retry-After` */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateKeyRequest"];
+            };
+        };
+        responses: {
+            /** @description The next key */
+            200: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedKeyResponse"];
+                };
+            };
+            /** @description `malformed_json` or `bad_request` */
+            400: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token or its session is not good any more; `code` says why. `missing_token` where the setting `auth.missing_token_status` is 401 */
+            401: {
+                headers: {
+                    /** @description The challenge (RFC 6750, 3) */
+                    "WWW-Authenticate"?: string;
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `missing_token` or `insufficient_role` */
+            403: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `request_timeout`: the body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `key_not_rotated`: a key waits already, or `JWT_SECRET` signs */
+            409: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `body_too_large`: more than 64 KiB */
+            413: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unsupported_media_type`: not `application/json` */
+            415: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` or `unknown_field`; `errors` says which fields */
+            422: {
+                headers: {
+                    /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
+                    "X-Client-Request-Id"?: string;
+                    /** @description The request's id in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rate_limited`: try again after `Retry-After` */
+            429: {
+                headers: {
+                    /** @description What is left of it */
+                    RateLimit?: string;
+                    /** @description The limit that was hit */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds until it makes sense to try again */
+                    "Retry-After"?: number;
                     /** @description The id that the client sent as `X-Request-Id`, if it is well-formed; kept beside the service's own */
                     "X-Client-Request-Id"?: string;
                     /** @description The request's id in the service's log */

@@ -18,6 +18,7 @@ pub mod factors;
 mod fast_path;
 pub mod files;
 pub mod health;
+pub mod keys;
 #[cfg(test)]
 pub(crate) mod limited_requests;
 pub mod openapi;
@@ -67,6 +68,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(audit::routes())
         .merge(stats::routes())
         .merge(outbox::routes())
+        .merge(keys::routes())
         .merge(check::routes())
         .merge(health::routes())
         .split_for_parts()

@@ -12,6 +12,7 @@ mod activity;
 )]
 mod acts;
 mod admin;
+mod admin_keys;
 mod adopt;
 mod audit;
 mod audit_codes;
