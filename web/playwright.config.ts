@@ -34,7 +34,7 @@ export default defineConfig({
     {
       name: "postgres_redis",
       metadata: { footprint: "postgres_redis" },
-      testIgnore: /(appearance|delivery|field|guides|pictures)\.spec\.ts/,
+      testIgnore: /(appearance|branding|delivery|field|guides|pictures)\.spec\.ts/,
     },
   ],
 });

@@ -6,7 +6,7 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
  * Writes one page per language, from which the server makes every page: it puts in the title, where the service is mounted and
- * what the pages have to know of the configuration. The language and its direction stand in the first byte, and the
+ * what the pages have to know of the configuration and of the product. The language and its direction stand in the first byte, and the
  * language's texts are loaded beside the program instead of after it.
  */
 function shells(): Plugin {
@@ -55,8 +55,9 @@ function shells(): Plugin {
 <meta name="robots" content="noindex">
 <meta name="josoor-config" content="{{config}}">
 <title>{{title}}</title>
-<link rel="icon" type="image/svg+xml" href="{{base}}/assets/icon.svg">
-${sheets}${preload}<script type="module" src="{{base}}/${entry.fileName}"></script>
+{{icon}}
+${sheets}{{branding}}
+${preload}<script type="module" src="{{base}}/${entry.fileName}"></script>
 </head>
 <body>
 <div id="root"><p class="noscript late">${late}</p></div>

@@ -23,6 +23,9 @@ SKIPPED = re.compile(r"<!-- not run: (.+) -->")
 FILE = re.compile(r"<!-- file: ([\w.-]+) -->")
 NEEDS = re.compile(r"<!-- needs: (\w+) -->")
 
+# A line that stands for a file, beside the document, as mdBook has it.
+INCLUDED = re.compile(r"\{\{#include ([\w./-]+)\}\}")
+
 # Parts of the output that differ from run to run, and what stands for them in the comparison.
 VOLATILE = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
@@ -65,6 +68,8 @@ def blocks(document: Path) -> list[Block]:
             if not is_inside:
                 found.append(Block(line[3:].strip(), before, number))
             is_inside = not is_inside
+        elif is_inside and (included := INCLUDED.fullmatch(line)):
+            found[-1].lines += (document.parent / included[1]).read_text().splitlines()
         elif is_inside:
             found[-1].lines.append(line)
         before = line
@@ -191,7 +196,7 @@ class FastApi:
         self.process.wait_until("the application listens", lambda: is_listening(port))
 
     def hello(self, token: str) -> int:
-        return httpx.get(f"{self.url}/hello", headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False).status_code
+        return httpx.get(f"{self.url}/api/hello", headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False).status_code
 
 
 @pytest.mark.parametrize(("clock", "status"), [(-5, 200), (-50, 200), (-300, 401)])
@@ -273,7 +278,7 @@ def anchors(document: Path) -> set[str]:
 def test_links_lead_somewhere():
     faults = []
     pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "bench").glob("*.md")]
-    for page in pages + [p / "README.md" for part in ("crates", "packages") for p in (REPOSITORY / part).iterdir() if p.is_dir()]:
+    for page in pages + [p / "README.md" for part in ("crates", "packages", "examples") for p in (REPOSITORY / part).iterdir() if p.is_dir()]:
         if not page.exists():
             continue
         text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)

@@ -156,6 +156,8 @@ const PAGES: [
   ],
   ["console-audit", "/console/audit", "admin"],
   ["console-outbox", "/console/outbox", "admin"],
+  ["console-keys", "/console/service", "admin"],
+  ["console-branding", "/console/service/branding", "admin"],
   [
     "offline",
     "/account",
@@ -232,7 +234,7 @@ async function prepare(
 for (const language of ["en", "ar"] as const) {
   for (const theme of ["light", "dark"] as const) {
     test(`no page breaks a rule of accessibility: ${language}, ${theme}`, async ({ browser, server }) => {
-      test.setTimeout(240_000);
+      test.setTimeout(300_000);
       const user = server.newUser("user", "ليلى Hassan");
       const emails = { visitor: "", user, admin: server.adminEmail };
       // A second session, so that there is one to end.

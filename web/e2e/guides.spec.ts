@@ -1,5 +1,6 @@
-import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import AxeBuilder from "@axe-core/playwright";
@@ -8,48 +9,54 @@ import { expect, PASSWORD, Server, test, withServer } from "./server";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
-/** The file of this name in a guide, with the ports of this test. */
-const fileOf = (guide: string, name: string, ports: Record<string, number>) => {
-  const text = readFileSync(join(ROOT, "docs/guides", guide), "utf8");
-  const found = text.match(new RegExp(`<!-- file: ${name} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\\n\`\`\``));
-  if (!found?.[1]) throw new Error(`${guide} has no ${name}`);
-  return found[1].replace(/localhost:(\d+)/g, (_, port) => `localhost:${ports[port] ?? port}`);
-};
+const EXAMPLE = join(ROOT, "examples/react-fastapi");
+const PYTHON = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "python/bin/python");
 
-test("the application of the React guide protects its page", async ({ page, faults }) => {
+/** The example's back end. */
+async function startApi(service: string, secret: string) {
+  const port = await Server.freePort();
+  const child = spawn(PYTHON, ["-m", "uvicorn", "main:app", "--port", String(port), "--log-level", "warning"], {
+    cwd: join(EXAMPLE, "api"),
+    env: { PATH: process.env.PATH, PYTHONDONTWRITEBYTECODE: "1", JOSOOR_AUTH_URL: service, JWT_SECRET: secret },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const url = `http://127.0.0.1:${port}`;
+  await expect
+    .poll(
+      () =>
+        fetch(`${url}/docs`).then(
+          (answer) => answer.ok,
+          () => false,
+        ),
+      { timeout: 30_000 },
+    )
+    .toBe(true);
+  return { url, stop: () => child.kill() };
+}
+
+test("the example of React and FastAPI signs in and asks its back end", async ({ page, faults }) => {
   const app = mkdtempSync(join(tmpdir(), "josoor-auth-guide-"));
   const port = await Server.freePort();
-  await withServer({ CORS_ORIGINS: `http://localhost:${port}` }, async (server) => {
+  const secret = randomBytes(32).toString("hex");
+  await withServer({ CORS_ORIGINS: `http://localhost:${port}`, JWT_SECRET: secret }, async (server) => {
+    const api = await startApi(server.url, secret);
     try {
       const packed = spawnSync("npm", ["run", "--silent", "build", "--workspace", "packages/client"], {
         cwd: ROOT,
         encoding: "utf8",
       });
       expect(packed.status, packed.stderr).toBe(0);
-      // As Vite's template for React has it, with the packages of this repository.
-      mkdirSync(join(app, "src"));
+      cpSync(join(EXAMPLE, "app"), app, { recursive: true, filter: (path) => !/node_modules|dist$/.test(path) });
       symlinkSync(join(ROOT, "node_modules"), join(app, "node_modules"));
-      writeFileSync(join(app, "package.json"), '{ "private": true, "type": "module" }');
-      writeFileSync(
-        join(app, "index.html"),
-        '<!doctype html><html lang="en"><head><title>app</title></head><body><div id="root"></div><script type="module" src="/src/main.tsx"></script></body></html>',
-      );
-      writeFileSync(join(app, "src/main.tsx"), fileOf("react.md", "main.tsx", { 8000: server.port }));
-      const compiled = spawnSync(
-        join(ROOT, "node_modules/.bin/tsc"),
-        [
-          ...["--noEmit", "--strict", "--jsx", "react-jsx", "--module", "esnext", "--moduleResolution", "bundler"],
-          ...["--target", "es2022", "--lib", "es2023,dom,dom.iterable", "--types", "react", "src/main.tsx"],
-        ],
-        { cwd: app, encoding: "utf8" },
-      );
+      const compiled = spawnSync(join(ROOT, "node_modules/.bin/tsc"), [], { cwd: app, encoding: "utf8" });
       expect(compiled.stdout).toBe("");
+      process.env.VITE_AUTH_URL = server.url;
       await build({ root: app, logLevel: "warn", configFile: false });
       const running = await preview({
         root: app,
         logLevel: "warn",
         configFile: false,
-        preview: { port, strictPort: true },
+        preview: { port, strictPort: true, proxy: { "/api": api.url } },
       });
       try {
         server.createUser("sara@example.com");
@@ -68,6 +75,9 @@ test("the application of the React guide protects its page", async ({ page, faul
         await page.reload();
         await expect(page.getByRole("heading", { name: "Hello, sara@example.com" })).toBeVisible();
         await expect(page.getByText("This device")).toBeVisible();
+        // The back end verifies the token, and knows the role.
+        await expect(page.getByText(/"role":"user"/)).toBeVisible();
+        await expect(page.getByText("Your role does not allow this.")).toBeVisible();
         for (const scheme of ["light", "dark"] as const) {
           await page.emulateMedia({ colorScheme: scheme });
           expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
@@ -99,6 +109,8 @@ test("the application of the React guide protects its page", async ({ page, faul
         await running.close();
       }
     } finally {
+      api.stop();
+      delete process.env.VITE_AUTH_URL;
       rmSync(app, { recursive: true, force: true });
     }
   });

@@ -9,6 +9,21 @@ export interface PageConfig {
   mailCode: boolean;
   /** Whether mails go to the development mailbox of this machine. */
   devMail: boolean;
+  branding: Branding;
+}
+
+/** What the product is called and how it looks. Colours come as a style sheet. */
+export interface Branding {
+  name: { en: string; ar: string };
+  /** Whether the operator has named it. */
+  hasName: boolean;
+  /** Addresses of files. */
+  logo: string | null;
+  logoDark: string | null;
+  /** Addresses of pages elsewhere. */
+  support: string | null;
+  terms: string | null;
+  privacy: string | null;
 }
 
 function read(): PageConfig {
@@ -19,6 +34,15 @@ function read(): PageConfig {
     deletionGrace: 259_200,
     mailCode: false,
     devMail: false,
+    branding: {
+      name: { en: "JOSOOR", ar: "جسور" },
+      hasName: false,
+      logo: null,
+      logoDark: null,
+      support: null,
+      terms: null,
+      privacy: null,
+    },
   };
   return text ? { ...defaults, ...(JSON.parse(text) as Partial<PageConfig>) } : defaults;
 }

@@ -93,6 +93,11 @@ function prepareForm(form: HTMLFormElement) {
   const status = [...form.children].findLast((child) => child.getAttribute("role") === "status");
   form.addEventListener("input", (event) => clearField(form, (event.target as HTMLInputElement).name));
   form.addEventListener("submit", (event) => {
+    // The form in the other language: it may be half filled in, and no password goes with it.
+    if ((event.submitter as HTMLButtonElement | null)?.name === "language") {
+      for (const input of all<HTMLInputElement>(".password input", form)) input.value = "";
+      return;
+    }
     const isBusy = form.getAttribute("aria-busy") === "true";
     if (isBusy || button?.ariaDisabled === "true") return event.preventDefault();
     clearSummary(form);

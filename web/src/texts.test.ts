@@ -71,7 +71,7 @@ describe("texts", () => {
       expect(english, key).toHaveProperty([key as TextKey]);
     // Keys that are put together from the service's names.
     const composed =
-      /^(error|field|action|audit_reason|role|audit|story)\b|^mail\.|^outbox\.state_|^menu\.theme_|^user_tab\.|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
+      /^(error|field|action|audit_reason|role|audit|story)\b|^mail\.|^outbox\.state_|^keys\.state_|^branding\.sample_|^menu\.theme_|^user_tab\.|^bulk\.(ask|do|already)_|^(sessions|devices)\.(lead|none|remove|confirm)/;
     const unused = Object.keys(english).filter((key) => !composed.test(key) && !code.includes(`"${key}"`));
     expect(unused).toEqual([]);
   });

@@ -59,6 +59,14 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// A name for content that changes with it: the first 64 bits of its SHA-256, as 16 hexadecimal digits. No protection against
+/// content that was made to have the same name.
+pub fn content_name(bytes: &[u8]) -> String {
+    let digest = sha256(bytes);
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
+}
+
 /// Whether two byte strings are equal, in time that depends on their lengths alone.
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(left, right).is_ok()

@@ -118,6 +118,9 @@ pub enum Error {
     /// A mail that was sent, or whose link is of no use any more, is not tried again.
     #[error("{}", .0.message())]
     MailNotRetryable(NotRetryable),
+    /// The signing key is not replaced now: one sentence that says why, and the remedy.
+    #[error("{0}")]
+    KeyNotRotated(String),
     /// No such thing, or not the caller's.
     #[error("not found")]
     NotFound,

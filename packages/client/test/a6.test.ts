@@ -116,6 +116,7 @@ describe("a6: what is exported", () => {
       RegisterForm: "by the client",
       SessionsList: "by the client",
       UserButton: "by the client",
+      useSubmission: "sends nothing",
     },
     "./axios": { attachAuth: "adapter" },
   };

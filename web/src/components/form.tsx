@@ -1,5 +1,6 @@
-import { type AuthError, isAuthError } from "@josoor/auth";
-import { createContext, type FormEvent, type ReactNode, useContext, useEffect, useId, useRef, useState } from "react";
+import { isAuthError } from "@josoor/auth";
+import { useSubmission } from "@josoor/auth/react";
+import { createContext, type ReactNode, useContext, useEffect } from "react";
 import { type I18n, useI18n } from "../i18n";
 
 /** What the fields of a form have in common. */
@@ -33,8 +34,6 @@ export function messageOf(error: unknown, i18n: I18n, wait?: number): string {
   );
 }
 
-const EMAIL = /^[^\s@]+@[^\s@]+$/;
-
 /**
  * A form that keeps what was typed. Nothing is checked before it is sent; then what is wrong stands in a summary, which gets the focus,
  * and beside each field. The button is never disabled: while an answer is awaited, or a limit runs out, pressing it again
@@ -49,6 +48,7 @@ export function Form({
   footer,
   done,
   help,
+  onInput,
 }: {
   children?: ReactNode;
   /** The button's label. */
@@ -63,20 +63,23 @@ export function Form({
   done?: string;
   /** What to do about a failure, by its code. */
   help?: Record<string, ReactNode>;
+  /** Something was typed or chosen. */
+  onInput?: () => void;
 }) {
   const i18n = useI18n();
   const { t } = i18n;
-  const id = useId();
-  const form = useRef<HTMLFormElement>(null);
-  const summary = useRef<HTMLDivElement>(null);
-  const [isPending, setPending] = useState(false);
-  const [submissions, setSubmissions] = useState(0);
-  const [isDone, setDone] = useState(false);
-  const [fields, setFields] = useState<Record<string, string>>({});
-  const [failure, setFailure] = useState<AuthError | Error | null>(null);
-  const waitsUntil = useCountdown(failure);
-  const names = Object.keys(fields);
-  const hasFailed = names.length > 0 || failure !== null;
+  const submission = useSubmission(
+    onSubmit,
+    {
+      required: t("field.required"),
+      invalidEmail: t("field.invalid_email"),
+      wrongPassword: t("field.wrong_password"),
+      ofCode: (code) => i18n.maybe(`field.${code}`),
+    },
+    passwordField,
+  );
+  const { id, wrong, failure, wait, isPending, isDone, submissions, hasFailed } = submission;
+  const names = Object.keys(wrong);
 
   // A screen reader reads the title first: it says that something went wrong.
   useEffect(() => {
@@ -88,73 +91,24 @@ export function Form({
     };
   }, [hasFailed, t]);
 
-  useEffect(() => {
-    if (submissions > 0 && hasFailed) summary.current?.focus();
-  }, [submissions, hasFailed]);
-
-  const fail = (wrong: Record<string, string>, error: AuthError | Error | null) => {
-    setFields(wrong);
-    setFailure(error);
-  };
-
-  const submitted = async (event: FormEvent) => {
-    event.preventDefault();
-    const element = form.current;
-    if (!element || isPending || waitsUntil > 0) return;
-    const values = Object.fromEntries([...new FormData(element)].map(([key, value]) => [key, String(value)]));
-    const wrong: Record<string, string> = {};
-    for (const input of element.querySelectorAll<HTMLInputElement>("input[name], select[name], textarea[name]")) {
-      const value = values[input.name] ?? "";
-      if (input.required && value === "") wrong[input.name] = t("field.required");
-      else if (input.type === "email" && value && !EMAIL.test(value.trim()))
-        wrong[input.name] = t("field.invalid_email");
-    }
-    setSubmissions((count) => count + 1);
-    setDone(false);
-    if (Object.keys(wrong).length > 0) return fail(wrong, null);
-    setPending(true);
-    try {
-      await onSubmit(values);
-      fail({}, null);
-      setDone(true);
-    } catch (error) {
-      const refused: Record<string, string> = {};
-      if (isAuthError(error)) {
-        for (const { field, code, message } of error.errors) {
-          // What is wrong with something that this form has no field for is said above all fields.
-          if (element.elements.namedItem(field)) refused[field] ??= i18n.maybe(`field.${code}`) ?? message;
-        }
-        if (error.code === "invalid_credentials") {
-          if (passwordField) refused[passwordField] = t("field.wrong_password");
-          // Unless the next try is being typed already.
-          for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]'))
-            if (input.value === values[input.name]) input.value = "";
-        }
-      }
-      fail(refused, Object.keys(refused).length > 0 ? null : error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      setPending(false);
-    }
-  };
-
-  // What is being corrected is wrong no longer as far as anybody knows.
-  const corrected = (event: FormEvent<HTMLFormElement>) => {
-    const { name } = event.target as HTMLInputElement;
-    if (name in fields) setFields(Object.fromEntries(Object.entries(fields).filter(([field]) => field !== name)));
-  };
-
-  const labelOf = (name: string) =>
-    form.current?.querySelector(`label[for="${CSS.escape(`${id}-${name}`)}"]`)?.textContent ?? name;
   return (
-    <Context value={{ id, errorOf: (name) => fields[name], isPending, submissions }}>
-      <form ref={form} method="post" noValidate onSubmit={submitted} onInput={corrected} aria-busy={isPending}>
+    <Context value={{ id, errorOf: (name) => wrong[name], isPending, submissions }}>
+      <form
+        ref={submission.form}
+        method="post"
+        noValidate
+        onSubmit={submission.onSubmit}
+        onInput={(event) => {
+          submission.onInput(event);
+          onInput?.();
+        }}
+        aria-busy={isPending}
+      >
         {hasFailed && (
-          <div className="notice bad" role="alert" tabIndex={-1} ref={summary}>
+          <div className="notice bad" role="alert" tabIndex={-1} ref={submission.summary}>
             <h2>{t("form.problem")}</h2>
-            {failure && (
-              <p>
-                {isRateLimited(failure) && waitsUntil === 0 ? t("form.try_now") : messageOf(failure, i18n, waitsUntil)}
-              </p>
+            {failure !== null && (
+              <p>{isRateLimited(failure) && wait === 0 ? t("form.try_now") : messageOf(failure, i18n, wait)}</p>
             )}
             {isAuthError(failure) &&
               (help?.[failure.code] ??
@@ -173,7 +127,7 @@ export function Form({
                         document.getElementById(`${id}-${name}`)?.focus();
                       }}
                     >
-                      {labelOf(name)}: {fields[name]}
+                      {submission.labelOf(name)}: {wrong[name]}
                     </a>
                   </li>
                 ))}
@@ -183,11 +137,7 @@ export function Form({
         )}
         {children}
         <div className="actions">
-          <button
-            type="submit"
-            className={danger ? "button danger" : "button"}
-            aria-disabled={isPending || waitsUntil > 0}
-          >
+          <button type="submit" className={danger ? "button danger" : "button"} aria-disabled={isPending || wait > 0}>
             {isPending && <span className="spinner" aria-hidden="true" />}
             {submit}
           </button>
@@ -202,18 +152,3 @@ export function Form({
 }
 
 const isRateLimited = (error: unknown) => isAuthError(error) && error.kind === "rate_limited";
-
-/** How many seconds are left of the limit that an answer named. */
-function useCountdown(failure: unknown): number {
-  const [left, setLeft] = useState(0);
-  useEffect(() => {
-    if (!isAuthError(failure) || failure.kind !== "rate_limited") return setLeft(0);
-    const seconds = failure.retryAfter ?? 60;
-    const start = performance.now();
-    const show = () => setLeft(Math.max(0, Math.ceil(seconds - (performance.now() - start) / 1000)));
-    show();
-    const timer = setInterval(show, 1000);
-    return () => clearInterval(timer);
-  }, [failure]);
-  return left;
-}

@@ -1,7 +1,9 @@
 import { useAuth } from "@josoor/auth/react";
 import { type ReactNode, useEffect, useRef } from "react";
 import { Link, useLocation } from "wouter";
+import { config } from "../config";
 import { LANGUAGES, type Language, type TextKey, useI18n } from "../i18n";
+import { ProductLinks, Wordmark } from "./product";
 
 /** The frame of every page: the service's name, and whether it can be reached. */
 export function Page({
@@ -32,17 +34,7 @@ export function Page({
       </a>
       <header className="top">
         <Link href="/account" className="brand">
-          <svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
-            <path
-              d="M3 23C6 9 26 9 29 23M3 23h26M10 23v-8M16 23V12.5M22 23v-8"
-              fill="none"
-              stroke="currentColor"
-              strokeWidth="2.5"
-              strokeLinecap="round"
-            />
-          </svg>
-          <b lang="ar">جسور</b>
-          <b>JOSOOR</b>
+          <Wordmark />
         </Link>
         {nav}
         <div className="tools">{tools}</div>
@@ -59,6 +51,7 @@ export function Page({
         )}
         {children}
       </main>
+      <ProductLinks />
     </>
   );
 }
@@ -67,9 +60,11 @@ export function Page({
 export function useTitle(title: string | undefined) {
   const isFirst = useRef(true);
   const [location] = useLocation();
+  const { language } = useI18n();
+  const name = config.branding.name[language];
   useEffect(() => {
-    if (title) document.title = `${title} · JOSOOR`;
-  }, [title]);
+    if (title) document.title = `${title} · ${name}`;
+  }, [title, name]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: at every change of place
   useEffect(() => {
     if (isFirst.current) isFirst.current = false;

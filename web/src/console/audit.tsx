@@ -13,11 +13,13 @@ import { ExportButton } from "./export-button";
 import { SelectFilter } from "./filters";
 import { SealButton, SealResult, useSeal } from "./seal";
 import { useSearchShortcut } from "./shortcut";
+import { TimeField } from "./time-field";
 
 const RANGES = { hour: 3600, day: 86_400, week: 7 * 86_400, month: 30 * 86_400 } as const;
 const FILTERS = ["user_id", "actor_id", "action", "outcome", "session_id", "ip", "request_id", "from", "to"] as const;
 /** Those that are needed less often, folded away unless one holds. */
-const FURTHER = ["from", "to", "user_id", "actor_id", "ip", "session_id"] as const;
+const TIMES = ["from", "to"] as const;
+const IDS = ["user_id", "actor_id", "ip", "session_id"] as const;
 /** How often a live view asks for what is new, in milliseconds. */
 const LIVE = 3000;
 
@@ -84,12 +86,6 @@ export function AuditTrail() {
     });
   };
 
-  /** A moment as the browser's field for it wants it: in local time, without a zone. */
-  const local = (value: string) => {
-    if (!value) return "";
-    const time = new Date(value);
-    return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-  };
   return (
     <ConsolePage
       title="console.audit"
@@ -141,27 +137,26 @@ export function AuditTrail() {
             {t("users.clear")}
           </button>
         )}
-        <details open={FURTHER.some((name) => filter[name])}>
+        <details open={[...TIMES, ...IDS].some((name) => filter[name])}>
           <summary>{t("audit.further")}</summary>
           <div className="filters">
-            {FURTHER.map((name) => {
-              const isTime = name === "from" || name === "to";
-              const value = filter[name] ?? "";
-              return (
-                <div className="field" key={name}>
-                  <label htmlFor={name}>{t(`audit.${name}`)}</label>
-                  <input
-                    id={name}
-                    name={name}
-                    type={isTime ? "datetime-local" : "text"}
-                    dir={isTime ? undefined : "ltr"}
-                    inputMode={name === "user_id" || name === "actor_id" ? "numeric" : "text"}
-                    autoComplete="off"
-                    defaultValue={isTime ? local(value) : value}
-                  />
-                </div>
-              );
-            })}
+            {TIMES.map((name) => (
+              <TimeField key={name} name={name} label={t(`audit.${name}`)} value={filter[name] ?? ""} />
+            ))}
+            {IDS.map((name) => (
+              <div className="field" key={name}>
+                <label htmlFor={name}>{t(`audit.${name}`)}</label>
+                <input
+                  id={name}
+                  name={name}
+                  type="text"
+                  dir="ltr"
+                  inputMode={name === "user_id" || name === "actor_id" ? "numeric" : "text"}
+                  autoComplete="off"
+                  defaultValue={filter[name] ?? ""}
+                />
+              </div>
+            ))}
             <button type="submit" className="button">
               {t("users.find")}
             </button>

@@ -8,6 +8,7 @@ export function SelectFilter({
   value,
   options,
   onChange,
+  hasAny = true,
   ref,
 }: {
   name: string;
@@ -15,6 +16,8 @@ export function SelectFilter({
   value: string | undefined;
   options: [value: string, label: string][];
   onChange: (value: string) => void;
+  /** Whether "any" can be chosen. */
+  hasAny?: boolean;
   ref?: Ref<HTMLSelectElement>;
 }) {
   const { t } = useI18n();
@@ -22,7 +25,7 @@ export function SelectFilter({
     <div className="field">
       <label htmlFor={name}>{label}</label>
       <select ref={ref} id={name} value={value} onChange={(event) => onChange(event.target.value)}>
-        <option value="">{t("users.any")}</option>
+        {hasAny && <option value="">{t("users.any")}</option>}
         {options.map(([option, text]) => (
           <option key={option} value={option}>
             {text}

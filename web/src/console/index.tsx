@@ -4,6 +4,8 @@ import { Data } from "../components/queries";
 import { StepUp } from "../components/step-up";
 import { NotFound } from "../pages/refusals";
 import { AuditTrail } from "./audit";
+import { Branding } from "./branding";
+import { Keys } from "./keys";
 import { Outbox } from "./outbox";
 import { Overview } from "./overview";
 import { UserDetail } from "./user";
@@ -21,6 +23,8 @@ export function Console() {
         <Route path="/console/users/:id">{({ id }) => <UserDetail key={id} id={id} />}</Route>
         <Route path="/console/audit" component={AuditTrail} />
         <Route path="/console/outbox" component={Outbox} />
+        <Route path="/console/service" component={Keys} />
+        <Route path="/console/service/branding" component={Branding} />
         <Route component={NotFound} />
       </Switch>
     </Data>

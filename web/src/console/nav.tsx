@@ -1,4 +1,4 @@
-import { LayoutDashboard, Mails, ScrollText, UsersRound } from "lucide-react";
+import { LayoutDashboard, Mails, ScrollText, SlidersHorizontal, UsersRound } from "lucide-react";
 import { Link, useLocation } from "wouter";
 import { useI18n } from "../i18n";
 
@@ -7,6 +7,7 @@ const SECTIONS = [
   ["/console/users", "console.users", UsersRound],
   ["/console/audit", "console.audit", ScrollText],
   ["/console/outbox", "console.outbox", Mails],
+  ["/console/service", "console.service", SlidersHorizontal],
 ] as const;
 
 /** The navigation of the console's pages. */

@@ -9,6 +9,7 @@ import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
 import { useTitle } from "../components/page";
 import { Result } from "../components/queries";
+import { useUnsaved } from "../components/unsaved";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { LANGUAGES, useI18n } from "../i18n";
@@ -16,6 +17,7 @@ import { useAddress } from "./address";
 import { type AuditPage, AuditTable } from "./audit-table";
 import { ConsolePage } from "./console-page";
 import { DangerZone } from "./danger-zone";
+import { UserFactors } from "./user-factors";
 import { type AdminUser, RoleSelect, StatusOf } from "./user-fields";
 import { UserSessions } from "./user-sessions";
 import { TABS, userAt } from "./user-tabs";
@@ -53,6 +55,8 @@ function Detail({ user }: { user: AdminUser }) {
   const [address] = useAddress();
   const tab = TABS.find((one) => one === address.get("tab")) ?? "profile";
   const isMe = user.id === me?.id;
+  const [isChanged, setChanged] = useState(false);
+  useUnsaved(isChanged && tab === "profile", t("user.unsaved"));
   return (
     <>
       <div className="person">
@@ -103,6 +107,7 @@ function Detail({ user }: { user: AdminUser }) {
             <dd>{dateTime(user.updated_at)}</dd>
           </dl>
           <Form
+            onInput={() => setChanged(true)}
             submit={t("profile.submit")}
             onSubmit={async ({ full_name = "", role }) => {
               setDone(null);
@@ -113,6 +118,7 @@ function Detail({ user }: { user: AdminUser }) {
               } finally {
                 await refresh();
               }
+              setChanged(false);
               setDone(t("user.saved"));
             }}
           >
@@ -147,6 +153,7 @@ function Detail({ user }: { user: AdminUser }) {
               }}
             />
           </section>
+          <UserFactors user={user} onChanged={refresh} onDone={setDone} />
           {!user.deleted_at && <DangerZone user={user} onChanged={refresh} onDone={setDone} />}
         </>
       )}

@@ -46,6 +46,7 @@ export function Users() {
     deleted: address.get("deleted") ?? "",
     email_verified: address.get("email_verified") ?? "",
     invited: address.get("invited") ?? "",
+    mfa_enabled: address.get("mfa_enabled") ?? "",
   };
   const sort = address.get("sort") ?? "-created_at";
   const size = address.get("size") ?? storedSize();
@@ -300,6 +301,7 @@ const SAVED: [title: TextKey, filter: Record<string, string>][] = [
   ["overview.inactive", { is_active: "false" }],
   ["overview.unverified", { email_verified: "false" }],
   ["overview.invited", { invited: "true" }],
+  ["users.no_factor", { mfa_enabled: "false" }],
   ["users.deleted", { deleted: "true" }],
 ];
 

@@ -1,6 +1,7 @@
 import { actions } from "./actions";
 import type { more as english } from "./en.more";
 import { sixForms as counted } from "./plural";
+import { service } from "./service";
 import { story } from "./story";
 import { tools } from "./tools";
 
@@ -175,6 +176,7 @@ export const more: typeof english = {
   ...actions("ar"),
   ...story("ar"),
   ...tools("ar"),
+  ...service("ar"),
 
   "step_up.title": "أكّد هويتك",
   "step_up.by_code": "أدخل رمزًا من تطبيق المصادقة أو رمز استرداد.",

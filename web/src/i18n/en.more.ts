@@ -1,5 +1,6 @@
 import { actions } from "./actions";
 import { counted } from "./plural";
+import { service } from "./service";
 import { story } from "./story";
 import { tools } from "./tools";
 
@@ -154,6 +155,7 @@ export const more = {
   ...actions("en"),
   ...story("en"),
   ...tools("en"),
+  ...service("en"),
 
   "step_up.title": "Confirm it's you",
   "step_up.by_code": "Enter a code from your authenticator app, or a recovery code.",

@@ -48,14 +48,22 @@ pub struct Confirmed {
 /// # Errors
 /// `StoreUnavailable`.
 pub async fn summary(app: &App, caller: &Caller) -> Result<Summary> {
+    match summary_of(app, caller.id()).await {
+        Err(Error::NotFound) => Err(Refusal::SessionRevoked.into()),
+        other => other,
+    }
+}
+
+/// What a user's account has.
+///
+/// # Errors
+/// `NotFound`; `StoreUnavailable`.
+pub async fn summary_of(app: &App, id: UserId) -> Result<Summary> {
     let mut conn = app.db.read().await?;
-    let factors = Factors::of(&mut conn, caller.id()).await?;
-    let user = conn
-        .user_by_id(caller.id())
-        .await?
-        .ok_or(Refusal::SessionRevoked)?;
-    let devices = conn.devices_of(caller.id()).await?;
-    let passkeys = conn.passkeys_of(caller.id()).await?;
+    let factors = Factors::of(&mut conn, id).await?;
+    let user = conn.user_by_id(id).await?.ok_or(Error::NotFound)?;
+    let devices = conn.devices_of(id).await?;
+    let passkeys = conn.passkeys_of(id).await?;
     drop(conn);
     let totp = factors.totp().map(|row| {
         let since = row.confirmed_at.unwrap_or(Timestamp::from_micros(0));

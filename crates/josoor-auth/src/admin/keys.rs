@@ -38,6 +38,78 @@ pub struct Rotation {
     pub ended: Vec<(String, Timestamp)>,
 }
 
+/// What a stored key for access tokens does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It is published and signs later.
+    Published,
+    /// It signs new tokens.
+    Signs,
+    /// What it has signed is accepted.
+    Verifies,
+    /// Nothing that it has signed is accepted.
+    Over,
+}
+
+/// A stored key for access tokens.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// Its id.
+    pub kid: String,
+    /// What it is a key of.
+    pub algorithm: Algorithm,
+    /// What it does now.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it begins to sign, or has begun.
+    pub signs_from: Timestamp,
+    /// When what it has signed is no longer accepted; `None`: that is not known yet.
+    pub verifies_until: Option<Timestamp>,
+}
+
+/// The stored keys for access tokens, the latest first.
+///
+/// # Errors
+/// `StoreUnavailable`.
+pub async fn list(app: &App) -> Result<Vec<AccessKey>> {
+    let rows = app.db.read().await?.all_keys().await?;
+    let now = app.clock.now();
+    let configured = app.config.auth.algorithm;
+    let stored_keys_sign = !AccessTokens::signs_with_setting(&app.config);
+    let signing = rows
+        .iter()
+        .filter(|row| stored_keys_sign && algorithm_of(&row.purpose) == Some(configured))
+        .filter(|row| row.begins_at() <= now && row.verifies_at(now))
+        .max_by_key(|row| row.begins_at())
+        .map(|row| row.kid.clone());
+    let mut keys: Vec<AccessKey> = rows
+        .into_iter()
+        .filter_map(|row| {
+            let state = if !row.verifies_at(now) {
+                KeyState::Over
+            } else if signing.as_deref() == Some(row.kid.as_str()) {
+                KeyState::Signs
+            } else if row.begins_at() > now {
+                KeyState::Published
+            } else {
+                KeyState::Verifies
+            };
+            Some(AccessKey {
+                algorithm: algorithm_of(&row.purpose)?,
+                state,
+                created_at: row.created_at,
+                signs_from: row.begins_at(),
+                verifies_until: row.verifies_until,
+                kid: row.kid,
+            })
+        })
+        .collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
+    Ok(keys)
+}
+
 fn refused(text: impl Into<String>) -> Error {
     Error::Internal(anyhow::anyhow!(text.into()))
 }
@@ -46,8 +118,8 @@ fn refused(text: impl Into<String>) -> Error {
 /// configured, and no key ends.
 ///
 /// # Errors
-/// `Internal` when `JWT_SECRET` signs, when a key waits already, or when the master key is not the one that the keys are stored under.
-/// `StoreUnavailable`.
+/// `KeyNotRotated` when `JWT_SECRET` signs, or when a key waits already. `Internal` when the master key is not the one that the keys are
+/// stored under. `StoreUnavailable`.
 pub async fn rotate(app: &App, algorithm: Option<Algorithm>, how: How, client: &Client) -> Result<Rotation> {
     let made = rotate_where(app, algorithm, how, client, "rotated", |_, _| true).await?;
     made.ok_or_else(|| refused("no key was made"))
@@ -98,7 +170,7 @@ async fn rotate_where(
     let algorithm = algorithm.unwrap_or(configured);
     let is_ahead = algorithm != configured;
     if !is_ahead && AccessTokens::signs_with_setting(&app.config) {
-        return Err(refused(format!(
+        return Err(Error::KeyNotRotated(format!(
             "JWT_SECRET signs, which is the operator's: give every node and service the new secret as JWT_SECRET and, unless it leaked, the \
              old one as JWT_SECRET_PREVIOUS. `josoor-auth key rotate --algorithm EdDSA` prepares a key pair in place of {configured}"
         )));
@@ -121,7 +193,7 @@ async fn rotate_where(
             return Ok(None);
         }
         if newest.begins_at() > now && how == How::Planned {
-            return Err(refused(format!(
+            return Err(Error::KeyNotRotated(format!(
                 "the key {} is published and signs from {} on; `josoor-auth key rotate --now` lets a new one sign at once",
                 newest.kid,
                 newest.begins_at()

@@ -75,7 +75,13 @@ pub async fn retry_waiting(app: &App, client: &Client) -> Result<u64> {
 pub async fn send_test(app: &App, to: &Email, client: &Client) -> Result<std::result::Result<(), SendError>> {
     let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
     let public_url = app.config.server.public_url.to_string();
-    let mail = mail::test_mail(to.address(), app.config.mail.locale, &public_url, id);
+    let mail = mail::test_mail(
+        to.address(),
+        app.config.mail.locale,
+        &public_url,
+        &app.config.branding,
+        id,
+    );
     let sent = app.mailer.send(&mail).await;
     let entry = match &sent {
         Ok(()) => Entry::success(Audit::MailTest),

@@ -110,7 +110,8 @@ impl Flow {
         // Not the level: after a code by mail the second factor is asked for, and the level stays 1. A passkey that did not verify
         // its user shows possession and nothing besides.
         let shows_possession = |proof: &Proof| proof.method().shows_possession();
-        let has_second = self.proofs.iter().any(shows_possession) && !self.proofs.iter().all(shows_possession);
+        let has_second =
+            self.proofs.iter().any(shows_possession) && !self.proofs.iter().all(shows_possession);
         if user.mfa_at.is_some() && !has_second && !self.is_trusted {
             return Ok(Step::FactorNeeded);
         }

@@ -63,7 +63,9 @@ impl Method {
     const fn factor(self) -> Option<Factor> {
         match self {
             Self::Password | Self::UserVerification => Some(Factor::Activation),
-            Self::Totp | Self::RecoveryCode | Self::HardwareKey | Self::SoftwareKey => Some(Factor::Possession),
+            Self::Totp | Self::RecoveryCode | Self::HardwareKey | Self::SoftwareKey => {
+                Some(Factor::Possession)
+            }
             Self::MailCode => None,
         }
     }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod auth;
+mod branding;
 mod database;
 mod entries;
 mod env_file;
@@ -34,12 +35,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use josoor_auth_verify::Algorithm;
 
 pub use self::admin::{AdminConfig, AdminStepUp};
 pub use self::auth::{AuthConfig, KeysConfig, MasterKey, MissingTokenStatus};
+pub use self::branding::BrandingConfig;
 pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
 pub use self::env_file::EnvFile;
@@ -99,6 +102,8 @@ pub struct Config {
     pub hash: HashConfig,
     /// `[mail]`
     pub mail: MailConfig,
+    /// `[branding]`
+    pub branding: Arc<BrandingConfig>,
     /// `[audit]`
     pub audit: AuditConfig,
     /// `[backup]`
@@ -135,7 +140,7 @@ impl Config {
     }
 
     /// As [`load`](Self::load), from a text: its name for messages, and the TOML. Reads no file but those of `…_FILE`
-    /// variables.
+    /// variables and of `[branding]`.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -273,6 +278,7 @@ impl Reader<'_> {
         let limits = self.limits();
         let hash = self.hash();
         let mail = self.mail(server.as_ref().map(|server| &server.public_url));
+        let branding = self.branding();
         let audit = self.audit();
         let metrics = self
             .read("metrics.bind", |raw| optional(raw, urls::socket_address))
@@ -304,6 +310,7 @@ impl Reader<'_> {
             limits: limits?,
             hash: hash?,
             mail: mail?,
+            branding: Arc::new(branding?),
             audit: audit?,
             backup: backup?,
             metrics: metrics?,

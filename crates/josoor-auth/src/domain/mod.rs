@@ -1,5 +1,6 @@
 //! Values that are parsed once and never seen as raw text again. No I/O in here.
 
+mod accent;
 mod audit;
 mod change;
 mod characters;
@@ -17,6 +18,7 @@ mod network;
 mod passkey;
 mod password;
 mod password_hash;
+mod picture;
 mod purpose;
 mod request_id;
 mod requester;
@@ -26,6 +28,7 @@ mod timestamp;
 mod typed_code;
 mod user;
 
+pub use accent::{Accent, CONTRAST, Colour, Shades, Theme, Unreadable};
 pub use audit::Audit;
 pub use change::Change;
 pub use device::{DeviceLabel, KnownDevice, device_label};
@@ -43,6 +46,7 @@ pub use passkey::{FactorAnswer, PasskeyAssertion, PasskeyName, PasskeyRegistrati
 pub use password::Password;
 pub(crate) use password::too_short;
 pub use password_hash::PasswordHash;
+pub use picture::{BadPicture, PICTURE_AT_MOST, Picture, PictureKind};
 pub use purpose::Purpose;
 pub use request_id::RequestId;
 pub use requester::Requester;

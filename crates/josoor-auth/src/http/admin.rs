@@ -79,6 +79,8 @@ request_fields! {
         email_verified: NotNull<bool>,
         /// Only users who have not accepted their invitation yet, or only all others
         invited: NotNull<bool>,
+        /// Only users with a second factor, or only those without one
+        mfa_enabled: NotNull<bool>,
         /// Only users who were deleted and can still be restored; they are in no other list
         deleted: NotNull<bool>,
         /// The order, with `-` before it for descending. Default: `id`
@@ -117,6 +119,7 @@ impl UserQuery {
             is_active: self.is_active.0,
             email_verified: self.email_verified.0,
             invited: self.invited.0,
+            mfa_enabled: self.mfa_enabled.0,
             deleted: self.deleted.0.unwrap_or(false),
         };
         (filter, self.sort.unwrap_or(UserSort::BY_ID))
@@ -218,7 +221,7 @@ async fn list_users(
 /// Rows that an export reads at once.
 const EXPORT_PAGE: usize = 500;
 
-const CSV_HEADER: [&str; 9] = [
+const CSV_HEADER: [&str; 11] = [
     "id",
     "email",
     "full_name",
@@ -228,9 +231,15 @@ const CSV_HEADER: [&str; 9] = [
     "locale",
     "created_at",
     "updated_at",
+    "last_login_at",
+    "mfa_enabled",
 ];
 
-fn to_csv(user: &UserResponse) -> Vec<u8> {
+fn to_csv(
+    AdminUserResponse {
+        user, last_login_at, ..
+    }: &AdminUserResponse,
+) -> Vec<u8> {
     csv_line(&[
         user.id.to_string(),
         csv_text(&user.email),
@@ -241,6 +250,8 @@ fn to_csv(user: &UserResponse) -> Vec<u8> {
         user.locale.clone(),
         user.created_at.to_string(),
         user.updated_at.to_string(),
+        last_login_at.map(|at| at.to_string()).unwrap_or_default(),
+        user.mfa_enabled.to_string(),
     ])
 }
 
@@ -269,7 +280,7 @@ async fn export_users(
         let users = users::get_many(&app, page).await?;
         let text = users
             .iter()
-            .map(UserResponse::from)
+            .map(AdminUserResponse::from)
             .flat_map(|user| match format {
                 Format::Csv => to_csv(&user),
                 Format::Ndjson => json_line(&serde_json::json!(user)),

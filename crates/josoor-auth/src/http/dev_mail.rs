@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use serde_json::json;
 
-use super::{files, web};
+use super::{branding, files, web};
 use crate::app::App;
 use crate::domain::Locale;
 use crate::error::{Error, Result};
@@ -75,7 +75,8 @@ async fn mails(app: &App) -> Result<Vec<(MailRow, Mail)>> {
     let base = app.config.server.public_url.as_str();
     rows.into_iter()
         .map(|row| {
-            let mail = mail::render(&row, base, &app.keys)?;
+            let mut mail = mail::render(&row, base, &app.config.branding, &app.keys)?;
+            mail.html = branding::with_logo_inside(&mail);
             Ok((row, mail))
         })
         .collect()

@@ -29,7 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(begin_totp, remove_totp))
         .routes(routes!(confirm_totp))
         .routes(routes!(replace_recovery_codes))
-        .routes(routes!(reset_factors))
+        .routes(routes!(show_user_factors, reset_factors))
 }
 
 request_fields! {
@@ -226,6 +226,24 @@ async fn replace_recovery_codes(signed_in: SignedIn, State(app): State<App>) -> 
     let codes = factors::replace_recovery_codes(&app, &signed_in.caller, &signed_in.client).await?;
     let recovery_codes = spelled(&codes);
     Ok(Json(RecoveryCodesResponse { recovery_codes }).into_response())
+}
+
+/// Shows a user's second factors
+#[utoipa::path(
+    get, path = "/admin/users/{id}/factors", tag = "admin", operation_id = "show_user_factors", security(("bearer" = [])),
+    params(("id" = i64, Path, minimum = 1, description = "The user")),
+    responses(
+        (status = 200, description = "What the account has", body = FactorsResponse),
+        (status = 404, description = "`not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn show_user_factors(
+    _: Administrator,
+    State(app): State<App>,
+    UserIdPath(id): UserIdPath,
+) -> Result<Json<FactorsResponse>> {
+    let summary = factors::summary_of(&app, id).await?;
+    Ok(Json(FactorsResponse::new(&app, &summary)))
 }
 
 /// Removes all second factors of a user

@@ -148,7 +148,7 @@ mod tests {
         for name in ["shell.en.html", "shell.ar.html"] {
             let page = text(name);
             let named = loaded(page);
-            assert!(named.len() >= 4 && named.contains(&style_sheet()), "{named:?}");
+            assert!(named.len() >= 3 && named.contains(&style_sheet()), "{named:?}");
             for name in named {
                 assert!(find(name).is_some(), "{name}");
             }

@@ -285,6 +285,7 @@ static REQUESTS: &[LimitedRequest] = &[
         "POST /admin/outbox/{id}/retry",
         &[WriteAddress, AdminAccount, MailTotal],
     ),
+    limited("POST /admin/keys/rotate", &[WriteAddress, AdminAccount]),
     limited("GET /admin/audit/export", &[WriteAddress, AdminAccount]),
     limited("POST /admin/audit/verify", &[WriteAddress, AdminAccount]),
     // The forms of the pages: the same use cases as above, and opening a link.

@@ -7,6 +7,7 @@ pub mod activity;
 pub mod admin;
 pub mod audit;
 pub mod auth;
+pub mod branding;
 pub mod bulk;
 pub mod check;
 pub mod dev_mail;
@@ -17,6 +18,7 @@ pub mod factors;
 mod fast_path;
 pub mod files;
 pub mod health;
+pub mod keys;
 #[cfg(test)]
 pub(crate) mod limited_requests;
 pub mod mail_code;
@@ -70,6 +72,7 @@ fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(audit::routes())
         .merge(stats::routes())
         .merge(outbox::routes())
+        .merge(keys::routes())
         .merge(check::routes())
         .merge(health::routes())
         .split_for_parts()
@@ -89,10 +92,11 @@ pub fn service(app: &App) -> impl Service + use<> {
 /// All routes of the service.
 fn router(app: &App) -> Router {
     let (api, _) = api();
-    let frame = pages::frame::Frame::new(app.config.server.public_url.path());
+    let frame = pages::frame::Frame::new(app.config.server.public_url.path(), &app.config.branding);
     let routes = api
         .merge(setup::routes())
         .merge(web::routes())
+        .merge(branding::routes())
         .merge(docs::routes())
         .merge(pages::routes(Arc::clone(&frame)))
         .route("/openapi.json", get(async || Json(openapi_document())));

@@ -91,6 +91,8 @@ static REQUESTS: &[(&str, Needs)] = &[
     ("GET /admin/users/{id}/sessions", Needs::Administrator),
     ("GET /admin/stats", Needs::Administrator),
     ("GET /admin/outbox", Needs::Administrator),
+    ("GET /admin/keys", Needs::Administrator),
+    ("GET /admin/users/{id}/factors", Needs::Administrator),
     ("GET /admin/audit", Needs::Administrator),
     ("GET /admin/users/export", Needs::FreshAdministrator),
     ("GET /admin/audit/export", Needs::FreshAdministrator),
@@ -103,6 +105,7 @@ static REQUESTS: &[(&str, Needs)] = &[
     ("POST /admin/users/{id}/password-reset", Needs::FreshAdministrator),
     ("POST /admin/users/{id}/restore", Needs::FreshAdministrator),
     ("POST /admin/outbox/{id}/retry", Needs::FreshAdministrator),
+    ("POST /admin/keys/rotate", Needs::FreshAdministrator),
     ("POST /admin/audit/verify", Needs::FreshAdministrator),
 ];
 

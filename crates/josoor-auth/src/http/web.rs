@@ -16,16 +16,16 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::Locale;
 use crate::error::{Error, Result};
-use crate::http::files;
 use crate::http::pages::errors::not_found;
 use crate::http::pages::frame::Frame;
 use crate::http::request::language::{escape, page_locale, remember};
+use crate::http::{branding, files};
 use crate::mail::Mailer;
 
 /// No script and no style but our own files, nothing from elsewhere, in no frame; and no text that becomes a script:
 /// the pages make no policy for such texts (Trusted Types), so that none can be made.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+     connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Where pages are, and what they are called until their program has drawn them.
 const PAGES: [(&str, &str, &str); 4] = [
@@ -112,11 +112,17 @@ fn shell(app: &App, title: (&str, &str), uri: &Uri, headers: &HeaderMap) -> Resp
         "deletionGrace": config.account.deletion_grace.as_secs(),
         "mailCode": config.login.mail_code,
         "devMail": matches!(app.mailer, Mailer::Mailbox),
+        "branding": branding::for_program(&config.branding, base),
     });
     let document = template
         .replace("{{base}}", &escape(base))
-        .replace("{{config}}", &escape(&settings.to_string()))
-        .replace("{{title}}", &format!("{} · JOSOOR", escape(title)));
+        .replace("{{icon}}", &branding::icon_link(&config.branding, base))
+        .replace("{{branding}}", &branding::style_link(&config.branding, base))
+        .replace(
+            "{{title}}",
+            &escape(&format!("{title} · {}", config.branding.name(locale))),
+        )
+        .replace("{{config}}", &escape(&settings.to_string()));
     let mut response = (
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),

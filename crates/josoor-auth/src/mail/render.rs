@@ -10,7 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use crate::domain::{Locale, MailCode, MailKind, Purpose, Timestamp};
+use super::frame::{Frame, button, escape, paragraph};
+use crate::config::BrandingConfig;
+use crate::domain::{Locale, MailCode, MailKind, Picture, Purpose, Timestamp};
 use crate::error::{Error, Result};
 use crate::keys::Keys;
 use crate::store::{Content, MailDetails, MailRow};
@@ -32,6 +34,8 @@ pub struct Mail {
     pub html: String,
     /// Where its button leads, if it has one.
     pub link: Option<String>,
+    /// The picture that the HTML part shows by the name [`LOGO`](super::LOGO), and that goes with it.
+    pub logo: Option<Picture>,
 }
 
 /// Not what it says: it holds a link.
@@ -132,7 +136,7 @@ pub fn link_of(public_url: &str, keys: &Keys, purpose: Purpose, id: uuid::Uuid) 
 }
 
 /// Writes a mail from its row; the same row always gives the same mail. Fails only on a fault of ours.
-pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
+pub fn render(row: &MailRow, public_url: &str, branding: &BrandingConfig, keys: &Keys) -> Result<Mail> {
     let fault = |what: &str| Error::Internal(anyhow::anyhow!("mail {}: {what}", row.kind.as_str()));
     let template = template(row.kind, row.locale).ok_or_else(|| fault("it has no template"))?;
     let (subject, body) = template
@@ -157,6 +161,11 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
             }),
     };
     let locale = row.locale;
+    let frame = Frame {
+        locale,
+        public_url,
+        branding,
+    };
     let site = public_url.split_once("://").map_or(public_url, |(_, rest)| rest);
     let words = words(locale);
     let mut plain = Environment::new();
@@ -204,7 +213,7 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
         if let Some(label) = block.strip_prefix('[').and_then(|label| label.strip_suffix(']')) {
             let link = link.as_deref().ok_or_else(|| fault("its button leads nowhere"))?;
             text.push_str(link);
-            html.push_str(&button(label, link));
+            html.push_str(&button(label, link, branding));
         } else if block == "{details}" {
             let (lines, rows) = describe(row, details, words);
             text.push_str(&lines);
@@ -222,16 +231,17 @@ pub fn render(row: &MailRow, public_url: &str, keys: &Keys) -> Result<Mail> {
             escape(link.as_deref().unwrap_or_default())
         ));
     }
-    text.push_str(&format!("\n-- \n{public_url}\n"));
+    text.push_str(&frame.signature());
     let subject = fill(&plain, subject, &in_text)?;
     Ok(Mail {
         to: row.recipient.clone(),
         locale,
         message_id: message_id(row, public_url, keys),
-        html: page(locale, &escape(&subject), &html, public_url),
+        html: frame.page(&escape(&subject), &html),
         subject,
         text,
         link,
+        logo: frame.logo().cloned(),
     })
 }
 
@@ -365,72 +375,6 @@ fn isolated(locale: Locale, value: &str) -> String {
 /// A value in HTML.
 fn marked(value: &str) -> String {
     format!("<bdi>{}</bdi>", escape(value))
-}
-
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-pub(super) fn paragraph(html: &str) -> String {
-    format!("<p style=\"margin:0 0 16px\">{html}</p>")
-}
-
-fn button(label: &str, link: &str) -> String {
-    format!(
-        "<p style=\"margin:24px 0\"><a href=\"{}\" style=\"display:inline-block;padding:12px 20px;border-radius:6px;\
-         background:#14532d;color:#ffffff;text-decoration:none;font-weight:bold\">{}</a></p>",
-        escape(link),
-        escape(label)
-    )
-}
-
-/// The page around the blocks: tables, because mail programs know little else, and nothing that is fetched.
-pub(super) fn page(locale: Locale, title: &str, blocks: &str, public_url: &str) -> String {
-    let direction = match locale {
-        Locale::En => "ltr",
-        Locale::Ar => "rtl",
-    };
-    let align = match locale {
-        Locale::En => "left",
-        Locale::Ar => "right",
-    };
-    let url = escape(public_url);
-    format!(
-        r#"<!doctype html>
-<html lang="{locale}" dir="{direction}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
-<title>{title}</title>
-</head>
-<body style="margin:0;padding:0;background:#f3f4f6">
-<table role="presentation" dir="{direction}" width="100%" cellpadding="0" cellspacing="0" style="background:#f3f4f6">
-<tr><td align="center" style="padding:24px 12px">
-<table role="presentation" dir="{direction}" width="100%" cellpadding="0" cellspacing="0" style="max-width:560px;background:#ffffff;border-radius:8px">
-<tr><td dir="{direction}" align="{align}" style="padding:32px;font-family:'Segoe UI',Tahoma,Arial,sans-serif;font-size:16px;line-height:1.7;color:#1f2937">
-<h1 style="margin:0 0 16px;font-size:20px;line-height:1.4">{title}</h1>
-{blocks}
-</td></tr>
-</table>
-<p style="margin:16px 0 0;font-family:'Segoe UI',Tahoma,Arial,sans-serif;font-size:12px;color:#5b6472"><bdi dir="ltr">{url}</bdi></p>
-</td></tr>
-</table>
-</body>
-</html>
-"#
-    )
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josoor_auth::account::{
-    Shown, activity, deletion, email, factors, mail_code, passkeys, password, profile, register, requests, secure,
-    setup, undo, verification,
+    Shown, activity, deletion, email, factors, mail_code, passkeys, password, profile, register, requests,
+    secure, setup, undo, verification,
 };
 use josoor_auth::act::Client;
 use josoor_auth::admin::{invitations, outbox, users};
@@ -19,8 +19,9 @@ use josoor_auth::auth::{devices, failures, pending, step_up_code};
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 use josoor_auth::domain::{
-    Change, Email, FactorAnswer, FactorCode, FactorMethod, FullName, Locale, MailClass, MailCode, MailKind, PasskeyAssertion,
-    PasskeyName, PasskeyRegistration, Password, Purpose, RevokeReason, Role, Timestamp, UserId,
+    Change, Email, FactorAnswer, FactorCode, FactorMethod, FullName, Locale, MailClass, MailCode, MailKind,
+    PasskeyAssertion, PasskeyName, PasskeyRegistration, Password, Purpose, RevokeReason, Role, Timestamp,
+    UserId,
 };
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::redis::{RedisEvent, RedisEvents};
@@ -952,7 +953,7 @@ async fn codes_by_mail(o: &mut Observer) {
     assert!(conn.begin_link(id, 1, app.clock.now(), until).await.unwrap());
     drop(conn);
     for (case, code) in [("a wrong code by mail", "00000000"), ("a code by mail", &code)] {
-        let with = Presented::Factor(FactorCode::parse(code).expect("a code"));
+        let with = Presented::Factor(FactorCode::parse(code).expect("a code").into());
         let step_up = sessions::step_up(&app, &caller, with, at);
         let done = o.run("sessions/second_factor::step_up", case, step_up).await;
         assert_eq!(done.is_ok(), case == "a code by mail");

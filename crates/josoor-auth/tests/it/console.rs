@@ -150,6 +150,7 @@ on_both!(
             let answer = answer.json(&body).send().await.expect("an answer");
             assert_eq!(answer.status(), 201);
         }
+        let admin = server.log_in("admin@example.com").await;
         let answer = server
             .get("/admin/users/export?sort=-email&bom=true", &admin.access)
             .await
@@ -163,7 +164,7 @@ on_both!(
         let lines: Vec<_> = answer.text.split("\r\n").collect();
         assert_eq!(
             lines[0],
-            "\u{feff}id,email,full_name,role,is_active,email_verified,locale,created_at,updated_at"
+            "\u{feff}id,email,full_name,role,is_active,email_verified,locale,created_at,updated_at,last_login_at,mfa_enabled"
         );
         assert!(
             lines[1].contains(",zeinab@example.com,\"زينب \"\"أم\"\" علي, الرياض\",analyst,true,false,en,"),
@@ -181,6 +182,13 @@ on_both!(
             lines[3]
         );
         assert!(lines[4].contains(",admin@example.com,,admin,"), "{}", lines[4]);
+        // The last sign-in, and whether there is a second factor.
+        assert!(lines[1].ends_with("Z,,false"), "{}", lines[1]);
+        assert!(
+            lines[4].ends_with("Z,false") && !lines[4].ends_with(",,false"),
+            "{}",
+            lines[4]
+        );
         assert_eq!(lines.len(), 6, "a line end closes the last row");
         let answer = server
             .get("/admin/users/export?format=ndjson&role=analyst", &admin.access)

@@ -206,7 +206,14 @@ on_both!(
             found(&server, &admin.access, "invited=true&q=example.org&sort=-email").await,
             ["three@example.org", "one@example.org"]
         );
-        for query in ["invited=1", "email_verified=maybe", "invited=null"] {
+        assert_eq!(total("mfa_enabled=false").await, 5);
+        assert_eq!(total("mfa_enabled=true&q=example").await, 0);
+        for query in [
+            "invited=1",
+            "email_verified=maybe",
+            "invited=null",
+            "mfa_enabled=2",
+        ] {
             server
                 .get(&format!("/admin/users?{query}"), &admin.access)
                 .await

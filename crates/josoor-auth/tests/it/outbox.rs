@@ -211,7 +211,8 @@ on_both!(b9_no_kind_of_mail_has_words_of_strangers, async |stage: Stage| {
             sent_at: None,
             retried_at: None,
         };
-        let written = render(&row, &public_url, &server.app.keys).expect("a mail");
+        let written =
+            render(&row, &public_url, &server.app.config.branding, &server.app.keys).expect("a mail");
         Mail {
             kind: kind.as_str().to_owned(),
             subject: written.subject,

@@ -898,8 +898,32 @@ on_both!(
                 .delete(&path, &owner.tokens.access)
                 .await
                 .is_problem(403, "insufficient_role");
+            server
+                .get(&path, &owner.tokens.access)
+                .await
+                .is_problem(403, "insufficient_role");
+            let seen = server.get(&path, &admin.access).await.is(200);
+            let own = server.get("/auth/factors", &owner.tokens.access).await.is(200);
+            assert_eq!(seen.json, own.json);
+            assert!(seen.json["totp"]["last_used_at"].is_string(), "{seen:?}");
+            let without = async || {
+                let list = server
+                    .get("/admin/users?mfa_enabled=false", &admin.access)
+                    .await
+                    .is(200);
+                list.json["items"]
+                    .as_array()
+                    .expect("users")
+                    .iter()
+                    .map(|user| user["email"].clone())
+                    .collect::<Vec<_>>()
+            };
+            assert!(!without().await.contains(&json!(email)));
             if round == 0 {
                 server.delete(&path, &admin.access).await.is(204);
+                let seen = server.get(&path, &admin.access).await.is(200);
+                assert_eq!(seen.json["totp"], Value::Null);
+                assert!(without().await.contains(&json!(email)));
                 server.delete(&path, &admin.access).await.is(204);
             } else {
                 let done = run(&stage, &["user", "mfa-reset", &email]).with(0);

@@ -1,16 +1,14 @@
 import {
   createContext,
-  type FormEvent,
   type InputHTMLAttributes,
   type KeyboardEvent,
   type ReactNode,
   useContext,
   useEffect,
-  useId,
-  useRef,
   useState,
 } from "react";
 import { isAuthError } from "../index";
+import { useSubmission } from "./submission";
 import { useWords } from "./texts";
 
 interface FormState {
@@ -21,8 +19,6 @@ interface FormState {
 }
 
 const Context = createContext<FormState>({ id: "", errorOf: () => undefined, submissions: 0 });
-
-const EMAIL = /^[^\s@]+@[^\s@]+$/;
 
 /** What forms have in common with each other, for the application. */
 export interface FormProps {
@@ -48,79 +44,28 @@ export function Form({
 }): ReactNode {
   const words = useWords();
   const { t } = words;
-  const id = useId();
-  const form = useRef<HTMLFormElement>(null);
-  const summary = useRef<HTMLDivElement>(null);
-  const [isPending, setPending] = useState(false);
-  const [submissions, setSubmissions] = useState(0);
-  const [wrong, setWrong] = useState<Record<string, string>>({});
-  const [failure, setFailure] = useState<unknown>(null);
-  const [wait, beginToWait] = useCountdown();
+  const submission = useSubmission(onSubmit, {
+    required: t("field.required"),
+    invalidEmail: t("field.invalid_email"),
+    ofCode: (code) => words.maybe(`field.${code}`),
+  });
+  const { id, wrong, failure, wait, isPending, submissions, hasFailed } = submission;
   const names = Object.keys(wrong);
-  const hasFailed = names.length > 0 || failure !== null;
-
-  useEffect(() => {
-    if (submissions > 0 && hasFailed) summary.current?.focus();
-  }, [submissions, hasFailed]);
-
-  const submitted = async (event: FormEvent) => {
-    event.preventDefault();
-    const element = form.current;
-    if (!element || isPending || wait > 0) return;
-    const values = Object.fromEntries([...new FormData(element)].map(([key, value]) => [key, String(value)]));
-    const missing: Record<string, string> = {};
-    for (const input of element.querySelectorAll("input")) {
-      const value = values[input.name] ?? "";
-      if (input.required && value === "") missing[input.name] = t("field.required");
-      else if (input.type === "email" && !EMAIL.test(value.trim())) missing[input.name] = t("field.invalid_email");
-    }
-    setSubmissions((count) => count + 1);
-    setFailure(null);
-    setWrong(missing);
-    if (Object.keys(missing).length > 0) return;
-    setPending(true);
-    try {
-      await onSubmit(values);
-    } catch (error) {
-      const refused: Record<string, string> = {};
-      // What is wrong with something that this form has no field for is said above all fields.
-      for (const { field, code, message } of isAuthError(error) ? error.errors : [])
-        if (element.elements.namedItem(field)) refused[field] ??= words.maybe(`field.${code}`) ?? message;
-      if (isAuthError(error, "invalid_credentials"))
-        // Unless the next try is being typed already.
-        for (const input of element.querySelectorAll<HTMLInputElement>('[autocomplete="current-password"]'))
-          if (input.value === values[input.name]) input.value = "";
-      setWrong(refused);
-      beginToWait(isAuthError(error) && error.kind === "rate_limited" ? (error.retryAfter ?? 60) : 0);
-      setFailure(Object.keys(refused).length > 0 ? null : error);
-    } finally {
-      setPending(false);
-    }
-  };
-
-  /** What is being corrected is wrong no longer as far as anybody knows. */
-  const corrected = (event: FormEvent<HTMLFormElement>) => {
-    const { name } = event.target as HTMLInputElement;
-    if (name in wrong) setWrong(Object.fromEntries(Object.entries(wrong).filter(([field]) => field !== name)));
-  };
-
-  const labelOf = (name: string) =>
-    form.current?.querySelector(`label[for="${id}-${name}"]`)?.firstChild?.textContent ?? name;
   return (
     <Context.Provider value={{ id, errorOf: (name) => wrong[name], submissions }}>
       <form
-        ref={form}
+        ref={submission.form}
         className={`ja-form${className ? ` ${className}` : ""}`}
         lang={words.language}
         dir={words.dir}
         method="post"
         noValidate
         aria-busy={isPending}
-        onSubmit={(event) => void submitted(event)}
-        onInput={corrected}
+        onSubmit={submission.onSubmit}
+        onInput={submission.onInput}
       >
         {hasFailed && (
-          <div className="ja-problem" role="alert" tabIndex={-1} ref={summary}>
+          <div className="ja-problem" role="alert" tabIndex={-1} ref={submission.summary}>
             <strong>{t("form.problem")}</strong>
             {failure !== null && (
               <p>
@@ -140,7 +85,7 @@ export function Form({
                         document.getElementById(`${id}-${name}`)?.focus();
                       }}
                     >
-                      {labelOf(name)}: {wrong[name]}
+                      {submission.labelOf(name)}: {wrong[name]}
                     </a>
                   </li>
                 ))}
@@ -159,23 +104,6 @@ export function Form({
       </form>
     </Context.Provider>
   );
-}
-
-/** How many seconds are left of a limit, and what begins to count them: at once, so that no moment shows none. */
-function useCountdown(): [left: number, begin: (seconds: number) => void] {
-  const [limit, setLimit] = useState({ seconds: 0, start: 0 });
-  const [left, setLeft] = useState(0);
-  useEffect(() => {
-    if (limit.seconds === 0) return;
-    const show = () => setLeft(Math.max(0, Math.ceil(limit.seconds - (performance.now() - limit.start) / 1000)));
-    const timer = setInterval(show, 1000);
-    return () => clearInterval(timer);
-  }, [limit]);
-  const begin = (seconds: number) => {
-    setLeft(seconds);
-    setLimit({ seconds, start: performance.now() });
-  };
-  return [left, begin];
 }
 
 type InputProps = Omit<InputHTMLAttributes<HTMLInputElement>, "name"> & {

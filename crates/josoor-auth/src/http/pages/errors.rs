@@ -104,11 +104,12 @@ fn mark_code(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrandingConfig;
     use crate::http::response::codes::CODES;
 
     #[test]
     fn every_code_has_its_page_in_both_languages() {
-        let frame = Frame::new("/sub");
+        let frame = Frame::new("/sub", &BrandingConfig::default());
         for entry in CODES {
             for (locale, html, title) in [
                 (Locale::En, r#"<html lang="en" dir="ltr">"#, entry.title),

@@ -12,11 +12,12 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, context};
 
 use super::texts;
+use crate::config::BrandingConfig;
 use crate::crypto;
-use crate::domain::Locale;
+use crate::domain::{Locale, Theme};
 use crate::error::{Error, Result};
-use crate::http::files;
 use crate::http::request::language::{direction, escape};
+use crate::http::{branding, files};
 
 macro_rules! templates {
     ($($name:literal)*) => {
@@ -87,10 +88,13 @@ pub fn address(address: &str) -> Value {
 #[derive(Debug)]
 pub struct Frame {
     base: String,
+    /// What pages show of the product, by language.
+    brands: [Value; 2],
     style: String,
     script: &'static str,
     passkey_script: &'static str,
     policy: HeaderValue,
+    sample_policy: HeaderValue,
 }
 
 /// What one page says.
@@ -106,10 +110,11 @@ pub struct Content {
 
 impl Frame {
     /// The frame of a service that is mounted at this path: `""` or `/identity`.
-    pub fn new(base: &str) -> Arc<Self> {
-        let style = files::text(files::style_sheet())
+    pub fn new(base: &str, branding: &BrandingConfig) -> Arc<Self> {
+        let mut style = files::text(files::style_sheet())
             .trim_end()
             .replace("url(./", &format!("url({base}/assets/"));
+        style.push_str(&branding::style_sheet(branding).unwrap_or_default());
         let script = files::text("flow.js").trim_end();
         let passkey_script = files::text("passkey.js").trim_end();
         let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(crypto::sha256(text.as_bytes())));
@@ -121,14 +126,22 @@ impl Frame {
             hash(passkey_script),
             hash(&style)
         );
-        let policy =
-            HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
+        let sample_policy = format!(
+            "default-src 'none'; style-src {}; font-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'self'; sandbox allow-same-origin",
+            hash(&style)
+        );
+        let [policy, sample_policy] = [policy, sample_policy].map(|policy| {
+            HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+        });
         Arc::new(Self {
             base: base.to_owned(),
+            brands: [Locale::En, Locale::Ar].map(|locale| branding::for_template(branding, base, locale)),
             style,
             script,
             passkey_script,
             policy,
+            sample_policy,
         })
     }
 
@@ -142,9 +155,30 @@ impl Frame {
     /// # Errors
     /// `Internal` for a fault in a template.
     pub fn render(&self, content: &Content, locale: Locale, other_language: &str) -> Result<String> {
-        let environment = match locale {
-            Locale::En => &*ENGLISH,
-            Locale::Ar => &*ARABIC,
+        let script = Value::from_safe_string(self.script.to_owned());
+        self.render_with(content, locale, other_language, Some(script), None)
+    }
+
+    /// The document of a page in this theme, whatever the reader's is, and without its script.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_sample(&self, content: &Content, locale: Locale, theme: Theme) -> Result<String> {
+        self.render_with(content, locale, "#main", None, Some(theme))
+    }
+
+    fn render_with(
+        &self,
+        content: &Content,
+        locale: Locale,
+        other_language: &str,
+        script: Option<Value>,
+        theme: Option<Theme>,
+    ) -> Result<String> {
+        let [english, arabic] = &self.brands;
+        let (environment, brand) = match locale {
+            Locale::En => (&*ENGLISH, english),
+            Locale::Ar => (&*ARABIC, arabic),
         };
         let (other, other_name) = match locale {
             Locale::En => ("ar", "العربية"),
@@ -152,6 +186,7 @@ impl Frame {
         };
         let values = context! {
             base => address(&self.base),
+            brand,
             lang => locale.as_str(),
             dir => direction(locale),
             other,
@@ -159,8 +194,9 @@ impl Frame {
             other_language => address(other_language),
             title => content.title.clone(),
             style => Value::from_safe_string(self.style.clone()),
-            script => Value::from_safe_string(self.script.to_owned()),
+            script,
             passkey_script => Value::from_safe_string(self.passkey_script.to_owned()),
+            theme => theme.map(Theme::as_str),
             ..content.values.clone()
         };
         environment
@@ -186,6 +222,15 @@ impl Frame {
         response
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
+        response
+    }
+
+    /// The answer with a sample, which pages of this service may show in a frame. Nothing in it runs or can be submitted.
+    pub fn respond_sample(&self, document: String, locale: Locale) -> Response {
+        let mut response = self.respond(StatusCode::OK, document, locale);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.sample_policy.clone());
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
         response
     }
 }

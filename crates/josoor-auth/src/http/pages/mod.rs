@@ -9,12 +9,13 @@ pub mod forgot;
 pub mod frame;
 pub mod inbox;
 pub mod link;
-pub mod passkey;
 pub mod login_code;
 pub mod login_link;
+pub mod passkey;
 pub mod register;
 pub mod reset;
 pub mod return_to;
+pub mod samples;
 pub mod secure;
 pub mod session;
 pub mod setup;
@@ -67,5 +68,6 @@ pub fn routes(frame: Arc<Frame>) -> Router<App> {
     steps()
         .merge(session::routes())
         .merge(errors::routes())
+        .merge(samples::routes())
         .layer(Extension(frame))
 }

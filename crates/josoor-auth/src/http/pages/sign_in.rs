@@ -148,7 +148,11 @@ pub(super) async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Res
 /// Finishes the sign-in that waits for its second factor.
 async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
     let trust = form.is_ticked("trust_device");
-    let is_by_mail = visit.typed.waiting.as_ref().is_some_and(|waiting| waiting.is_by_mail);
+    let is_by_mail = visit
+        .typed
+        .waiting
+        .as_ref()
+        .is_some_and(|waiting| waiting.is_by_mail);
     let code = if is_by_mail {
         let MailCodeForm { code } = form.read(visit)?;
         FactorCode::Mail(code)

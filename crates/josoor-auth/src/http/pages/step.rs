@@ -116,6 +116,11 @@ async fn show<S: Step>(
     if let Err(error) = visit.load_flow(name.as_deref()).await {
         return visit.problem(error);
     }
+    show_again::<S>(visit).await
+}
+
+/// Shows the page with why the last submission was rejected.
+async fn show_again<S: Step>(mut visit: Visit) -> Response {
     if let Some(code) = visit.state().code {
         visit.failure = Some(Failure::of_code(&code, visit.locale));
     }
@@ -176,6 +181,10 @@ async fn submit<S: Step>(
     typed.code = None;
     typed.is_sent_again = false;
     visit.typed = typed;
+    // The same form in the other language, which the address names. Nothing is read but what was typed, and nothing is stored.
+    if fields.take("language").is_some() {
+        return show_again::<S>(visit).await;
+    }
     let next = S::submit(&mut visit, Form { fields, action }).await;
     match next {
         Ok(next) => go_on(next),

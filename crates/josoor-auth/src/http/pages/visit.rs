@@ -303,6 +303,7 @@ impl Visit {
                 &format!("auth/pages/{}", self.page),
                 &[("lang", self.locale.as_str())],
             )),
+            in_other_language => address(&self.in_other_language(&format!("auth/pages/{}", self.page))),
         };
         content.values = context! {
             form,
@@ -321,7 +322,7 @@ impl Visit {
             min_length => self.app.config.password.min_length,
             ..content.values
         };
-        let other = self.in_other_language();
+        let other = self.in_other_language(self.page);
         let document = match self.frame.render(&content, self.locale, &other) {
             Ok(document) => document,
             Err(error) => return error.into_response(),
@@ -339,8 +340,8 @@ impl Visit {
         response
     }
 
-    /// This page in the other language.
-    fn in_other_language(&self) -> String {
+    /// This path in the other language, with what the address says besides.
+    fn in_other_language(&self, path: &str) -> String {
         let other = match self.locale {
             Locale::En => "ar",
             Locale::Ar => "en",
@@ -355,7 +356,7 @@ impl Visit {
                 query.append_pair(name, &value);
             }
         }
-        format!("{}/{}?{}", self.frame.base(), self.page, query.finish())
+        format!("{}/{path}?{}", self.frame.base(), query.finish())
     }
 
     /// The answer to what is no matter of this page's form: a page that says so, and leads back.

@@ -227,6 +227,11 @@ codes! {
         "The mail was sent already, or its link was used or replaced by a later one, so sending it again is of no use. Have another mail sent instead, for example a password reset for its user."
         "لا يمكن إرسال الرسالة مرة أخرى"
         "أُرسلت هذه الرسالة من قبل، أو استُخدم رابطها أو حلّ محله رابط أحدث، فلا فائدة من إعادة إرسالها. أرسل رسالة جديدة، كرسالة إعادة تعيين كلمة المرور لصاحب الحساب.";
+    KEY_NOT_ROTATED "key_not_rotated" CONFLICT
+        "Key is not replaced now"
+        "The next signing key is published already and signs later, or `JWT_SECRET` signs, which is the operator's to change. Wait until the next key signs, or have a new one sign at once."
+        "لا يمكن استبدال المفتاح الآن"
+        "المفتاح التالي منشور بالفعل وسيبدأ التوقيع لاحقًا، أو أن التوقيع يتم بـ `JWT_SECRET` وتغييره بيد المشغّل. انتظر حتى يبدأ المفتاح التالي التوقيع، أو اطلب مفتاحًا جديدًا يوقّع فورًا.";
     SESSION_LIMIT "session_limit" CONFLICT
         "Too many sessions"
         "The account has as many sessions as it may have, all of them in use on known devices within the last hour, so no new one was opened. Sign out somewhere, or end sessions on the account's page, then try again."

@@ -250,6 +250,7 @@ impl From<Error> for Problem {
                 &codes::LAST_ADMIN,
                 "This is the last active administrator. Appoint another one first.",
             ),
+            Error::KeyNotRotated(reason) => Self::new(&codes::KEY_NOT_ROTATED, reason),
             Error::MailNotRetryable(reason) => Self::new(&codes::MAIL_NOT_RETRYABLE, reason.message()),
             Error::NotFound => Self::new(&codes::NOT_FOUND, "There is no such thing here."),
             Error::LinkInvalid => {

@@ -1,11 +1,12 @@
 //! The mail as it goes over the wire.
 
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 
 use super::answer::{Effect, SendError, Stage};
 use crate::domain::Email;
+use crate::mail::frame::LOGO;
 use crate::mail::render::Mail;
 
 /// Says that no person wrote the mail (RFC 3834), so that no machine answers it.
@@ -62,6 +63,21 @@ fn never(what: &str) -> SendError {
 
 /// Header fields are built from typed values, so that no text can begin another one.
 pub(super) fn message(mail: &Mail, from: &Mailbox, to: &Address) -> Result<Vec<u8>, SendError> {
+    let plain = SinglePart::builder()
+        .header(ContentType::TEXT_PLAIN)
+        .body(mail.text.clone());
+    let html = SinglePart::builder()
+        .header(ContentType::TEXT_HTML)
+        .body(mail.html.clone());
+    let parts = MultiPart::alternative().singlepart(plain);
+    let parts = match &mail.logo {
+        None => parts.singlepart(html),
+        Some(logo) => {
+            let kind = ContentType::parse(logo.kind().media_type()).map_err(|_| never("the logo"))?;
+            let logo = Attachment::new_inline(LOGO.to_owned()).body(Body::new(logo.content().to_vec()), kind);
+            parts.multipart(MultiPart::related().singlepart(html).singlepart(logo))
+        }
+    };
     let message = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to.clone()))
@@ -69,19 +85,7 @@ pub(super) fn message(mail: &Mail, from: &Mailbox, to: &Address) -> Result<Vec<u
         .message_id(Some(mail.message_id.clone()))
         .header(AutoSubmitted)
         .header(ContentLanguage(mail.locale.to_string()))
-        .multipart(
-            MultiPart::alternative()
-                .singlepart(
-                    SinglePart::builder()
-                        .header(ContentType::TEXT_PLAIN)
-                        .body(mail.text.clone()),
-                )
-                .singlepart(
-                    SinglePart::builder()
-                        .header(ContentType::TEXT_HTML)
-                        .body(mail.html.clone()),
-                ),
-        );
+        .multipart(parts);
     message
         .map(|message| message.formatted())
         .map_err(|_| never("the mail"))

@@ -10,6 +10,7 @@ fn mail(to: &str, subject: &str) -> Mail {
         text: "text".to_owned(),
         html: "<p>html</p>".to_owned(),
         link: None,
+        logo: None,
     }
 }
 

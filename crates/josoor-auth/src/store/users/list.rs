@@ -36,6 +36,8 @@ pub struct UserFilter {
     pub email_verified: Option<bool>,
     /// Only users who have not accepted their invitation yet, or only all others.
     pub invited: Option<bool>,
+    /// Only users with a second factor, or only those without one.
+    pub mfa_enabled: Option<bool>,
     /// Those that were deleted and can still be restored, instead of all others.
     pub deleted: bool,
 }
@@ -48,6 +50,7 @@ impl UserFilter {
             || self.is_active.is_some()
             || self.email_verified.is_some()
             || self.invited.is_some()
+            || self.mfa_enabled.is_some()
             || self.deleted
     }
 
@@ -390,6 +393,11 @@ fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, 
         "users.invited_at is not null and users.accepted_at is null",
         "users.invited_at is null or users.accepted_at is not null",
         filter.invited,
+    );
+    push_fact(
+        "users.mfa_at is not null",
+        "users.mfa_at is null",
+        filter.mfa_enabled,
     );
 }
 

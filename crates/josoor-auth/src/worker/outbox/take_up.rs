@@ -86,7 +86,12 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
     {
         return drop_row(app, &row, &NO_GOOD_LINK.into()).await;
     }
-    let mail = mail::render(&row, &app.config.server.public_url.to_string(), &app.keys)?;
+    let mail = mail::render(
+        &row,
+        app.config.server.public_url.as_str(),
+        &app.config.branding,
+        &app.keys,
+    )?;
     match send(app, &mut row, &mail).await {
         Ok(()) => {
             app.outbox.note_answer(None);

@@ -35,6 +35,7 @@ fn every_error() -> Vec<Error> {
             max_age: Some(600),
         },
         Error::LastAdmin,
+        Error::KeyNotRotated("The key waits.".to_owned()),
         Error::MailNotRetryable(crate::error::NotRetryable::Sent),
         Error::RefreshTokenRequired,
         Error::SessionLimit,

@@ -1,0 +1,2 @@
+-- What the list of users selects by.
+create index users_mfa on users (mfa_at, id);
