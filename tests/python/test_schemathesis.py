@@ -45,7 +45,7 @@ ENDS_SESSIONS = {
     "DELETE /admin/users/{id}/sessions",
 }
 # Wants the password of the account as well, which no generated body has: 401 every time, as if the token were bad.
-WANT_PASSWORDS = {"POST /auth/email/change", "POST /auth/factors/totp", "POST /auth/login", "POST /auth/step-up"}
+WANT_PASSWORDS = {"POST /auth/email/change", "POST /auth/factors/totp", "POST /auth/login", "POST /auth/passkeys/options", "POST /auth/step-up"}
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 

@@ -228,7 +228,7 @@ pub(super) async fn manage_users(config: Config, command: UserCommand) -> Outcom
             let deleted = delete_user(&app, &user, now, yes, &client).await;
             finish(&app, deleted, |text| print(&text)).await
         }
-        UserCommand::Import(arguments) => import_users(config, arguments).await,
+        UserCommand::Import(arguments) => Box::pin(import_users(config, arguments)).await,
         UserCommand::Export(arguments) => export_users(config, arguments).await,
     }
 }

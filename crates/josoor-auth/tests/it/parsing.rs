@@ -206,7 +206,13 @@ on_both!(
                     continue;
                 }
                 seen += 1;
-                let path = path.replace("{id}", &admin.user_id.to_string());
+                // Users have numbers, the rest has UUIDs.
+                let id = if path.contains("/users/") {
+                    admin.user_id.to_string()
+                } else {
+                    uuid::Uuid::nil().to_string()
+                };
+                let path = path.replace("{id}", &id);
                 let request = server
                     .request(method.to_uppercase().parse().expect("a method"), &path)
                     .bearer_auth(&admin.access)
