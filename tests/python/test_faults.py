@@ -1,4 +1,4 @@
-"""The fault suite in small: every fault that this machine can make, once, and nothing that was acknowledged is lost."""
+"""The fault suite in small: some faults, and nothing that was acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-COUNT = {"embedded": 8, "production": 22}
+COUNT = {"embedded": 6, "production": 12}
 
 
 @pytest.mark.parametrize("footprint", COUNT)
