@@ -79,7 +79,9 @@ def test_every_alert_fires_and_is_quiet():
 @pytest.mark.parametrize("footprint", ["sqlite", "postgres_redis"])
 def test_every_query_runs_in_a_prometheus(start_server, footprint: str, directory: Path):
     scraped, port = free_port(), free_port()
-    settings = {"JOSOOR_AUTH__METRICS__BIND": f"127.0.0.1:{scraped}", "JWT_ALGORITHM": "EdDSA"}
+    # A receiver that is away has figures, too.
+    away = f"syslog+tcp://127.0.0.1:{free_port()}"
+    settings = {"JOSOOR_AUTH__METRICS__BIND": f"127.0.0.1:{scraped}", "JWT_ALGORITHM": "EdDSA", "JOSOOR_AUTH__AUDIT__SYSLOG": away}
     if footprint == "sqlite":
         settings["JOSOOR_AUTH__BACKUP__EVERY"] = "1d"
     server = start_server(footprint, **settings)

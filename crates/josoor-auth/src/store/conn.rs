@@ -94,12 +94,33 @@ macro_rules! on {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.persistent(is_named).$fetch(&mut *c)).await
             }
-            crate::store::conn::Raw::Sqlite(c) => $query.$fetch(&mut *c).await,
+            crate::store::conn::Raw::Sqlite(c) => crate::store::conn::to_its_end!($query, $fetch, c),
         };
         $conn.finish(done).await
     }};
 }
 pub(super) use on;
+
+/// Runs a statement on SQLite to its end. Outside of a transaction it is there that what it wrote is committed, or is not: the driver
+/// stops at the row that `fetch_one` and `fetch_optional` ask for, and nothing would tell of a commit that failed.
+macro_rules! to_its_end {
+    ($query:expr, fetch_one, $c:ident) => {
+        $query
+            .fetch_all(&mut *$c)
+            .await
+            .and_then(|rows| rows.into_iter().next().ok_or(sqlx::Error::RowNotFound))
+    };
+    ($query:expr, fetch_optional, $c:ident) => {
+        $query
+            .fetch_all(&mut *$c)
+            .await
+            .map(|rows| rows.into_iter().next())
+    };
+    ($query:expr, $fetch:ident, $c:ident) => {
+        $query.$fetch(&mut *$c).await
+    };
+}
+pub(super) use to_its_end;
 
 /// Like [`on!`], for a statement that returns no rows: gives how many it affected.
 macro_rules! execute {
@@ -145,7 +166,7 @@ macro_rules! built {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.$build().persistent(is_named).$fetch(&mut *c)).await
             }
-            crate::store::conn::Raw::Sqlite(c) => $query.$build().$fetch(&mut *c).await,
+            crate::store::conn::Raw::Sqlite(c) => crate::store::conn::to_its_end!($query.$build(), $fetch, c),
         };
         $conn.finish(done).await
     }};
@@ -155,7 +176,9 @@ macro_rules! built {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.$build().persistent(false).$fetch(&mut *c)).await
             }
-            crate::store::conn::Raw::Sqlite(c) => $query.$build().persistent(false).$fetch(&mut *c).await,
+            crate::store::conn::Raw::Sqlite(c) => {
+                crate::store::conn::to_its_end!($query.$build().persistent(false), $fetch, c)
+            }
         };
         $conn.finish(done).await
     }};
