@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socketserver
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -79,9 +81,12 @@ def test_every_alert_fires_and_is_quiet():
 @pytest.mark.parametrize("footprint", ["sqlite", "postgres_redis"])
 def test_every_query_runs_in_a_prometheus(start_server, footprint: str, directory: Path):
     scraped, port = free_port(), free_port()
-    # A receiver that is away has figures, too.
-    away = f"syslog+tcp://127.0.0.1:{free_port()}"
-    settings = {"JOSOOR_AUTH__METRICS__BIND": f"127.0.0.1:{scraped}", "JWT_ALGORITHM": "EdDSA", "JOSOOR_AUTH__AUDIT__SYSLOG": away}
+    receiver = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    settings = {
+        "JOSOOR_AUTH__METRICS__BIND": f"127.0.0.1:{scraped}", "JWT_ALGORITHM": "EdDSA",
+        "JOSOOR_AUTH__AUDIT__SYSLOG": f"syslog+tcp://127.0.0.1:{receiver.server_address[1]}",
+    }  # fmt: skip
     if footprint == "sqlite":
         settings["JOSOOR_AUTH__BACKUP__EVERY"] = "1d"
     server = start_server(footprint, **settings)
@@ -138,7 +143,17 @@ def test_every_query_runs_in_a_prometheus(start_server, footprint: str, director
         api.close()
         prometheus.stop()
         faults = server.stop_and_judge()
+        receiver.shutdown()
+        receiver.server_close()
     assert not faults, faults
+
+
+class Receiver(socketserver.BaseRequestHandler):
+    """Takes what the audit trail sends."""
+
+    def handle(self) -> None:
+        while self.request.recv(65536):
+            pass
 
 
 def port_answers(api: httpx.Client) -> bool:
