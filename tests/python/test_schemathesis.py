@@ -44,8 +44,16 @@ ENDS_SESSIONS = {
     "DELETE /admin/users/{id}",
     "DELETE /admin/users/{id}/sessions",
 }
-# Wants the password of the account as well, which no generated body has: 401 every time, as if the token were bad.
-WANT_PASSWORDS = {"POST /auth/email/change", "POST /auth/factors/totp", "POST /auth/login", "POST /auth/passkeys/options", "POST /auth/step-up"}
+# Wants the password of the account as well, which no generated body has, or an account without one: 401 or 403 every time, as if the
+# token were bad.
+WANT_PASSWORDS = {
+    "POST /auth/email/change",
+    "POST /auth/factors/totp",
+    "POST /auth/login",
+    "POST /auth/passkeys/options",
+    "POST /auth/step-up",
+    "POST /auth/step-up/code",
+}
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 
