@@ -157,9 +157,6 @@ async fn open_session(
     if !verified.claim(&mut act).await? {
         return Ok(None);
     }
-    if verified.failures > 0 {
-        act.tx.clear_failed_sign_ins(&verified.user.email_key).await?;
-    }
     let opened = match open(&mut act, who, &verified.user, with).await {
         Ok(opened) => opened,
         Err(Error::SessionLimit) => {

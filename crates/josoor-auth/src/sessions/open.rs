@@ -39,7 +39,8 @@ pub struct Opened {
 }
 
 /// Opens a session, the only way to do so: in the unit of work in which `user`, the account of `who`, is locked or new. Revokes
-/// the session whose cookie is overwritten, and sessions beyond `session.max_per_user`.
+/// the session whose cookie is overwritten, and sessions beyond `session.max_per_user`; failed sign-ins in a row are over, however
+/// the user signed in.
 ///
 /// # Errors
 /// `SessionLimit` when the account has as many sessions as it may have and none may be revoked. The unit of work must be
@@ -57,6 +58,7 @@ pub async fn open(act: &mut Act, who: &Authenticated, user: &User, with: SignInW
     }
     revoke_beyond_limit(act, user).await?;
     act.client.actor = actor;
+    act.tx.clear_failed_sign_ins(&user.email_key).await?;
     let device = devices::record_sign_in(act, user, with.mark.as_ref()).await?;
     let expires_at = act.now.plus(act.app.config.session.absolute);
     let new = NewSession {

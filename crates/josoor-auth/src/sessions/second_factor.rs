@@ -102,7 +102,6 @@ async fn try_finish_log_in(
         Err(error) => return Err(error),
     };
     act.acts_as(user.id);
-    act.tx.clear_failed_sign_ins(&user.email_key).await?;
     let reason = match answer.method() {
         FactorMethod::Totp => None,
         used => Some(used.as_str()),

@@ -93,6 +93,10 @@ on_both!(
 
         enable(&mut stage);
         let (one, two) = (stage.start().await, stage.start().await);
+        let body = json!({ "email": "person@example.com", "password": "not the password" });
+        one.post("/auth/login", &body).await.is(401);
+        let failures = "select count(*) from failed_sign_ins";
+        assert_eq!(database::number(&one.app.db, failures).await, 1);
         let flow = ask(&one, "Person@Example.com").await;
         let sent = mail(&one, "person@example.com", "sign_in_code").await;
         let code = code_in(&sent);
@@ -113,6 +117,11 @@ on_both!(
         assert_eq!(tokens.claim("amr"), json!(["mail"]));
         assert_eq!(tokens.claim("acr"), json!("1"));
         one.get("/auth/me", &tokens.access).await.is(200);
+        assert_eq!(
+            database::number(&one.app.db, failures).await,
+            0,
+            "failed sign-ins are over"
+        );
         give(&one, &flow, &code).await.is_problem(400, "flow_expired");
         assert_eq!(audited(&one, "sign_in", "success", "mail_code").await, 1);
         assert_eq!(audited(&one, "sign_in", "failure", "mail_code_invalid").await, 2);
