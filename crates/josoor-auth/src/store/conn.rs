@@ -431,7 +431,46 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use sqlx::sqlite::SqlitePoolOptions;
+
+    use super::Conn;
+    use crate::error::Result;
     use crate::sources::all_sources;
+
+    const CHILD: &str = "insert into children (parent) values (1) returning parent";
+
+    /// A statement is committed after its rows, so a commit that fails, as on a full disk and here by a deferred constraint, comes
+    /// after them.
+    #[tokio::test]
+    async fn a_row_is_given_only_once_what_wrote_it_is_committed() -> Result<()> {
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect("sqlite::memory:").await.expect("a database");
+        let mut conn = Conn::sqlite(pool.acquire().await.expect("a connection"), Arc::default());
+        for sql in [
+            "create table parents (id integer primary key)",
+            "create table children (parent integer references parents deferrable initially deferred)",
+            "pragma foreign_keys = on",
+        ] {
+            execute!(conn, sqlx::query(sql))?;
+        }
+        let one: Result<i64> = async { on!(conn, sqlx::query_scalar(CHILD), fetch_one) }.await;
+        assert!(one.is_err());
+        let optional: Result<Option<i64>> =
+            async { on!(conn, sqlx::query_scalar(CHILD), fetch_optional) }.await;
+        assert!(optional.is_err());
+        let children: i64 = on!(
+            conn,
+            sqlx::query_scalar("select count(*) from children"),
+            fetch_one
+        )?;
+        assert_eq!(children, 0);
+        execute!(conn, sqlx::query("insert into parents (id) values (1)"))?;
+        let one: i64 = on!(conn, sqlx::query_scalar(CHILD), fetch_one)?;
+        assert_eq!(one, 1);
+        Ok(())
+    }
 
     /// Whatever asks PostgreSQL by itself instead of through the macros above follows their rules.
     #[test]

@@ -272,21 +272,23 @@ async fn run_on_postgres(conn: &mut sqlx::PgConnection, sql: &'static str) -> Re
 
 /// Gives the next users what they lack.
 async fn backfill_step(store: &PgStore) -> Result<()> {
+    // Of several nodes that start together one takes the step. The others wait here, before they hold anything of `users`, which the
+    // last step alters.
+    const TAKE: &str = "select passes from guards where name = 'backfill-users' for update";
     const LAST: &str =
         "select max(id) from (select id from users where id > $1 order by id limit $2) as step";
-    // Of several nodes that start together one takes the step; the others wait for it.
-    const CLAIM: &str = "update guards set passes = $2 where name = 'backfill-users' and passes = $1";
+    const MOVE: &str = "update guards set passes = $1 where name = 'backfill-users'";
     let mut conn = store.connect_alone().await?;
     let mut tx = begin_alone(store, &mut conn).await?;
-    let after: i64 = sqlx::query_scalar(POSITION)
+    for sql in ["set local statement_timeout = 0", LOCK_TIMEOUT] {
+        run_on_postgres(&mut tx, sql).await?;
+    }
+    let after: i64 = sqlx::query_scalar(TAKE)
         .fetch_one(&mut *tx)
         .await
         .map_err(store_error)?;
     if after < 0 {
         return Ok(());
-    }
-    for sql in ["set local statement_timeout = 0", LOCK_TIMEOUT] {
-        run_on_postgres(&mut tx, sql).await?;
     }
     let last: Option<i64> = sqlx::query_scalar(LAST)
         .bind(after)
@@ -294,23 +296,20 @@ async fn backfill_step(store: &PgStore) -> Result<()> {
         .fetch_one(&mut *tx)
         .await
         .map_err(store_error)?;
-    let claimed = sqlx::query(CLAIM)
-        .bind(after)
+    match last {
+        Some(last) => {
+            for sql in [BACKFILL_UID, BACKFILL[0], BACKFILL[1]] {
+                let step = sqlx::query(sql).bind(after).bind(last);
+                step.execute(&mut *tx).await.map_err(store_error)?;
+            }
+        }
+        None => run_on_postgres(&mut tx, "alter table users alter column uid set not null").await?,
+    }
+    sqlx::query(MOVE)
         .bind(last.unwrap_or(-1))
         .execute(&mut *tx)
         .await
         .map_err(store_error)?;
-    if claimed.rows_affected() == 1 {
-        match last {
-            Some(last) => {
-                for sql in [BACKFILL_UID, BACKFILL[0], BACKFILL[1]] {
-                    let step = sqlx::query(sql).bind(after).bind(last);
-                    step.execute(&mut *tx).await.map_err(store_error)?;
-                }
-            }
-            None => run_on_postgres(&mut tx, "alter table users alter column uid set not null").await?,
-        }
-    }
     commit_alone(store, tx).await
 }
 
