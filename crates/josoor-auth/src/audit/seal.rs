@@ -6,6 +6,7 @@ use super::chain::{
     Accept, BEGUN, HEAD, LEASE, LEASE_TIME, MAC_REQUIRED, SEALED_WITHIN, Sealing, UPGRADED, describe, ids,
     refuse, requires_mac, stand, take_chain, was_moved,
 };
+use super::stream::STREAM_LEASES;
 use crate::act::Client;
 use crate::app::App;
 use crate::cache::audit_watch::Alarm;
@@ -74,11 +75,14 @@ pub async fn seal_regularly(app: App) {
     }
 }
 
-/// Ends this node's work on the trail, as when the service stops: gives the lease back, so that the next node seals at once, and
-/// writes the head to the log. A database that is away is no failure here.
+/// Ends this node's work on the trail, as when the service stops: gives the leases back, so that the next node seals and hands over
+/// at once, and writes the head to the log. A database that is away is no failure here.
 pub async fn end_sealing(app: &App) {
     let given_back = async {
         let mut conn = app.db.write().await?;
+        for lease in STREAM_LEASES {
+            conn.drop_lease(lease, app.audit.holder).await?;
+        }
         conn.drop_lease(LEASE, app.audit.holder).await
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), given_back).await;

@@ -1,7 +1,8 @@
 //! Sealed rows for other systems, in the order of the chain and at least once: syslog messages, and a signed webhook.
 //!
 //! How far a stream has come is in the table `audit_streams`. One node at a time, which holds a lease, hands rows over; when it is
-//! gone another one goes on where it stood, and may repeat the last rows. A receiver knows repeated rows by `seq`.
+//! gone another one goes on where it stood, and may repeat the last rows. A receiver knows repeated rows by `seq` and `mac`; after a
+//! restore the same `seq` comes with another `mac`. Rows past their retention are not handed over any more.
 
 mod connect;
 mod syslog;
@@ -34,6 +35,12 @@ const LEASE_TIME: Duration = Duration::from_secs(30);
 /// Between two attempts, at most.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+const SYSLOG_LEASE: &str = "audit-stream-syslog";
+const WEBHOOK_LEASE: &str = "audit-stream-webhook";
+
+/// What a node may hold of the streams.
+pub(super) const STREAM_LEASES: [&str; 2] = [SYSLOG_LEASE, WEBHOOK_LEASE];
+
 /// One receiver.
 enum Receiver {
     Syslog(Syslog),
@@ -46,6 +53,13 @@ impl Receiver {
         match self {
             Self::Syslog(_) => "syslog",
             Self::Webhook(_) => "webhook",
+        }
+    }
+
+    const fn lease(&self) -> &'static str {
+        match self {
+            Self::Syslog(_) => SYSLOG_LEASE,
+            Self::Webhook(_) => WEBHOOK_LEASE,
         }
     }
 
@@ -122,7 +136,7 @@ async fn hand_over(app: &App, receiver: &mut Receiver) -> Result<bool> {
     };
     app.metrics
         .audit_stream_behind(name, head.saturating_sub(position));
-    if head <= position || !take(app, name).await? {
+    if head <= position || !take(app, receiver.lease()).await? {
         return Ok(false);
     }
     // Where it stands now: another node may have moved it before the lease was this node's.
@@ -145,10 +159,9 @@ async fn hand_over(app: &App, receiver: &mut Receiver) -> Result<bool> {
 }
 
 /// Whether this node hands over the rows of a stream for the next while.
-async fn take(app: &App, name: &str) -> Result<bool> {
+async fn take(app: &App, lease: &str) -> Result<bool> {
     let now = app.clock.now();
-    let lease = format!("audit-stream-{name}");
     let mut conn = app.db.write().await?;
-    conn.take_lease(&lease, app.audit.holder, now, now.plus(LEASE_TIME))
+    conn.take_lease(lease, app.audit.holder, now, now.plus(LEASE_TIME))
         .await
 }
