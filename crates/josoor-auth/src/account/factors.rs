@@ -191,14 +191,18 @@ pub async fn confirm_totp(
 /// The enrolment that the caller's session has begun, with one more attempt counted.
 async fn open_enrolment(act: &mut Act, caller: &Caller, user: &User) -> Result<FlowRow> {
     let now = act.now;
-    let flow = act
-        .tx
-        .flow_of_session(caller.session, FlowKind::EnrollTotp)
-        .await?
-        .filter(|flow| flow.user_id() == Some(user.id) && flow.user_version == Some(user.version))
-        .ok_or(Error::FlowExpired)?;
+    let flow = begun(act, caller, user, FlowKind::EnrollTotp).await?;
     let counted = act.tx.count_flow_attempt(flow.id, ATTEMPTS, now).await?;
     counted.map(|_| flow).ok_or(Error::FlowExpired)
+}
+
+/// What the caller's session has begun, unless the account was changed since.
+pub(super) async fn begun(act: &mut Act, caller: &Caller, user: &User, kind: FlowKind) -> Result<FlowRow> {
+    act.tx
+        .flow_of_session(caller.session, kind)
+        .await?
+        .filter(|flow| flow.user_id() == Some(user.id) && flow.user_version == Some(user.version))
+        .ok_or(Error::FlowExpired)
 }
 
 /// Replaces the caller's recovery codes.

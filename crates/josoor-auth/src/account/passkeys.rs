@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::factors::{require_verified, service_name};
+use super::factors::{begun, require_verified, service_name};
 use crate::act::{Act, Client, Entry, address_of};
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -212,12 +212,7 @@ async fn reject<T>(mut act: Act, caller: &Caller, fault: passkeys::Fault) -> Res
 /// Takes up, and ends, what the caller's session has begun.
 async fn take_flow(act: &mut Act, caller: &Caller, user: &User) -> Result<FlowRow> {
     let now = act.now;
-    let flow = act
-        .tx
-        .flow_of_session(caller.session, FlowKind::EnrollPasskey)
-        .await?
-        .filter(|flow| flow.user_id() == Some(user.id) && flow.user_version == Some(user.version))
-        .ok_or(Error::FlowExpired)?;
+    let flow = begun(act, caller, user, FlowKind::EnrollPasskey).await?;
     if act.tx.consume_flow(flow.id, now).await? {
         Ok(flow)
     } else {
