@@ -337,6 +337,8 @@ async fn a_failover_that_loses_writes_revives_no_session() {
     stage.set("REDIS_URL", &format!("redis+sentinel://{}/main", hosts.join(",")));
     stage.set("JOSOOR_AUTH__HASH__QUEUE", "1000");
     stage.set("JOSOOR_AUTH__SESSION__MAX_PER_USER", "2000");
+    // Fifty sign-ins at a time wait for one row, on a machine that may be busy.
+    stage.set("JOSOOR_AUTH__DATABASE__ACQUIRE_TIMEOUT", "30s");
     let (one, other) = (stage.start().await, stage.start().await);
     let keeper = one.register("failover@example.com").await;
     let mut doomed = Vec::new();

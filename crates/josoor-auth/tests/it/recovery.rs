@@ -905,6 +905,11 @@ on_both!(
         let own = server.register("owner@example.com").await;
         let next = Tokens::of(&server.refresh(&own.refresh).await.is(200));
         server.get("/auth/me", &next.access).await.is(200);
+        let used = "select count(*) from sessions where used_generation = generation";
+        eventually("the use is noted", || async {
+            database::number(&server.app.db, used).await == 1
+        })
+        .await;
         let sql = "update sessions set superseded = ''";
         database::execute(&server.app.db, sql).await;
         server
