@@ -76,6 +76,7 @@ test("register, sign out, sign in and change the password without a mouse", asyn
 test("an administrator invites and deactivates without a mouse", async ({ page, server }) => {
   const email = server.newUser();
   await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%2Fusers");
+  await expect(page.getByText(/\d\W* users$/)).toBeVisible();
   await page.keyboard.press("/");
   await page.keyboard.type(email);
   await page.keyboard.press("Enter");
