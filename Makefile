@@ -7,13 +7,13 @@ SHELL := /bin/sh
 FAULTS ?= 600
 FAULTS_SEED ?= 29875
 
-.PHONY: help run test acceptance faults check web bench fuzz dist image release packages clean cargo
+.PHONY: help run test acceptance faults check web bench fuzz dist image release publish-dry growth clean cargo
 
 # How long `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 30
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 run: cargo ## build the server and start it on SQLite (in ./data) at http://localhost:8000
 	@test -e $${CARGO_TARGET_DIR:-target}/debug/josoor-auth || \
@@ -57,6 +57,11 @@ bench: cargo ## measure beside a plain server and two others; half an hour on an
 	cargo bench --package josoor-auth --bench forgot_timing
 	cargo bench --package josoor-auth --bench import
 
+growth: cargo ## measure installations of 10,000 to a million users and write bench/GROWTH.md; half an hour, 20 GB on disk
+	@scripts/setup-tests
+	cargo build --release --locked --package josoor-auth --package josoor-auth-bench
+	$${CARGO_TARGET_DIR:-target}/python/bin/python bench/growth.py
+
 fuzz: cargo ## run every fuzz target for FUZZ_SECONDS (30)
 	@scripts/fuzz $(FUZZ_SECONDS)
 
@@ -69,7 +74,7 @@ image: dist ## build the container image from it, without a daemon, in target/di
 release: image ## pack what a release hands out: archive, deb, chart, image, bill of materials, checksums, in target/release-files
 	@scripts/release
 
-packages: cargo ## pack what would be published to crates.io and npm, in target/packages; nothing is uploaded
+publish-dry: cargo ## pack and build what would be published to crates.io and npm, in target/packages; nothing is uploaded
 	@scripts/packages
 
 clean: cargo ## remove what was built (never ./data)

@@ -1,5 +1,5 @@
 """Measures JOSOOR Auth beside a plain server, the bare minimum and two other services, all in the same run, and writes
-bench/REPORT.md and the plots. `make bench` builds what is measured and calls this; `--only NAME…` measures a part and prints it."""
+bench/REPORT.md and the plots. `make bench` builds what is measured and calls this; `--only NAME…` measures one part again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import argparse
 import base64
 import contextlib
 import hmac
+import itertools
 import json
 import os
 import platform
@@ -214,27 +215,38 @@ class Bench:
     def checks(self) -> None:
         """Who is this, and may this one pass: beside a plain answer of the same size."""
         works, halves = {}, {}
+
+        def add(name: str, instances: list[tuple[str, dict, int]]) -> None:
+            """Each round asks another process: one process may be a fifth slower than the next for as long as it lives."""
+            turns = itertools.cycle(instances)
+
+            def whole() -> dict:
+                url, headers, pid = next(turns)
+                return load(url, headers=headers, pid=pid)
+
+            def half(rate: float) -> dict:
+                url, headers, _ = next(turns)
+                return load(url, headers=headers, rate=f"{rate:.0f}")
+
+            works[name], halves[name] = whole, half
+
         for footprint in ("embedded", "production"):
-            url, pid, start = self.server(footprint, JOSOOR_AUTH__PASSWORD__BCRYPT_COST=4)
-            body = {"email": "ada@example.com", "password": PASSWORD}
-            token = post(f"{url}/auth/register", body)[0]["access_token"]
-            headers = {"authorization": f"Bearer {token}"}
-            size = len(get(f"{url}/auth/me", headers))
+            servers = [self.server(footprint, JOSOOR_AUTH__PASSWORD__BCRYPT_COST=4) for _ in range(ROUNDS)]
+            bearer = {}
+            for url, _, _ in servers:
+                token = post(f"{url}/auth/register", {"email": "ada@example.com", "password": PASSWORD})[0]["access_token"]
+                bearer[url] = {"authorization": f"Bearer {token}"}
             if "plain" not in works:
-                plain, plain_pid = self.bare("plain", size)
-                works["plain"] = lambda: load(f"{plain}/auth/me", headers=headers, pid=plain_pid)
-                halves["plain"] = (f"{plain}/auth/me", headers)
+                url, headers = next(iter(bearer.items()))
+                size = len(get(f"{url}/auth/me", headers))
+                add("plain", [(f"{plain}/auth/me", headers, pid) for plain, pid in (self.bare("plain", size) for _ in range(ROUNDS))])
             for path in ("me", "check"):
-                name = f"/auth/{path}, {footprint}"
-                works[name] = lambda url=url, path=path, headers=headers, pid=pid: load(
-                    f"{url}/auth/{path}", headers=headers, pid=pid
-                )
-                halves[name] = (f"{url}/auth/{path}", headers)
-            self.row(f"cold start, {footprint}", f"{start * 1e3:.0f} ms", "", "", "", f"{memory_mb(pid):.0f} MB")
+                add(f"/auth/{path}, {footprint}", [(f"{url}/auth/{path}", bearer[url], pid) for url, pid, _ in servers])
+            start = statistics.median(start for _, _, start in servers)
+            self.row(f"cold start, {footprint}", f"{start * 1e3:.0f} ms", "", "", "", f"{memory_mb(servers[0][1]):.0f} MB")
         found = in_turns(works)
         rate = found["/auth/me, embedded"]["rate"] / 2
-        half = in_turns({name: lambda url=url, headers=headers: load(url, headers=headers, rate=f"{rate:.0f}")
-                         for name, (url, headers) in halves.items()})
+        half = in_turns({name: lambda ask=ask: ask(rate) for name, ask in halves.items()})
         for name, result in found.items():
             self.row(name, f"{result['rate']:,.0f}/s", f"{result['p50'] / 1e3:.2f} ms", f"{result['p99'] / 1e3:.2f} ms",
                      f"{result['cpu_us']:.1f} us", f"p99 at {rate:,.0f}/s: {half[name]['p99'] / 1e3:.2f} ms")
@@ -487,18 +499,34 @@ def version(*command: str) -> str:
     return "not there"
 
 
-def report(bench: Bench) -> str:
+def kept(part: str) -> Path:
+    """Where the figures of a part are kept until it is measured again."""
+    return TARGET / "bench" / f"{part}.json"
+
+
+def keep(part: str, bench: Bench) -> None:
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    kept(part).parent.mkdir(parents=True, exist_ok=True)
+    found = {"commit": commit, "date": time.strftime("%Y-%m-%d", time.gmtime()), "rows": bench.rows, "ratios": bench.ratios}
+    kept(part).write_text(json.dumps(found))
+
+
+def report(parts: dict[str, dict], directory: Path) -> str:
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    made: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        made.setdefault(f"{part['date']} at commit {part['commit']}", []).append(name.replace("_", "-"))
+    when = list(made)[0] if len(made) == 1 else "; ".join(f"{when}: {', '.join(names)}" for when, names in made.items())
     lines = [
         "# Benchmark report",
         "",
-        f"Made by `make bench` on {time.strftime('%Y-%m-%d', time.gmtime())}: {os.cpu_count()} cores ({cpu}), Linux {platform.release()}; "
+        f"Made by `make bench` on {when}. {os.cpu_count()} cores ({cpu}), Linux {platform.release()}; "
         f"{version('rustc', '--version')}; {version('redis-server', '--version').split(' sha')[0]}; "
         f"{version(Postgres.program('postgres'), '--version')}; Python {platform.python_version()}; Node.js {version('node', '--version')}.",
         "",
         "The load generator, PostgreSQL and Redis share the cores with what is measured, so only the ratios of one run mean "
-        f"something. Each figure is the median of {ROUNDS} rounds, in which everything that is compared has its turn. "
-        f"{CLIENTS} keep-alive connections unless it says otherwise; the access log goes to a file; limits are off, because all load "
+        f"something. Each figure is the median of {ROUNDS} rounds, in which everything that is compared has its turn, "
+        f"in the first part each round with processes of its own. {CLIENTS} keep-alive connections unless it says otherwise; the access log goes to a file; limits are off, because all load "
         "comes from one address. Latencies at a fixed rate count from when a request was due. In the flood one load goes before "
         "everything else, so that only the server's delays count, and one waits for a core like any process.",
         "",
@@ -506,15 +534,15 @@ def report(bench: Bench) -> str:
         "",
         "| What | Ratio | Aim |",
         "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in bench.ratios),
+        *(f"| {' | '.join(row)} |" for part in parts.values() for row in part["ratios"]),
         "",
         "## Figures",
         "",
         "| What | Rate | p50 | p99 | Server CPU a request | Besides |",
         "|---|---|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in bench.rows),
+        *(f"| {' | '.join(row)} |" for part in parts.values() for row in part["rows"]),
         "",
-        sizes(bench.directory),
+        sizes(directory),
         "",
         "![Requests a second](rates.svg)",
         "",
@@ -534,23 +562,25 @@ PARTS = ("checks", "peers", "refreshes", "sign_ins", "flood", "million", "micro"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these, write no report")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these again; the report keeps the others as they were measured")
     arguments = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="josoor-auth-bench-"))
     bench = Bench(directory)
     try:
         for part in arguments.only or PARTS:
             say(part.replace("_", "-"))
+            bench.rows, bench.ratios = [], []
             with contextlib.ExitStack() as stack:
                 outer, bench.stack = bench.stack, stack
                 try:
                     getattr(bench, part)()
                 finally:
                     bench.stack = outer
-        if not arguments.only:
-            (HERE / "REPORT.md").write_text(report(bench))
-            (HERE / "rates.svg").write_text(plot(bench.rows))
-            say("written: bench/REPORT.md, bench/rates.svg")
+            keep(part, bench)
+        parts = {part: json.loads(kept(part).read_text()) for part in PARTS if kept(part).exists()}
+        (HERE / "REPORT.md").write_text(report(parts, directory))
+        (HERE / "rates.svg").write_text(plot([row for part in parts.values() for row in part["rows"]]))
+        say("written: bench/REPORT.md, bench/rates.svg")
     finally:
         bench.stack.close()
         shutil.rmtree(directory, ignore_errors=True)

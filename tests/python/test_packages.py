@@ -21,7 +21,7 @@ LICENSE = (REPOSITORY / "LICENSE").read_text()
 
 @pytest.fixture(scope="module")
 def archives() -> dict[str, Path]:
-    """As `make packages` makes them; the crates are not built from their archives here, which takes minutes."""
+    """As `make publish-dry` makes them; the crates are not built from their archives here, which takes minutes."""
     command = ["scripts/packages", "--no-verify", "--allow-dirty", "--offline"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
