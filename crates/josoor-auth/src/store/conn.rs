@@ -25,9 +25,14 @@ pub(super) const STATEMENT_TIMEOUT: &str = "4s";
 /// any more lets it pass.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(4500);
 
+/// How long a statement on SQLite is waited for: beyond what a slow disk needs for the largest one.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// What all connections to one database share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
+    /// How long a statement on SQLite is waited for.
+    pub(super) local_timeout: Duration,
     /// The key that audit rows are authenticated with, once it is known: every connection carries it, so that no row can be
     /// written without its code.
     pub(super) audit: OnceLock<AuditKey>,
@@ -35,6 +40,17 @@ pub(super) struct Shared {
     /// Behind a pooler that gives a connection of the server for one transaction only: how a transaction begins there, with its
     /// settings.
     pub(super) pooled: Option<Arc<str>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            local_timeout: LOCAL_TIMEOUT,
+            audit: OnceLock::new(),
+            health: Health::default(),
+            pooled: None,
+        }
+    }
 }
 
 /// A connection: pooled, or inside a transaction.
@@ -75,14 +91,20 @@ pub(super) enum Raw<'c> {
 
 /// Waits for PostgreSQL's answer, but not for ever. What waited must not be used again.
 pub(super) async fn answered<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    tokio::time::timeout(ANSWER_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| {
-            Err(sqlx::Error::Io(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("the database did not answer within {ANSWER_TIMEOUT:?}"),
-            )))
-        })
+    within(ANSWER_TIMEOUT, work).await
+}
+
+/// Waits for a statement, but not for ever. What waited must not be used again.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("the database did not answer within {limit:?}"),
+        )))
+    })
 }
 
 /// Runs one query on whichever engine the connection belongs to: `on!(conn, query, fetch_optional)`. The query is
@@ -90,11 +112,14 @@ pub(super) async fn answered<T>(work: impl Future<Output = sqlx::Result<T>>) -> 
 macro_rules! on {
     ($conn:expr, $query:expr, $fetch:ident) => {{
         let is_named = $conn.enter().await?;
+        let limit = $conn.shared.local_timeout;
         let done = match $conn.raw() {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.persistent(is_named).$fetch(&mut *c)).await
             }
-            crate::store::conn::Raw::Sqlite(c) => crate::store::conn::to_its_end!($query, $fetch, c),
+            crate::store::conn::Raw::Sqlite(c) => {
+                crate::store::conn::to_its_end!(limit, $query, $fetch, c)
+            }
         };
         $conn.finish(done).await
     }};
@@ -104,20 +129,18 @@ pub(super) use on;
 /// Runs a statement on SQLite to its end. Outside of a transaction it is there that what it wrote is committed, or is not: the driver
 /// stops at the row that `fetch_one` and `fetch_optional` ask for, and nothing would tell of a commit that failed.
 macro_rules! to_its_end {
-    ($query:expr, fetch_one, $c:ident) => {
-        $query
-            .fetch_all(&mut *$c)
+    ($limit:ident, $query:expr, fetch_one, $c:ident) => {
+        crate::store::conn::within($limit, $query.fetch_all(&mut *$c))
             .await
             .and_then(|rows| rows.into_iter().next().ok_or(sqlx::Error::RowNotFound))
     };
-    ($query:expr, fetch_optional, $c:ident) => {
-        $query
-            .fetch_all(&mut *$c)
+    ($limit:ident, $query:expr, fetch_optional, $c:ident) => {
+        crate::store::conn::within($limit, $query.fetch_all(&mut *$c))
             .await
             .map(|rows| rows.into_iter().next())
     };
-    ($query:expr, $fetch:ident, $c:ident) => {
-        $query.$fetch(&mut *$c).await
+    ($limit:ident, $query:expr, $fetch:ident, $c:ident) => {
+        crate::store::conn::within($limit, $query.$fetch(&mut *$c)).await
     };
 }
 pub(super) use to_its_end;
@@ -126,15 +149,16 @@ pub(super) use to_its_end;
 macro_rules! execute {
     ($conn:expr, $query:expr) => {{
         let is_named = $conn.enter().await?;
+        let limit = $conn.shared.local_timeout;
         let done = match $conn.raw() {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.persistent(is_named).execute(&mut *c))
                     .await
                     .map(|done| done.rows_affected())
             }
-            crate::store::conn::Raw::Sqlite(c) => {
-                $query.execute(&mut *c).await.map(|done| done.rows_affected())
-            }
+            crate::store::conn::Raw::Sqlite(c) => crate::store::conn::within(limit, $query.execute(&mut *c))
+                .await
+                .map(|done| done.rows_affected()),
         };
         $conn.finish_writing(done).await
     }};
@@ -147,6 +171,7 @@ pub(super) use execute;
 macro_rules! built {
     ($conn:expr, $query:expr, execute) => {{
         $conn.enter().await?;
+        let limit = $conn.shared.local_timeout;
         let done = match $conn.raw() {
             crate::store::conn::Raw::Postgres(c) => {
                 let done =
@@ -154,7 +179,9 @@ macro_rules! built {
                 done.map(|done| done.rows_affected())
             }
             crate::store::conn::Raw::Sqlite(c) => {
-                let done = $query.build().persistent(false).execute(&mut *c).await;
+                let done =
+                    crate::store::conn::within(limit, $query.build().persistent(false).execute(&mut *c))
+                        .await;
                 done.map(|done| done.rows_affected())
             }
         };
@@ -162,22 +189,26 @@ macro_rules! built {
     }};
     ($conn:expr, $query:expr, $build:ident().$fetch:ident) => {{
         let is_named = $conn.enter().await?;
+        let limit = $conn.shared.local_timeout;
         let done = match $conn.raw() {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.$build().persistent(is_named).$fetch(&mut *c)).await
             }
-            crate::store::conn::Raw::Sqlite(c) => crate::store::conn::to_its_end!($query.$build(), $fetch, c),
+            crate::store::conn::Raw::Sqlite(c) => {
+                crate::store::conn::to_its_end!(limit, $query.$build(), $fetch, c)
+            }
         };
         $conn.finish(done).await
     }};
     ($conn:expr, $query:expr, $build:ident().persistent(false).$fetch:ident) => {{
         $conn.enter().await?;
+        let limit = $conn.shared.local_timeout;
         let done = match $conn.raw() {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.$build().persistent(false).$fetch(&mut *c)).await
             }
             crate::store::conn::Raw::Sqlite(c) => {
-                crate::store::conn::to_its_end!($query.$build().persistent(false), $fetch, c)
+                crate::store::conn::to_its_end!(limit, $query.$build().persistent(false), $fetch, c)
             }
         };
         $conn.finish(done).await
@@ -391,6 +422,10 @@ impl Drop for Conn {
             Inner::Postgres(conn) => {
                 drop(conn.take().map(|conn| tokio::spawn(give_back(conn, end, shared))));
             }
+            // Its thread may still work on a statement that was not waited for, and the pool would wait for that.
+            Inner::Sqlite(conn) if matches!(end, End::Close) => {
+                drop(conn.take().map(PoolConnection::detach));
+            }
             Inner::Sqlite(conn) => {
                 drop(conn.take().map(|conn| tokio::spawn(give_back(conn, end, shared))));
             }
@@ -432,11 +467,12 @@ where
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use sqlx::sqlite::SqlitePoolOptions;
 
-    use super::Conn;
-    use crate::error::Result;
+    use super::{Conn, Shared};
+    use crate::error::{Error, Result};
     use crate::sources::all_sources;
 
     const CHILD: &str = "insert into children (parent) values (1) returning parent";
@@ -468,6 +504,35 @@ mod tests {
         assert_eq!(children, 0);
         execute!(conn, sqlx::query("insert into parents (id) values (1)"))?;
         let one: i64 = on!(conn, sqlx::query_scalar(CHILD), fetch_one)?;
+        assert_eq!(one, 1);
+        Ok(())
+    }
+
+    /// The caller gets an error in time, and the pool another connection, while the statement is still under way.
+    #[tokio::test]
+    async fn a_statement_that_takes_too_long_is_not_waited_for() -> Result<()> {
+        const LONG: &str =
+            "with recursive n (i) as (select 1 union all select i + 1 from n where i < 8000000)
+            select count(*) from n";
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect("sqlite::memory:").await.expect("a database");
+        let shared = Arc::new(Shared {
+            local_timeout: Duration::from_millis(100),
+            ..Shared::default()
+        });
+        let take = async || {
+            let conn = pool.acquire().await.expect("a connection");
+            Conn::sqlite(conn, Arc::clone(&shared))
+        };
+        let mut conn = take().await;
+        let long: Result<i64> = async { on!(conn, sqlx::query_scalar(LONG), fetch_one) }.await;
+        let Err(Error::StoreUnavailable(cause)) = long else {
+            panic!("{long:?}");
+        };
+        assert!(format!("{cause:#}").contains("did not answer"));
+        drop(conn);
+        let mut conn = take().await;
+        let one: i64 = on!(conn, sqlx::query_scalar("select 1"), fetch_one)?;
         assert_eq!(one, 1);
         Ok(())
     }
