@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use crate::support::acceptance;
-use crate::support::command::Serving;
+use crate::support::command::{self, Serving};
 use crate::support::database;
 use crate::support::disk::Disk;
 use crate::support::pgbouncer::PgBouncer;
@@ -327,6 +327,10 @@ async fn f7_a_sqlite_file_that_another_program_locks_is_503_after_the_documented
         server.get("/auth/me", &tokens.access).await.is(200);
         server.get("/readyz", "").await.is(200);
     }
+    // A command says what is in its way, and does not wait for as long as a migration would.
+    command::run(&stage, &["user", "list"])
+        .with(1)
+        .says(&["database is locked"]);
     other.execute("rollback").await.expect("the lock ends");
     log_in(&server, "locked@example.com").await.is(200);
     server.stop().await;

@@ -9,6 +9,7 @@ mod additive;
 mod engines;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -59,6 +60,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long one process waits for another that migrates the same file.
 const SQLITE_WAIT: Duration = Duration::from_mins(30);
+
+/// How long it waits before it says so.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Not sqlx's own name for it: another program may keep its migrations in the same schema.
 pub(super) const TABLE: &str = "josoor_auth_migrations";
@@ -158,7 +162,7 @@ impl Db {
                 }
                 Ok(())
             }
-            Self::Sqlite { writer, .. } => migrate_sqlite(writer).await,
+            Self::Sqlite { writer, .. } => migrate_sqlite(self, writer).await,
         }
     }
 
@@ -180,6 +184,16 @@ impl Db {
             Err(error) if matches!(code_of(&error).as_deref(), Some("42P01" | "1")) => Ok(Vec::new()),
             applied => applied,
         }
+    }
+
+    /// Whether there is nothing to apply, nothing to give, and the file has its write-ahead log.
+    async fn is_migrated_in_wal(&self) -> Result<bool> {
+        if self.pending_migrations().await? > 0 || self.backfill_is_needed().await? {
+            return Ok(false);
+        }
+        let mut conn = self.read().await?;
+        let mode: String = on!(conn, sqlx::query_scalar("pragma journal_mode"), fetch_one)?;
+        Ok(mode == "wal")
     }
 
     async fn backfill_is_needed(&self) -> Result<bool> {
@@ -314,7 +328,11 @@ async fn backfill_step(store: &PgStore) -> Result<()> {
 }
 
 /// One transaction on a connection of its own: a table is rebuilt with foreign keys off, which cannot be switched inside of one.
-async fn migrate_sqlite(writer: &SqlitePool) -> Result<()> {
+async fn migrate_sqlite(db: &Db, writer: &SqlitePool) -> Result<()> {
+    // Most starts have nothing to apply. They do not wait for a lock that another program holds.
+    if db.is_migrated_in_wal().await? {
+        return Ok(());
+    }
     let options = SqliteConnectOptions::clone(&writer.connect_options())
         .foreign_keys(false)
         .busy_timeout(SQLITE_WAIT);
@@ -329,7 +347,18 @@ async fn migrate_sqlite(writer: &SqlitePool) -> Result<()> {
 }
 
 async fn run_on_sqlite(conn: &mut SqliteConnection) -> Result<()> {
-    let mut tx = conn.begin_with("begin immediate").await.map_err(store_error)?;
+    let mut beginning = pin!(conn.begin_with("begin immediate"));
+    let begun = match tokio::time::timeout(SQLITE_PATIENCE, &mut beginning).await {
+        Ok(begun) => begun,
+        Err(_) => {
+            tracing::warn!(
+                code = codes::MIGRATION_WAITS,
+                "a migration waits for a lock that another transaction holds"
+            );
+            beginning.await
+        }
+    };
+    let mut tx = begun.map_err(store_error)?;
     let (users, ours) = sqlite_tables(&mut tx).await?;
     if users > 0 && ours == 0 {
         return Err(foreign_users("this file"));
