@@ -31,6 +31,7 @@ MAY_BE_EMPTY = {
     "Redis answers",
     "Age of the signing key",
     "Age of the latest backup",
+    "Spans of traces by outcome",
 }
 
 

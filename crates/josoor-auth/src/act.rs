@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::store::{
     Conn, Content, MailDetails, NewAudit, NewMail, NewOneTimeToken, Origin, RequestOrigin, SessionRow, User,
 };
-use crate::telemetry;
+use crate::telemetry::Scope;
 
 /// How many administrators are notified of a new one, at most.
 const NOTIFIED_AT_MOST: i64 = 200;
@@ -474,8 +474,8 @@ impl Act {
             }
             Ok(())
         };
-        let task = match telemetry::current_request() {
-            Some(id) => tokio::spawn(telemetry::in_request(id, work)),
+        let task = match Scope::current() {
+            Some(scope) => tokio::spawn(scope.run(work)),
             None => tokio::spawn(work),
         };
         task.await.map_err(Error::internal)?

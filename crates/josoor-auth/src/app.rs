@@ -23,7 +23,7 @@ use crate::mail::Mailer;
 use crate::passwords::Policy;
 use crate::redis::{ConnectionSettings, Redis};
 use crate::store::{Db, OutboxState};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 
 /// A running service, cheap to clone. It has no state of its own: what it knows is in the parts.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Parts {
     pub keys: Keys,
     /// Counters.
     pub metrics: Metrics,
+    /// Begins traces, if the settings name a receiver.
+    pub traces: Option<Traces>,
     /// How mail leaves.
     pub mailer: Mailer,
     /// How often something may happen.
@@ -128,6 +130,7 @@ impl App {
         );
         let cache = SessionCache::new(&config, redis, db.clone(), clock.clone(), &metrics);
         let mailer = Mailer::new(&config.mail, config.dev).map_err(Error::Internal)?;
+        let traces = Traces::start(&config.tracing, &metrics);
         Ok(Self(Arc::new(Parts {
             config,
             clock,
@@ -137,6 +140,7 @@ impl App {
             hasher,
             keys,
             metrics,
+            traces,
             mailer,
             limits,
             mail_queued: Notify::new(),

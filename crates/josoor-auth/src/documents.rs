@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::domain::Audit;
 use crate::http::response::codes::CODES;
 use crate::http::{limited_requests, verified_requests};
-use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn, codes};
+use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn, SpanOutcome, codes};
 use crate::{cli, limits};
 
 /// Compares the part `name` of a page with `text`, or renews it where `UPDATE_DOCS` is set.
@@ -130,6 +130,7 @@ fn lines_of_the_log_have_a_schema() {
             "target": { "type": "string", "minLength": 1 },
             "message": { "type": "string" },
             "request_id": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
+            "trace_id": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
             "fields": {
                 "type": "object",
                 "propertyNames": { "pattern": "^[a-z][a-z0-9_.]*$" },
@@ -180,6 +181,7 @@ fn metrics_are_documented() {
     metrics.cache("near", "session");
     metrics.audit_streamed("syslog", 1);
     metrics.audit_stream_behind("syslog", 0);
+    metrics.spans(SpanOutcome::Sent, 1);
     let exposition = metrics.encode(&Sample {
         mails_waiting: [("other", 0, Duration::ZERO); 3],
         ..Sample::default()

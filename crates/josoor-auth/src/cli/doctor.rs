@@ -79,6 +79,7 @@ pub(super) async fn examine(config: Result<Config, ConfigError>, json: bool) -> 
             check_database(&config, &mut report).await;
             check_redis(&config, &mut report).await;
             check_mail(&config, &mut report).await;
+            check_tracing(&config, &mut report).await;
             check_listener(&config, &mut report).await;
         }
         Err(error) => {
@@ -481,6 +482,18 @@ async fn check_mail(config: &Config, report: &mut Report) {
             ),
             Err(error) => report.problem("mail", format!("{}: {error}", smtp.server()), mail::remedy(&error)),
         },
+    }
+}
+
+async fn check_tracing(config: &Config, report: &mut Report) {
+    match telemetry::try_collector(&config.tracing).await {
+        None => {}
+        Some(Ok(url)) => report.ok("traces", format!("{url} takes them")),
+        Some(Err(error)) => report.warn(
+            "traces",
+            error,
+            "check tracing.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) and tracing.headers; the service works without the receiver",
+        ),
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) fn entries(layers: &Layers, public_url: &PublicUrl) -> Vec<Entry> {
                 _ if is_secret(key) => SET.into(),
                 // The environment has texts only; the same setting has one JSON type, wherever it comes from.
                 Raw::Text(text) => typed(key, text.trim()),
+                Raw::Number(digits) | Raw::Fraction(digits) if is_ratio(key) => typed(key, digits),
+                Raw::Fraction(digits) => shown(digits).into(),
                 Raw::Number(digits) => digits
                     .parse::<u64>()
                     .map_or_else(|_| shown(digits).into(), Value::from),
@@ -62,6 +64,11 @@ pub(super) fn entries(layers: &Layers, public_url: &PublicUrl) -> Vec<Entry> {
             }
         })
         .collect()
+}
+
+/// Whether a setting is a number with a fraction.
+fn is_ratio(key: &str) -> bool {
+    matches!(key, "tracing.sample" | "tracing.sample_checks")
 }
 
 /// A text as the type that the setting has in `config.default.toml`.
@@ -85,6 +92,9 @@ fn typed(key: &str, text: &str) -> serde_json::Value {
         "limits.enabled" | "auth.bearer_renewal" | "registration.require_verified" | "login.mail_code" => {
             (text == "true").into()
         }
+        _ if is_ratio(key) => text
+            .parse::<f64>()
+            .map_or_else(|_| shown(text).into(), serde_json::Value::from),
         "server.port"
         | "server.max_connections"
         | "auth.missing_token_status"

@@ -24,6 +24,7 @@ mod server;
 mod session;
 mod source;
 mod suspects;
+mod tracing;
 mod urls;
 mod values;
 mod variables;
@@ -62,6 +63,7 @@ pub use self::redis::{CacheConfig, RedisConfig, RedisKind, RedisTarget};
 pub use self::registration::{MailDomains, RegistrationConfig, RegistrationMode};
 pub use self::server::{ForwardedHeader, ServerConfig};
 pub use self::session::{AccountConfig, SessionConfig};
+pub use self::tracing::{CollectorConfig, TracingConfig};
 pub use self::urls::{Origin, PublicUrl, loopback_alike};
 use self::values::{DELETION_GRACE_AT_MOST, optional};
 
@@ -110,6 +112,8 @@ pub struct Config {
     pub backup: BackupConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[tracing]`
+    pub tracing: Arc<TracingConfig>,
     /// `[log]`
     pub log: LogConfig,
     /// What works but should not stay so, one sentence each, with the setting's name.
@@ -283,6 +287,7 @@ impl Reader<'_> {
         let metrics = self
             .read("metrics.bind", |raw| optional(raw, urls::socket_address))
             .map(|bind| MetricsConfig { bind });
+        let tracing = self.tracing();
         let log = self.log();
         let is_postgres = database
             .as_ref()
@@ -314,6 +319,7 @@ impl Reader<'_> {
             audit: audit?,
             backup: backup?,
             metrics: metrics?,
+            tracing: Arc::new(tracing?),
             log: log?,
             warnings: std::mem::take(&mut self.warnings),
             env_file_report: self.env_file_report.take(),

@@ -9,6 +9,8 @@ pub(super) enum Raw {
     Text(Zeroizing<String>),
     /// A TOML integer in decimal digits.
     Number(String),
+    /// A TOML float, as it was written.
+    Fraction(String),
     /// A TOML boolean.
     Boolean(bool),
     /// A TOML array of strings.

@@ -154,7 +154,7 @@ fn raw_of(value: &Spanned<DeValue<'_>>) -> Raw {
             .map(|item| item.get_ref().as_str().map(str::to_owned))
             .collect::<Option<Vec<_>>>()
             .map_or(Raw::Other("an array of other things than texts"), Raw::List),
-        DeValue::Float(_) => Raw::Other("a number with a fraction"),
+        DeValue::Float(number) => Raw::Fraction(number.as_str().to_owned()),
         DeValue::Datetime(_) => Raw::Other("a date or time"),
         DeValue::Table(_) => Raw::Other("a table"),
     }

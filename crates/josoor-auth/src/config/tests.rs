@@ -108,6 +108,7 @@ fn defaults_are_the_contract() {
     assert_eq!(config.audit.retention, seconds(400 * 86400));
     assert_eq!(config.audit.mac_required_after, Some(seconds(600)));
     assert!(config.metrics.bind.is_none());
+    assert!(config.tracing.collector.is_none());
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.log.level, "info");
 }
@@ -188,6 +189,8 @@ fn every_platform_variable_is_read() {
         ("MAIL_FROM", "JOSOOR <no-reply@example.org>"),
         ("CORS_ORIGINS", "https://a.example, https://b.example:8443"),
         ("TRUSTED_PROXIES", "10.1.2.3/8 ::1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hidden"),
         ("PATH", "/bin"),
         ("KUBERNETES_PORT", "tcp://10.0.0.1:443"),
         ("JOSOOR_AUTH_PORT", "tcp://10.0.0.2:8000"),
@@ -863,6 +866,24 @@ const BROKEN: &[(&str, &str)] = &[
     ("JOSOOR_AUTH__AUDIT__RETENTION", "1h"),
     ("JOSOOR_AUTH__METRICS__BIND", "127.0.0.1"),
     ("JOSOOR_AUTH__METRICS__BIND", "localhost:metrics"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector:4317"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:hidden@collector:4318"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/?hidden"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/v1/traces"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "hidden"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hidden%0d%0ax"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "x-key="),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "content-type=hidden"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a b=hidden"),
+    ("OTEL_TRACES_SAMPLER_ARG", "1.1"),
+    ("OTEL_TRACES_SAMPLER_ARG", "-0.1"),
+    ("OTEL_TRACES_SAMPLER_ARG", "nan"),
+    ("OTEL_TRACES_SAMPLER_ARG", "10%"),
+    ("JOSOOR_AUTH__TRACING__SAMPLE_CHECKS", "true"),
+    ("OTEL_SERVICE_NAME", "a\nb"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "production"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "=production"),
     ("JOSOOR_AUTH__LOG__FORMAT", "xml"),
     ("JOSOOR_AUTH__LOG__LEVEL", "verbose"),
     ("JOSOOR_AUTH__LOG__LEVEL", "josoor_auth=loud"),
@@ -909,6 +930,10 @@ fn values_of_the_wrong_type_are_refused_with_their_line() {
         ("[server]\ncors_origins = [1]", "server.cors_origins"),
         ("[server]\ncors_origins = 1", "server.cors_origins"),
         ("[server]\nbind = false", "server.bind"),
+        ("[server]\nbind = 1.5", "server.bind"),
+        ("[tracing]\nsample = true", "tracing.sample"),
+        ("[tracing]\nsample = 2", "tracing.sample"),
+        ("[tracing]\nsample = nan", "tracing.sample"),
     ] {
         let error = error_of(Some(line), &[]);
         assert_eq!(error.problems.len(), 1, "{line}: {error}");

@@ -12,7 +12,9 @@ use super::raw::{Parsed, Raw, refused, shown};
 pub(super) fn any_text(raw: &Raw) -> Parsed<&str> {
     match raw {
         Raw::Text(text) => Ok(text),
-        Raw::Number(_) | Raw::Boolean(_) => refused("this takes a text", "put the value in quotes"),
+        Raw::Number(_) | Raw::Fraction(_) | Raw::Boolean(_) => {
+            refused("this takes a text", "put the value in quotes")
+        }
         Raw::List(_) => refused("this takes one text, not a list", "give one text in quotes"),
         Raw::Other(kind) => refused(format!("this takes a text, not {kind}"), "give a text in quotes"),
     }
@@ -109,6 +111,22 @@ pub(super) fn whole<T: TryFrom<u64>>(raw: &Raw, range: RangeInclusive<u64>) -> P
             },
             Ok,
         )
+}
+
+/// A number from 0 to 1.
+pub(super) fn ratio(raw: &Raw) -> Parsed<f64> {
+    let given = match raw {
+        Raw::Number(digits) | Raw::Fraction(digits) => digits.as_str(),
+        Raw::Text(text) => text.trim(),
+        _ => "",
+    };
+    match given.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => refused(
+            "this is not a number from 0 to 1",
+            "write 1 for all, 0.1 for one in ten, or 0 for none",
+        ),
+    }
 }
 
 const UNITS: [(&str, u64); 6] = [

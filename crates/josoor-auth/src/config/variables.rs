@@ -1,7 +1,7 @@
 //! The names of environment variables.
 
-/// The platform's own names for some keys.
-pub(super) const PLATFORM_VARIABLES: [(&str, &str); 14] = [
+/// The names that some keys have elsewhere: on the platform, and in the specification of OpenTelemetry.
+pub(super) const PLATFORM_VARIABLES: [(&str, &str); 20] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("MASTER_KEY", "keys.master_key"),
@@ -16,10 +16,16 @@ pub(super) const PLATFORM_VARIABLES: [(&str, &str); 14] = [
     ("MAIL_FROM", "mail.from"),
     ("CORS_ORIGINS", "server.cors_origins"),
     ("TRUSTED_PROXIES", "server.trusted_proxies"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "tracing.endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "tracing.protocol"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "tracing.headers"),
+    ("OTEL_TRACES_SAMPLER_ARG", "tracing.sample"),
+    ("OTEL_SERVICE_NAME", "tracing.service_name"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "tracing.resource_attributes"),
 ];
 
 /// Keys that are never shown whole and may come from `<VARIABLE>_FILE`.
-const SECRET_KEYS: [&str; 7] = [
+const SECRET_KEYS: [&str; 8] = [
     "database.url",
     "redis.url",
     "keys.master_key",
@@ -27,12 +33,13 @@ const SECRET_KEYS: [&str; 7] = [
     "auth.jwt_secret_previous",
     "mail.smtp_url",
     "audit.webhook_secret",
+    "tracing.headers",
 ];
 
 pub(super) const PREFIX: &str = "JOSOOR_AUTH__";
 
 /// Keys that are no secrets and hold one URL or address.
-const URL_KEYS: [&str; 2] = ["server.public_url", "auth.issuer"];
+const URL_KEYS: [&str; 3] = ["server.public_url", "auth.issuer", "tracing.endpoint"];
 
 /// Whether a value of this key with quotes or blanks around it is a mistake: nothing of them would be part of it.
 pub(super) fn is_exact(key: &str) -> bool {

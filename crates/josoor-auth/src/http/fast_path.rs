@@ -19,9 +19,9 @@ use crate::http::response::codes;
 use crate::http::response::problem::Problem;
 use crate::http::server::host::has_one_host;
 use crate::http::server::service::Service;
-use crate::http::server::stack::{self, Stack};
+use crate::http::server::stack::{self, Stack, UNMATCHED};
 use crate::http::{auth, check};
-use crate::telemetry::{self, RouteFigures};
+use crate::telemetry::{RouteFigures, Scope};
 
 /// The header that the CORS layer adds to its answers.
 const VARY: HeaderValue =
@@ -55,7 +55,7 @@ impl FastPath {
             app: app.clone(),
             me: app.metrics.route("/auth/me"),
             check: app.metrics.route("/auth/check"),
-            unmatched: app.metrics.route("unmatched"),
+            unmatched: app.metrics.route(UNMATCHED),
             stack,
             has_cors: !app.config.server.cors_origins.is_empty(),
         }))
@@ -96,7 +96,7 @@ impl Parts {
             Problem::new(&codes::BAD_REQUEST, detail).into_response()
         };
         let answer = stack::pass(&self.stack, &self.unmatched, &context, request, reject);
-        telemetry::in_request(context.id, answer).await
+        Scope::of_request(context.id, None).run(answer).await
     }
 
     async fn answer(&self, route: FrequentRoute, request: Request, peer: SocketAddr) -> Response {
@@ -119,7 +119,10 @@ impl Parts {
                 }
             }
         };
+        let trace = self
+            .stack
+            .begin_trace(&context, &request, Some(peer), figures.route());
         let answer = stack::pass(&self.stack, figures, &context, request, handle);
-        telemetry::in_request(context.id, answer).await
+        Scope::of_request(context.id, trace).run(answer).await
     }
 }

@@ -85,7 +85,11 @@ pub fn openapi_document() -> utoipa::openapi::OpenApi {
 
 /// The service: all routes inside the stack, the two most frequent ones without the router.
 pub fn service(app: &App) -> impl Service + use<> {
-    let stack = Stack::new(Arc::new(settings_of(app)), app.metrics.clone());
+    let stack = Stack::new(
+        Arc::new(settings_of(app)),
+        app.metrics.clone(),
+        app.traces.clone(),
+    );
     FastPath::new(stack.wrap(router(app)), stack, app)
 }
 

@@ -78,6 +78,7 @@ codes! {
     KEYS_NOT_READ "keys_not_read" warn "the signing keys cannot be read; those that were read before stay in use";
     KEY_NOT_DECRYPTED "key_not_decrypted" error "a signing key cannot be decrypted: the master key was replaced. Give this node the new one and restart it";
     KEY_NOT_ROTATED "key_not_rotated" error "the signing key is older than `keys.rotate_every` and cannot be replaced; it is tried again";
+    TRACES_NOT_SENT "traces_not_sent" warn "traces cannot be sent to `url` (`tracing.endpoint`) and are lost, once until they can be again; `error`";
     IMPORT_BATCH_RETRIED "import_batch_retried" warn "the database is away during an import; the batch is tried again";
 }
 

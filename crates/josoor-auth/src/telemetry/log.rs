@@ -1,4 +1,4 @@
-//! Log lines: one line an event, on standard error, with the id of the request.
+//! Log lines: one line an event, on standard error, with the ids of the request and of its trace.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter};
@@ -13,8 +13,9 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::scope::Scope;
+use super::traces::trace::Trace;
 use crate::clock::Clock;
-use crate::domain::RequestId;
 use crate::telemetry::codes;
 
 /// The format of log lines. Either way an event is exactly one line, whatever its values contain.
@@ -74,22 +75,6 @@ pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-tokio::task_local! {
-    /// Not a span of `tracing`: that would be a lookup, an allocation and a formatted text for each request, most of which
-    /// log nothing.
-    static REQUEST: RequestId;
-}
-
-/// Does work on behalf of a request: what it logs carries the id.
-pub fn in_request<F: Future>(id: RequestId, work: F) -> impl Future<Output = F::Output> {
-    REQUEST.scope(id, work)
-}
-
-/// The request on whose behalf this task works, to pass it on to another one.
-pub fn current_request() -> Option<RequestId> {
-    REQUEST.try_with(|id| *id).ok()
-}
-
 impl<S, N> FormatEvent<S, N> for LogFormat
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
@@ -104,7 +89,8 @@ where
         let (now, metadata) = (Clock::System.now(), event.metadata());
         let mut values = Values::of(*self);
         event.record(&mut values);
-        let request = current_request();
+        let scope = Scope::with(|scope| Some((scope.request, scope.trace.as_ref().map(Trace::id))));
+        let (request, trace) = scope.unwrap_or_default();
         match self {
             Self::Json => {
                 write!(
@@ -116,6 +102,9 @@ where
                 )?;
                 if let Some(request) = request {
                     write!(writer, r#","request_id":"{}""#, Escaped(request.as_str()))?;
+                }
+                if let Some(trace) = trace {
+                    write!(writer, r#","trace_id":"{trace}""#)?;
                 }
                 if !values.line.is_empty() {
                     write!(writer, r#","fields":{{{}}}"#, values.line)?;
@@ -135,6 +124,9 @@ where
                 }
                 if let Some(request) = request {
                     write!(writer, " request_id={}", Escaped(request.as_str()))?;
+                }
+                if let Some(trace) = trace {
+                    write!(writer, " trace_id={trace}")?;
                 }
                 writeln!(writer)
             }
@@ -274,6 +266,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
 
     use super::*;
+    use crate::domain::RequestId;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -301,12 +294,16 @@ mod tests {
         String::from_utf8(bytes).expect("UTF-8")
     }
 
+    fn of_request() -> Scope {
+        Scope::of_request(RequestId::parse("id-1").expect("an id"), None)
+    }
+
     const HOSTILE: &str = "a\r\nINFO forged \u{1b}[31m \u{2028} \u{202e} \u{85} \u{0} \" \\ =";
 
     #[test]
     fn a_json_event_is_one_line_that_parses() {
         let text = logged(LogFormat::Json, || {
-            REQUEST.sync_scope(RequestId::parse("id-1").expect("an id"), || {
+            of_request().run_sync(|| {
                 tracing::info!(user_agent = HOSTILE, status = 200_u16, client = ?None::<u8>, "hello {HOSTILE}");
             });
         });
@@ -324,7 +321,7 @@ mod tests {
     #[test]
     fn a_text_event_is_one_line() {
         let text = logged(LogFormat::Text, || {
-            REQUEST.sync_scope(RequestId::parse("id-1").expect("an id"), || {
+            of_request().run_sync(|| {
                 tracing::info!(user_agent = HOSTILE, route = "/auth/me", "hello {HOSTILE}");
             });
         });

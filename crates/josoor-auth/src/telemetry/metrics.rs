@@ -59,6 +59,17 @@ pub enum RefreshOutcome {
     Refused,
 }
 
+/// What became of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanOutcome {
+    /// The receiver took it.
+    Sent,
+    /// It could not be sent, or the receiver rejected it.
+    Failed,
+    /// Too many waited.
+    Dropped,
+}
+
 type OneLabel = [(&'static str, &'static str); 1];
 type TwoLabels = [(&'static str, &'static str); 2];
 type CacheLabels = [(&'static str, &'static str); 3];
@@ -104,6 +115,7 @@ struct Inner {
     backup_finished: Gauge,
     signing_since: Gauge,
     hash_duration: Histogram,
+    spans: Family<OneLabel, Counter>,
     sampled: SampledGauges,
 }
 
@@ -228,6 +240,7 @@ impl Metrics {
             backup_finished: Gauge::default(),
             signing_since: Gauge::default(),
             hash_duration: latency(),
+            spans: Family::default(),
             sampled: SampledGauges::default(),
             registry: Registry::default(),
         };
@@ -319,6 +332,7 @@ impl Metrics {
             Unit::Seconds,
             inner.hash_duration.clone(),
         );
+        registry.register("spans", "Spans of traces by outcome", inner.spans.clone());
         let sampled = &inner.sampled;
         registry.register(
             "password_hash_queued",
@@ -501,6 +515,19 @@ impl Metrics {
             .set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     }
 
+    /// Counts spans that were sent, or lost.
+    pub fn spans(&self, outcome: SpanOutcome, count: usize) {
+        let outcome = match outcome {
+            SpanOutcome::Sent => "sent",
+            SpanOutcome::Failed => "failed",
+            SpanOutcome::Dropped => "dropped",
+        };
+        self.0
+            .spans
+            .get_or_create(&[("outcome", outcome)])
+            .inc_by(count as u64);
+    }
+
     /// Shows whether the audit trail is as it should be.
     pub fn audit_sound(&self, is_sound: bool) {
         self.0.audit_sound.set(i64::from(is_sound));
@@ -614,6 +641,9 @@ mod tests {
         }
         for outcome in ["sent", "settled", "dropped", "deferred", "away", "lost"] {
             metrics.mail("password_reset", outcome);
+        }
+        for outcome in [SpanOutcome::Sent, SpanOutcome::Failed, SpanOutcome::Dropped] {
+            metrics.spans(outcome, 1);
         }
         metrics.mail_budget_refused("reset");
         metrics.limited("login_account");

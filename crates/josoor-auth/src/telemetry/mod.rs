@@ -1,11 +1,18 @@
-//! Log lines and metrics for the operator. Nothing in here may ever be given a password, a token or a whole request.
+//! Log lines, metrics and traces for the operator. Nothing in here may ever be given a password, a token or a whole request.
 
 pub mod codes;
 mod log;
 mod metrics;
+mod scope;
+pub mod steps;
+mod traces;
 
 pub(crate) use log::is_invisible;
-pub use log::{LogFormat, current_request, flush, in_request, init};
+pub use log::{LogFormat, flush, init};
 pub use metrics::{
     CacheCounters, InFlight, METRICS_MEDIA_TYPE, Metrics, RefreshOutcome, RouteFigures, Sample, SignIn,
+    SpanOutcome,
 };
+pub use scope::Scope;
+pub use traces::trace::{Step, Trace};
+pub use traces::{RequestStart, Traces, try_collector};

@@ -43,6 +43,9 @@ impl App {
             );
         }
         audit::end_sealing(self).await;
+        if let Some(traces) = &self.traces {
+            traces.stop().await;
+        }
         self.db.close().await;
     }
 }

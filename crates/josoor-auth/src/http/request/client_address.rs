@@ -26,6 +26,11 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The headers in which proxies name their clients.
 pub(super) const FORWARDING: [HeaderName; 3] = [FORWARDED, X_FORWARDED_FOR, X_REAL_IP];
 
+/// Whether a peer is one of the trusted proxies.
+pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    is_in(trusted, canonical_address(peer))
+}
+
 pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }

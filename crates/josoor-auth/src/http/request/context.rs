@@ -77,6 +77,11 @@ impl RequestContext {
         let _ = self.user.set(user);
     }
 
+    /// The user who makes the request, once the token is verified.
+    pub fn user(&self) -> Option<UserId> {
+        self.user.get().copied()
+    }
+
     /// The settings that the stack put into these extensions, else the defaults.
     pub fn settings_of(extensions: &Extensions) -> Arc<HttpSettings> {
         let context = extensions.get::<Arc<Self>>();
@@ -115,13 +120,13 @@ impl RequestContext {
 }
 
 /// Routes that monitoring calls every few seconds.
-fn is_probe(route: &str) -> bool {
+pub fn is_probe(route: &str) -> bool {
     matches!(route, "/healthz" | "/readyz" | "/metrics")
 }
 
 /// Routes that are called once for each request of every other service, which has a log of its own. A line for each success
 /// would cost as much as the rest of the answer.
-fn is_check(route: &str, method: &str) -> bool {
+pub fn is_check(route: &str, method: &str) -> bool {
     matches!(route, "/auth/check" | "/auth/check/" | "/auth/check/{*path}")
         || (route == "/auth/me" && method == "GET")
 }
@@ -173,7 +178,7 @@ mod tests {
             .route("/healthz", get(async || ()))
             .route("/auth/me", get(async || ()).patch(async || ()))
             .route("/auth/check", get(async || StatusCode::UNAUTHORIZED));
-        let router = Stack::new(Arc::default(), Metrics::new()).wrap(router);
+        let router = Stack::new(Arc::default(), Metrics::new(), None).wrap(router);
         let ask = async |method: &str, path: &str| {
             let request = Request::builder().method(method).uri(path);
             let request = request.header("x-request-id", "given-1");

@@ -12,23 +12,24 @@ use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt;
-use http::Method;
+use http::{HeaderMap, Method};
 use tokio::time::timeout;
 use tower::layer::layer_fn;
 use tower::{ServiceExt, service_fn};
 
 use crate::error::Error;
-use crate::http::request::context::{RequestContext, X_CLIENT_REQUEST_ID, X_REQUEST_ID};
+use crate::http::request::client_address::is_trusted;
+use crate::http::request::context::{RequestContext, X_CLIENT_REQUEST_ID, X_REQUEST_ID, is_check, is_probe};
 use crate::http::response::document;
 use crate::http::server::drain_body;
 use crate::http::server::headers::SecurityHeaders;
 use crate::http::server::settings::HttpSettings;
-use crate::telemetry::{self, Metrics, RouteFigures, codes};
+use crate::telemetry::{Metrics, RequestStart, RouteFigures, Scope, Trace, Traces, codes, steps};
 
 /// What lies around every handler. From the outside in:
 ///
-/// 1. the request's id, so that everything below is logged under it, and its line in the log, which has the status that the
-///    client sees;
+/// 1. the request's id and trace, so that everything below is logged and traced under them, and its line in the log, which has the
+///    status that the client sees;
 /// 2. the metrics, for the same status;
 /// 3. the draining of bodies that the handler has not read;
 /// 4. the security headers, so that problem documents have them too;
@@ -40,15 +41,41 @@ pub struct Stack {
     pub settings: Arc<HttpSettings>,
     headers: SecurityHeaders,
     metrics: Metrics,
+    traces: Option<Traces>,
 }
 
 impl Stack {
-    /// With these settings, counting in `metrics`.
-    pub fn new(settings: Arc<HttpSettings>, metrics: Metrics) -> Arc<Self> {
+    /// With these settings, counting in `metrics` and beginning `traces`.
+    pub fn new(settings: Arc<HttpSettings>, metrics: Metrics, traces: Option<Traces>) -> Arc<Self> {
         Arc::new(Self {
             headers: SecurityHeaders::new(&settings.public_url),
             settings,
             metrics,
+            traces,
+        })
+    }
+
+    /// Begins the trace of a request to a route. `None` where none is wanted.
+    pub fn begin_trace(
+        &self,
+        context: &RequestContext,
+        request: &Request,
+        peer: Option<SocketAddr>,
+        route: &str,
+    ) -> Option<Trace> {
+        let traces = self.traces.as_ref()?;
+        let is_check = is_check(route, request.method().as_str());
+        if is_probe(route) || is_check && !traces.has_checks() {
+            return None;
+        }
+        let is_trusted = peer.is_some_and(|peer| is_trusted(peer.ip(), &self.settings.trusted_proxies));
+        let parent = only_value(request.headers(), "traceparent").filter(|_| is_trusted);
+        traces.begin_request(RequestStart {
+            method: method_label(request.method()),
+            route: (route != UNMATCHED).then_some(route),
+            id: context.id.as_str(),
+            is_check,
+            parent: parent.map(|parent| (parent, only_value(request.headers(), "tracestate"))),
         })
     }
 
@@ -59,24 +86,24 @@ impl Stack {
         router.layer(layer_fn(move |route: Route| {
             let stack = Arc::clone(&stack);
             // A layered route stands for one pattern.
-            let figures = Arc::new(OnceLock::new());
+            let figures: Arc<OnceLock<Arc<RouteFigures>>> = Arc::default();
             service_fn(move |mut request: Request| {
                 let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
                 let peer = peer.map(|peer| peer.0);
                 let context = Arc::new(RequestContext::begin(&stack.settings, &request, peer));
                 request.extensions_mut().insert(Arc::clone(&context));
-                let (stack, figures, route) = (Arc::clone(&stack), Arc::clone(&figures), route.clone());
-                telemetry::in_request(context.id, async move {
-                    let figures = figures.get_or_init(|| {
-                        let pattern = request.extensions().get::<MatchedPath>();
-                        stack
-                            .metrics
-                            .route(pattern.map_or("unmatched", MatchedPath::as_str))
-                    });
+                let figures = Arc::clone(figures.get_or_init(|| {
+                    let pattern = request.extensions().get::<MatchedPath>();
+                    let pattern = pattern.map_or(UNMATCHED, MatchedPath::as_str);
+                    Arc::new(stack.metrics.route(pattern))
+                }));
+                let (stack, route) = (Arc::clone(&stack), route.clone());
+                let trace = stack.begin_trace(&context, &request, peer, figures.route());
+                Scope::of_request(context.id, trace).run(async move {
                     let handle = async |request| match route.oneshot(request).await {
                         Ok(response) => response,
                     };
-                    Ok::<_, Infallible>(pass(&stack, figures, &context, request, handle).await)
+                    Ok::<_, Infallible>(pass(&stack, &figures, &context, request, handle).await)
                 })
             })
         }))
@@ -84,7 +111,7 @@ impl Stack {
 }
 
 /// Has `handle` answer a request, inside the stack. Log lines have the request's id only within
-/// [`telemetry::in_request`].
+/// the request's [`Scope`].
 pub(crate) async fn pass(
     stack: &Stack,
     figures: &RouteFigures,
@@ -108,6 +135,7 @@ pub(crate) async fn pass(
     drop(in_flight);
     figures.request_ends(method_label(&method), status.as_u16(), took);
     context.log(&method, figures.route(), status, took);
+    steps::end_request(status.as_u16(), context.user());
     if let Some(id) = context.id_header() {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -133,6 +161,18 @@ async fn answer_in_time(
         };
         Ok(error.into_response())
     })
+}
+
+/// The label of requests to no route.
+pub const UNMATCHED: &str = "unmatched";
+
+/// The value of a header that comes once and is ASCII.
+fn only_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    }
 }
 
 /// A client may invent methods; a label may not grow with them.
@@ -179,7 +219,7 @@ mod tests {
                 "/json",
                 axum::routing::post(async |JsonBody(fields): JsonBody| fields.finish()),
             );
-        Stack::new(Arc::new(settings), metrics).wrap(router)
+        Stack::new(Arc::new(settings), metrics, None).wrap(router)
     }
 
     #[tokio::test]
@@ -238,7 +278,7 @@ mod tests {
     async fn requests_are_counted_by_pattern_and_never_by_path() {
         let metrics = Metrics::new();
         let router = Router::new().route("/users/{id}", get(async || ()));
-        let router = Stack::new(Arc::default(), metrics.clone()).wrap(router);
+        let router = Stack::new(Arc::default(), metrics.clone(), None).wrap(router);
         for (method, path) in [
             ("GET", "/users/7"),
             ("GET", "/users/8"),

@@ -23,7 +23,7 @@ async fn answer(request: http::request::Builder, body: Body) -> StatusCode {
             "/optional",
             post(async |OptionalJsonBody(_): OptionalJsonBody| ()),
         );
-    let router = Stack::new(std::sync::Arc::new(settings), Metrics::new()).wrap(router);
+    let router = Stack::new(std::sync::Arc::new(settings), Metrics::new(), None).wrap(router);
     let request = request.body(body).expect("a request");
     router.oneshot(request).await.expect("an answer").status()
 }

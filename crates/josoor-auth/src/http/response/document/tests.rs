@@ -68,7 +68,7 @@ async fn answer(router: Router, request: Request) -> (http::response::Parts, ser
         public_url: "https://auth.example".to_owned(),
         ..HttpSettings::default()
     });
-    let response = Stack::new(settings, Metrics::new())
+    let response = Stack::new(settings, Metrics::new(), None)
         .wrap(router)
         .oneshot(request)
         .await
@@ -157,7 +157,7 @@ async fn the_status_of_a_missing_token_is_a_setting() {
                 "/check",
                 get(async || Problem::from(Refusal::MissingToken).always(StatusCode::UNAUTHORIZED)),
             );
-        let router = Stack::new(settings, Metrics::new()).wrap(router);
+        let router = Stack::new(settings, Metrics::new(), None).wrap(router);
         for (path, wanted) in [("/", wanted), ("/check", StatusCode::UNAUTHORIZED)] {
             let answer = router.clone().oneshot(request(Method::GET, path)).await;
             let response = answer.expect("an answer");
