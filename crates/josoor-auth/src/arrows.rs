@@ -24,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("store", &[BASE, "telemetry"]),
     ("passwords", &[BASE, "telemetry"]),
     ("keys", &[BASE, "store"]),
-    ("mail", &[BASE, "store keys"]),
+    ("mail", &[BASE, "store keys telemetry"]),
     ("limits", &[BASE, "redis telemetry"]),
     ("hasher", &[BASE, "limits passwords telemetry"]),
     ("cache", &[BASE, "redis store telemetry"]),

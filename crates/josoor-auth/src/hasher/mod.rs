@@ -43,7 +43,7 @@ use crate::domain::{Password, Requester};
 use crate::error::Error;
 use crate::limits::PasswordCheck;
 use crate::passwords::NewPassword;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, steps};
 
 /// How many threads hash, how many callers may wait, and what is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +213,7 @@ impl Hasher {
             task,
             first,
             reply,
+            step: steps::hash_wait(),
         };
         pool.enqueue(job, requester);
         let answer = answer

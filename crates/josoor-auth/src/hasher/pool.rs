@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::verifier::{Verdict, Verifier};
 use crate::domain::{Password, PasswordHash, Requester};
 use crate::error::Error;
-use crate::telemetry::codes;
+use crate::telemetry::{Step, codes, steps};
 
 /// The longest `Retry-After`.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
@@ -63,6 +63,8 @@ pub(super) struct Job {
     /// What `task` needs first, if that is bcrypt: may be computed together with that of others.
     pub(super) first: Option<Bcrypt>,
     pub(super) reply: oneshot::Sender<Result<Answer, Error>>,
+    /// The wait, then the computation, in a trace.
+    pub(super) step: Step,
 }
 
 pub(super) enum Task {
@@ -92,7 +94,8 @@ impl Pool {
         let mut state = self.lock();
         let capacity = self.current_capacity(&mut state);
         let refused = state.waiting.push(requester, job, capacity);
-        if let Some(refused) = refused {
+        if let Some(mut refused) = refused {
+            refused.step.fail("overloaded");
             let rejection = self.rejection(&mut state);
             drop(state);
             // The caller may have gone meanwhile.
@@ -128,6 +131,9 @@ impl Pool {
         }
         while let Some(mut jobs) = self.next() {
             let started = Instant::now();
+            for job in &mut jobs {
+                job.step = std::mem::take(&mut job.step).then(steps::HASH);
+            }
             let ready = catch_unwind(AssertUnwindSafe(|| compute_first(&mut jobs))).unwrap_or_default();
             let count = jobs.len();
             let mut replies = Vec::with_capacity(count);
@@ -139,9 +145,11 @@ impl Pool {
                     password,
                     task,
                     reply,
+                    step,
                     ..
                 } = job;
                 let answer = catch_unwind(AssertUnwindSafe(|| self.answer(&password, task, &mut ready)));
+                drop(step);
                 replies.push((reply, answer));
             }
             let took = started.elapsed();

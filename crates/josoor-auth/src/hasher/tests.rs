@@ -11,6 +11,7 @@ use super::pool::{Answer, Job, MAX_RETRY_AFTER, Task, retry_after};
 use super::stored::Stored;
 use super::*;
 use crate::domain::{Network, UserId};
+use crate::telemetry::Step;
 
 const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
 const ARGON2ID: Scheme = Scheme::Argon2id {
@@ -132,6 +133,7 @@ fn block(hasher: &Hasher) -> mpsc::Sender<()> {
             task: Task::Call(Box::new(call)),
             first: None,
             reply,
+            step: Step::default(),
         },
         unknown_network(),
     );

@@ -3,6 +3,7 @@
 use super::render::Mail;
 use super::smtp::{Effect, SendError, Smtp, Stage};
 use crate::config::MailConfig;
+use crate::telemetry::steps;
 
 /// How mail leaves.
 #[derive(Debug)]
@@ -36,7 +37,10 @@ impl Mailer {
     /// Hands a mail over. After `Ok` the server has taken responsibility for it.
     pub async fn send(&self, mail: &Mail) -> Result<(), SendError> {
         match self {
-            Self::Smtp(smtp) => smtp.send(mail).await,
+            Self::Smtp(smtp) => {
+                let mut step = steps::mail();
+                smtp.send(mail).await.inspect_err(|_| step.fail("_OTHER"))
+            }
             Self::Mailbox => Ok(()),
             Self::Nowhere => Err(SendError::new(
                 Stage::Connection,

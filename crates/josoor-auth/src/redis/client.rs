@@ -17,6 +17,7 @@ use super::scripts::{ADVANCE, SET_VERSIONED, TAKE};
 use super::shared::{Counters, Shared, count};
 use super::source::{Link, Source};
 use super::types::{ConnectionSettings, Kind, RedisError, RedisEvent, RedisEvents, RedisState, RedisStats};
+use crate::telemetry::steps;
 
 /// Commands that travel together in `set_many`.
 const CHUNK: usize = 256;
@@ -78,7 +79,7 @@ impl Redis {
     /// The value of a key.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, RedisError> {
         let mut link = self.link()?;
-        self.bounded(async { link.run(&self.get_command(key)).await })
+        self.bounded("GET", async { link.run(&self.get_command(key)).await })
             .await
     }
 
@@ -89,7 +90,7 @@ impl Redis {
         second: &str,
     ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), RedisError> {
         let (first, second) = (self.get_command(first), self.get_command(second));
-        self.bounded(async {
+        self.bounded("GET", async {
             match self.link_or_down()? {
                 Link::Node(mut connection, _) => {
                     let mut pipeline = redis::pipe();
@@ -108,8 +109,10 @@ impl Redis {
     /// Stores a value, whatever was there. `ttl` counts in milliseconds, one at least.
     pub async fn set(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), RedisError> {
         let mut link = self.link()?;
-        self.bounded(async { link.run(&self.set_command(key, value, ttl)).await })
-            .await
+        self.bounded("SET", async {
+            link.run(&self.set_command(key, value, ttl)).await
+        })
+        .await
     }
 
     /// Counts the connections for commands. What was read is of the connection of this number if the number was the
@@ -123,7 +126,7 @@ impl Redis {
         let mut command = self.set_command(key, value, ttl);
         command.arg("NX");
         let mut link = self.link()?;
-        match self.bounded(async { link.run(&command).await }).await? {
+        match self.bounded("SET", async { link.run(&command).await }).await? {
             Value::Okay => Ok(true),
             Value::Nil => Ok(false),
             _ => Err(RedisError::Garbage),
@@ -135,7 +138,7 @@ impl Redis {
         let mut link = self.link()?;
         let mut command = redis::cmd("DEL");
         command.arg(self.key(key));
-        self.bounded(async { link.run(&command).await }).await
+        self.bounded("DEL", async { link.run(&command).await }).await
     }
 
     /// Removes every key of this service, as after a restore of the database while no node runs. How many there were.
@@ -147,7 +150,7 @@ impl Redis {
         for pattern in ["session:*", "user:*", "josoor-auth:*"] {
             let pattern = format!("{}{pattern}", escaped(&self.shared.prefix));
             let servers = self
-                .bounded(async { self.link_or_down()?.masters().await })
+                .bounded("CLUSTER", async { self.link_or_down()?.masters().await })
                 .await?;
             for server in servers {
                 let mut cursor = 0_u64;
@@ -155,7 +158,9 @@ impl Redis {
                     let mut scan = redis::cmd("SCAN");
                     scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
                     let found: (u64, Vec<Vec<u8>>) = self
-                        .bounded(async { self.link_or_down()?.run_at(&scan, server.as_ref()).await })
+                        .bounded("SCAN", async {
+                            self.link_or_down()?.run_at(&scan, server.as_ref()).await
+                        })
                         .await?;
                     // In a cluster each key of a command has to be of the same slot.
                     let at_once = if self.is_sharded() { 1 } else { CHUNK };
@@ -163,7 +168,9 @@ impl Redis {
                         let mut command = redis::cmd("UNLINK");
                         command.arg(keys);
                         removed += self
-                            .bounded(async { self.link_or_down()?.run::<u64>(&command).await })
+                            .bounded("UNLINK", async {
+                                self.link_or_down()?.run::<u64>(&command).await
+                            })
                             .await?;
                     }
                     cursor = found.0;
@@ -183,7 +190,7 @@ impl Redis {
             let commands = chunk
                 .iter()
                 .map(|(key, value, ttl)| self.set_command(key, value, *ttl));
-            self.bounded(async {
+            self.bounded("SET", async {
                 match self.link_or_down()? {
                     Link::Node(mut connection, _) => {
                         let mut pipeline = redis::pipe();
@@ -281,7 +288,7 @@ impl Redis {
         };
         let mut link = self.link()?;
         // EVAL, unlike SCRIPT LOAD, goes to the one server that holds the key, and caches the script there.
-        self.bounded(async {
+        self.bounded("EVALSHA", async {
             match link.run(&call("EVALSHA", script.get_hash())).await {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                     link.run(&call("EVAL", code)).await
@@ -297,13 +304,13 @@ impl Redis {
         let mut link = self.link()?;
         let mut command = redis::cmd("PUBLISH");
         command.arg(&self.shared.channel).arg(payload);
-        self.bounded(async { link.run(&command).await }).await
+        self.bounded("PUBLISH", async { link.run(&command).await }).await
     }
 
     /// Whether the store answers; in a cluster, whether one of the masters does.
     pub async fn ping(&self) -> Result<(), RedisError> {
         let mut link = self.link()?;
-        self.bounded(async { link.ping().await }).await
+        self.bounded("PING", async { link.ping().await }).await
     }
 
     fn add_listener(&self, sender: mpsc::UnboundedSender<RedisEvent>) {
@@ -398,10 +405,15 @@ impl Redis {
         link.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
     }
 
-    /// Waits for an answer as long as the configuration allows, counts what became of it, and has the link examined
+    /// Waits for the answer to a command as long as the configuration allows, counts what became of it, and has the link examined
     /// when the answer calls for it.
-    async fn bounded<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, RedisError> {
+    async fn bounded<T>(
+        &self,
+        command: &'static str,
+        work: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, RedisError> {
         let counters = &self.shared.counters;
+        let mut step = steps::redis(command);
         let error = match tokio::time::timeout(self.shared.timeout, work).await {
             Ok(Ok(answer)) => {
                 count(&counters.ok);
@@ -410,6 +422,7 @@ impl Redis {
             Ok(Err(error)) => error,
             Err(_) => std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
         };
+        step.fail(if error.is_timeout() { "timeout" } else { "_OTHER" });
         count(if error.is_timeout() {
             &counters.timeouts
         } else {

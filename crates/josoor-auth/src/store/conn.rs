@@ -13,9 +13,10 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 
 use super::audit::codes::AuditKey;
-use super::failure::{Verdict, store_error};
+use super::failure::{Verdict, database_code, store_error};
 use super::health::Health;
 use crate::error::{Error, Result};
+use crate::telemetry::{Step, steps};
 
 /// PostgreSQL cancels a statement that takes longer: no statement does in ordinary operation, and a stuck one must not hold its
 /// caller or its locks.
@@ -65,6 +66,8 @@ pub struct Conn {
     is_broken: bool,
     /// Whether rows were changed.
     has_written: bool,
+    /// The statement that runs.
+    step: Step,
 }
 
 /// What was begun on a connection and is not committed.
@@ -107,13 +110,21 @@ pub(super) async fn within<T>(
     })
 }
 
+/// Where a statement stands, for its step of a trace.
+macro_rules! place {
+    () => {
+        std::any::type_name_of_val(&|| ())
+    };
+}
+pub(super) use place;
+
 /// Runs one query on whichever engine the connection belongs to: `on!(conn, query, fetch_optional)`. The query is
 /// compiled once for each.
 macro_rules! on {
     ($conn:expr, $query:expr, $fetch:ident) => {{
         let is_named = $conn.enter().await?;
         let limit = $conn.shared.local_timeout;
-        let done = match $conn.raw() {
+        let done = match $conn.raw(crate::store::conn::place!()) {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.persistent(is_named).$fetch(&mut *c)).await
             }
@@ -150,7 +161,7 @@ macro_rules! execute {
     ($conn:expr, $query:expr) => {{
         let is_named = $conn.enter().await?;
         let limit = $conn.shared.local_timeout;
-        let done = match $conn.raw() {
+        let done = match $conn.raw(crate::store::conn::place!()) {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.persistent(is_named).execute(&mut *c))
                     .await
@@ -172,7 +183,7 @@ macro_rules! built {
     ($conn:expr, $query:expr, execute) => {{
         $conn.enter().await?;
         let limit = $conn.shared.local_timeout;
-        let done = match $conn.raw() {
+        let done = match $conn.raw(crate::store::conn::place!()) {
             crate::store::conn::Raw::Postgres(c) => {
                 let done =
                     crate::store::conn::answered($query.build().persistent(false).execute(&mut *c)).await;
@@ -190,7 +201,7 @@ macro_rules! built {
     ($conn:expr, $query:expr, $build:ident().$fetch:ident) => {{
         let is_named = $conn.enter().await?;
         let limit = $conn.shared.local_timeout;
-        let done = match $conn.raw() {
+        let done = match $conn.raw(crate::store::conn::place!()) {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.$build().persistent(is_named).$fetch(&mut *c)).await
             }
@@ -203,7 +214,7 @@ macro_rules! built {
     ($conn:expr, $query:expr, $build:ident().persistent(false).$fetch:ident) => {{
         $conn.enter().await?;
         let limit = $conn.shared.local_timeout;
-        let done = match $conn.raw() {
+        let done = match $conn.raw(crate::store::conn::place!()) {
             crate::store::conn::Raw::Postgres(c) => {
                 crate::store::conn::answered($query.$build().persistent(false).$fetch(&mut *c)).await
             }
@@ -215,6 +226,11 @@ macro_rules! built {
     }};
 }
 pub(super) use built;
+
+/// `db.system.name` of OpenTelemetry.
+pub(super) const POSTGRESQL: &str = "postgresql";
+/// The same.
+pub(super) const SQLITE: &str = "sqlite";
 
 const TAKEN: &str = "only `drop` takes the connection";
 
@@ -235,6 +251,7 @@ impl Conn {
             is_unfinished: false,
             is_broken: false,
             has_written: false,
+            step: Step::default(),
         }
     }
 
@@ -255,19 +272,30 @@ impl Conn {
         Ok(false)
     }
 
-    /// The driver's connection, for one statement whose outcome goes to [`finish`](Self::finish).
-    pub(super) fn raw(&mut self) -> Raw<'_> {
+    /// The driver's connection, for one statement whose outcome goes to [`finish`](Self::finish). `place` is of [`place!`], or the
+    /// statement's command.
+    pub(super) fn raw(&mut self, place: &'static str) -> Raw<'_> {
         self.is_unfinished = true;
         match &mut self.inner {
-            Inner::Postgres(conn) => Raw::Postgres(conn.as_mut().expect(TAKEN)),
-            Inner::Sqlite(conn) => Raw::Sqlite(conn.as_mut().expect(TAKEN)),
+            Inner::Postgres(conn) => {
+                self.step = steps::statement(POSTGRESQL, place);
+                Raw::Postgres(conn.as_mut().expect(TAKEN))
+            }
+            Inner::Sqlite(conn) => {
+                self.step = steps::statement(SQLITE, place);
+                Raw::Sqlite(conn.as_mut().expect(TAKEN))
+            }
         }
     }
 
     /// Draws the conclusions from a statement's outcome.
     pub(super) fn settle<T>(&mut self, done: sqlx::Result<T>) -> Result<T> {
         self.is_unfinished = done.is_err();
+        let mut step = std::mem::take(&mut self.step);
         done.map_err(|error| {
+            if !matches!(error, sqlx::Error::RowNotFound) {
+                step.fail(database_code(&error).unwrap_or_else(|| "_OTHER".to_owned()));
+            }
             let verdict = Verdict::of(&error);
             self.is_broken |= !verdict.keeps_connection();
             self.shared.health.note(verdict);
@@ -301,7 +329,7 @@ impl Conn {
 
     /// Runs statements without values, one after another.
     pub(super) async fn run(&mut self, sql: &'static str) -> Result<()> {
-        let done = match self.raw() {
+        let done = match self.raw(command(sql)) {
             Raw::Postgres(conn) => answered(sqlx::raw_sql(sql).execute(conn)).await.map(drop),
             Raw::Sqlite(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop),
         };
@@ -326,7 +354,7 @@ impl Conn {
     }
 
     async fn run_settings(&mut self, sql: Arc<str>) -> Result<()> {
-        let Raw::Postgres(conn) = self.raw() else {
+        let Raw::Postgres(conn) = self.raw("begin") else {
             return Ok(());
         };
         let done = answered(sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn)).await;
@@ -398,6 +426,11 @@ impl Conn {
         const SQL: &str = "update guards set passes = passes + 1 where name = $1";
         execute!(self, sqlx::query(SQL).bind(name)).map(drop)
     }
+}
+
+/// The first word of a statement.
+fn command(sql: &'static str) -> &'static str {
+    sql.split([' ', ';']).next().unwrap_or(sql)
 }
 
 /// What becomes of a connection that is not needed any more.

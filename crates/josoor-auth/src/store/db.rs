@@ -7,7 +7,7 @@ use sqlx::SqlitePool;
 use tokio::time::Instant;
 
 use super::audit::codes::AuditKey;
-use super::conn::{Conn, Shared, execute, on};
+use super::conn::{Conn, POSTGRESQL, SQLITE, Shared, execute, on};
 use super::failure::{code_of, store_error};
 use super::postgres::PgStore;
 use super::sqlite::{self, ServerMark, SqliteFile};
@@ -15,7 +15,7 @@ use crate::clock::{Clock, Reading};
 use crate::config::{Database, DatabaseConfig};
 use crate::domain::Timestamp;
 use crate::error::{Error, Result};
-use crate::telemetry::codes;
+use crate::telemetry::{Step, codes, steps};
 
 /// The pools of one database.
 #[derive(Clone, Debug)]
@@ -114,8 +114,17 @@ impl Db {
         let _ = self.shared().audit.set(key);
     }
 
+    /// The wait for a connection, in a trace.
+    fn waiting(&self) -> Step {
+        steps::connection(match self {
+            Self::Postgres(_) => POSTGRESQL,
+            Self::Sqlite { .. } => SQLITE,
+        })
+    }
+
     /// A connection for single statements that only read.
     pub async fn read(&self) -> Result<Conn> {
+        let _waiting = self.waiting();
         match self {
             Self::Postgres(store) => store.acquire().await,
             Self::Sqlite { readers, file, .. } => {
@@ -128,6 +137,7 @@ impl Db {
     /// A connection for statements outside of a unit of work, on the pool that sees every commit at once: for writing, and
     /// for reading what was just written.
     pub async fn write(&self) -> Result<Conn> {
+        let _waiting = self.waiting();
         match self {
             Self::Postgres(store) => store.acquire().await,
             Self::Sqlite { writer, file, .. } => file.acquire(writer).await,

@@ -45,7 +45,8 @@ impl fmt::Debug for Failure {
 // No source: the driver's error says the same once more.
 impl std::error::Error for Failure {}
 
-fn database_code(error: &sqlx::Error) -> Option<String> {
+/// The code of the server or the library, if the failure is one of theirs.
+pub(super) fn database_code(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Database(error) => error.code().map(std::borrow::Cow::into_owned),
         _ => None,

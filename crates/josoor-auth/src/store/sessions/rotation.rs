@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::session::{SessionRow, columns};
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
-use crate::store::conn::{Conn, Raw, answered, execute, on};
+use crate::store::conn::{Conn, Raw, answered, execute, on, place};
 use crate::store::db::Db;
 
 /// A step to the next refresh generation, and the state that the session must be in for it.
@@ -207,7 +207,7 @@ impl Conn {
             touches.iter().map(|touch| time(touch).to_offset()).collect()
         };
         let is_named = self.enter().await?;
-        let done = match self.raw() {
+        let done = match self.raw(place!()) {
             Raw::Postgres(conn) => {
                 let query = sqlx::query_scalar(SQL)
                     .persistent(is_named)

@@ -182,7 +182,7 @@ impl Conn {
                 Some(_) => find.settings(filter),
             })
             .await?;
-            match self.raw() {
+            match self.raw("explain") {
                 Raw::Postgres(c) => {
                     let mut query = match range {
                         None => counting("explain ", filter),
@@ -284,7 +284,7 @@ impl Conn {
 
     /// Says which ways to read a table PostgreSQL has for the next statements of a snapshot.
     async fn set_planner(&mut self, settings: &'static str) -> Result<()> {
-        if matches!(self.raw(), Raw::Sqlite(_)) {
+        if matches!(self.raw("set"), Raw::Sqlite(_)) {
             return self.settle(Ok(()));
         }
         self.run(settings).await

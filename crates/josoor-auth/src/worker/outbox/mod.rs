@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::domain::MailClass;
 use crate::error::{Error, Result};
 use crate::store::MailRow;
-use crate::telemetry::codes;
+use crate::telemetry::{Scope, codes};
 
 /// Rows in hand at once. Some mail servers take no more connections of one client.
 const AT_ONCE: usize = 4;
@@ -78,7 +78,12 @@ pub async fn deliver(app: App) {
                 // Before the next row is taken, so that links begin in the order of their mails: one that a later one has
                 // replaced would be dropped after it was counted. A task of its own, which a stopping service waits for: a mail
                 // that the server has taken must not be sent again because no node was left to note it.
-                let work = app.finish(async move { take_up(&work, row).await });
+                let trace = app
+                    .traces
+                    .as_ref()
+                    .and_then(|traces| traces.begin_outbox_row(row.kind.as_str()));
+                let scope = Scope::of_background(trace);
+                let work = app.finish(scope.run(async move { take_up(&work, row).await }));
                 in_hand.push(async move { (recipient, work.await) });
             }
             Ok::<_, Error>(())

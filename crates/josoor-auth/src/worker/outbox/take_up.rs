@@ -11,7 +11,7 @@ use crate::domain::Purpose;
 use crate::error::Result;
 use crate::mail::{self, Effect, Mail, SendError};
 use crate::store::{MailRow, OneTimeToken};
-use crate::telemetry::codes;
+use crate::telemetry::{codes, steps};
 
 /// How long a row that was taken up belongs to its taker, unless it goes on with it.
 pub(super) const LEASE: Duration = Duration::from_mins(2);
@@ -51,6 +51,7 @@ pub(super) async fn take_up(app: &App, row: MailRow) -> Outcome {
         }
     };
     app.metrics.mail(row.kind.as_str(), outcome.as_str());
+    steps::end_outbox_row(outcome.as_str());
     outcome
 }
 
