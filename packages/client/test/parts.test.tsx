@@ -90,6 +90,31 @@ describe("LoginForm", () => {
     await waitFor(() => expect(onSignedIn).toHaveBeenCalledWith(expect.objectContaining({ id: 1 })));
   });
 
+  it("takes the code from a mail, however its digits are spelled, and says which one it wants", async () => {
+    const onSignedIn = vi.fn();
+    const waits = { code: "mfa_required", detail: "", flow: "flow-1", methods: ["mail_code"], expires_in: 600 };
+    service.instead["/auth/login"] = [{ status: 403, body: waits }];
+    service.code = "١٢٣٤ ٥٦٧٨";
+    show(<LoginForm onSignedIn={onSignedIn} />);
+    fill("Email address", "user@example.com");
+    fill("Password", "right");
+    fireEvent.click(screen.getByRole("button", { name: "Sign in" }));
+    const field = await screen.findByLabelText("Code");
+    const hint = document.getElementById(field.getAttribute("aria-describedby") ?? "");
+    expect(hint?.textContent).toBe("The 8 digits that we emailed you.");
+    const giveCode = (code: string) => {
+      fill("Code", code);
+      fireEvent.click(screen.getByRole("button", { name: "Continue" }));
+    };
+    service.instead["/auth/login/mfa"] = [{ status: 401, body: { code: "mail_code_invalid", detail: "" } }];
+    giveCode("0000-0000");
+    expect((await screen.findByRole("alert")).textContent).toContain("Enter the one from the newest email.");
+    expect(service.bodies.at(-1)).toMatchObject({ flow: "flow-1", method: "mail_code", code: "0000-0000" });
+    giveCode(service.code);
+    await waitFor(() => expect(onSignedIn).toHaveBeenCalledWith(expect.objectContaining({ id: 1 })));
+    expect(service.bodies.at(-1)).toMatchObject({ flow: "flow-1", method: "mail_code", code: service.code });
+  });
+
   it("never leaves this site for return_to", async () => {
     history.replaceState(null, "", "/login?return_to=https%3A%2F%2Fevil.example%2F");
     const navigate = vi.fn();

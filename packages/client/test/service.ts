@@ -29,6 +29,8 @@ export class Service {
   readonly headers: IncomingMessage["headers"][] = [];
   /** What was sent, one after the other. */
   readonly bodies: Record<string, unknown>[] = [];
+  /** The code that finishes a sign-in. */
+  code = "123456";
   /** How long an access token is good for, in seconds. */
   lifetime = 3600;
   /** Answers that are taken away before they arrive, by path. */
@@ -153,7 +155,7 @@ export class Service {
     }
     if (path === "/auth/login/mfa") {
       if (body.flow !== "flow-1") return refuse(400, "flow_expired");
-      if (body.code !== "123456") return refuse(401, "mfa_code_invalid");
+      if (body.code !== this.code) return refuse(401, "mfa_code_invalid");
       const id = String(this.sessions.size + 1);
       const session = { account: this.accounts[0] as Account, generation: 0, supersededAt: 0, revoked: null };
       this.sessions.set(id, session);
