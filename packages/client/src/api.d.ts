@@ -2347,7 +2347,8 @@ export interface components {
             last_seen_at: string;
             /**
              * Format: date-time
-             * @description When it ends if nothing more happens.
+             * @description When it ends if nothing more happens: by `session.idle` and `session.absolute`, and by the shorter lifetimes of the user's role
+             *     and of the level of the session.
              */
             expires_at: string;
             /** @description The address that signed in. */

@@ -31,6 +31,6 @@ mod touches;
 
 pub use self::copies::{Memo, SessionCopy, UserCopy, user_copies_until};
 pub use self::effects::Effects;
-pub use self::ends::{ended, ends_at};
+pub use self::ends::{ended, ends_at, live_since};
 pub use self::session_cache::SessionCache;
 pub use self::tail::{TailMemory, tail_every};

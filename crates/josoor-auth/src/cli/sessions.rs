@@ -37,19 +37,18 @@ pub(super) async fn manage_sessions(config: Config, command: SessionCommand) -> 
             let app = open(config).await?;
             let listed = async {
                 let user = find_user(&app, &user).await?;
-                Ok(sessions::list(&app, user.id).await?)
+                let listed = sessions::list(&app, user.id, user.role).await?;
+                let shown = listed.iter();
+                Ok(shown
+                    .map(|session| SessionResponse::new(&app, session, user.role, None))
+                    .collect::<Vec<_>>())
             };
             let listed = listed.await;
             finish(&app, listed, |sessions| {
                 if json.json {
-                    let items: Vec<_> = sessions
-                        .iter()
-                        .map(|session| SessionResponse::new(session, None))
-                        .collect();
-                    return print(&pretty(&items));
+                    return print(&pretty(&sessions));
                 }
-                for session in &sessions {
-                    let shown = SessionResponse::new(session, None);
+                for shown in &sessions {
                     print(&format!(
                         "{}\t{}\t{}\t{}",
                         shown.id, shown.last_seen_at, shown.ip, shown.device

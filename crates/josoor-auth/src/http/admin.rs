@@ -440,11 +440,13 @@ async fn list_user_sessions(
     UserIdPath(id): UserIdPath,
     QueryString(page): QueryString<PageQuery>,
 ) -> Result<Json<SessionList>> {
-    users::get(&app, id).await?;
-    let found = sessions::list_page(&app, id, page.size(), page.offset()).await?;
+    let role = users::get(&app, id).await?.role;
+    let found = sessions::list_page(&app, id, role, page.size(), page.offset()).await?;
     Ok(Json(SessionList::new(
+        &app,
         &found,
-        Some(admin.caller.session),
+        role,
+        admin.caller.session,
         page.page(),
         page.size(),
     )))

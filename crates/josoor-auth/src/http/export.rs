@@ -156,7 +156,7 @@ pub struct AccountExport {
 
 impl AccountExport {
     /// Without its activity.
-    fn new(kept: &Kept, current: SessionId) -> Self {
+    fn new(app: &App, kept: &Kept, current: SessionId) -> Self {
         let user = &kept.user;
         Self {
             exported_at: kept.at,
@@ -180,7 +180,7 @@ impl AccountExport {
                 .sessions
                 .iter()
                 .map(|session| ExportedSession {
-                    session: SessionResponse::new(session, Some(current)),
+                    session: SessionResponse::new(app, session, user.role, Some(current)),
                     revoked_at: session.revoked_at,
                     revoke_reason: session.revoke_reason.map(RevokeReason::as_str),
                 })
@@ -245,7 +245,7 @@ const PAGE: i64 = 500;
 async fn export_me(OwnExporter(signed_in): OwnExporter, State(app): State<App>) -> Result<Response> {
     let (user, session) = (signed_in.caller.id(), signed_in.caller.session);
     let kept = export::export(&app, &signed_in.caller, &signed_in.client).await?;
-    let document = AccountExport::new(&kept, session);
+    let document = AccountExport::new(&app, &kept, session);
     let mut head = serde_json::to_string(&document).map_err(Error::internal)?;
     // The activity comes in pages: what follows its opening bracket is written last.
     let end = head.rfind(']').map_or_else(String::new, |at| head.split_off(at));

@@ -34,10 +34,13 @@ async fn list_sessions(
     State(app): State<App>,
     QueryString(page): QueryString<PageQuery>,
 ) -> Result<Json<SessionList>> {
-    let found = sessions::list_page(&app, signed_in.caller.id(), page.size(), page.offset()).await?;
+    let (caller, role) = (&signed_in.caller, signed_in.caller.user.role);
+    let found = sessions::list_page(&app, caller.id(), role, page.size(), page.offset()).await?;
     Ok(Json(SessionList::new(
+        &app,
         &found,
-        Some(signed_in.caller.session),
+        role,
+        caller.session,
         page.page(),
         page.size(),
     )))

@@ -6,7 +6,8 @@ use crate::act::{Act, Client};
 use crate::app::App;
 use crate::auth::caller::Caller;
 use crate::auth::step_up::{self, Policy};
-use crate::domain::{RevokeReason, SessionId, UserId};
+use crate::cache::live_since;
+use crate::domain::{RevokeReason, Role, SessionId, UserId};
 use crate::error::{Error, Result};
 use crate::store::{SessionPage, SessionRow};
 
@@ -48,22 +49,23 @@ pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()
     commit_revoked(act, &[revoked], reason).await
 }
 
-/// A user's live sessions, the latest first.
+/// The live sessions of a user who has this role, the latest first.
 ///
 /// # Errors
 /// `StoreUnavailable`.
-pub async fn list(app: &App, user: UserId) -> Result<Vec<SessionRow>> {
-    app.db.read().await?.live_sessions(user, app.clock.now()).await
+pub async fn list(app: &App, user: UserId, role: Role) -> Result<Vec<SessionRow>> {
+    let live = live_since(&app.config.session, role, app.clock.now());
+    app.db.read().await?.live_sessions(user, &live).await
 }
 
-/// Up to `limit` of a user's live sessions, after `offset` later ones.
-pub async fn list_page(app: &App, user: UserId, limit: i64, offset: i64) -> Result<SessionPage> {
-    let now = app.clock.now();
-    app.db
-        .read()
-        .await?
-        .page_of_live_sessions(user, now, limit, offset)
-        .await
+/// Up to `limit` of the live sessions of a user who has this role, after `offset` later ones.
+///
+/// # Errors
+/// `StoreUnavailable`.
+pub async fn list_page(app: &App, user: UserId, role: Role, limit: i64, offset: i64) -> Result<SessionPage> {
+    let live = live_since(&app.config.session, role, app.clock.now());
+    let mut conn = app.db.read().await?;
+    conn.page_of_live_sessions(user, &live, limit, offset).await
 }
 
 /// Revokes one session of `owner`.

@@ -67,7 +67,7 @@ pub use passkeys::{NewPasskey, Passkey};
 pub use past_credentials::{PastCredential, PastKind};
 pub use postgres::PgStore;
 pub use registrations::Registration;
-pub use sessions::{NewSession, Rotation, SessionPage, SessionRow, Touch, Transport};
+pub use sessions::{LiveSince, NewSession, Rotation, SessionPage, SessionRow, Touch, Transport};
 pub use sqlite::{ServerMark, SqliteFile};
 pub use stats::{SpanCounts, UserCounts};
 pub use users::{NewUser, Start, User, UserCursor, UserFilter, UserPage, UserPatch, UserSort};

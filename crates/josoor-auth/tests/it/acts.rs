@@ -624,7 +624,7 @@ async fn run_every_act(mut stage: TheStage) {
     o.run("sessions/log_in::open_session", "too many sessions", sign_in)
         .await
         .unwrap();
-    let live = sessions::list(&app, cid_id).await.unwrap();
+    let live = sessions::list(&app, cid_id, Role::User).await.unwrap();
     let cid_client = Client {
         actor: Some(cid_id),
         ..client(1).clone()
@@ -648,7 +648,7 @@ async fn run_every_act(mut stage: TheStage) {
         .await
         .unwrap();
     let issued = o.log_in("cid@example.com", with, client(1)).await.unwrap();
-    let any = sessions::list(&app, cid_id).await.unwrap()[0].id();
+    let any = sessions::list(&app, cid_id, Role::User).await.unwrap()[0].id();
     let operator = Client::default();
     o.run(
         "sessions/revoke::revoke_any",

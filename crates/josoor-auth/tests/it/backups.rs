@@ -558,7 +558,8 @@ on_both!(a_restore_is_one_act, async |stage: Stage| {
     let settled = backup::settle(&server.app, &manifest).await.expect("settled");
     assert_eq!((settled.sessions, settled.findings), (1, Vec::new()));
     server.refresh(&user.refresh).await.is(401);
-    let listed = sessions::list(&server.app, josoor_auth::domain::UserId(user.user_id)).await;
+    let id = josoor_auth::domain::UserId(user.user_id);
+    let listed = sessions::list(&server.app, id, josoor_auth::domain::Role::User).await;
     assert!(listed.expect("a list").is_empty());
     let row = number(
         &server.app.db,

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use josoor_auth::clock::Clock;
+use josoor_auth::domain::Timestamp;
+use serde_json::Value;
 
+use crate::refresh::row_of;
 use crate::second_factors::{owner, standing};
 use crate::support::command::run;
 use crate::support::server::{Server, Stage as TheStage, Tokens, on_both};
@@ -97,6 +100,68 @@ on_both!(
         one.get("/auth/me", &person.tokens.access).await.is(200);
         clock.advance(6 * MINUTE);
         is_over([&one, &two], &person.tokens).await;
+        one.stop().await;
+        two.stop().await;
+    }
+);
+
+/// The ends of the sessions that a list has, all of which it counts.
+async fn listed(server: &Server, path: &str, access: &str) -> Vec<Timestamp> {
+    let list = server.get(path, access).await.is(200).json;
+    let items = list["items"].as_array().expect("sessions");
+    assert_eq!(list["total"], items.len(), "{list}");
+    items.iter().map(end).collect()
+}
+
+fn end(session: &Value) -> Timestamp {
+    let text = session["expires_at"].as_str().expect("a time");
+    text.parse().expect("RFC 3339")
+}
+
+on_both!(
+    lists_have_the_sessions_that_are_live_and_the_ends_that_hold,
+    async |mut stage: Stage| {
+        let clock = standing();
+        let (one, two) = start(&mut stage, &clock).await;
+        let own = "/auth/sessions";
+        let user = one.register("user@example.com").await;
+        let admin = one.register_admin("admin@example.com").await;
+        let person = owner(&one, "person@example.com").await;
+        let began = clock.now();
+        let first_end = began.plus(10 * MINUTE);
+        assert_eq!(listed(&one, own, &admin.access).await, [first_end]);
+        // Of another role and of another level than the session that asks.
+        let users = format!("/admin/users/{}/sessions", user.user_id);
+        let by_row = row_of(&one, &user).await.ends_at();
+        assert!(by_row > began.plus(60 * MINUTE), "{by_row}");
+        assert_eq!(listed(&two, &users, &admin.access).await, [by_row]);
+        let persons = format!("/admin/users/{}/sessions", person.tokens.user_id);
+        assert_eq!(
+            listed(&two, &persons, &admin.access).await,
+            [began.plus(5 * MINUTE)]
+        );
+        let export = one.get("/auth/me/export", &person.tokens.access).await.is(200);
+        assert_eq!(end(&export.json["sessions"][0]), began.plus(5 * MINUTE));
+
+        // Over by its role, not by its row.
+        clock.advance(11 * MINUTE);
+        let mut admin = one.log_in("admin@example.com").await;
+        let began = clock.now();
+        assert_eq!(listed(&two, own, &admin.access).await, [began.plus(10 * MINUTE)]);
+        assert!(listed(&two, &persons, &admin.access).await.is_empty());
+        assert_eq!(listed(&two, &users, &admin.access).await, [by_row]);
+
+        // Used, it ends with the hour.
+        for _ in 0..8 {
+            clock.advance(7 * MINUTE);
+            admin = Tokens::of(&two.refresh(&admin.refresh).await.is(200));
+        }
+        assert_eq!(listed(&one, own, &admin.access).await, [began.plus(60 * MINUTE)]);
+        let shown = run(&stage, &["session", "list", "admin@example.com", "--json"]).with(0);
+        let shown: Vec<Value> = serde_json::from_str(&shown.out).expect("JSON");
+        // The operator's clock is the machine's, which has not come to the first one's end.
+        let ends: Vec<_> = shown.iter().map(end).collect();
+        assert_eq!(ends, [began.plus(60 * MINUTE), first_end]);
         one.stop().await;
         two.stop().await;
     }

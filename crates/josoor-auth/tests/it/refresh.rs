@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use josoor_auth::act::Client;
 use josoor_auth::admin::users;
 use josoor_auth::clock::Clock;
-use josoor_auth::domain::{SessionId, UserId};
+use josoor_auth::domain::{Role, SessionId, UserId};
 use josoor_auth::sessions;
 use josoor_auth::store::{Db, SessionRow, UserPatch};
 use reqwest::Method;
@@ -629,7 +629,7 @@ on_both!(deactivation_wins_against_everything, async |stage: Stage| {
                 .await
                 .is_problem(401, "account_inactive");
         }
-        let live = sessions::list(&server.app, id).await.expect("a list");
+        let live = sessions::list(&server.app, id, Role::User).await.expect("a list");
         assert!(live.is_empty(), "{live:?}");
     }
     server.stop().await;

@@ -7,8 +7,8 @@ use josoor_auth::domain::{
     SessionId, Timestamp, UserId,
 };
 use josoor_auth::store::{
-    AuditFilter, AuditKey, Conn, Db, KeyRow, NewAudit, NewOneTimeToken, NewSession, NewUser, Rotation,
-    SessionRow, Start, Touch, Transport, User, UserFilter, UserPatch, UserSort,
+    AuditFilter, AuditKey, Conn, Db, KeyRow, LiveSince, NewAudit, NewOneTimeToken, NewSession, NewUser,
+    Rotation, SessionRow, Start, Touch, Transport, User, UserFilter, UserPatch, UserSort,
 };
 use josoor_auth::{config::Config, worker::purge};
 use uuid::Uuid;
@@ -563,8 +563,14 @@ on_both!(all_sessions_of_a_user_end_but_one, async |stage: Stage| {
     }
     let idle = begin(&mut conn, user, NOW, later(20), later(1000)).await.id();
     let theirs = begin(&mut conn, other, NOW, later(100), later(1000)).await.id();
-    let live = conn.live_sessions(user, later(50)).await.unwrap();
-    let listed: Vec<SessionId> = live.iter().map(SessionRow::id).collect();
+    let always = Timestamp::from_micros(0);
+    let live = LiveSince {
+        now: later(50),
+        used_after: [always; 2],
+        verified_after: [always; 2],
+    };
+    let listed = conn.live_sessions(user, &live).await.unwrap();
+    let listed: Vec<SessionId> = listed.iter().map(SessionRow::id).collect();
     let latest_first: Vec<SessionId> = mine.iter().rev().copied().collect();
     assert_eq!(listed, latest_first);
     let reason = RevokeReason::RevokedByUser;
@@ -589,7 +595,7 @@ on_both!(all_sessions_of_a_user_end_but_one, async |stage: Stage| {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(conn.live_sessions(other, later(50)).await.unwrap().len(), 1);
+    assert_eq!(conn.live_sessions(other, &live).await.unwrap().len(), 1);
     // An account takes its sessions with it.
     assert!(conn.delete_user(other).await.unwrap());
     assert!(conn.session_by_id(theirs).await.unwrap().is_none());

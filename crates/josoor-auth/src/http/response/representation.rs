@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::cache::UserCopy;
+use crate::cache::{UserCopy, ends_at};
 pub use crate::domain::{LocaleName, Profile as UserResponse, RoleName};
-use crate::domain::{SessionId, Timestamp, device_label};
+use crate::domain::{Role, SessionId, Timestamp, device_label};
 use crate::sessions::Issued;
 use crate::store::{Device, SessionPage, SessionRow, User};
 
@@ -161,7 +161,8 @@ pub struct SessionResponse {
     /// When a token of it was last accepted, to some seconds.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,
-    /// When it ends if nothing more happens.
+    /// When it ends if nothing more happens: by `session.idle` and `session.absolute`, and by the shorter lifetimes of the user's role
+    /// and of the level of the session.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     /// The address that signed in.
@@ -175,13 +176,13 @@ pub struct SessionResponse {
 }
 
 impl SessionResponse {
-    /// A session as seen from another, or from none.
-    pub fn new(session: &SessionRow, current: Option<SessionId>) -> Self {
+    /// A session of a user who has this role, as seen from another one, or from none.
+    pub fn new(app: &App, session: &SessionRow, role: Role, current: Option<SessionId>) -> Self {
         Self {
             id: session.id().to_string(),
             created_at: session.created_at,
             last_seen_at: session.last_seen_at,
-            expires_at: session.ends_at(),
+            expires_at: ends_at(&app.config.session, session, role),
             ip: session.ip.clone(),
             user_agent: session.user_agent.clone(),
             device: device_label(&session.user_agent),
@@ -318,13 +319,20 @@ pub struct SessionList {
 }
 
 impl SessionList {
-    /// A page of a user's sessions as seen from one of them, or from none.
-    pub fn new(found: &SessionPage, current: Option<SessionId>, page: i64, page_size: i64) -> Self {
+    /// A page of the sessions of a user who has this role, as seen from one of them, or from another user's.
+    pub fn new(
+        app: &App,
+        found: &SessionPage,
+        role: Role,
+        current: SessionId,
+        page: i64,
+        page_size: i64,
+    ) -> Self {
         Self {
             items: found
                 .sessions
                 .iter()
-                .map(|session| SessionResponse::new(session, current))
+                .map(|session| SessionResponse::new(app, session, role, Some(current)))
                 .collect(),
             total: found.total,
             total_is_capped: found.total_is_capped,

@@ -5,6 +5,6 @@ mod revocation;
 mod rotation;
 pub(super) mod session;
 
-pub use open::SessionPage;
+pub use open::{LiveSince, SessionPage};
 pub use rotation::{Rotation, Touch};
 pub use session::{NewSession, SessionRow, Transport};

@@ -5,6 +5,23 @@ use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
 use crate::store::conn::{Conn, on};
 
+/// The condition of [`LiveSince`] for a user's sessions, with its parameters from `$1` to `$6`.
+macro_rules! is_live {
+    () => {
+        "user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
+           and ((acr <> '2' and last_seen_at > $3 and coalesce(auth_time, created_at) > $4)
+             or (acr = '2' and last_seen_at > $5 and coalesce(auth_time, created_at) > $6))"
+    };
+}
+
+macro_rules! bind_live {
+    ($query:expr, $user:expr, $live:expr) => {{
+        let ([used, used_two], [verified, verified_two]) = ($live.used_after, $live.verified_after);
+        let query = $query.bind($user.0).bind($live.now);
+        query.bind(used).bind(verified).bind(used_two).bind(verified_two)
+    }};
+}
+
 impl Conn {
     /// Adds a session.
     pub async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<SessionRow> {
@@ -89,15 +106,15 @@ impl Conn {
     }
 
     /// A user's live sessions, the latest first; up to 1,001, so that a list of 1,000 knows whether there are more.
-    pub async fn live_sessions(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>> {
+    pub async fn live_sessions(&mut self, user: UserId, live: &LiveSince) -> Result<Vec<SessionRow>> {
         const SQL: &str = concat!(
             "select ",
             columns!(),
-            " from sessions
-              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
-              order by created_at desc, id limit 1001"
+            " from sessions where ",
+            is_live!(),
+            " order by created_at desc, id limit 1001"
         );
-        on!(self, sqlx::query_as(SQL).bind(user.0).bind(now), fetch_all)
+        on!(self, bind_live!(sqlx::query_as(SQL), user, live), fetch_all)
     }
 
     /// A user's sessions, live or ended, as long as they are kept; the latest first, up to `limit`.
@@ -114,29 +131,30 @@ impl Conn {
     pub async fn page_of_live_sessions(
         &mut self,
         user: UserId,
-        now: Timestamp,
+        live: &LiveSince,
         limit: i64,
         offset: i64,
     ) -> Result<SessionPage> {
-        const COUNT: &str = "select count(*) from (select 1 as one from sessions
-              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2 limit $3) as counted";
+        const COUNT: &str = concat!(
+            "select count(*) from (select 1 as one from sessions where ",
+            is_live!(),
+            " limit $7) as counted"
+        );
         const PAGE: &str = concat!(
             "select ",
             columns!(),
-            " from sessions
-              where user_id = $1 and revoked_at is null and expires_at > $2 and idle_expires_at > $2
-              order by created_at desc, id limit $3 offset $4"
+            " from sessions where ",
+            is_live!(),
+            " order by created_at desc, id limit $7 offset $8"
         );
         let counted: i64 = on!(
             self,
-            sqlx::query_scalar(COUNT).bind(user.0).bind(now).bind(COUNTED + 1),
+            bind_live!(sqlx::query_scalar(COUNT), user, live).bind(COUNTED + 1),
             fetch_one
         )?;
         let sessions = on!(
             self,
-            sqlx::query_as(PAGE)
-                .bind(user.0)
-                .bind(now)
+            bind_live!(sqlx::query_as(PAGE), user, live)
                 .bind(limit)
                 .bind(offset),
             fetch_all
@@ -147,6 +165,17 @@ impl Conn {
             total_is_capped: counted > COUNTED,
         })
     }
+}
+
+/// Which sessions of a user are live: by their rows, and by when they were last used and last verified.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveSince {
+    /// Now.
+    pub now: Timestamp,
+    /// What is used later than this is live; of a session of level 1, and of level 2.
+    pub used_after: [Timestamp; 2],
+    /// The same of the last interactive verification.
+    pub verified_after: [Timestamp; 2],
 }
 
 /// More sessions of a user than this are not counted.
