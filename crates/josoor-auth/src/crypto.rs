@@ -59,6 +59,13 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// SHA-512 (FIPS 180-4).
+pub fn sha512(bytes: &[u8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    out.copy_from_slice(digest::digest(&digest::SHA512, bytes).as_ref());
+    out
+}
+
 /// A name for content that changes with it: the first 64 bits of its SHA-256, as 16 hexadecimal digits. No protection against
 /// content that was made to have the same name.
 pub fn content_name(bytes: &[u8]) -> String {

@@ -20,9 +20,6 @@ use crate::error::{Error, Result};
 use crate::sessions::{self, Issued};
 use crate::store::{FlowKind, FlowRow, NewFlow, NewOneTimeToken, NewPasskey, Passkey, User};
 
-/// How many passkeys an account may have.
-pub const AT_MOST: usize = 20;
-
 /// What a browser is asked for that is to make a passkey (`PublicKeyCredentialCreationOptions`; WebAuthn level 3, 5.4).
 #[derive(Debug)]
 pub struct CreationOptions {
@@ -106,7 +103,7 @@ pub async fn begin(
 }
 
 async fn require_room(act: &mut Act, user: &User) -> Result<()> {
-    if act.tx.passkeys_of(user.id).await?.len() >= AT_MOST {
+    if act.tx.passkeys_of(user.id).await?.len() >= passkeys::AT_MOST {
         return Err(Error::PasskeyLimit);
     }
     Ok(())

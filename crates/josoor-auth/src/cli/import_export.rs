@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::domain::{Role, Secret};
 use crate::import_export::import::{Event, Options, Summary};
-use crate::import_export::{DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
+use crate::import_export::{Contents, DOCUMENT_COLUMNS, FirebaseConfig, Message, Reading, SUPABASE_COLUMNS};
 use crate::import_export::{Format, Preset, export, import, other_kind, read_table, start_of};
 use crate::store::SourceTable;
 
@@ -90,6 +90,10 @@ pub(super) struct ExportArguments {
     /// Leaves the password hashes out
     #[arg(long)]
     without_hashes: bool,
+    /// Writes the second factors, too: secrets of authenticator apps, passkeys, hashes of recovery codes. Such a file shows the codes of all
+    /// users, like their phones
+    #[arg(long)]
+    with_factors: bool,
 }
 
 /// `editor=analyst`
@@ -429,8 +433,17 @@ async fn start_reading(
 }
 
 pub(super) async fn export_users(config: Config, arguments: ExportArguments) -> Outcome {
-    let with_hashes = !arguments.without_hashes;
-    if arguments.out.is_none() && with_hashes && io::stdout().is_terminal() {
+    let contents = Contents {
+        hashes: !arguments.without_hashes,
+        factors: arguments.with_factors,
+    };
+    let is_shown = arguments.out.is_none() && io::stdout().is_terminal();
+    if is_shown && contents.factors {
+        return Err(user_error(
+            "secrets of authenticator apps are not shown on a terminal; write them to a file with --out",
+        ));
+    }
+    if is_shown && contents.hashes {
         return Err(user_error(
             "password hashes are not shown on a terminal; write them to a file with --out, or leave them out with --without-hashes",
         ));
@@ -440,7 +453,7 @@ pub(super) async fn export_users(config: Config, arguments: ExportArguments) -> 
         Writing::Ndjson => Format::Ndjson,
     };
     let app = open(config).await?;
-    let exported = export_to(&app, arguments.out.as_deref(), format, with_hashes).await;
+    let exported = export_to(&app, arguments.out.as_deref(), format, contents).await;
     finish(&app, exported, |count| {
         eprintln!("{count} users exported");
         Ok(())
@@ -448,7 +461,7 @@ pub(super) async fn export_users(config: Config, arguments: ExportArguments) -> 
     .await
 }
 
-async fn export_to(app: &App, out: Option<&Path>, format: Format, with_hashes: bool) -> Outcome<u64> {
+async fn export_to(app: &App, out: Option<&Path>, format: Format, contents: Contents) -> Outcome<u64> {
     let total = u64::try_from(app.db.read().await?.count_users().await?).unwrap_or_default();
     let bar = if out.is_some() || !io::stdout().is_terminal() {
         progress_bar(Some(total), false)
@@ -459,7 +472,7 @@ async fn export_to(app: &App, out: Option<&Path>, format: Format, with_hashes: b
     let client = Client::default();
     let Some(path) = out else {
         let mut out = io::stdout();
-        let count = export::run(app, &mut out, format, with_hashes, &client, &mut progress).await;
+        let count = export::run(app, &mut out, format, contents, &client, &mut progress).await;
         bar.finish_and_clear();
         return Ok(count?);
     };
@@ -471,7 +484,7 @@ async fn export_to(app: &App, out: Option<&Path>, format: Format, with_hashes: b
         _ => user_error(format!("cannot write {}: {error}", path.display())),
     })?;
     let mut out = BufWriter::new(file);
-    let written = export::run(app, &mut out, format, with_hashes, &client, &mut progress).await;
+    let written = export::run(app, &mut out, format, contents, &client, &mut progress).await;
     bar.finish_and_clear();
     let count = match written {
         Ok(count) => count,

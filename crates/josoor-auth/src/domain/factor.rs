@@ -50,7 +50,7 @@ impl FactorMethod {
 pub enum FactorCode {
     /// Six ASCII digits.
     Totp(Zeroizing<String>),
-    /// The 16 letters and digits of a recovery code, in its own spelling.
+    /// The letters and digits of a recovery code, in its own spelling.
     Recovery(RecoveryCode),
     /// Eight ASCII digits.
     Mail(MailCode),
@@ -89,7 +89,7 @@ impl FactorCode {
         RecoveryCode::read(&plain).map(Self::Recovery).ok_or_else(|| {
             Invalid::new(
                 "invalid_code",
-                "Type the six digits that the app shows, the 16 letters and digits of a recovery code, or the eight digits from a mail.",
+                "Type the six digits that the app shows, the letters and digits of a recovery code, or the eight digits from a mail.",
             )
         })
     }
@@ -104,7 +104,8 @@ impl FactorCode {
     }
 }
 
-/// A recovery code: 80 random bits, as 16 letters and digits (the alphabet of Crockford's base 32, in lower case).
+/// A recovery code: 80 random bits, as 16 letters and digits (the alphabet of Crockford's base 32, in lower case). Or one of Keycloak's,
+/// which came along with an import: 12 letters and digits of the whole alphabet, 62 bits.
 pub struct RecoveryCode(Zeroizing<String>);
 
 impl fmt::Debug for RecoveryCode {
@@ -117,6 +118,7 @@ impl RecoveryCode {
     /// Without letters that are taken for others.
     const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     const LENGTH: usize = 16;
+    const KEYCLOAK_LENGTH: usize = 12;
 
     /// A new one.
     pub fn generate() -> Self {
@@ -132,6 +134,9 @@ impl RecoveryCode {
 
     /// Reads a text without separators; letters that are taken for digits count as these.
     fn read(text: &str) -> Option<Self> {
+        if text.len() == Self::KEYCLOAK_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Some(Self(Zeroizing::new(text.to_owned())));
+        }
         let letter = |char| match char {
             'o' => Some('0'),
             'i' | 'l' => Some('1'),
@@ -224,7 +229,15 @@ mod tests {
             let letters: BTreeSet<_> = all.iter().map(|code| code.as_bytes()[at]).collect();
             assert_eq!(letters.len(), 32, "place {at}");
         }
+        // One of Keycloak's has letters that are no digits.
+        let Ok(FactorCode::Recovery(read)) = FactorCode::parse("OILU-0123-4567") else {
+            panic!("a code of Keycloak's is not read");
+        };
+        assert_eq!(read.as_bytes(), b"oilu01234567");
         for text in [
+            "aaaa-aaaa-aaa",
+            "aaaa-aaaa-aaaa-a",
+            "aaaa-aaaa-aaá",
             "aaaa-aaaa-aaaa-aaa",
             "aaaa-aaaa-aaaa-aaaaa",
             "uuuu-aaaa-aaaa-aaaa",

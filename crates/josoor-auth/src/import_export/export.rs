@@ -1,14 +1,17 @@
 //! Writing users out, so that the file imports again as it is.
 
+use std::collections::HashMap;
 use std::io::Write;
 
-use super::native::{COLUMNS, Row};
+use super::factors::to_json;
+use super::native::{Contents, Row};
 use super::user::Format;
 use crate::act::Client;
 use crate::app::App;
+use crate::auth::factors::moved;
 use crate::domain::{Audit, UserId};
 use crate::error::{Error, Result};
-use crate::store::NewAudit;
+use crate::store::{NewAudit, User};
 
 /// Users in the memory at a time.
 const PAGE: i64 = 500;
@@ -24,20 +27,21 @@ pub async fn run(
     app: &App,
     out: &mut (dyn Write + Send),
     format: Format,
-    with_hashes: bool,
+    contents: Contents,
     client: &Client,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<u64> {
     let mut count = 0;
     let mut last = UserId(0);
     if format == Format::Csv {
-        out.write_all(COLUMNS.join(",").as_bytes())
+        out.write_all(contents.columns().join(",").as_bytes())
             .map_err(Error::internal)?;
         out.write_all(b"\n").map_err(Error::internal)?;
     }
     loop {
         let users = app.db.read().await?.users_after(last, PAGE).await?;
         let Some(end) = users.last() else { break };
+        let rows = rows(app, &users, (last, end.id), contents).await?;
         last = end.id;
         let mut page = Vec::new();
         match format {
@@ -45,17 +49,14 @@ pub async fn run(
                 let mut writer = csv::WriterBuilder::new()
                     .has_headers(false)
                     .from_writer(&mut page);
-                for user in &users {
-                    writer
-                        .serialize(Row::new(user, with_hashes).guarded())
-                        .map_err(Error::internal)?;
+                for row in rows {
+                    writer.serialize(row.in_cells()).map_err(Error::internal)?;
                 }
                 writer.flush().map_err(Error::internal)?;
             }
             Format::Ndjson => {
-                for user in &users {
-                    serde_json::to_writer(&mut page, &Row::new(user, with_hashes))
-                        .map_err(Error::internal)?;
+                for row in rows {
+                    serde_json::to_writer(&mut page, &row).map_err(Error::internal)?;
                     page.push(b'\n');
                 }
             }
@@ -70,12 +71,31 @@ pub async fn run(
         progress(count);
     }
     out.flush().map_err(Error::internal)?;
-    let hashes = if with_hashes { "with" } else { "without" };
-    let reason = format!("{count} users, {hashes} password hashes");
+    let reason = format!("{count} users, {contents}");
     let row = NewAudit {
         reason: Some(&reason),
         ..client.audit(Audit::Export, app.clock.now())
     };
     app.db.write().await?.insert_audit(&row).await?;
     Ok(count)
+}
+
+/// The rows of a page: of users whose ids are above the first id and up to the second one.
+async fn rows<'u>(
+    app: &App,
+    users: &'u [User],
+    (after, last): (UserId, UserId),
+    contents: Contents,
+) -> Result<Vec<Row<'u>>> {
+    let mut factors = HashMap::new();
+    if contents.factors {
+        let mut conn = app.db.read().await?;
+        factors = moved::of_users(app, &mut conn, after, last).await?;
+    }
+    let row = |user: &'u User| {
+        let factors = factors.get(&user.id).filter(|factors| factors.has_factor());
+        let factors = factors.map(to_json).transpose().map_err(Error::internal)?;
+        Ok(Row::new(user, contents, factors))
+    };
+    users.iter().map(row).collect()
 }

@@ -191,6 +191,19 @@ impl<'a> Get<'a> {
         }
     }
 
+    /// A list, or a text that is one in JSON.
+    pub(super) fn list(&self, name: &str) -> Parsed<Cow<'a, [Value]>> {
+        match self.value(name) {
+            None => Ok(Cow::Borrowed(&[])),
+            Some(Value::Array(values)) => Ok(Cow::Borrowed(values)),
+            Some(Value::String(text)) => match serde_json::from_str(text) {
+                Ok(values) => Ok(Cow::Owned(values)),
+                Err(_) => Self::wrong(name, "wrong_type", "This has to be a JSON list."),
+            },
+            Some(_) => Self::wrong(name, "wrong_type", "This has to be a JSON list."),
+        }
+    }
+
     pub(super) fn array(&self, name: &str) -> Parsed<&'a [Value]> {
         match self.value(name) {
             None => Ok(&[]),
@@ -400,6 +413,9 @@ mod tests {
         assert_eq!(get.millis("end").unwrap_err().code, "invalid_time");
         assert_eq!(get.object("json").unwrap().unwrap()["x"], 1);
         assert_eq!(get.object("list").unwrap_err().code, "wrong_type");
+        assert_eq!(*get.list("list").unwrap(), [json!(1)]);
+        assert_eq!(get.list("json").unwrap_err().code, "wrong_type");
+        assert!(get.list("f").unwrap().is_empty());
     }
 
     proptest! {

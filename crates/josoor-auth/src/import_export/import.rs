@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::judging::{Existing, Here, Numbered, Verdict, judge_all, keys};
+use super::factors::registered_already;
+use super::judging::{Existing, Numbered, Verdict, judge_all, keys};
 use super::reading::{Line, Message};
 use super::user::{Mapping, Preset, ReportRow};
 use crate::act::Client;
 use crate::app::App;
-use crate::auth::factors::totp;
+use crate::auth::factors::moved;
 use crate::domain::{Audit, Role, UserId};
 use crate::error::{Error, Invalid, Result};
-use crate::store::{NewUser, Seen};
+use crate::store::{NewUser, Seen, User};
 use crate::telemetry::codes;
 
 /// The most lines of one transaction: large enough that its commit costs little for each, small enough that others who
@@ -194,12 +195,14 @@ async fn settle(
     let mut mapped = Vec::new();
     summary.refused = report.len() as u64;
     for ((number, user), verdict) in users.iter().zip(outcome) {
+        let mut late = None;
         let (uid, here) = match verdict {
             Verdict::Unchanged(here) => {
                 summary.unchanged += 1;
                 (user.uid, Some(here))
             }
-            Verdict::New { uid, here } => {
+            Verdict::New { uid, here, warning } => {
+                late = warning;
                 summary.created += 1;
                 summary.admins += u64::from(user.role == Some(Role::Admin));
                 summary.without_password += u64::from(user.password_hash.is_none());
@@ -212,9 +215,10 @@ async fn settle(
             }
         };
         claimed.extend(keys(user, uid).into_iter().map(|key| (key, *number)));
-        summary.changed += u64::from(!user.warnings.is_empty());
-        for warning in &user.warnings {
-            report.push(ReportRow::warning(*number, warning.clone()).of(user));
+        let warnings: Vec<_> = user.warnings.iter().cloned().chain(late).collect();
+        summary.changed += u64::from(!warnings.is_empty());
+        for warning in warnings {
+            report.push(ReportRow::warning(*number, warning).of(user));
         }
         mapped.extend(here.map(|(id, uid)| Mapping {
             source_id: user.source_id.clone(),
@@ -274,13 +278,10 @@ async fn apply(
     let admins = act.admins_to_notify().await?;
     let mut made = act.tx.insert_users(&with_id).await?;
     made.extend(act.tx.insert_users(&without_id).await?);
-    let added: HashMap<&str, Here> = made
-        .iter()
-        .map(|user| (user.email_key.as_str(), (user.id, user.uid)))
-        .collect();
+    let added: HashMap<&str, &User> = made.iter().map(|user| (user.email_key.as_str(), user)).collect();
     for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
         if let Verdict::New { here, .. } = verdict {
-            *here = added.get(user.email.key()).copied();
+            *here = added.get(user.email.key()).map(|made| (made.id, made.uid));
         }
     }
     if made.len() < new.len() {
@@ -301,15 +302,13 @@ async fn apply(
             }
         }
     }
-    for ((_, user), verdict) in users.iter().zip(&verdicts) {
-        if let (
-            Some(secret),
-            Verdict::New {
-                here: Some((id, _)), ..
-            },
-        ) = (&user.totp, verdict)
+    for ((_, user), verdict) in users.iter().zip(&mut verdicts) {
+        if let Verdict::New { warning, .. } = verdict
+            && let Some(made) = added.get(user.email.key())
+            && user.factors.has_factor()
         {
-            totp::import(&mut act, *id, secret).await?;
+            let left_out = moved::add(&mut act, made, &user.factors).await?;
+            *warning = (left_out > 0).then(|| registered_already(left_out));
         }
     }
     let new_admins: HashSet<&str> = new

@@ -30,6 +30,8 @@ pub(super) enum Verdict {
         uid: Option<Uuid>,
         /// Once the user is there.
         here: Option<Here>,
+        /// What turned out then.
+        warning: Option<FieldError>,
     },
     Unchanged(Here),
     Refused(FieldError),
@@ -143,7 +145,7 @@ impl Existing {
                 "id_recently_deleted",
                 "The id belonged to a user that was deleted less than a day ago; it can be used again a day after the deletion.".to_owned(),
             ),
-            (None, None, _) => Verdict::New { uid: None, here: None },
+            (None, None, _) => Verdict::New { uid: None, here: None, warning: None },
         }
     }
 }

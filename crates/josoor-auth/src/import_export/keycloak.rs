@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, Get, Parsed, number, verified};
 use super::hashes::{any_hash, phc, unsupported};
-use super::keycloak_otp::with_app;
+use super::keycloak_factors::with_factors;
 use super::options::Reading;
 use super::user::Incoming;
 use crate::domain::{Locale, PasswordHash};
@@ -35,7 +35,7 @@ impl Reading {
             created_at: get.millis("createdTimestamp")?,
             ..Incoming::new(email)
         };
-        Ok(with_app(name.given_to(user), credentials))
+        Ok(with_factors(name.given_to(user), credentials))
     }
 }
 

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::factors;
 use super::fields::{Get, Parsed, shown};
 use super::options::Reading;
 use super::user::{Incoming, Verified};
@@ -13,8 +15,8 @@ use crate::domain::{PasswordHash, Timestamp};
 use crate::error::Invalid;
 use crate::store::User;
 
-/// The columns of a native file, in the order in which they are written.
-pub const COLUMNS: [&str; 14] = [
+/// The columns of a native file, in the order in which they are written; the last one only on request.
+pub const COLUMNS: [&str; 15] = [
     "id",
     "uid",
     "email",
@@ -29,7 +31,37 @@ pub const COLUMNS: [&str; 14] = [
     "last_login_at",
     "created_at",
     "updated_at",
+    "factors",
 ];
+
+/// What an export has besides what is no secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Contents {
+    /// The password hashes.
+    pub hashes: bool,
+    /// The second factors, with the secrets of authenticator apps.
+    pub factors: bool,
+}
+
+impl Contents {
+    /// The columns.
+    pub(super) fn columns(self) -> &'static [&'static str] {
+        let without_factors = &COLUMNS[..COLUMNS.len() - 1];
+        if self.factors { &COLUMNS } else { without_factors }
+    }
+}
+
+impl std::fmt::Display for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hashes = if self.hashes { "with" } else { "without" };
+        let factors = if self.factors {
+            " and with second factors"
+        } else {
+            ""
+        };
+        write!(f, "{hashes} password hashes{factors}")
+    }
+}
 
 /// One user in a native file; the fields are [`COLUMNS`].
 #[derive(Serialize)]
@@ -48,10 +80,13 @@ pub(super) struct Row<'a> {
     last_login_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// `None`: the file has no such column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factors: Option<Value>,
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(user: &'a User, with_hashes: bool) -> Self {
+    pub(super) fn new(user: &'a User, contents: Contents, factors: Option<Value>) -> Self {
         Self {
             id: user.id.0,
             uid: user.uid,
@@ -66,20 +101,26 @@ impl<'a> Row<'a> {
                 .password_hash
                 .as_ref()
                 .map(PasswordHash::as_str)
-                .filter(|_| with_hashes),
+                .filter(|_| contents.hashes),
             // Without its hash the time would be of a password that is not there.
-            password_changed_at: user.password_changed_at.filter(|_| with_hashes),
+            password_changed_at: user.password_changed_at.filter(|_| contents.hashes),
             last_login_at: user.last_login_at,
             created_at: user.created_at,
             updated_at: user.updated_at,
+            factors: contents.factors.then(|| factors.unwrap_or_default()),
         }
     }
 
-    /// What people have typed is not computed by a spreadsheet. An import reads it back.
-    pub(super) fn guarded(self) -> Self {
+    /// As the cells of a table. What people have typed is not computed by a spreadsheet; an import reads it back.
+    pub(super) fn in_cells(self) -> Self {
+        let factors = self.factors.map(|factors| match factors {
+            Value::Null => factors,
+            factors => Value::String(factors.to_string()),
+        });
         Self {
             email: csv_text(&self.email).into(),
             full_name: self.full_name.map(|name| csv_text(&name).into()),
+            factors,
             ..self
         }
     }
@@ -115,6 +156,7 @@ impl Reading {
             (Some(false), None) => Verified::No,
             (None, None) => Verified::Unknown,
         };
+        let factors = factors::from_field(get)?;
         let email = get.email("email")?;
         let user = Incoming {
             id: get.id("id")?,
@@ -130,6 +172,7 @@ impl Reading {
             last_login_at: get.time("last_login_at")?,
             ..Incoming::new(email)
         };
-        Ok(get.name("full_name")?.given_to(user))
+        let user = get.name("full_name")?.given_to(user);
+        Ok(factors::given_to(user, factors, None, "factors"))
     }
 }

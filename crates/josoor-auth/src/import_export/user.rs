@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::auth::factors::totp::TotpSecret;
+use crate::auth::factors::moved::MovedFactors;
 use crate::domain::{Email, FullName, Locale, PasswordHash, Role, Timestamp, UserId};
 use crate::error::FieldError;
 use crate::store::{NewUser, User};
@@ -94,8 +94,8 @@ pub struct Incoming {
     pub locale: Option<Locale>,
     /// The hash, as its source wrote it.
     pub password_hash: Option<PasswordHash>,
-    /// The secret of the authenticator app, where the address is verified.
-    pub totp: Option<TotpSecret>,
+    /// The second factors, where the address is verified.
+    pub factors: MovedFactors,
     /// When the password was set.
     pub password_changed_at: Option<Timestamp>,
     /// When the account was made.
@@ -125,7 +125,11 @@ impl Incoming {
             verified: Verified::Unknown,
             locale: None,
             password_hash: None,
-            totp: None,
+            factors: MovedFactors {
+                totp: None,
+                passkeys: Vec::new(),
+                recovery_codes: Vec::new(),
+            },
             password_changed_at: None,
             created_at: None,
             updated_at: None,

@@ -18,9 +18,9 @@ pub struct Credential {
     pub confirmed_at: Option<Timestamp>,
     /// When it was last accepted.
     pub last_used_at: Option<Timestamp>,
-    /// TOTP: the secret, sealed.
+    /// TOTP: the secret. Recovery codes: what they are compared with. Sealed.
     pub sealed: Option<Vec<u8>>,
-    /// Recovery codes: the code's hash.
+    /// Recovery codes of a set that was shown before these were sealed: the code's hash.
     pub code_mac: Option<Vec<u8>>,
     /// Passkeys: the host or domain that it is for.
     pub rp_id: Option<String>,
@@ -35,6 +35,66 @@ from_row!(Credential as columns {
     code_mac,
     rp_id
 });
+
+/// A second factor with everything that moves with it, as stored.
+#[derive(Clone, Debug)]
+pub struct WholeCredential {
+    /// Names it in what is sealed and hashed.
+    pub id: Uuid,
+    user_id: i64,
+    kind: String,
+    /// Passkeys: what the owner calls it.
+    pub label: Option<String>,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// TOTP: the secret. Recovery codes: what they are compared with. Sealed.
+    pub sealed: Option<Vec<u8>>,
+    /// TOTP: the last accepted time step. Passkeys: the signature counter.
+    pub counter: i64,
+    /// Passkeys: the credential's id.
+    pub external_id: Option<Vec<u8>>,
+    /// Passkeys: the public key, as COSE.
+    pub public_key: Option<Vec<u8>>,
+    /// Passkeys: the model of the authenticator.
+    pub aaguid: Option<Uuid>,
+    /// Passkeys: how the authenticator is reached, separated by blanks.
+    pub transports: Option<String>,
+    /// Passkeys: whether it can be copied to other devices of its user.
+    pub is_backup_eligible: bool,
+    /// Passkeys: whether it is.
+    pub is_backed_up: bool,
+    /// Passkeys: the host or domain that it is for.
+    pub rp_id: Option<String>,
+}
+
+from_row!(WholeCredential as whole {
+    id,
+    user_id,
+    kind,
+    label,
+    created_at,
+    sealed,
+    counter,
+    external_id,
+    public_key,
+    aaguid,
+    transports,
+    is_backup_eligible,
+    is_backed_up,
+    rp_id
+});
+
+impl WholeCredential {
+    /// Whose it is.
+    pub const fn user_id(&self) -> UserId {
+        UserId(self.user_id)
+    }
+
+    /// Whether it is of this method.
+    pub fn is(&self, method: FactorMethod) -> bool {
+        self.kind == method.as_str()
+    }
+}
 
 impl Credential {
     /// Whether it is of this method.
@@ -85,11 +145,22 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(id).bind(step).bind(now))? == 1)
     }
 
-    /// Adds recovery codes by id and hash.
+    /// The second factors in use of the users whose ids are above `after` and up to `last`, those of one user in the order in which
+    /// they were added.
+    pub async fn whole_credentials(&mut self, after: UserId, last: UserId) -> Result<Vec<WholeCredential>> {
+        const SQL: &str = concat!(
+            "select ",
+            whole!(),
+            " from credentials where user_id > $1 and user_id <= $2 and confirmed_at is not null order by user_id, created_at, id"
+        );
+        on!(self, sqlx::query_as(SQL).bind(after.0).bind(last.0), fetch_all)
+    }
+
+    /// Adds recovery codes, each by id and what it is compared with, sealed.
     pub async fn insert_recovery_codes(
         &mut self,
         user: UserId,
-        codes: &[(Uuid, [u8; 32])],
+        codes: &[(Uuid, Vec<u8>)],
         now: Timestamp,
     ) -> Result<()> {
         if codes.is_empty() {
@@ -99,15 +170,15 @@ impl Conn {
             self,
             {
                 let mut query = QueryBuilder::new(
-                    "insert into credentials (id, user_id, kind, created_at, confirmed_at, code_mac) ",
+                    "insert into credentials (id, user_id, kind, created_at, confirmed_at, sealed) ",
                 );
-                query.push_values(codes, |mut row, (id, mac)| {
+                query.push_values(codes, |mut row, (id, sealed)| {
                     row.push_bind(*id)
                         .push_bind(user.0)
                         .push_bind("recovery_code")
                         .push_bind(now)
                         .push_bind(now)
-                        .push_bind(mac.to_vec());
+                        .push_bind(sealed.clone());
                 });
                 query
             },

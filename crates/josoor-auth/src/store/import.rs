@@ -150,6 +150,23 @@ impl Seen {
     }
 }
 
+/// A column that a source's table has not: it is made of a table beside it, where there is one.
+struct Derived {
+    of: &'static str,
+    name: &'static str,
+    from: &'static str,
+    sql: &'static str,
+}
+
+/// Supabase's second factors.
+const DERIVED: [Derived; 1] = [Derived {
+    of: "auth.users",
+    name: "mfa_factors",
+    from: "auth.mfa_factors",
+    sql: "select json_agg(json_build_object('factor_type', f.factor_type, 'status', f.status, 'secret', f.secret))
+          from auth.mfa_factors f where f.user_id = auth.users.id",
+}];
+
 /// A table of another program in PostgreSQL, read row by row.
 #[derive(Debug)]
 pub struct SourceTable {
@@ -219,10 +236,26 @@ impl SourceTable {
                 )));
             }
         }
-        let ignored_columns = there
+        let mut ignored_columns: Vec<String> = there
             .into_iter()
             .filter(|name| !columns.contains(&name.as_str()))
             .collect();
+        let mut derived = Vec::new();
+        for column in DERIVED.iter().filter(|column| column.of == table) {
+            // Null: there is no such table.
+            let may_read: Option<bool> =
+                sqlx::query_scalar("select has_table_privilege(to_regclass($1), 'select')")
+                    .bind(column.from)
+                    .persistent(false)
+                    .fetch_one(&mut connection)
+                    .await
+                    .map_err(source_error)?;
+            match may_read {
+                Some(true) => derived.push(column),
+                Some(false) => ignored_columns.push(column.from.to_owned()),
+                None => {}
+            }
+        }
         let rows = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}")))
             .persistent(false)
             .fetch_one(&mut connection)
@@ -232,6 +265,11 @@ impl SourceTable {
         let list: Vec<String> = columns
             .iter()
             .map(|name| format!("\"{name}\"::text as \"{name}\""))
+            .chain(
+                derived
+                    .iter()
+                    .map(|column| format!("({})::text as \"{}\"", column.sql, column.name)),
+            )
             .collect();
         let cursor = format!(
             "declare source no scroll cursor for select {} from {table} order by {table}.id",
@@ -242,9 +280,10 @@ impl SourceTable {
             .execute(&mut connection)
             .await
             .map_err(source_error)?;
+        let derived = derived.iter().map(|column| column.name);
         Ok(Self {
             connection,
-            columns,
+            columns: columns.into_iter().chain(derived).collect(),
             ignored_columns,
             rows,
         })
@@ -255,7 +294,7 @@ impl SourceTable {
         self.rows.unsigned_abs()
     }
 
-    /// The columns that are not read.
+    /// The columns that are not read, and tables beside it that may not be.
     pub fn ignored_columns(&self) -> &[String] {
         &self.ignored_columns
     }

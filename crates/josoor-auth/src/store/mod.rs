@@ -49,7 +49,7 @@ pub use adopt::Adopted;
 pub use audit::{AuditFilter, AuditKey, AuditRow, Blanked, ChainEnd, MacOrigin, NewAudit, RowCode, Seal};
 pub use changes::Change;
 pub use conn::Conn;
-pub use credentials::Credential;
+pub use credentials::{Credential, WholeCredential};
 pub use db::Db;
 pub use devices::{Device, DeviceSeen};
 pub use examine::Objection;

@@ -44,6 +44,7 @@ mod mail;
 mod mail_answers;
 mod mail_code;
 mod migrations;
+mod moved_factors;
 mod moving;
 mod nodes;
 mod openapi;

@@ -927,7 +927,7 @@ on_both!(keycloaks_realm_comes_from_its_export, async |stage: Stage| {
         .post("/auth/login", &body)
         .await
         .is_problem(403, "mfa_required");
-    assert_eq!(asked.json["methods"], json!(["totp"]));
+    assert_eq!(asked.json["methods"], json!(["totp", "recovery_code"]));
     let code = totp::code(
         "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
         server.app.clock.now().as_secs(),

@@ -44,7 +44,7 @@ async fn begin(server: &Server, access: &str) -> Answer {
     server.post_as("/auth/passkeys/options", access, &body).await
 }
 
-async fn add(server: &Server, access: &str, flags: u8, lie: &Lie) -> (Passkey, Answer) {
+pub(crate) async fn add(server: &Server, access: &str, flags: u8, lie: &Lie) -> (Passkey, Answer) {
     let options = begin(server, access).await.is(200);
     let (passkey, credential) = Passkey::create(&options.json, &origin(server), flags, lie);
     let body = json!({ "credential": credential });
@@ -76,7 +76,7 @@ async fn person(server: &Server, email: &str) -> Person {
     person_with(server, email, PRESENT | VERIFIED).await
 }
 
-async fn options(server: &Server) -> Value {
+pub(crate) async fn options(server: &Server) -> Value {
     server
         .post("/auth/login/passkey/options", &json!({}))
         .await
@@ -84,7 +84,7 @@ async fn options(server: &Server) -> Value {
         .json
 }
 
-async fn present(server: &Server, assertion: Value) -> Answer {
+pub(crate) async fn present(server: &Server, assertion: Value) -> Answer {
     let body = json!({ "assertion": assertion });
     server.post("/auth/login/passkey", &body).await
 }

@@ -590,7 +590,7 @@ on_both!(
         // No code stands in the database.
         let hashes = database::texts(
             &server.app.db,
-            "select kind from credentials where kind = 'recovery_code' and code_mac is not null",
+            "select kind from credentials where kind = 'recovery_code' and sealed is not null and code_mac is null",
         );
         assert_eq!(hashes.await.len(), 9);
         server.stop().await;

@@ -3,6 +3,7 @@
 //! An account **has** a second factor from its first app or passkey until the last of them is removed: `users.mfa_at`, which a sign-in
 //! reads with the user, says since when. Recovery codes alone are none. Only accounts whose address is verified have factors.
 
+pub mod moved;
 pub mod passkeys;
 pub mod recovery_codes;
 pub mod totp;

@@ -6,16 +6,19 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Factors;
-use crate::act::{Act, Entry};
+use crate::act::Act;
 use crate::app::App;
 use crate::auth::proof::{Method, Proof};
 use crate::crypto;
-use crate::domain::{Audit, Secret, Timestamp, UserId};
+use crate::domain::{Secret, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::store::User;
 
 /// Bytes of a secret: the length of SHA-1's output (RFC 4226, 4).
 const SECRET_BYTES: usize = 20;
+
+/// The length of a time step, in seconds.
+const STEP_SECONDS: i64 = 30;
 
 /// Bytes of a secret of another service, at least.
 const SECRET_BYTES_AT_LEAST: usize = 16;
@@ -58,6 +61,11 @@ impl TotpSecret {
     pub fn from_base32(text: &str) -> Option<Self> {
         let secret = totp_rs::Secret::try_from_base32(text).ok()?;
         Self::accept(Zeroizing::new(secret.as_bytes().to_vec()))
+    }
+
+    /// In base 32 (RFC 4648), without padding.
+    pub fn to_base32(&self) -> Secret {
+        Secret::new(totp_rs::Secret::from(self.0.to_vec()).to_base32())
     }
 
     /// Its bytes.
@@ -119,23 +127,24 @@ pub fn seal(app: &App, user: UserId, id: &Uuid, secret: &TotpSecret) -> Result<V
     app.keys.factor_secrets.seal(&name(&user, id), secret.as_bytes())
 }
 
+/// The secret of a credential that was sealed.
+///
+/// # Errors
+/// `Internal`.
+pub(super) fn open(app: &App, user: UserId, id: &Uuid, sealed: &[u8]) -> Result<TotpSecret> {
+    let user = user.0.to_be_bytes();
+    let secret = app.keys.factor_secrets.open(&name(&user, id), sealed)?;
+    Ok(TotpSecret::new(secret))
+}
+
+/// The time step at a time (RFC 6238, 4.2).
+pub(super) const fn step_at(now: Timestamp) -> i64 {
+    now.as_secs() / STEP_SECONDS
+}
+
 /// The proof of a code with which an app was confirmed.
 pub fn proof(user: &User, now: Timestamp) -> Proof {
     Proof::new(user.id, Method::Totp, now)
-}
-
-/// Adds the app of a user who was created in this unit of work, at a verified address. The next code that it shows is accepted.
-///
-/// # Errors
-/// `StoreUnavailable`; `Internal`.
-pub async fn import(act: &mut Act, user: UserId, secret: &TotpSecret) -> Result<()> {
-    let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
-    let sealed = seal(&act.app, user, &id, secret)?;
-    let now = act.now;
-    act.tx.insert_totp(user, id, &sealed, 0, now).await?;
-    act.tx.set_second_factor(user, Some(now), now).await?;
-    act.audit(Entry::success(Audit::FactorAdd).subject(user).reason("import"));
-    Ok(())
 }
 
 /// Verifies a code of the user's app and accepts its time step, once. False for any other code.
@@ -146,10 +155,9 @@ pub(super) async fn verify(act: &mut Act, factors: &Factors, user: UserId, code:
     let Some((row, sealed)) = factors.totp().and_then(|row| Some((row, row.sealed.as_ref()?))) else {
         return Ok(false);
     };
-    let user = user.0.to_be_bytes();
-    let secret = act.app.keys.factor_secrets.open(&name(&user, &row.id), sealed)?;
+    let secret = open(&act.app, user, &row.id, sealed)?;
     let skew = act.app.config.mfa.totp_skew;
-    let Some(step) = TotpSecret::new(secret).step_of(code, act.now, skew)? else {
+    let Some(step) = secret.step_of(code, act.now, skew)? else {
         return Ok(false);
     };
     act.tx.accept_totp_step(row.id, step, act.now).await

@@ -14,9 +14,8 @@ const BACKED_UP: u8 = 1 << 4;
 const ATTESTED: u8 = 1 << 6;
 const EXTENSIONS: u8 = 1 << 7;
 
-/// The lengths of an id that the standard allows, in bytes (4 and 7.1).
-const ID_AT_LEAST: usize = 16;
-const ID_AT_MOST: usize = 1023;
+/// The lengths of a credential id that the standard allows, in bytes (4 and 7.1).
+pub const ID_LENGTHS: std::ops::RangeInclusive<usize> = 16..=1023;
 
 /// What the authenticator says.
 #[derive(Debug)]
@@ -107,7 +106,7 @@ impl<'b> Attested<'b> {
         let aaguid = Uuid::from_slice(take(bytes, 16)?).map_err(|_| Fault::Malformed)?;
         let length = u16::from_be_bytes(take(bytes, 2)?.try_into().map_err(|_| Fault::Malformed)?);
         let length = usize::from(length);
-        if !(ID_AT_LEAST..=ID_AT_MOST).contains(&length) {
+        if !ID_LENGTHS.contains(&length) {
             return Err(Fault::Malformed);
         }
         let id = take(bytes, length)?;

@@ -19,18 +19,25 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+pub use self::authenticator_data::ID_LENGTHS;
 pub use self::ceremony::{Registered, register};
 use self::ceremony::{Used, verify as verify_use};
 use self::challenge::{Answered, Purpose};
 use self::client_data::ClientData;
 pub use self::fault::Fault;
-pub use self::public_key::ALGORITHMS;
+pub use self::public_key::{ALGORITHMS, is_public_key};
 use crate::act::{Act, Client};
 use crate::app::App;
 use crate::auth::proof::{Method, Proof};
 use crate::domain::{PasskeyAssertion, Timestamp, UserId};
 use crate::error::Result;
 use crate::store::{Conn, Passkey, User};
+
+/// How many passkeys an account has at most.
+pub const AT_MOST: usize = 20;
+
+/// What a passkey without a name is called.
+pub const UNNAMED: &str = "Passkey";
 
 /// What a browser is asked for that is to use a passkey (`PublicKeyCredentialRequestOptions`; WebAuthn level 3, 5.5).
 #[derive(Clone, Debug)]

@@ -27,6 +27,11 @@ pub(super) enum PublicKey {
     Rsa(Vec<u8>, Vec<u8>),
 }
 
+/// Whether these bytes are a public key, as COSE, of one of the algorithms.
+pub fn is_public_key(cose: &[u8]) -> bool {
+    PublicKey::read(cose).is_ok()
+}
+
 impl PublicKey {
     /// Reads it from COSE. A point that is on no curve is rejected here.
     pub(super) fn read(cose: &[u8]) -> Result<Self, Fault> {
