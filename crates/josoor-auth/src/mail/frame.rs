@@ -26,6 +26,11 @@ pub(super) fn paragraph(html: &str) -> String {
     format!("<p style=\"margin:0 0 16px\">{html}</p>")
 }
 
+/// A code to type in, as large as what the mail is about.
+pub(super) fn code_line(html: &str) -> String {
+    format!("<p style=\"margin:24px 0;font-size:28px;font-weight:bold;letter-spacing:4px\">{html}</p>")
+}
+
 /// The colour of buttons and of the name, and that of text on a button: mails are light.
 fn colours(branding: &BrandingConfig) -> (String, String) {
     branding.accent.map_or_else(

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::frame::{Frame, button, escape, paragraph};
+use super::frame::{Frame, button, code_line, escape, paragraph};
 use crate::config::BrandingConfig;
 use crate::domain::{Locale, MailCode, MailKind, Picture, Purpose, Timestamp};
 use crate::error::{Error, Result};
@@ -220,7 +220,13 @@ pub fn render(row: &MailRow, public_url: &str, branding: &BrandingConfig, keys: 
             html.push_str(&rows);
         } else {
             text.push_str(&fill(&plain, block, &in_text)?);
-            html.push_str(&paragraph(&fill(&escaped, block, &in_html)?));
+            let filled = fill(&escaped, block, &in_html)?;
+            let is_code = block == "{{ code }}";
+            html.push_str(&if is_code {
+                code_line(&filled)
+            } else {
+                paragraph(&filled)
+            });
         }
         text.push('\n');
     }
@@ -281,17 +287,17 @@ const fn words(locale: Locale) -> &'static Words {
         Locale::En => &Words {
             hello: "Hello",
             comma: ",",
-            or_copy: "If the button does not work, copy this address into your browser:",
+            or_copy: "Button not working? Copy this link into your browser:",
             time: "Time",
-            address: "Network address",
+            address: "IP address",
             program: "Browser or program",
         },
         Locale::Ar => &Words {
             hello: "مرحبًا",
             comma: "،",
-            or_copy: "إن لم يعمل الزر فانسخ هذا العنوان إلى متصفحك:",
+            or_copy: "الزر لا يعمل؟ انسخ هذا الرابط إلى متصفحك:",
             time: "الوقت",
-            address: "عنوان الشبكة",
+            address: "عنوان IP",
             program: "المتصفح أو البرنامج",
         },
     }
@@ -301,7 +307,7 @@ const fn words(locale: Locale) -> &'static Words {
 fn describe(row: &MailRow, details: &MailDetails, words: &Words) -> (String, String) {
     let origin = details.origin();
     let facts = [
-        (words.time, Some(moment(row.created_at))),
+        (words.time, Some(moment(row.locale, row.created_at))),
         (words.address, origin.ip().map(|ip| ip.to_string())),
         (
             words.program,
@@ -325,11 +331,31 @@ fn describe(row: &MailRow, details: &MailDetails, words: &Words) -> (String, Str
     )
 }
 
-/// `2026-11-24 08:05 UTC`
-fn moment(at: Timestamp) -> String {
-    let text = at.to_string();
-    let minute = text.get(..16).unwrap_or(&text).replace('T', " ");
-    format!("{minute} UTC")
+/// `24 November 2026, 08:05 UTC`
+pub fn moment(locale: Locale, at: Timestamp) -> String {
+    let at = at.to_offset();
+    let (day, year, hour, minute) = (at.day(), at.year(), at.hour(), at.minute());
+    match locale {
+        Locale::En => format!("{day} {} {year}, {hour:02}:{minute:02} UTC", at.month()),
+        Locale::Ar => {
+            let names = [
+                "يناير",
+                "فبراير",
+                "مارس",
+                "أبريل",
+                "مايو",
+                "يونيو",
+                "يوليو",
+                "أغسطس",
+                "سبتمبر",
+                "أكتوبر",
+                "نوفمبر",
+                "ديسمبر",
+            ];
+            let month = names[usize::from(u8::from(at.month()) - 1)];
+            format!("{day} {month} {year}، {hour:02}:{minute:02} (UTC)")
+        }
+    }
 }
 
 /// A length of time in words, with the plural forms of the language (CLDR).
@@ -401,6 +427,13 @@ mod tests {
             assert_eq!(spell(Locale::En, minutes(count)), english);
             assert_eq!(spell(Locale::Ar, minutes(count)), arabic);
         }
+    }
+
+    #[test]
+    fn moments_are_written_in_the_language() {
+        let at = "2026-11-04T08:05:50.981692Z".parse().expect("a time");
+        assert_eq!(moment(Locale::En, at), "4 November 2026, 08:05 UTC");
+        assert_eq!(moment(Locale::Ar, at), "4 نوفمبر 2026، 08:05 (UTC)");
     }
 
     #[test]

@@ -472,7 +472,7 @@ on_both!(
             .await
             .is(202);
         let letter = mail(&server, "old@example.com", "invitation").await;
-        assert_eq!(letter.subject, "Choose the password of your account");
+        assert_eq!(letter.subject, "Choose a password for your account");
         assert!(
             !letter.text.contains("new account") && !letter.text.contains("has made"),
             "{}",
