@@ -11,10 +11,11 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use serde_json::json;
 
-use super::{branding, files, web};
+use super::{branding, files};
 use crate::app::App;
 use crate::domain::Locale;
 use crate::error::{Error, Result};
+use crate::http::request::accept::wants_page;
 use crate::http::request::client_address::is_direct_loopback;
 use crate::http::request::language::{escape, page_locale};
 use crate::mail::{self, Mail, Mailer};
@@ -83,7 +84,7 @@ async fn mails(app: &App) -> Result<Vec<(MailRow, Mail)>> {
 }
 
 async fn list(developer: Developer, state: State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
-    if !web::wants_page(&headers) {
+    if !wants_page(&headers) {
         return list_json(developer, state).await;
     }
     let locale = page_locale(&uri, &headers, Locale::En);
@@ -142,13 +143,14 @@ fn html(page: String, locale: Locale) -> Response {
 }
 
 fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
-    let (direction, title, lead, none, open) = match locale {
+    let (direction, title, lead, none, open, plain) = match locale {
         Locale::En => (
             "ltr",
             "Development mailbox",
             "No mail server is configured, so nothing leaves this machine. These are the last mails, the newest first.",
             "No mail yet.",
             "Open the link",
+            "Plain text",
         ),
         Locale::Ar => (
             "rtl",
@@ -156,28 +158,33 @@ fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
             "لم يُضبط خادم بريد، ولذلك لا تغادر أي رسالة هذا الجهاز. هذه آخر الرسائل، الأحدث أولًا.",
             "لا توجد رسائل بعد.",
             "فتح الرابط",
+            "النص العادي",
         ),
     };
     let mut items = String::new();
-    for (row, mail) in mails {
-        let link = mail.link.as_deref().map_or_else(String::new, |link| {
+    for (row, sent) in mails {
+        let link = sent.link.as_deref().map_or_else(String::new, |link| {
             format!(
-                "<p><a href=\"{}\" target=\"_blank\" rel=\"noopener\">{open}</a></p>",
+                "<p><a class=\"button\" href=\"{}\" target=\"_blank\" rel=\"noopener\">{open}</a></p>",
                 escape(link)
             )
         });
+        let time = mail::moment(locale, row.created_at);
         items.push_str(&format!(
-            "<section class=\"card\"><h2><bdi>{}</bdi></h2><p><bdi dir=\"ltr\">{}</bdi> · <bdi dir=\"ltr\">{}</bdi></p>{link}\
-             <iframe sandbox=\"allow-popups\" title=\"{}\" src=\"/dev/mail/{}\"></iframe></section>",
-            escape(&mail.subject),
-            escape(&mail.to),
+            "<section class=\"card\"><h2><bdi>{}</bdi></h2>\
+             <p class=\"small\"><bdi dir=\"ltr\">{}</bdi> · <time datetime=\"{}\"><bdi>{time}</bdi></time></p>{link}\
+             <iframe sandbox=\"allow-popups\" title=\"{}\" src=\"/dev/mail/{}\"></iframe>\
+             <details><summary>{plain}</summary><pre dir=\"auto\">{}</pre></details></section>",
+            escape(&sent.subject),
+            escape(&sent.to),
             row.created_at,
-            escape(&mail.subject),
-            row.id
+            escape(&sent.subject),
+            row.id,
+            escape(&sent.text),
         ));
     }
     if items.is_empty() {
-        items = format!("<p>{none}</p>");
+        items = format!("<p class=\"card\">{none}</p>");
     }
     let style = files::style_sheet();
     format!(
@@ -186,12 +193,18 @@ fn render_list(mails: &[(MailRow, Mail)], locale: Locale) -> String {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · JOSOOR Auth</title>
+<meta name="color-scheme" content="light dark">
+<title>{title} · JOSOOR</title>
 <link rel="stylesheet" href="/{style}">
-<style>iframe{{inline-size:100%;block-size:28rem;border:1px solid #d1d5db;border-radius:8px;background:#fff}}</style>
+<style>
+iframe{{inline-size:100%;block-size:34rem;border:1px solid var(--line);border-radius:var(--radius-2);background:#fff;resize:vertical}}
+pre{{white-space:pre-wrap;overflow-wrap:anywhere;font:var(--text-1)/1.6 var(--mono)}}
+summary{{cursor:pointer;margin-block-start:var(--space-3)}}
+</style>
 <link rel="icon" href="data:,">
 </head>
 <body>
+<header class="top"><a class="brand" href="/account"><b lang="ar">جسور</b><b>JOSOOR</b></a></header>
 <main class="wide">
 <h1>{title}</h1>
 <p>{lead}</p>

@@ -18,6 +18,7 @@ use crate::domain::Locale;
 use crate::error::{Error, Result};
 use crate::http::pages::errors::not_found;
 use crate::http::pages::frame::Frame;
+use crate::http::request::accept::wants_page;
 use crate::http::request::language::{escape, page_locale, remember};
 use crate::http::{branding, files};
 use crate::mail::Mailer;
@@ -57,14 +58,6 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Redirect> {
         return Err(Error::NotFound);
     }
     Ok(Redirect::to(&app.config.server.public_url.join("/account")))
-}
-
-/// Whether the client is a browser that wants a page.
-pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }
 
 async fn change_password(State(app): State<App>) -> Response {

@@ -327,13 +327,15 @@ on_both!(
             assert!(text.contains("<html lang=\"ar\""), "{path}");
         }
         // For people a page, for programs a document.
-        let (status, _, text) = page("/no/such", &[("accept", "text/html,*/*")]).await;
-        assert!(status == 404 && text.contains("Page not found"), "{text}");
-        let (status, headers, _) = page("/no/such", &[("accept", "*/*")]).await;
-        assert_eq!(
-            (status, &headers["content-type"]),
-            (404, &"application/problem+json".parse().expect("a value"))
-        );
+        for path in ["/no/such", "/errors/no_such_code"] {
+            let (status, _, text) = page(path, &[("accept", "text/html,*/*")]).await;
+            assert!(status == 404 && text.contains("Page not found"), "{text}");
+            let (status, headers, _) = page(path, &[("accept", "*/*")]).await;
+            assert_eq!(
+                (status, &headers["content-type"]),
+                (404, &"application/problem+json".parse().expect("a value"))
+            );
+        }
         // The files of the page: packed as the browser takes them, kept for a year.
         let (_, _, text) = page("/account", &[]).await;
         let script = text

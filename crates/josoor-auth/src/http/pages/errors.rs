@@ -16,6 +16,7 @@ use super::texts;
 use crate::app::App;
 use crate::domain::Locale;
 use crate::error::Error;
+use crate::http::request::accept::wants_page;
 use crate::http::request::language::{escape, page_locale};
 use crate::http::response::codes::CodeEntry;
 
@@ -31,10 +32,14 @@ async fn page(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let Some(entry) = CodeEntry::find(&code) else {
-        return Error::NotFound.into_response();
-    };
     let locale = page_locale(&uri, &headers, app.config.mail.locale);
+    let Some(entry) = CodeEntry::find(&code) else {
+        return if wants_page(&headers) {
+            not_found(&frame, locale)
+        } else {
+            Error::NotFound.into_response()
+        };
+    };
     respond(
         &frame,
         StatusCode::OK,

@@ -1,5 +1,6 @@
 //! What a handler reads: bodies, parameters, cookies, the client and the caller.
 
+pub mod accept;
 pub mod body;
 pub mod caller;
 pub mod client_address;
