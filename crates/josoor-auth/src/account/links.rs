@@ -111,13 +111,32 @@ pub(super) async fn load(app: &App, purposes: &[Purpose], token: &str) -> Result
     }
 }
 
-/// What a token is for, if it is redeemable now. Nothing is redeemed.
+/// A link that was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The address that it verifies, else that of its account. `None` where the reader has to know it.
+    pub email: Option<String>,
+}
+
+/// Opens a link, if it is redeemable now. Nothing is redeemed.
 ///
 /// # Errors
 /// `LinkInvalid`, also for a purpose that is not one of these; `LinkExpired`, `LinkUsed`.
-pub async fn purpose_of(app: &App, purposes: &[Purpose], token: &str) -> Result<Purpose> {
+pub async fn open(app: &App, purposes: &[Purpose], token: &str) -> Result<Opened> {
     let row = load(app, purposes, token).await?;
-    row.purpose.parse().map_err(|_| Error::LinkInvalid)
+    let purpose = row.purpose.parse().map_err(|_| Error::LinkInvalid)?;
+    let email = match (purpose, row.user_id()) {
+        // Its owner types the address in: the link alone is not enough.
+        (Purpose::SecureAccount, _) => None,
+        (_, Some(id)) if row.email.is_none() => {
+            let owner = app.db.write().await?.user_by_id(id).await?;
+            owner.map(|owner| owner.email)
+        }
+        _ => row.email,
+    };
+    Ok(Opened { purpose, email })
 }
 
 fn why_not_redeemable(token: &OneTimeToken, now: Timestamp) -> Option<Error> {

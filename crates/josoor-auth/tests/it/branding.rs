@@ -81,8 +81,8 @@ on_both!(the_product_is_on_every_page, async |mut stage: Stage| {
                 .await
                 .is(status)
                 .text;
-            // A little more than without a branding, whose limit is 20,000.
-            assert!(page.len() <= 21_000, "{path}: {} bytes", page.len());
+            // A little more than without a branding, whose limit is 24,000.
+            assert!(page.len() <= 25_000, "{path}: {} bytes", page.len());
             let title = find(&page, "<title>(.*?)</title>");
             assert!(title.ends_with(&format!(" · {name}")), "{title}");
             assert!(!page.contains("JOSOOR"), "{page}");

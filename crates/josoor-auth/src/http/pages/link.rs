@@ -6,7 +6,7 @@ use minijinja::context;
 use super::state::{Next, State, Token, View};
 use super::step::{Form, Shown};
 use super::visit::Visit;
-use crate::account::links;
+use crate::account::links::{self, Opened};
 use crate::domain::{Purpose, Secret};
 use crate::error::{Error, Result};
 use crate::http::request::definition::request_fields;
@@ -21,10 +21,11 @@ request_fields! {
 
 /// Opens a link: nothing is redeemed. Every page that has links calls it for the action `link`.
 pub(super) async fn open(visit: &mut Visit, form: Form, purposes: &[Purpose]) -> Result<Next> {
-    let (token, purpose) = read(visit, form, purposes).await?;
+    let (token, opened) = read(visit, form, purposes).await?;
     let state = State {
         link: Some(Token(token)),
-        is_invitation: purpose == Purpose::Invitation,
+        is_invitation: opened.purpose == Purpose::Invitation,
+        email: opened.email,
         ..State::default()
     };
     // A link that is opened later begins a flow of its own.
@@ -32,17 +33,17 @@ pub(super) async fn open(visit: &mut Visit, form: Form, purposes: &[Purpose]) ->
     visit.store(state).await.map(Next::to)
 }
 
-/// The token of the link that a form gives, and what it is for.
+/// The token of the link that a form gives, and what was found by it.
 ///
 /// # Errors
 /// `RateLimited`; `LinkInvalid`, `LinkExpired`, `LinkUsed`.
-pub(super) async fn read(visit: &Visit, form: Form, purposes: &[Purpose]) -> Result<(Secret, Purpose)> {
+pub(super) async fn read(visit: &Visit, form: Form, purposes: &[Purpose]) -> Result<(Secret, Opened)> {
     let LinkForm { link } = form.read(visit)?;
     visit.app.limits.page_step(&visit.client.ip).await?;
     let pasted = link.expose().trim();
     let token = pasted.rsplit_once("token=").map_or(pasted, |(_, token)| token);
-    let purpose = links::purpose_of(&visit.app, purposes, token).await?;
-    Ok((Secret::new(token), purpose))
+    let opened = links::open(&visit.app, purposes, token).await?;
+    Ok((Secret::new(token), opened))
 }
 
 /// The token of the link that was opened.

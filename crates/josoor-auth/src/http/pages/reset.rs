@@ -3,15 +3,17 @@
 use minijinja::context;
 
 use super::link;
+use super::sign_in::signed_in;
 use super::state::{Next, State, View};
 use super::step::{Form, Shown, Step};
 use super::visit::Visit;
 use crate::account::{Shown as ShownProof, password};
-use crate::domain::{Password, Purpose};
+use crate::domain::{Email, Password, Purpose};
 use crate::error::{Error, Result};
 use crate::http::request::cookies;
 use crate::http::request::definition::request_fields;
 use crate::http::request::field_types::PasswordToSet;
+use crate::sessions::{self, LogIn};
 
 /// Setting a password with a link.
 pub struct Reset;
@@ -35,7 +37,7 @@ impl Step for Reset {
             return Ok(shown);
         }
         if state.view == View::Done {
-            let values = context! { kind => "reset" };
+            let values = context! { kind => "reset", email => state.email };
             return Ok(Shown::Page(visit.content(
                 "done.html",
                 "reset.done_title",
@@ -50,6 +52,7 @@ impl Step for Reset {
         let values = context! {
             is_invitation => state.is_invitation,
             is_blocked => state.view == View::MoreIsNeeded,
+            email => state.email,
         };
         Ok(Shown::Page(visit.content("reset.html", title, values)))
     }
@@ -69,9 +72,15 @@ impl Step for Reset {
             mark_for: &mark_for,
         };
         let new = form.new_password.0;
+        let first_password = state.is_invitation.then(|| new.clone());
         match password::reset(&visit.app, token.expose(), new, shown, &visit.client).await {
             Ok(()) => {
-                let to = visit.store(link::done(View::Done, None)).await?;
+                let to = visit.store(link::done(View::Done, state.email.clone())).await?;
+                if let Some(password) = first_password
+                    && let Some(next) = sign_in(visit, &state, password).await
+                {
+                    return Ok(next);
+                }
                 // The session of this browser ended with all others of the account.
                 let cookies = visit.clear_dead_cookie().await;
                 Ok(Next { to, cookies })
@@ -87,5 +96,17 @@ impl Step for Reset {
             Err(Error::InvalidCredentials) => visit.reject("reset_mismatch").await,
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Signs an invited user in with the password that was just set, by the same way as the sign-in page. `None` where more is needed: that
+/// page asks for it.
+async fn sign_in(visit: &Visit, state: &State, password: Password) -> Option<Next> {
+    let email = Email::parse(state.email.as_deref()?).ok()?;
+    let mark = cookies::device_mark(&visit.app, email.key(), &visit.headers);
+    let with = visit.sign_in_with(mark);
+    match sessions::log_in(&visit.app, &email, password, with, &visit.client).await {
+        Ok(LogIn::Opened(issued)) => Some(signed_in(visit, &issued)),
+        Ok(LogIn::FactorNeeded(_)) | Err(_) => None,
     }
 }

@@ -57,10 +57,11 @@ impl Step for Unauthorized {
     const PAGE: &'static str = "unauthorized";
 
     async fn show(visit: &mut Visit) -> Result<Shown> {
+        let is_visitor = visit.holder().await.is_none();
         Ok(Shown::Page(visit.content(
             "unauthorized.html",
             "unauthorized.title",
-            context! {},
+            context! { is_visitor },
         )))
     }
 

@@ -215,7 +215,13 @@ async fn reject<S: Step>(mut visit: Visit, error: Error) -> Response {
         };
     }
     document::log(&problem);
-    let failure = Failure::of(&problem, visit.locale, &visit.client.request_id, S::label_of);
+    // An invited user has no earlier password than the new one.
+    let is_first = visit.state().is_invitation;
+    let label_of = |field: &str| match S::label_of(field) {
+        Some("field.new_password") if is_first => Some("field.create_password"),
+        label => label,
+    };
+    let failure = Failure::of(&problem, visit.locale, &visit.client.request_id, label_of);
     visit.failure = Some(failure);
     let mut response = present::<S>(visit, problem.status).await;
     if problem.status == StatusCode::SERVICE_UNAVAILABLE {

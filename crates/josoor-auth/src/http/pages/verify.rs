@@ -33,14 +33,17 @@ impl Step for Verify {
             return Ok(shown);
         }
         if state.view == View::Done {
-            let values = context! { kind => "verify" };
+            let values = context! { kind => "verify", email => state.email };
             return Ok(Shown::Page(visit.content(
                 "done.html",
                 "verify.done_title",
                 values,
             )));
         }
-        let values = context! { wants_password => state.view == View::MoreIsNeeded };
+        let values = context! {
+            wants_password => state.view == View::MoreIsNeeded,
+            email => state.email,
+        };
         Ok(Shown::Page(visit.content("verify.html", "verify.title", values)))
     }
 
@@ -57,7 +60,7 @@ impl Step for Verify {
         let (app, client) = (&visit.app, &visit.client);
         match verification::verify_email(app, token.expose(), password, holder.as_ref(), client).await {
             Ok(()) => {
-                let to = visit.store(link::done(View::Done, None)).await?;
+                let to = visit.store(link::done(View::Done, state.email)).await?;
                 let cookies = visit.clear_dead_cookie().await;
                 Ok(Next { to, cookies })
             }
