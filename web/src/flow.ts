@@ -117,7 +117,7 @@ function prepareForm(form: HTMLFormElement) {
       return;
     }
     // The cookie is the new session's from now on: a pending sign-out of the old one would revoke that.
-    if (form.closest("[data-signs-in]")) stored("localStorage")?.removeItem(PENDING_LOGOUT);
+    if (form.closest("[data-signs-in], [data-opens-session]")) stored("localStorage")?.removeItem(PENDING_LOGOUT);
     form.setAttribute("aria-busy", "true");
     button?.setAttribute("aria-disabled", "true");
     if (status) status.textContent = form.dataset.sending ?? "";
@@ -280,7 +280,10 @@ for (const link of all<HTMLAnchorElement>("[data-carry]"))
   );
 const carried = stored("sessionStorage")?.getItem(CARRIED);
 const email = find<HTMLInputElement>("[data-carried] #email");
-if (carried && email && !email.value) email.value = carried;
+if (carried && email && !email.value) {
+  email.value = carried;
+  find("#password")?.focus();
+}
 if (email) stored("sessionStorage")?.removeItem(CARRIED);
 document.addEventListener("click", (event) => {
   const link = (event.target as Element).closest<HTMLAnchorElement>('[role=alert] a[href^="#"]');

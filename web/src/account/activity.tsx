@@ -4,6 +4,7 @@ import {
   AtSign,
   CircleUser,
   FileDown,
+  History,
   KeyRound,
   LogIn,
   LogOut,
@@ -12,6 +13,7 @@ import {
   ShieldCheck,
 } from "lucide-react";
 import { useState } from "react";
+import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Pager } from "../components/pager";
@@ -47,7 +49,11 @@ export function Activity() {
         return (
           <>
             <Question asked={asked} latest={page === 1 ? items[0] : undefined} />
-            {items.length === 0 ? <p>{t("activity.none")}</p> : <Story episodes={episodes} asked={asked} />}
+            {items.length === 0 ? (
+              <Empty icon={History}>{t("activity.none")}</Empty>
+            ) : (
+              <Story episodes={episodes} asked={asked} />
+            )}
             <Pager page={page} pages={Math.ceil(total / PAGE_SIZE)} onPage={setPage} />
           </>
         );

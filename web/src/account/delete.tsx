@@ -2,7 +2,6 @@ import { useAuth, useUser } from "@josoor/auth/react";
 import { useEffect, useState } from "react";
 import { PasswordField } from "../components/fields";
 import { Form } from "../components/form";
-import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 import { MyData } from "./my-data";
@@ -35,15 +34,16 @@ export function DeleteAccount() {
           <li>{isFinal ? t("delete.no_return") : t("delete.undo", { duration: duration(config.deletionGrace) })}</li>
         </ul>
         <p>
-          {t("delete.account")} <Code>{user.email}</Code>
+          {t("delete.account")} <bdi dir="ltr">{user.email}</bdi>
         </p>
         {isOpen ? (
           <Form
             danger
+            isAsleep={!isArmed}
             passwordField="password"
             submit={t(isFinal ? "delete.submit" : "delete.submit_undo")}
             onSubmit={async ({ password = "" }) => {
-              if (isArmed) await client.deleteAccount({ password });
+              await client.deleteAccount({ password });
             }}
             footer={
               <button type="button" className="button quiet" onClick={() => setOpen(false)}>

@@ -76,7 +76,7 @@ describe("the story of an account", () => {
   it("names every action and reason that it has no sentence for", () => {
     expect(sentences([row("12:00", { action: "something_new", reason: "why" })])).toEqual(["something_new: why"]);
     expect(sentences([row("12:00", { action: "role_change", by_other: true, reason: "admin", device: null })])).toEqual(
-      ["Role changed: now: administrator"],
+      ["Role changed · now: administrator"],
     );
     expect(sentences([row("12:00", { device: "" })])).toEqual(["You signed in from Unknown device."]);
     expect(sentences([row("12:00", { action: "activity_report", id: 4711 })])[0]).toContain("Receipt 4711.");

@@ -78,7 +78,7 @@ export function sentenceOf({ rows, followed }: Episode, i18n: I18n): string {
   if (row.action === "session_revoke" && row.reason)
     return rows.length > 1 ? n("story.sessions_revoked", rows.length, values) : t("story.session_revoke", values);
   const name = maybe(`action.${row.action}`) ?? row.action;
-  if (row.by_other) return values.reason ? `${name}: ${values.reason}` : name;
+  if (row.by_other) return values.reason ? `${name} · ${values.reason}` : name;
   const sentence = maybe(`story.${row.action}${row.outcome === "failure" ? "_failed" : ""}`, values);
   return sentence ?? (values.reason ? `${name}: ${values.reason}` : name);
 }

@@ -1,3 +1,14 @@
+import {
+  AtSign,
+  CircleUser,
+  History,
+  KeyRound,
+  Laptop,
+  type LucideIcon,
+  MonitorSmartphone,
+  ShieldCheck,
+  Trash2,
+} from "lucide-react";
 import type { ComponentType } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import { AppPage } from "../components/app-page";
@@ -16,15 +27,15 @@ import { Profile } from "./profile";
 import { Sessions } from "./sessions";
 import "../later.css";
 
-const SECTIONS: [path: string, title: TextKey, content: ComponentType][] = [
-  ["/account", "account.profile", Profile],
-  ["/account/password", "account.password", ChangePassword],
-  ["/account/email", "account.email", ChangeEmail],
-  ["/account/two-step", "account.factors", Factors],
-  ["/account/sessions", "account.sessions", Sessions],
-  ["/account/devices", "account.devices", Devices],
-  ["/account/activity", "account.activity", Activity],
-  ["/account/delete", "account.delete", DeleteAccount],
+const SECTIONS: [path: string, title: TextKey, icon: LucideIcon, content: ComponentType][] = [
+  ["/account", "account.profile", CircleUser, Profile],
+  ["/account/password", "account.password", KeyRound, ChangePassword],
+  ["/account/email", "account.email", AtSign, ChangeEmail],
+  ["/account/two-step", "account.factors", ShieldCheck, Factors],
+  ["/account/sessions", "account.sessions", MonitorSmartphone, Sessions],
+  ["/account/devices", "account.devices", Laptop, Devices],
+  ["/account/activity", "account.activity", History, Activity],
+  ["/account/delete", "account.delete", Trash2, DeleteAccount],
 ];
 
 export function Account() {
@@ -35,18 +46,19 @@ export function Account() {
       <ExpiryWarning />
       <StepUp />
       <Switch>
-        {SECTIONS.map(([path, title, Content]) => (
+        {SECTIONS.map(([path, title, , Content]) => (
           <Route key={path} path={path}>
             <AppPage title={title} width="wide">
               <div className="split">
                 <nav className="side" aria-label={t("account.title")}>
-                  {SECTIONS.map(([to, name]) => (
+                  {SECTIONS.map(([to, name, Icon]) => (
                     <Link
                       key={to}
                       href={to}
                       aria-current={to === location ? "page" : undefined}
                       ref={to === location ? showInLine : undefined}
                     >
+                      <Icon className="icon" />
                       {t(name)}
                     </Link>
                   ))}

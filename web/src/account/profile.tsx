@@ -1,6 +1,7 @@
 import { useAuth, useUser } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
+import { Avatar } from "../components/avatar";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { LanguageSelect } from "../components/language-select";
@@ -36,6 +37,19 @@ export function Profile() {
       )}
       {isSaved && <Notice kind="done">{t("profile.saved")}</Notice>}
       <div className="card">
+        <div className="person">
+          <Avatar user={user} isLarge />
+          <div>
+            <h2>
+              <bdi>{user.full_name ?? user.email}</bdi>
+            </h2>
+            {user.full_name && (
+              <p className="small">
+                <bdi dir="ltr">{user.email}</bdi>
+              </p>
+            )}
+          </div>
+        </div>
         <Form
           submit={t("profile.submit")}
           onSubmit={async ({ full_name = "", locale }) => {
@@ -57,7 +71,7 @@ export function Profile() {
       <dl className="facts card">
         <dt>{t("field.email")}</dt>
         <dd>
-          <Code>{user.email}</Code> <Link href="/account/email">{t("profile.change_email")}</Link>
+          <bdi dir="ltr">{user.email}</bdi> <Link href="/account/email">{t("profile.change_email")}</Link>
         </dd>
         <dt>{t("field.role")}</dt>
         <dd>{t(`role.${user.role}`)}</dd>

@@ -1,6 +1,8 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { MonitorSmartphone } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Cancel, Dialog } from "../components/dialog";
+import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Result } from "../components/queries";
@@ -70,7 +72,7 @@ export function RemovableList<T extends Item>({
       <Result of={items}>
         {(found) =>
           found.length === 0 ? (
-            <p>{t(`${kind}.none`)}</p>
+            <Empty icon={MonitorSmartphone}>{t(`${kind}.none`)}</Empty>
           ) : (
             <>
               <ul className="cards">

@@ -175,6 +175,7 @@ export function PasswordField({
           type={isShown ? "text" : "password"}
           dir="ltr"
           autoComplete={isNew ? "new-password" : "current-password"}
+          {...(isNew ? { passwordrules: `minlength: ${config.passwordMinLength};` } : {})}
           autoCapitalize="none"
           autoCorrect="off"
           spellCheck={false}

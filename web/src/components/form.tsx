@@ -44,6 +44,7 @@ export function Form({
   submit,
   onSubmit,
   danger = false,
+  isAsleep = false,
   passwordField,
   footer,
   done,
@@ -56,6 +57,8 @@ export function Form({
   /** Sends the values; what it throws is shown. */
   onSubmit: (values: Record<string, string>) => Promise<void>;
   danger?: boolean;
+  /** Cannot be sent yet, and looks so. */
+  isAsleep?: boolean;
   /** The field of the account's password, where the form asks for no address: a wrong password is said there. */
   passwordField?: string;
   footer?: ReactNode;
@@ -97,7 +100,7 @@ export function Form({
         ref={submission.form}
         method="post"
         noValidate
-        onSubmit={submission.onSubmit}
+        onSubmit={(event) => (isAsleep ? event.preventDefault() : submission.onSubmit(event))}
         onInput={(event) => {
           submission.onInput(event);
           onInput?.();
@@ -137,7 +140,11 @@ export function Form({
         )}
         {children}
         <div className="actions">
-          <button type="submit" className={danger ? "button danger" : "button"} aria-disabled={isPending || wait > 0}>
+          <button
+            type="submit"
+            className={danger ? "button danger" : "button"}
+            aria-disabled={isPending || isAsleep || wait > 0}
+          >
             {isPending && <span className="spinner" aria-hidden="true" />}
             {submit}
           </button>

@@ -73,7 +73,16 @@ export function useTitle(title: string | undefined) {
 }
 
 /** Changes to the other language, each called by its own name. */
-export function LanguageSwitch({ className = "button quiet", children }: { className?: string; children?: ReactNode }) {
+export function LanguageSwitch({
+  className = "button quiet",
+  hint,
+  children,
+}: {
+  className?: string;
+  /** What else is in the language. */
+  hint?: string;
+  children?: ReactNode;
+}) {
   const { language, setLanguage } = useI18n();
   const { status, client } = useAuth();
   const other: Language = language === "en" ? "ar" : "en";
@@ -89,7 +98,16 @@ export function LanguageSwitch({ className = "button quiet", children }: { class
       }}
     >
       {children}
-      {LANGUAGES[other]}
+      {hint ? (
+        <span>
+          {LANGUAGES[other]}
+          <span className="small hint-line" lang={language}>
+            {hint}
+          </span>
+        </span>
+      ) : (
+        LANGUAGES[other]
+      )}
     </button>
   );
 }

@@ -28,7 +28,7 @@ export function Result<T>({ of, children }: { of: UseQueryResult<T>; children: (
   if (of.data !== undefined) return children(of.data);
   if (of.isPending) return <Loading />;
   return (
-    <Notice kind="bad">
+    <Notice kind={isAuthError(of.error, "not_found") ? "note" : "bad"}>
       <p>{messageOf(of.error, i18n)}</p>
       {isAuthError(of.error) && of.error.code === "mfa_enrollment_required" && (
         <Link className="button" href="/account/two-step">

@@ -27,12 +27,16 @@ export function SessionFacts({ session }: { session: Session }) {
           )}
           {" · "}
           {t("sessions.since", { date: date(session.created_at) })}
+          {session.ip && (
+            <>
+              {" · "}
+              <span className="visually-hidden">{t("field.ip")}: </span>
+              <Code>{session.ip}</Code>
+            </>
+          )}
         </p>
         <details className="small">
           <summary>{t("list.details")}</summary>
-          <p>
-            {t("field.ip")}: <Code>{session.ip}</Code>
-          </p>
           <p>
             <Code>{session.user_agent}</Code>
           </p>

@@ -48,7 +48,7 @@ export function UserMenu() {
             {t("console.title")}
           </Link>
         )}
-        <LanguageSwitch className="menu-item">
+        <LanguageSwitch className="menu-item" hint={t("profile.language_hint")}>
           <Languages className="icon" />
         </LanguageSwitch>
         <div role="group" className="choices" aria-label={t("menu.theme")}>

@@ -1,7 +1,8 @@
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { Pause, Play } from "lucide-react";
+import { Pause, Play, SearchX } from "lucide-react";
 import { type FormEvent, useMemo, useRef, useState } from "react";
+import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Result } from "../components/queries";
@@ -157,7 +158,7 @@ export function AuditTrail() {
                 />
               </div>
             ))}
-            <button type="submit" className="button">
+            <button type="submit" className="button quiet">
               {t("users.find")}
             </button>
           </div>
@@ -167,14 +168,14 @@ export function AuditTrail() {
       <Result of={pages}>
         {() =>
           rows.length === 0 ? (
-            <p className="card">{t("audit.none")}</p>
+            <Empty icon={SearchX}>{t("audit.none")}</Empty>
           ) : (
             <>
               <AuditTable rows={rows} />
               {pages.hasNextPage && (
                 <button
                   type="button"
-                  className="button"
+                  className="button quiet"
                   aria-disabled={pages.isFetchingNextPage}
                   onClick={() => !pages.isFetchingNextPage && void pages.fetchNextPage()}
                 >

@@ -73,7 +73,7 @@ export function Chart({ title, days, series }: { title: string; days: string[]; 
           stack={series.map(({ tone, values }) => ({ tone, values }))}
           before={sum(before) > 0 ? before : undefined}
           isRtl={language === "ar"}
-          nameDay={shortDate}
+          nameDay={(day) => (day === days.at(-1) ? t("story.today") : shortDate(day))}
           nameNumber={number}
           onPoint={setPointed}
         />

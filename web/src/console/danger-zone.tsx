@@ -5,7 +5,6 @@ import { useLocation } from "wouter";
 import { Cancel, Dialog } from "../components/dialog";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
-import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 
@@ -31,8 +30,8 @@ export function DangerZone({
   return (
     <section className="card danger-zone" aria-labelledby="danger">
       <h2 id="danger">{t("user.danger")}</h2>
-      <p>{t(user.is_active ? "user.deactivate_lead" : "user.activate_lead")}</p>
-      <p>
+      <div className="deed">
+        <p>{t(user.is_active ? "user.deactivate_lead" : "user.activate_lead")}</p>
         <button
           type="button"
           className={user.is_active ? "button risky" : "button"}
@@ -40,18 +39,18 @@ export function DangerZone({
         >
           {t(user.is_active ? "user.deactivate" : "user.activate")}
         </button>
-      </p>
-      <p>{t("user.delete_lead")}</p>
-      <p>
+      </div>
+      <div className="deed">
+        <p>{t("user.delete_lead")}</p>
         <button type="button" className="button risky" onClick={() => setAsked("deletion")}>
           {t("user.delete")}
         </button>
-      </p>
+      </div>
       {asked === "activation" && (
         <Dialog title={t(user.is_active ? "user.deactivate" : "user.activate")} onClose={close}>
           <p>{t(user.is_active ? "user.deactivate_lead" : "user.activate_lead")}</p>
           <p>
-            <Code>{user.email}</Code>
+            <bdi dir="ltr">{user.email}</bdi>
           </p>
           <Form
             danger={user.is_active}

@@ -1,9 +1,10 @@
 import type { Schemas } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { RotateCw } from "lucide-react";
+import { KeyRound, RotateCw } from "lucide-react";
 import { useState } from "react";
 import { Cancel, Dialog } from "../components/dialog";
+import { Empty } from "../components/empty";
 import { Form } from "../components/form";
 import { Notice } from "../components/notice";
 import { Result } from "../components/queries";
@@ -67,7 +68,7 @@ function KeyTable({ list }: { list: KeyList }) {
         {list.rotate_every !== null && n("keys.every", Math.max(1, Math.round(list.rotate_every / DAY)))}
       </p>
       {list.items.length === 0 ? (
-        <p className="card">{t("keys.none")}</p>
+        <Empty icon={KeyRound}>{t("keys.none")}</Empty>
       ) : (
         <Table
           label={t("service.keys")}

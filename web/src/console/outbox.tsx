@@ -3,6 +3,7 @@ import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { RotateCw } from "lucide-react";
 import { Link } from "wouter";
+import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Pager } from "../components/pager";
@@ -72,9 +73,11 @@ export function Outbox() {
       <Result of={mails}>
         {({ items, total }) => (
           <>
-            <p role="status">{n("outbox.count", total)}</p>
+            <p className="small" role="status">
+              {n("outbox.count", total)}
+            </p>
             {items.length === 0 ? (
-              <p className="card">{t("outbox.none")}</p>
+              <Empty>{t("outbox.none")}</Empty>
             ) : (
               <Table
                 label={t("console.outbox")}

@@ -22,7 +22,7 @@ export function ServicePage({
   return (
     <ConsolePage title="console.service" actions={actions}>
       <nav aria-label={t("console.service")}>
-        <ul className="chips">
+        <ul className="parts">
           {PARTS.map(([href, title]) => (
             <li key={href}>
               <Link href={href} aria-current={href === path ? "page" : undefined}>

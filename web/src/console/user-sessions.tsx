@@ -1,8 +1,10 @@
 import type { Session, User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useQuery } from "@tanstack/react-query";
+import { MonitorSmartphone } from "lucide-react";
 import { useState } from "react";
 import { Cancel, Dialog } from "../components/dialog";
+import { Empty } from "../components/empty";
 import { Form } from "../components/form";
 import { Result } from "../components/queries";
 import { SessionFacts } from "../components/session-facts";
@@ -24,7 +26,7 @@ export function UserSessions({ user, onDone }: { user: User; onDone: (text: stri
       <Result of={sessions}>
         {({ items }) =>
           items.length === 0 ? (
-            <p>{t("user.no_sessions")}</p>
+            <Empty icon={MonitorSmartphone}>{t("user.no_sessions")}</Empty>
           ) : (
             <>
               <ul className="cards">

@@ -1,9 +1,11 @@
 import type { User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { ArrowLeft, History } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
+import { Empty } from "../components/empty";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
@@ -32,7 +34,10 @@ export function UserDetail({ id }: { id: string }) {
   return (
     <ConsolePage title={user.data ? undefined : "user.title"}>
       <p>
-        <Link href="/console/users">{useI18n().t("user.back")}</Link>
+        <Link href="/console/users" className="back">
+          <ArrowLeft className="icon along" />
+          {useI18n().t("user.back")}
+        </Link>
       </p>
       <Result of={user}>{(found) => <Detail user={found} />}</Result>
     </ConsolePage>
@@ -45,7 +50,7 @@ function Detail({ user }: { user: AdminUser }) {
   const { client, user: me } = useAuth();
   const queries = useQueryClient();
   const [done, setDone] = useState<ReactNode>(null);
-  useTitle(user.email);
+  useTitle(user.full_name ?? user.email);
   // The list of users shows the same account.
   const refresh = async () => {
     await Promise.all(
@@ -62,11 +67,9 @@ function Detail({ user }: { user: AdminUser }) {
       <div className="person">
         <Avatar user={user} isLarge />
         <div>
-          <h1>
-            <bdi dir="ltr">{user.email}</bdi>
-          </h1>
+          <h1>{user.full_name ? <bdi>{user.full_name}</bdi> : <bdi dir="ltr">{user.email}</bdi>}</h1>
           <p>
-            {user.full_name && <bdi>{user.full_name}</bdi>} <StatusOf user={user} />{" "}
+            {user.full_name && <bdi dir="ltr">{user.email}</bdi>} <StatusOf user={user} />{" "}
             {isMe && <span className="badge">{t("users.you")}</span>}
           </p>
         </div>
@@ -75,7 +78,7 @@ function Detail({ user }: { user: AdminUser }) {
       {(user.deleted_at || user.frozen_at) && <WayBack user={user} onChanged={refresh} onDone={setDone} />}
       {/* Each has an address of its own, so these are links. */}
       <nav aria-label={user.email}>
-        <ul className="chips">
+        <ul className="parts">
           {TABS.map((one) => (
             <li key={one}>
               <Link
@@ -221,7 +224,9 @@ function UserActivity({ user }: { user: User }) {
     <section aria-labelledby="activity">
       <h2 id="activity">{t("account.activity")}</h2>
       <Result of={rows}>
-        {({ items }) => (items.length === 0 ? <p>{t("activity.none")}</p> : <AuditTable rows={items} />)}
+        {({ items }) =>
+          items.length === 0 ? <Empty icon={History}>{t("activity.none")}</Empty> : <AuditTable rows={items} />
+        }
       </Result>
       <p>
         <Link href={`/console/audit?user_id=${user.id}`}>{t("user.all_activity")}</Link>

@@ -1,9 +1,10 @@
 import { ROLES, type Schemas, type User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
-import { UserPlus } from "lucide-react";
+import { Search, SearchX, UserPlus, UsersRound } from "lucide-react";
 import { type FormEvent, useRef, useState } from "react";
 import { Link } from "wouter";
+import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
 import { Pager } from "../components/pager";
@@ -143,7 +144,8 @@ export function Users() {
             aria-keyshortcuts="/"
           />
         </div>
-        <button type="submit" className="button">
+        <button type="submit" className="button quiet">
+          <Search className="icon" />
           {t("users.find")}
         </button>
         <SelectFilter
@@ -180,7 +182,9 @@ export function Users() {
       <Result of={users}>
         {({ items, total }) => (
           <>
-            <p role="status">{n("users.count", total)}</p>
+            <p className="small" role="status">
+              {n("users.count", total)}
+            </p>
             {chosen.size > 0 && !isOfDeleted && (
               <div className="actions bulk" role="group" aria-label={n("bulk.chosen", chosen.size)}>
                 <strong>{n("bulk.chosen", chosen.size)}</strong>
@@ -208,7 +212,7 @@ export function Users() {
               </div>
             )}
             {items.length === 0 ? (
-              <p className="card">{t(hasFilter ? "users.no_match" : "users.none")}</p>
+              <Empty icon={hasFilter ? SearchX : UsersRound}>{t(hasFilter ? "users.no_match" : "users.none")}</Empty>
             ) : (
               <UsersTable
                 users={items}

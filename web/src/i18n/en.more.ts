@@ -68,7 +68,8 @@ export const more = {
   "passkeys.save": "Save",
   "passkeys.remove": "Remove",
   "passkeys.remove_title": "Remove this passkey?",
-  "passkeys.remove_lead": "{name} won't sign you in any more. Without a passkey and an app, your password alone does.",
+  "passkeys.remove_lead":
+    "You can't sign in with {name} any more. With no passkey and no app left, your password is enough.",
   "passkeys.remove_now": "Remove the passkey",
   "error.passkey_cancelled": "The passkey was not used. Try again.",
   "error.passkey_exists": "This device already has a passkey for your account.",

@@ -127,7 +127,8 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
   const place = regional[language];
   const lookUp = catalogue as Record<string, string | Counted>;
   const number = new Intl.NumberFormat(place);
-  const changes = new Intl.NumberFormat(place, {
+  // The sign of Arabic digits does not go with Latin ones.
+  const changes = new Intl.NumberFormat(regional.en, {
     style: "percent",
     signDisplay: "exceptZero",
     maximumFractionDigits: 0,
@@ -145,7 +146,10 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
     const formatter = new Intl.DateTimeFormat(place, options);
     return (time: string | number | Date) => formatter.format(new Date(time));
   };
-  const date = format({ dateStyle: "medium" });
+  // The month by its name, which no reader takes for a day.
+  const calendar = { day: "numeric", month: "short", year: "numeric" } as const;
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  const date = format(calendar);
   return {
     language,
     t,
@@ -158,8 +162,8 @@ export function make(language: Language, catalogue: Catalogue, setLanguage: (lan
     number: (value) => number.format(value),
     percent: (value) => changes.format(value),
     date,
-    dateTime: format({ dateStyle: "medium", timeStyle: "short" }),
-    time: format({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
+    dateTime: format({ ...calendar, ...clock }),
+    time: format(clock),
     day: format({ weekday: "long", day: "numeric", month: "long" }),
     weekday: format({ weekday: "long" }),
     shortDate: format({ day: "numeric", month: "short" }),

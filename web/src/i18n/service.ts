@@ -4,7 +4,7 @@ import { type Counted, counted, sixForms } from "./plural";
 const SERVICE = {
   "console.service": { en: "Service", ar: "الخدمة" },
   "service.keys": { en: "Keys", ar: "المفاتيح" },
-  "service.branding": { en: "Branding", ar: "الهوية" },
+  "service.branding": { en: "Branding", ar: "هوية المنتج" },
 
   "keys.lead": {
     en: "These keys sign access tokens. A replaced key counts until its last token expires.",

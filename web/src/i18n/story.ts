@@ -10,7 +10,7 @@ interface Text {
  * `story.<action>_failed` what did not; an action without a sentence is shown by its name.
  */
 const STORY = {
-  register: { en: "Your account was created.", ar: "إنشاء حسابك." },
+  register: { en: "Your account was created.", ar: "أُنشئ حسابك." },
   sign_in: { en: "You signed in from {device}.", ar: "سجّلت الدخول من {device}." },
   sign_in_failed: { en: "A sign-in from {device} was refused: {reason}.", ar: "رُفض تسجيل دخول من {device}: {reason}." },
   wrong_password: {
@@ -48,6 +48,11 @@ const STORY = {
     en: "Someone may have copied a session, so we ended it.",
     ar: "ربما نُسخت إحدى جلساتك، فأنهيناها.",
   },
+  factor_add: { en: "You added a second factor: {reason}.", ar: "أضفت عامل تحقق ثانيًا: {reason}." },
+  factor_remove: { en: "You removed a second factor: {reason}.", ar: "أزلت عامل تحقق ثانيًا: {reason}." },
+  device_trust: { en: "You trusted {device} for sign-ins.", ar: "وثقت بالجهاز {device} عند تسجيل الدخول." },
+  step_up: { en: "You confirmed that it was you.", ar: "أكّدت هويتك." },
+  step_up_failed: { en: "Confirming your identity failed: {reason}.", ar: "فشل تأكيد هويتك: {reason}." },
   device_forget: { en: "You removed a known device.", ar: "أزلت جهازًا معروفًا." },
   user_update: { en: "You changed your profile.", ar: "غيّرت ملفك الشخصي." },
   user_delete: { en: "You deleted your account.", ar: "حذفت حسابك." },
@@ -87,7 +92,7 @@ const STORY = {
   },
   email_change: { en: "The email address changed.", ar: "تغيّر البريد الإلكتروني." },
   email_change_undo: { en: "The email change was undone.", ar: "أُلغي تغيير البريد الإلكتروني." },
-  activity_confirm: { en: "You said that everything until here was you.", ar: "ذكرت أن كل ما سبق كان منك." },
+  activity_confirm: { en: "You confirmed that everything up to here was you.", ar: "أكّدت أن كل ما سبق كان منك." },
   activity_report: {
     en: "You reported activity that wasn't yours. Receipt {number}.",
     ar: "أبلغت عن نشاط ليس منك. رقم الإيصال {number}.",

@@ -18,8 +18,8 @@ const TOOLS = {
     }),
   },
   "seal.head": {
-    en: "Keep this elsewhere. It shows later that nothing was cut off.",
-    ar: "احتفظ بهذا في مكان آخر. يُثبت لاحقًا أن شيئًا لم يُقتطع.",
+    en: "Keep this line elsewhere. It shows later that no row was cut off.",
+    ar: "احتفظ بهذا السطر في مكان آخر. يُظهر لاحقًا أنه لم يُحذف أي سجل.",
   },
   "seal.more": {
     en: counted({ one: "And {count} more finding.", other: "And {count} more findings." }),
@@ -43,8 +43,8 @@ const TOOLS = {
   "row.column": { en: "Actions", ar: "إجراءات" },
   "row.copy": { en: "Copy email address", ar: "نسخ البريد الإلكتروني" },
 
-  "chart.before": { en: "before: {count}", ar: "قبلها: {count}" },
-  "chart.change": { en: "{percent} on the same time before", ar: "{percent} عن المدة السابقة" },
+  "chart.before": { en: "{count} in the previous period", ar: "{count} في المدة السابقة" },
+  "chart.change": { en: "{percent} vs. the previous period", ar: "{percent} عن المدة السابقة" },
 
   "steps.title": { en: "First steps", ar: "الخطوات الأولى" },
   "steps.done": { en: "done", ar: "تم" },
@@ -58,7 +58,7 @@ const TOOLS = {
   },
   "steps.invite": { en: "Invite a colleague", ar: "ادعُ زميلًا" },
   "steps.invite_go": { en: "Go to the users", ar: "الانتقال إلى المستخدمين" },
-  "steps.second_admin": { en: "Make a second administrator", ar: "عيّن مديرًا ثانيًا للنظام" },
+  "steps.second_admin": { en: "Add a second administrator", ar: "عيّن مديرًا ثانيًا للنظام" },
   "steps.copy": { en: "Copy", ar: "نسخ" },
   "steps.copied": { en: "Copied", ar: "تم النسخ" },
 } satisfies Record<string, { en: string | Counted; ar: string | Counted }>;
