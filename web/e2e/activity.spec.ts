@@ -23,7 +23,7 @@ test("that was not me: everything else is signed out, a new password is asked fo
 
   // It was: nothing is asked any more, and it is part of the story.
   await question.getByRole("button", { name: "That was me", exact: true }).click();
-  await expect(page.getByText("You said that everything until here was you.")).toBeVisible();
+  await expect(page.getByText("You confirmed that everything up to here was you.")).toBeVisible();
   await expect(page.getByText("Nothing needs your answer.")).toBeVisible();
   await page.reload();
   await expect(page.getByText("Nothing needs your answer.")).toBeVisible();

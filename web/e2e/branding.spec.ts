@@ -124,7 +124,7 @@ test("an administrator replaces the signing key, and sees who has no second fact
   // Another one waits already.
   await page.getByRole("button", { name: "Replace key" }).click();
   await dialog.getByRole("button", { name: "Replace key" }).click();
-  await expect(dialog.getByRole("alert")).toContainText("A key is waiting already");
+  await expect(dialog.getByRole("alert")).toContainText("The next key is already waiting");
   await dialog.getByRole("button", { name: "Cancel" }).click();
 
   const email = server.newUser();

@@ -253,6 +253,20 @@ export async function openMenu(page: Page) {
   await expect(page.locator("#user-menu")).toBeVisible();
 }
 
+/** Slows the page's network down to 400 ms and 50 KB/s. The connection to the server is warm: it was opened before. */
+export async function slowDown(page: Page, server: Server) {
+  await page.goto(`${server.url}/healthz`);
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", {
+    offline: false,
+    latency: 400,
+    downloadThroughput: 50_000,
+    uploadThroughput: 50_000,
+  });
+  return session;
+}
+
 /** A server with settings of its own, for one test. */
 export async function withServer(env: Record<string, string>, work: (server: Server) => Promise<void>) {
   const server = new Server(await freePort(), env);
