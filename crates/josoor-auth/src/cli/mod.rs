@@ -172,7 +172,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Config(ConfigCommand::Show(format)) => show_config(&load()?, format.json),
         Command::Config(ConfigCommand::Check) => check_config(&load()?),
         Command::Mail(command) => manage_mails(load()?, command).await,
-        Command::Audit(command) => audit::run(load()?, command).await,
+        Command::Audit(command) => Box::pin(audit::run(load()?, command)).await,
         Command::Backup(arguments) => back_up(load()?, arguments).await,
         Command::Restore(arguments) => Box::pin(restore(load()?, arguments)).await,
         Command::Openapi => print(&pretty(&http::openapi_document())),

@@ -348,15 +348,14 @@ async fn migrate_sqlite(db: &Db, writer: &SqlitePool) -> Result<()> {
 
 async fn run_on_sqlite(conn: &mut SqliteConnection) -> Result<()> {
     let mut beginning = pin!(conn.begin_with("begin immediate"));
-    let begun = match tokio::time::timeout(SQLITE_PATIENCE, &mut beginning).await {
-        Ok(begun) => begun,
-        Err(_) => {
-            tracing::warn!(
-                code = codes::MIGRATION_WAITS,
-                "a migration waits for a lock that another transaction holds"
-            );
-            beginning.await
-        }
+    let begun = if let Ok(begun) = tokio::time::timeout(SQLITE_PATIENCE, &mut beginning).await {
+        begun
+    } else {
+        tracing::warn!(
+            code = codes::MIGRATION_WAITS,
+            "a migration waits for a lock that another transaction holds"
+        );
+        beginning.await
     };
     let mut tx = begun.map_err(store_error)?;
     let (users, ours) = sqlite_tables(&mut tx).await?;
