@@ -94,9 +94,9 @@ def matches(shown: list[str], output: str) -> bool:
 
 
 def substitute(text: str, names: dict[str, str]) -> str:
-    for old, new in names.items():
-        text = text.replace(old, new)
-    return text
+    """All at once: what is put in is not replaced again, and a port is no part of another number."""
+    patterns = [rf"(?<!\d){old}(?!\d)" if old.isdigit() else re.escape(old) for old in sorted(names, key=len, reverse=True)]
+    return re.sub("|".join(patterns), lambda found: names[found[0]], text) if names else text
 
 
 def run_script(script: str, place: Path, environment: dict[str, str]) -> str:
@@ -147,7 +147,6 @@ def test_commands_do_what_the_document_shows(document: Path, binary: str, direct
         # What `npm install` would put there.
         (place / "node_modules").symlink_to(REPOSITORY / "node_modules")
         environment["PATH"] = f"{place}/bin:{python}:{os.environ.get('PATH', '/usr/bin:/bin')}"
-        # Values first: what they bring in must not be taken for a port of the document.
         names |= ports
         mark = secrets.token_hex(8)
         steps, script = [], ["exec 2>&1"]
@@ -264,7 +263,7 @@ def test_commands_of_make_exist():
     """`make` builds for minutes, so its commands are not run here; they must be there."""
     makefile = (REPOSITORY / "Makefile").read_text()
     for document in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")):
-        for target in re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(), re.MULTILINE):
+        for target in re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{document}: there is no `make {target}`"
 
 
