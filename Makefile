@@ -57,7 +57,7 @@ bench: cargo ## measure beside a plain server and two others; half an hour on an
 	cargo bench --package josoor-auth --bench forgot_timing
 	cargo bench --package josoor-auth --bench import
 
-growth: cargo ## measure installations of 10,000 to a million users and write bench/GROWTH.md; half an hour, 20 GB on disk
+growth: cargo ## measure installations of 10,000 to a million users and write bench/GROWTH.md, on an otherwise idle machine
 	@scripts/setup-tests
 	cargo build --release --locked --package josoor-auth --package josoor-auth-bench
 	$${CARGO_TARGET_DIR:-target}/python/bin/python bench/growth.py

@@ -7,18 +7,16 @@ import argparse
 import contextlib
 import json
 import random
-import shutil
 import sqlite3
 import statistics
 import subprocess
-import tempfile
 import time
 import urllib.parse
 import urllib.request
 from datetime import date
 from pathlib import Path
 
-from run import HERE, PASSWORD, RELEASE, ROOT, Bench, memory_mb, post, say
+from run import HERE, PASSWORD, RELEASE, ROOT, Bench, memory_mb, opened, post, say
 
 SEED = 29875
 SAMPLES = 60
@@ -40,16 +38,22 @@ def percentiles(works) -> str:
     return f"{statistics.median(times):.1f} / {times[int(len(times) * 0.95)]:.1f}"
 
 
+def value(database: str, sql: str) -> str:
+    """The one value of a query."""
+    if database.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite://"))) as connection:
+            return str(connection.execute(sql).fetchone()[0])
+    done = subprocess.run(["psql", "-qAtX", "-d", database, "-c", sql], capture_output=True, text=True, check=True, cwd="/")
+    return done.stdout.strip()
+
+
 def columns(database: str) -> list[str]:
     """What a copied audit row takes over from the row that is copied."""
     own = {"id", "seq", "nonce", "subject_id"}
-    if database.startswith("sqlite"):
-        with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite://"))) as connection:
-            names = [row[1] for row in connection.execute("pragma table_info(audit)")]
-    else:
-        sql = "select column_name from information_schema.columns where table_name = 'audit' and table_schema = 'public'"
-        names = subprocess.run(["psql", "-qAtX", "-d", database, "-c", sql], capture_output=True, text=True, check=True, cwd="/").stdout.split()
-    return [name for name in names if name not in own]
+    names = "select group_concat(name) from pragma_table_info('audit')"
+    if not database.startswith("sqlite"):
+        names = "select string_agg(column_name, ',') from information_schema.columns where table_name = 'audit' and table_schema = 'public'"
+    return [name for name in value(database, names).split(",") if name not in own]
 
 
 def execute(database: str, sql: str) -> None:
@@ -86,9 +90,7 @@ class Growth(Bench):
     def size_mb(self, database: str) -> float:
         if database.startswith("sqlite"):
             return sum(file.stat().st_size for file in Path(database.removeprefix("sqlite://")).parent.glob("auth.db*")) / 1e6
-        sql = "select pg_database_size(current_database())"
-        done = subprocess.run(["psql", "-qAtX", "-d", database, "-c", sql], capture_output=True, text=True, check=True, cwd="/")
-        return int(done.stdout) / 1e6
+        return int(value(database, "select pg_database_size(current_database())")) / 1e6
 
     def measure(self, footprint: str, users: int, audit: int) -> list[str]:
         """The cells of one column."""
@@ -158,11 +160,7 @@ class Growth(Bench):
     def hash_of(self, url: str, database: str) -> str:
         """A hash of the password that all of them have."""
         post(f"{url}/auth/register", {"email": "first@example.com", "password": PASSWORD})
-        sql = "select password_hash from users where email = 'first@example.com'"
-        if database.startswith("sqlite"):
-            with contextlib.closing(sqlite3.connect(database.removeprefix("sqlite://"))) as connection:
-                return connection.execute(sql).fetchone()[0]
-        return subprocess.run(["psql", "-qAtX", "-d", database, "-c", sql], capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+        return value(database, "select password_hash from users where email = 'first@example.com'")
 
     def environment(self, pid: int) -> dict[str, str]:
         entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
@@ -208,27 +206,18 @@ def main() -> None:
     parser.add_argument("--audit", type=int, default=10_000_000, help="rows of the audit trail beside the most users")
     arguments = parser.parse_args()
     audit = {users: arguments.audit if users == max(arguments.users) else 0 for users in arguments.users}
-    directory = Path(tempfile.mkdtemp(prefix="josoor-auth-growth-"))
-    bench = Growth(directory)
     found = {}
-    try:
+    with opened(Growth) as bench:
         for users in arguments.users:
             for footprint in ("embedded", "production"):
                 say(f"{footprint}, {users:,} users, {audit[users]:,} audit rows")
-                with contextlib.ExitStack() as stack:
-                    outer, bench.stack = bench.stack, stack
-                    try:
-                        cells = bench.measure(footprint, users, audit[users])
-                    finally:
-                        bench.stack = outer
+                with bench.processes_of_its_own():
+                    cells = bench.measure(footprint, users, audit[users])
                 found[footprint, users] = cells
                 for name, cell in zip(ROWS, cells, strict=True):
                     say(f"  {name}: {cell}")
         (HERE / "GROWTH.md").write_text(report(found, audit))
         say("written: bench/GROWTH.md")
-    finally:
-        bench.stack.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,18 @@ def in_turns(works: dict) -> dict[str, dict]:
     return {name: median_of(results) for name, results in found.items()}
 
 
+@contextlib.contextmanager
+def opened(kind):
+    """A bench of this kind, in a directory that goes with it."""
+    directory = Path(tempfile.mkdtemp(prefix="josoor-auth-bench-"))
+    bench = kind(directory)
+    try:
+        yield bench
+    finally:
+        bench.stack.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 class Bench:
     def __init__(self, directory: Path):
         self.directory = directory
@@ -156,6 +168,16 @@ class Bench:
         self.processes: dict[int, Process] = {}
         self.rows: list[tuple[str, ...]] = []
         self.ratios: list[tuple[str, str, str]] = []
+
+    @contextlib.contextmanager
+    def processes_of_its_own(self):
+        """What is started within ends with it."""
+        with contextlib.ExitStack() as stack:
+            outer, self.stack = self.stack, stack
+            try:
+                yield
+            finally:
+                self.stack = outer
 
     def run(self, name: str, command: list, ready: str, env: dict, cwd: Path) -> Process:
         own = {"PATH": os.environ["PATH"], "HOME": str(self.directory), **{key: str(value) for key, value in env.items()}}
@@ -564,26 +586,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these again; the report keeps the others as they were measured")
     arguments = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="josoor-auth-bench-"))
-    bench = Bench(directory)
-    try:
+    with opened(Bench) as bench:
         for part in arguments.only or PARTS:
             say(part.replace("_", "-"))
             bench.rows, bench.ratios = [], []
-            with contextlib.ExitStack() as stack:
-                outer, bench.stack = bench.stack, stack
-                try:
-                    getattr(bench, part)()
-                finally:
-                    bench.stack = outer
+            with bench.processes_of_its_own():
+                getattr(bench, part)()
             keep(part, bench)
         parts = {part: json.loads(kept(part).read_text()) for part in PARTS if kept(part).exists()}
-        (HERE / "REPORT.md").write_text(report(parts, directory))
+        (HERE / "REPORT.md").write_text(report(parts, bench.directory))
         (HERE / "rates.svg").write_text(plot([row for part in parts.values() for row in part["rows"]]))
         say("written: bench/REPORT.md, bench/rates.svg")
-    finally:
-        bench.stack.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
