@@ -255,6 +255,10 @@ impl Conn {
         }
     }
 
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self.inner, Inner::Sqlite(_))
+    }
+
     fn is_open(&self) -> bool {
         self.unit != Unit::None
     }
@@ -322,7 +326,7 @@ impl Conn {
 
     fn note_write(&self) {
         // SQLite overwrites its log from the start, so a small write may succeed on a full disk.
-        if matches!(self.inner, Inner::Postgres(_)) && self.shared.health.is_failing() {
+        if !self.is_sqlite() && self.shared.health.is_failing() {
             self.shared.health.takes_writes();
         }
     }

@@ -45,6 +45,12 @@ on_both!(
         }
         let mut serving = Serving::begin(&stage, "log");
         serving.wait_handles_stop();
+        if stage.footprint == Footprint::Embedded {
+            eventually("it says what it waits for", || async {
+                !lines_of(&serving, "a migration waits for a lock").is_empty()
+            })
+            .await;
+        }
         serving.signal("TERM");
         let asked = Instant::now();
         assert_eq!(serving.wait(), 0, "{}", serving.log());

@@ -284,8 +284,8 @@ impl Conn {
 
     /// Says which ways to read a table PostgreSQL has for the next statements of a snapshot.
     async fn set_planner(&mut self, settings: &'static str) -> Result<()> {
-        if matches!(self.raw("set"), Raw::Sqlite(_)) {
-            return self.settle(Ok(()));
+        if self.is_sqlite() {
+            return Ok(());
         }
         self.run(settings).await
     }
