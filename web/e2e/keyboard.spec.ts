@@ -77,7 +77,7 @@ test("register, sign out, sign in and change the password without a mouse", asyn
   await expect(page.getByRole("heading", { name: "You're signed out" })).toBeVisible();
 });
 
-test("an administrator invites and deactivates without a mouse", async ({ page, server }) => {
+test("an administrator finds and deactivates a user without a mouse", async ({ page, server }) => {
   const email = server.newUser();
   await server.signIn(page, server.adminEmail, PASSWORD, "/login?return_to=%2Fconsole%2Fusers");
   await expect(page.getByText(/\d\W* users$/)).toBeVisible();
