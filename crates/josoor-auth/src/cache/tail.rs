@@ -1,14 +1,16 @@
 //! The tail: re-applies what stands in the table `changes`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
 use super::copies::{UserCopy, to_json};
 use super::session_cache::SessionCache;
-use crate::domain::{RevokeReason, Timestamp};
+use crate::domain::{RevokeReason, SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::redis::{Redis, RedisError};
 use crate::store::Change;
@@ -41,6 +43,9 @@ const MARK_AHEAD_AT_MOST: Duration = Duration::from_mins(1);
 
 /// Changes read in one step.
 const PAGE: i64 = 1000;
+
+/// Writes to Redis that are under way together while changes are applied.
+const WRITES_AT_ONCE: usize = 64;
 
 /// The watermark's key.
 const WATERMARK: &str = "josoor-auth:applied";
@@ -230,12 +235,12 @@ impl SessionCache {
     async fn apply(&self, changes: &[Change], to_redis: bool) -> Result<bool> {
         let now = self.clock.now();
         let mut tombstones = Vec::new();
-        let mut users = Vec::new();
-        let mut retired = Vec::new();
+        let mut users = HashSet::new();
+        let mut retired = HashMap::new();
         for change in changes {
             if let Some((session, up_to)) = change.retired() {
                 self.local.retire_generations(session.0, up_to);
-                retired.push((session, change.user_id()));
+                retired.insert(session, change.user_id());
             }
             match change.session_id() {
                 Some(session) => {
@@ -245,45 +250,65 @@ impl SessionCache {
                         tombstones.push((session, reason, change.until));
                     }
                 }
-                None if !users.contains(&change.user_id()) => users.push(change.user_id()),
-                None => {}
+                None => {
+                    users.insert(change.user_id());
+                }
             }
         }
-        let mut whole = !to_redis || self.write_tombstones(&tombstones).await;
-        for id in users {
-            let user = async { self.db.read().await?.user_by_id(id).await };
-            let copy = match self.with_deadline(user).await? {
-                Some(user) => UserCopy::from(&user),
-                None => UserCopy::deleted(id, now),
-            };
-            self.local.raise_user_version(id.0, copy.version);
-            if to_redis
-                && whole
-                && let Err(error) = self.write_user(&copy).await
-            {
+        let copies = self.copies_of(&users).await?;
+        for copy in copies.values() {
+            self.local.raise_user_version(copy.id, copy.version);
+        }
+        if !to_redis {
+            return Ok(true);
+        }
+        if !self.write_tombstones(&tombstones).await
+            || !self
+                .write_all(copies.values().map(|copy| self.write_user(copy)))
+                .await
+        {
+            return Ok(false);
+        }
+        // As the rows are now; of a session or user that has gone there are changes of their own.
+        let ids: Vec<SessionId> = retired.keys().copied().collect();
+        let sessions = async { self.db.read().await?.sessions_by_ids(&ids).await };
+        let mut sessions = self.with_deadline(sessions).await?;
+        sessions.retain(|session| session.ended(now).is_none());
+        let owners = self.copies_of(&retired.into_values().collect()).await?;
+        let live = sessions
+            .iter()
+            .filter_map(|session| Some((session, owners.get(&session.user_id())?)));
+        Ok(self
+            .write_all(live.map(|(session, user)| self.write_session(session, user)))
+            .await)
+    }
+
+    /// What to keep of these users as their rows are now, also of those that have gone.
+    async fn copies_of(&self, users: &HashSet<UserId>) -> Result<HashMap<UserId, UserCopy>> {
+        let now = self.clock.now();
+        let ids: Vec<i64> = users.iter().map(|id| id.0).collect();
+        let found = async { self.db.read().await?.users_by_ids(&ids).await };
+        let found = self.with_deadline(found).await?;
+        let mut copies: HashMap<UserId, UserCopy> = users
+            .iter()
+            .map(|id| (*id, UserCopy::deleted(*id, now)))
+            .collect();
+        copies.extend(found.iter().map(|user| (user.id, UserCopy::from(user))));
+        Ok(copies)
+    }
+
+    /// Waits for some writes to Redis at a time; whether all were taken. The first refusal ends it.
+    async fn write_all<W>(&self, writes: impl Iterator<Item = W>) -> bool
+    where
+        W: Future<Output = std::result::Result<(), RedisError>>,
+    {
+        let written = stream::iter(writes.map(Ok)).try_for_each_concurrent(WRITES_AT_ONCE, |write| write);
+        match written.await {
+            Ok(()) => true,
+            Err(error) => {
                 self.report_failure(&error);
-                whole = false;
+                false
             }
         }
-        for (session, user) in retired {
-            if !(to_redis && whole) {
-                break;
-            }
-            // As the rows are now; of a session or user that has gone there are changes of their own.
-            let rows = async {
-                let mut conn = self.db.read().await?;
-                Ok((conn.session_by_id(session).await?, conn.user_by_id(user).await?))
-            };
-            let (Some(session), Some(user)) = self.with_deadline(rows).await? else {
-                continue;
-            };
-            if session.ended(now).is_none()
-                && let Err(error) = self.write_session(&session, &UserCopy::from(&user)).await
-            {
-                self.report_failure(&error);
-                whole = false;
-            }
-        }
-        Ok(whole)
     }
 }

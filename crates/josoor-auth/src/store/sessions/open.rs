@@ -1,9 +1,11 @@
 //! Adding and finding sessions.
 
+use sqlx::QueryBuilder;
+
 use super::session::{NewSession, SessionRow, columns};
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::error::Result;
-use crate::store::conn::{Conn, on};
+use crate::store::conn::{Conn, built, on};
 
 /// The condition of [`LiveSince`] for a user's sessions, with its parameters from `$1` to `$6`.
 macro_rules! is_live {
@@ -85,6 +87,28 @@ impl Conn {
     pub async fn session_by_id(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
         const SQL: &str = concat!("select ", columns!(), " from sessions where id = $1");
         on!(self, sqlx::query_as(SQL).bind(id.0), fetch_optional)
+    }
+
+    /// The sessions with these ids that are still there, live or ended, in any order.
+    pub async fn sessions_by_ids(&mut self, ids: &[SessionId]) -> Result<Vec<SessionRow>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        built!(
+            self,
+            {
+                let mut query =
+                    QueryBuilder::new(concat!("select ", columns!(), " from sessions where id in ("));
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(id.0);
+                }
+                query.push(")");
+                query
+            },
+            // Every length is a statement of its own.
+            build_query_as().persistent(false).fetch_all
+        )
     }
 
     /// Users with live sessions, by id after `after`, up to `limit`.
