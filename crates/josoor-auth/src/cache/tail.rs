@@ -255,21 +255,31 @@ impl SessionCache {
                 }
             }
         }
-        let copies = self.copies_of(&users).await?;
-        for copy in copies.values() {
+        if to_redis && !self.write_tombstones(&tombstones).await {
+            return Ok(false);
+        }
+        let found = self.copies_of(&users).await?;
+        let gone = users
+            .iter()
+            .filter(|id| !found.contains_key(id))
+            .map(|id| UserCopy::deleted(*id, now));
+        let copies: Vec<UserCopy> = gone.chain(found.values().cloned()).collect();
+        for copy in &copies {
             self.local.raise_user_version(copy.id, copy.version);
         }
         if !to_redis {
             return Ok(true);
         }
-        if !self.write_tombstones(&tombstones).await
-            || !self
-                .write_all(copies.values().map(|copy| self.write_user(copy)))
-                .await
+        if !self
+            .write_all(copies.iter().map(|copy| self.write_user(copy)))
+            .await
         {
             return Ok(false);
         }
         // As the rows are now; of a session or user that has gone there are changes of their own.
+        if retired.is_empty() {
+            return Ok(true);
+        }
         let ids: Vec<SessionId> = retired.keys().copied().collect();
         let sessions = async { self.db.read().await?.sessions_by_ids(&ids).await };
         let mut sessions = self.with_deadline(sessions).await?;
@@ -283,18 +293,15 @@ impl SessionCache {
             .await)
     }
 
-    /// What to keep of these users as their rows are now, also of those that have gone.
+    /// What to keep of these users as their rows are now, without those that have gone.
     async fn copies_of(&self, users: &HashSet<UserId>) -> Result<HashMap<UserId, UserCopy>> {
-        let now = self.clock.now();
+        if users.is_empty() {
+            return Ok(HashMap::new());
+        }
         let ids: Vec<i64> = users.iter().map(|id| id.0).collect();
         let found = async { self.db.read().await?.users_by_ids(&ids).await };
         let found = self.with_deadline(found).await?;
-        let mut copies: HashMap<UserId, UserCopy> = users
-            .iter()
-            .map(|id| (*id, UserCopy::deleted(*id, now)))
-            .collect();
-        copies.extend(found.iter().map(|user| (user.id, UserCopy::from(user))));
-        Ok(copies)
+        Ok(found.iter().map(|user| (user.id, UserCopy::from(user))).collect())
     }
 
     /// Waits for some writes to Redis at a time; whether all were taken. The first refusal ends it.
