@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -81,7 +82,8 @@ class Process:
     def is_running(self) -> bool:
         try:
             state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][:1]
-        except FileNotFoundError:
+        # Without its file, or ended while it is read.
+        except (FileNotFoundError, ProcessLookupError):
             return False
         return state not in ("Z", "X", "")
 
@@ -98,8 +100,9 @@ class Process:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def signal(self, number: int) -> None:
-        if self.is_running():
-            os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            if self.is_running():
+                os.kill(self.pid, number)
 
     def stop(self) -> None:
         if self.keeper.poll() is None:
