@@ -34,6 +34,8 @@ fn grams(word: &str) -> Vec<String> {
 pub(super) trait Engine: sqlx::Database {
     /// Where users are found by their words: a table and a condition that [`push_grams`](Self::push_grams) goes on with.
     const FROM_GRAMS: &str;
+    /// Around conditions that an index covers, so that the table is read only where they hold.
+    const BY_INDEX_FIRST: (&str, &str);
     /// After a text that is compared byte by byte.
     const BYTEWISE: &str;
     /// The last character of a search text, and what it is where the text is folded.
@@ -70,6 +72,8 @@ macro_rules! bind_values {
 
 impl Engine for sqlx::Postgres {
     const FROM_GRAMS: &str = "users where josoor_auth_grams(users.search_text) @> ";
+    // Its planner knows how many rows a condition leaves.
+    const BY_INDEX_FIRST: (&str, &str) = ("", "");
     const BYTEWISE: &str = " collate \"C\"";
     const FOLDED: (&str, &str) = FOLDED_POSTGRES;
     const LOCK_FREE_ROWS: &str = " for update skip locked";
@@ -86,6 +90,7 @@ impl Engine for sqlx::Sqlite {
     // The order of the tables is fixed: the index of grams first, so that counting ends where it is to.
     const FROM_GRAMS: &str =
         "users_search cross join users on users.id = users_search.rowid where users_search match ";
+    const BY_INDEX_FIRST: (&str, &str) = (" and users.id in (select users.id from users where true", ")");
     const BYTEWISE: &str = "";
     const FOLDED: (&str, &str) = FOLDED_SQLITE;
     // One transaction writes at a time.

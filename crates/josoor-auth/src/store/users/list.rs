@@ -1,8 +1,9 @@
 //! Lists of users: filter, order, page and search.
 //!
 //! A page is read in one snapshot, in three steps: how many users match, up to a bound; the ids on the page; the users. What matches a
-//! filter is gathered by the filter's own index and sorted, as long as that is little. Of many, the order's index is followed, in
-//! which a page is soon full. The planner is not left to choose: neither engine knows what testing one row costs.
+//! filter is gathered and sorted, as long as that is little: by the filter's facts where few users have them, else by its words. Of
+//! many, the order's index is followed, in which a page is soon full. The planner is not left to choose: neither engine knows what
+//! testing one row costs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,6 +22,7 @@ use crate::store::failure::store_error;
 const COUNTED: i64 = 100_000;
 
 /// Up to so many users that match a filter are always gathered. Of more, a page near the beginning is found by following the order.
+/// Where at most so many have a filter's facts, their words are compared one by one, however many others have the same words.
 const GATHERED: i64 = 10_000;
 
 /// Filter of a list of users.
@@ -45,8 +47,12 @@ pub struct UserFilter {
 impl UserFilter {
     /// Whether it asks for anything.
     fn is_some(&self) -> bool {
-        !self.text.is_empty()
-            || self.role.is_some()
+        !self.text.is_empty() || self.has_facts()
+    }
+
+    /// Whether it asks for anything but words.
+    fn has_facts(&self) -> bool {
+        self.role.is_some()
             || self.is_active.is_some()
             || self.email_verified.is_some()
             || self.invited.is_some()
@@ -83,10 +89,11 @@ impl Conn {
         limit: i64,
     ) -> Result<UserPage> {
         self.begin_snapshot().await?;
-        self.set_planner(counting_settings(filter)).await?;
+        let gather = self.how_to_gather(filter).await?;
+        self.set_planner(gather.settings()).await?;
         let counted: i64 = built!(
             self,
-            counting("", filter),
+            counting("", filter, gather),
             build_query_scalar().persistent(false).fetch_one
         )?;
         let total_is_capped = !filter.text.is_empty() && counted > COUNTED;
@@ -94,7 +101,10 @@ impl Conn {
         // One more than asked for tells whether there is a next page.
         let mut ids = match self.resolve_start(start, sort).await? {
             Some(Start::Offset(offset)) if offset >= total && !total_is_capped => Vec::new(),
-            Some(start) => self.page_of_ids(filter, sort, &start, total, limit + 1).await?,
+            Some(start) => {
+                let find = Find::choose(gather, filter, &start, total, limit + 1);
+                self.page_of_ids(filter, sort, &start, find, limit + 1).await?
+            }
             None => Vec::new(),
         };
         let has_next = i64::try_from(ids.len()).is_ok_and(|count| count > limit);
@@ -110,6 +120,27 @@ impl Conn {
             total,
             total_is_capped,
             next,
+        })
+    }
+
+    /// By which of its parts what matches a filter is gathered.
+    async fn how_to_gather(&mut self, filter: &UserFilter) -> Result<Find> {
+        if !filter.has_grams() {
+            return Ok(Find::ByFacts);
+        }
+        if !filter.has_facts() {
+            return Ok(Find::ByWords);
+        }
+        self.set_planner(Find::ByFacts.settings()).await?;
+        let count: i64 = built!(
+            self,
+            counting_few(filter),
+            build_query_scalar().persistent(false).fetch_one
+        )?;
+        Ok(if count > GATHERED {
+            Find::ByWords
+        } else {
+            Find::ByFacts
         })
     }
 
@@ -132,11 +163,10 @@ impl Conn {
         filter: &UserFilter,
         sort: UserSort,
         start: &Start,
-        total: i64,
+        find: Find,
         limit: i64,
     ) -> Result<Vec<i64>> {
-        let find = Find::choose(filter, start, total, limit);
-        self.set_planner(find.settings(filter)).await?;
+        self.set_planner(find.settings()).await?;
         let mut ids = Vec::new();
         for range in Range::all(sort, start) {
             let left = limit - i64::try_from(ids.len()).unwrap_or(limit);
@@ -171,21 +201,22 @@ impl Conn {
         start: &Start,
         total: i64,
     ) -> Result<Vec<String>> {
-        let find = Find::choose(filter, start, total, 21);
         let ranges = Range::all(sort, start);
         let mut lines = Vec::new();
         self.begin_snapshot().await?;
+        let gather = self.how_to_gather(filter).await?;
+        let find = Find::choose(gather, filter, start, total, 21);
         for step in 0..=ranges.len() {
             let range = step.checked_sub(1).map(|at| &ranges[at]);
             self.set_planner(match range {
-                None => counting_settings(filter),
-                Some(_) => find.settings(filter),
+                None => gather.settings(),
+                Some(_) => find.settings(),
             })
             .await?;
             match self.raw("explain") {
                 Raw::Postgres(c) => {
                     let mut query = match range {
-                        None => counting("explain ", filter),
+                        None => counting("explain ", filter, gather),
                         Some(range) => listing("explain ", filter, sort, range, find, Some(21)),
                     };
                     let plan = query.build_query_scalar().persistent(false).fetch_all(&mut *c);
@@ -195,7 +226,7 @@ impl Conn {
                 Raw::Sqlite(c) => {
                     const PREFIX: &str = "explain query plan ";
                     let mut query = match range {
-                        None => counting(PREFIX, filter),
+                        None => counting(PREFIX, filter, gather),
                         Some(range) => listing(PREFIX, filter, sort, range, find, Some(21)),
                     };
                     let plan: Vec<(i64, i64, i64, String)> = query
@@ -217,11 +248,12 @@ impl Conn {
     pub async fn list_user_ids(&mut self, filter: &UserFilter, sort: UserSort) -> Result<Vec<i64>> {
         self.begin_snapshot().await?;
         // All of them are wanted, so no index spares the sorting.
-        self.set_planner(counting_settings(filter)).await?;
+        let gather = self.how_to_gather(filter).await?;
+        self.set_planner(gather.settings()).await?;
         let range = Range::From(0);
         let ids = built!(
             self,
-            listing("", filter, sort, &range, Find::ByFilter, None),
+            listing("", filter, sort, &range, gather, None),
             build_query_scalar().persistent(false).fetch_all
         )?;
         self.end_snapshot().await?;
@@ -294,28 +326,37 @@ impl Conn {
 /// How the users of a page are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Find {
-    /// By the filter's own indexes; then they are sorted.
-    ByFilter,
+    /// By the index of grams; then they are sorted.
+    ByWords,
+    /// By the indexes of the filter's other parts; then they are sorted.
+    ByFacts,
     /// By the order's index; each is tested.
     ByOrder,
 }
 
 impl Find {
-    fn choose(filter: &UserFilter, start: &Start, total: i64, limit: i64) -> Self {
+    fn choose(gather: Self, filter: &UserFilter, start: &Start, total: i64, limit: i64) -> Self {
         let is_soon_full = match start {
             Start::After(_) => true,
             Start::Offset(offset) => offset.saturating_add(limit).saturating_mul(8) <= total,
         };
         if filter.is_some() && (total <= GATHERED || total < COUNTED && !is_soon_full) {
-            Self::ByFilter
+            gather
         } else {
             Self::ByOrder
         }
     }
 
-    fn settings(self, filter: &UserFilter) -> &'static str {
+    /// Which ways to read the table PostgreSQL has. Where words are found by their grams there is no other way than that index: read
+    /// otherwise, the grams of every row would be computed. Facts are as quick by reading the table.
+    const fn settings(self) -> &'static str {
         match self {
-            Self::ByFilter => counting_settings(filter),
+            Self::ByWords => {
+                "set local enable_seqscan = off; set local enable_bitmapscan = on; set local enable_sort = on"
+            }
+            Self::ByFacts => {
+                "set local enable_seqscan = on; set local enable_bitmapscan = on; set local enable_sort = on"
+            }
             Self::ByOrder => {
                 "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off"
             }
@@ -323,19 +364,9 @@ impl Find {
     }
 }
 
-/// Where words are found by their grams, there is no other way than that index: read otherwise, the grams of every row would be computed.
-/// Other filters are as quick by reading the table.
-fn counting_settings(filter: &UserFilter) -> &'static str {
-    if filter.has_grams() {
-        "set local enable_seqscan = off; set local enable_bitmapscan = on; set local enable_sort = on"
-    } else {
-        "set local enable_seqscan = on; set local enable_bitmapscan = on; set local enable_sort = on"
-    }
-}
-
-/// Begins ` from … where …`: which users, by the index of grams where `find` is by the filter.
+/// Begins ` from … where …`.
 fn push_from<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
-    if find == Find::ByFilter && filter.has_grams() {
+    if find == Find::ByWords {
         query.push(" from ").push(E::FROM_GRAMS);
         E::push_grams(query, &filter.text);
     } else {
@@ -354,14 +385,29 @@ fn push_filter<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find
 
 /// [`push_filter`], whether a user was deleted or not.
 fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
+    push_words(query, filter);
+    if find == Find::ByFacts && !filter.text.is_empty() && filter.has_facts() {
+        let (before, after) = E::BY_INDEX_FIRST;
+        query.push(before);
+        push_facts(query, filter, find);
+        query.push(after);
+    } else {
+        push_facts(query, filter, find);
+    }
+}
+
+fn push_words<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter) {
     for word in filter.text.words() {
         let escaped = word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         query.push(" and users.search_text like ");
         E::push_text(query, format!("%{escaped}%"));
         query.push(" escape '\\'");
     }
+}
+
+fn push_facts<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
     // Written so that no index is found for them, where another one is to be used.
-    let by_index = find == Find::ByFilter && !filter.has_grams();
+    let by_index = find == Find::ByFacts;
     if let Some(role) = filter.role {
         query.push(if by_index {
             " and users.role = "
@@ -401,8 +447,20 @@ fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, 
     );
 }
 
-fn counting<E: Engine>(prefix: &str, filter: &UserFilter) -> QueryBuilder<E> {
-    let find = Find::ByFilter;
+/// How many users have a filter's facts, up to one more than [`GATHERED`].
+fn counting_few<E: Engine>(filter: &UserFilter) -> QueryBuilder<E> {
+    let mut query = QueryBuilder::new("select count(*) from (select 1 from users where true");
+    push_facts(&mut query, filter, Find::ByFacts);
+    query.push(if filter.deleted {
+        " and deleted_at is not null"
+    } else {
+        ""
+    });
+    query.push(format!(" limit {}) as found", GATHERED + 1));
+    query
+}
+
+fn counting<E: Engine>(prefix: &str, filter: &UserFilter, find: Find) -> QueryBuilder<E> {
     let mut query = QueryBuilder::new(prefix);
     if !filter.text.is_empty() {
         query.push("select count(*) from (select 1");
@@ -437,7 +495,7 @@ fn listing<E: Engine>(
     let key = format!("{}{}", sort.key(), if sort.is_text() { E::BYTEWISE } else { "" });
     let (id, key) = match find {
         // The order has to follow after all are gathered: with a limit PostgreSQL would follow the order and test every row.
-        Find::ByFilter => {
+        Find::ByWords | Find::ByFacts => {
             query.push(format!(
                 "with found as materialized (select users.id, {key} as sort_key"
             ));
