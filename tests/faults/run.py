@@ -35,6 +35,11 @@ CHECKERS = 3
 READY_WITHIN = 30
 
 
+def part_of(fault: str) -> str:
+    """What a fault breaks."""
+    return next((part for part in ("network", "PostgreSQL", "Redis", "node", "disk", "SQLite") if part in fault), fault)
+
+
 async def break_once(world: World, records: Records, rng: random.Random, names: list[str]) -> float | None:
     """One fault, or two at once, then back. How long it took to be ready again, or None."""
     records.fault = " + ".join(names)
@@ -85,8 +90,8 @@ async def run(footprint: str, binary: str, count: int, seed: str) -> dict:
                 chosen = [name]
                 if rng.random() < 0.2 and done + 1 < count:
                     other = rng.choice(names)
-                    # Two of the same part would undo each other.
-                    if other.split()[0] != name.split()[0]:
+                    # Two of the same part would undo each other, or wait for each other.
+                    if part_of(other) != part_of(name):
                         chosen.append(other)
                 took = await break_once(world, records, rng, chosen)
                 recovery.append(READY_WITHIN if took is None else took)

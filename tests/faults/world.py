@@ -112,7 +112,7 @@ class Database(Postgres):
     def statement(self, text: str) -> None:
         subprocess.run(
             [self.program("psql"), *self.at(), "-d", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", text],
-            check=True, capture_output=True, cwd="/",
+            check=True, capture_output=True, cwd="/", timeout=30,
         )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ class Copies:
         self.process.wait_until("Redis answers", lambda: is_listening(self.port))
 
     def command(self, *words: str) -> None:
-        subprocess.run(["redis-cli", "-p", str(self.port), *words], check=True, capture_output=True)
+        subprocess.run(["redis-cli", "-p", str(self.port), *words], check=True, capture_output=True, timeout=30)
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
