@@ -1,6 +1,6 @@
 //! The access keys in force, and the access tokens that one of them signs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -8,6 +8,7 @@ use josoor_auth_verify::{Algorithm, Claims, TokenVerifier};
 
 use super::access_key::{AccessKey, algorithm_of, kid_of_secret};
 use super::master::MasterKey;
+use super::readings::KeyReadings;
 use crate::config::Config;
 use crate::domain::{Secret, Timestamp};
 use crate::error::{Error, Refusal, Result};
@@ -25,6 +26,8 @@ pub struct AccessTokens {
     opened: Mutex<HashMap<String, AccessKey>>,
     algorithm: Algorithm,
     template: TokenVerifier,
+    /// Readings of the stored keys, which follow a change of them.
+    pub readings: KeyReadings,
 }
 
 /// The keys at one time.
@@ -34,6 +37,8 @@ struct Ring {
     signs_from: Option<Timestamp>,
     verifier: TokenVerifier,
     public: Vec<serde_json::Value>,
+    /// The ids of all keys that were read, also of those that verify nothing any more.
+    known: HashSet<String>,
     /// When this is no longer the state of the keys.
     until: Option<Timestamp>,
 }
@@ -83,6 +88,7 @@ impl AccessTokens {
             opened,
             algorithm,
             template,
+            readings: KeyReadings::default(),
         })
     }
 
@@ -128,20 +134,51 @@ impl AccessTokens {
             .map_err(Error::internal)
     }
 
-    /// The claims of an access token of ours that has not expired. Its session is not looked up.
+    /// The claims of an access token of ours that has not expired. Its session is not looked up. A token of a key that this node has
+    /// not read yet waits for the next reading, up to a second.
     ///
     /// # Errors
     /// `TokenInvalid` or `TokenExpired`.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Refusal> {
-        self.ring.load().verifier.verify_shared(token, now.as_secs())
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Refusal> {
+        self.with_keys_of(token, || {
+            self.ring.load().verifier.verify_shared(token, now.as_secs())
+        })
+        .await
     }
 
     /// Like [`verify`](Self::verify), but accepts an expired token: for signing out.
     ///
     /// # Errors
     /// `TokenInvalid`.
-    pub fn verify_at_any_age(&self, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
-        self.ring.load().verifier.verify_at_any_age(token, now.as_secs())
+    pub async fn verify_at_any_age(&self, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
+        self.with_keys_of(token, || {
+            self.ring.load().verifier.verify_at_any_age(token, now.as_secs())
+        })
+        .await
+    }
+
+    async fn with_keys_of<T>(
+        &self,
+        token: &str,
+        verify: impl Fn() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let verified = verify();
+        if matches!(verified, Err(Refusal::TokenInvalid)) && self.lacks_key_of(token) {
+            self.readings.next().await;
+            return verify();
+        }
+        verified
+    }
+
+    /// Whether a text looks like an access token of a key that was not read.
+    fn lacks_key_of(&self, token: &str) -> bool {
+        let Ok(header) = jsonwebtoken::decode_header(token) else {
+            return false;
+        };
+        let Some(kid) = header.kid else {
+            return false;
+        };
+        !self.ring.load().known.contains(&kid)
     }
 
     /// The public keys, as a JWK set (RFC 7517). Empty under HMAC, which has no public key.
@@ -233,6 +270,7 @@ impl Ring {
             signs_from: signing.signs_from,
             verifier: template.clone().with_only_keys(verification),
             public,
+            known: keys.iter().map(|key| key.kid.clone()).collect(),
             until: changes.min(),
         })
     }

@@ -11,6 +11,7 @@ mod backup_key;
 mod device_mark;
 mod master;
 mod one_time_token;
+mod readings;
 mod refresh_token;
 mod sealed;
 mod server_key;

@@ -11,7 +11,7 @@ use crate::error::Result;
 /// `Refused` with the reason; `StoreUnavailable` when neither a cache nor the database can say.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller> {
     let now = app.clock.now();
-    let claims = app.keys.access.verify(token, now)?;
+    let claims = app.keys.access.verify(token, now).await?;
     let session = SessionId(claims.sid);
     let user = app.cache.resolve(&claims, now).await?;
     app.cache.note_use(session, claims.generation, now);

@@ -27,7 +27,7 @@ pub async fn renew_access(app: &App, token: &str) -> Result<Issued> {
 
 async fn try_renew_access(app: &App, token: &str) -> Result<Issued> {
     let now = app.clock.now();
-    let claims = app.keys.access.verify(token, now)?;
+    let claims = app.keys.access.verify(token, now).await?;
     let (session, user) = (SessionId(claims.sid), UserId(claims.sub));
     // First, so that a token that is not accepted any more does not use up its owner's limit.
     let role = app.cache.resolve(&claims, now).await?.role;

@@ -32,7 +32,7 @@ pub async fn log_out(app: &App, token: LogOut<'_>, client: &Client) -> Result<()
             (claims.session(), claims.generation)
         }
         LogOut::Access(token) => {
-            let claims = app.keys.access.verify_at_any_age(token, app.clock.now())?;
+            let claims = app.keys.access.verify_at_any_age(token, app.clock.now()).await?;
             (SessionId(claims.sid), claims.generation)
         }
     };

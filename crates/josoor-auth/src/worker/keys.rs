@@ -28,7 +28,7 @@ pub(super) async fn follow(app: App) {
     let (mut is_failing, mut is_old_reported) = (false, false);
     let mut aged: Option<Instant> = None;
     loop {
-        match read(&app, &mut seen).await {
+        match app.keys.access.readings.run(read(&app, &mut seen)).await {
             Ok(()) => is_failing = false,
             Err(error) => {
                 if !is_failing {
@@ -62,6 +62,7 @@ pub(super) async fn follow(app: App) {
         }
         tokio::select! {
             () = app.cache.keys_changed() => {}
+            () = app.keys.access.readings.asked() => {}
             () = tokio::time::sleep(every) => {}
         }
     }

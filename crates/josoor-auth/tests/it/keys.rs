@@ -172,6 +172,48 @@ on_both!(
     }
 );
 
+on_both!(
+    a_token_of_a_key_that_a_node_has_not_read_yet_is_accepted,
+    async |mut stage: Stage| {
+        stage.set("JWT_ALGORITHM", "EdDSA");
+        let first = stage.start().await;
+        // Messages of Redis do not reach this one.
+        if stage.footprint == Footprint::Production {
+            stage.set("JOSOOR_AUTH__REDIS__PREFIX", "elsewhere:");
+        }
+        let second = stage.start().await;
+        first.register("user@example.com").await;
+        let client = josoor_auth::act::Client::default();
+        for _ in 0..5 {
+            let how = josoor_auth::admin::keys::How::Now;
+            let made = josoor_auth::admin::keys::rotate(&first.app, None, how, &client)
+                .await
+                .expect("rotated");
+            eventually("the first node signs with it", || async {
+                first.app.keys.access.signing_kid() == made.kid
+            })
+            .await;
+            let tokens = first.log_in("user@example.com").await;
+            second.get("/auth/me", &tokens.access).await.is(200);
+            second.get("/auth/check", &tokens.access).await.is(200);
+        }
+        // A key that does not exist: as ever, however many ask.
+        let tokens = first.log_in("user@example.com").await;
+        let (mut header, rest) = (
+            token::read(&tokens.access).0,
+            tokens.access.split_once('.').expect("parts").1,
+        );
+        header["kid"] = json!("of-no-key");
+        let unknown = format!("{}.{rest}", token::encode(header.to_string()));
+        let asked = (0..64).map(|_| second.get("/auth/me", &unknown));
+        for answer in futures_util::future::join_all(asked).await {
+            answer.is_problem(401, "token_invalid");
+        }
+        first.stop().await;
+        second.stop().await;
+    }
+);
+
 /// Waits until a server refuses a token; how long that took.
 async fn refused_after(server: &Server, path: &str, token: &str, since: Instant) -> Duration {
     loop {
