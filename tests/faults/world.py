@@ -59,7 +59,7 @@ class Link:
         self.writers |= both
 
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while data := await source.read(65536):
                     while self.is_silent:
                         await asyncio.sleep(0.02)

@@ -1,6 +1,7 @@
-//! The counts of the console. What cannot change any more is counted once and cached; what can, is counted again after a few seconds,
-//! however many consoles are open.
+//! The counts of the console. What cannot change any more is counted once and stored by day; what can, is counted again after a few
+//! seconds, however many consoles are open.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -16,16 +17,20 @@ pub const DAYS_AT_MOST: i64 = 366;
 /// How long the counts of what still changes count as fresh.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// How long the sign-ins of days that are over count as fresh: old rows of the audit trail can still be pruned.
+/// How long a node uses what it knows of days that are over.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// Counts over all days are kept for so many times as long as the counting took: at most a twentieth of the time is spent on it.
+/// Counts of all users and over all days are kept for so many times as long as the counting took: at most a twentieth of the time is
+/// spent on each.
 const PATIENCE: u32 = 20;
 
 /// How long the count of administrators without a second factor counts as fresh: `/readyz` is read by load balancers.
 const KEPT_FACTORS: Duration = Duration::from_secs(15);
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// How long after its end a day is stored: what happened in it has been committed by then.
+const SETTLED: Duration = Duration::from_mins(10);
 
 /// The counts at a moment.
 #[derive(Clone, Debug)]
@@ -61,14 +66,16 @@ pub async fn collect(app: &App, days: i64) -> Result<Stats> {
     let mut conn = app.db.read().await?;
     let (users, sessions) = count_now(app, &mut conn, now).await?;
     let over_days = count_over_days(app, &mut conn, now, &wanted).await?;
-    let mut series = Vec::new();
-    for (number, new_users) in wanted.zip(over_days.new_users) {
-        series.push(DayCounts {
+    let sign_ins = count_sign_ins(app, &mut conn, now, &wanted).await?;
+    let series = wanted
+        .zip(over_days.new_users)
+        .zip(sign_ins)
+        .map(|((number, new_users), sign_ins)| DayCounts {
             begins: begin_of(number),
-            sign_ins: count_sign_ins(app, &mut conn, now, number == today, begin_of(number)).await?,
+            sign_ins,
             new_users,
-        });
-    }
+        })
+        .collect();
     let oldest = begin_of(today - DAYS_AT_MOST);
     app.stats
         .with(|counts| counts.days.retain(|begins, _| *begins >= oldest));
@@ -117,13 +124,19 @@ async fn count_now(app: &App, conn: &mut Conn, now: Timestamp) -> Result<(UserCo
     {
         return Ok(known);
     }
+    let begun = Instant::now();
     let counted = (
         conn.count_users_by_kind().await?,
         conn.count_live_sessions(now).await?,
     );
     app.stats
-        .with(|counts| counts.now = Some(Kept::new(counted, now, FRESH)));
+        .with(|counts| counts.now = Some(Kept::new(counted, now, life_of(begun))));
     Ok(counted)
+}
+
+/// How long to keep what was counted since `begun`.
+fn life_of(begun: Instant) -> Duration {
+    begun.elapsed().saturating_mul(PATIENCE).clamp(FRESH, KEPT)
 }
 
 /// Accounts can be added to any day, because an import keeps the times at which they were created, and taken away from any: so all days
@@ -147,11 +160,9 @@ async fn count_over_days(
         .collect();
     let counted = DaysCounts {
         new_users: conn.count_new_users(&spans).await?,
-        active_users: conn
-            .count_active_users(begin_of(*days.start()), begin_of(days.end() + 1))
-            .await?,
+        active_users: conn.count_active_users(begin_of(*days.start())).await?,
     };
-    let life = begun.elapsed().saturating_mul(PATIENCE).clamp(FRESH, KEPT);
+    let life = life_of(begun);
     app.stats.with(|counts| {
         counts.over_days.retain(|_, known| known.at(now).is_some());
         counts
@@ -161,22 +172,61 @@ async fn count_over_days(
     Ok(counted)
 }
 
+/// The sign-ins of each of these days.
 async fn count_sign_ins(
     app: &App,
     conn: &mut Conn,
     now: Timestamp,
-    is_today: bool,
-    begins: Timestamp,
-) -> Result<SpanCounts> {
-    let known = app
-        .stats
-        .with(|counts| counts.days.get(&begins).and_then(|known| known.at(now)));
-    if let Some(known) = known {
-        return Ok(known);
+    days: &RangeInclusive<i64>,
+) -> Result<Vec<SpanCounts>> {
+    let known = |day: i64| {
+        app.stats
+            .with(|counts| counts.days.get(&begin_of(day)).and_then(|known| known.at(now)))
+    };
+    let keep = |day: i64, counted: SpanCounts| {
+        let life = if begin_of(day + 1) <= now { KEPT } else { FRESH };
+        app.stats
+            .with(|counts| counts.days.insert(begin_of(day), Kept::new(counted, now, life)));
+    };
+    if days.clone().any(|day| day != *days.end() && known(day).is_none()) {
+        for (day, counted) in conn.counted_days(*days.start()).await? {
+            keep(day, counted);
+        }
     }
-    let counted = conn.count_span(begins, begins.plus(DAY)).await?;
-    let life = if is_today { FRESH } else { KEPT };
-    app.stats
-        .with(|counts| counts.days.insert(begins, Kept::new(counted, now, life)));
-    Ok(counted)
+    let mut series = Vec::new();
+    for day in days.clone() {
+        let counted = if let Some(known) = known(day) {
+            known
+        } else {
+            let counted = conn.count_span(begin_of(day), begin_of(day + 1)).await?;
+            keep(day, counted);
+            counted
+        };
+        series.push(counted);
+    }
+    Ok(series)
+}
+
+/// Stores the sign-ins of days that are over and not stored yet, and removes those that cannot be asked for any more.
+///
+/// # Errors
+/// `StoreUnavailable`; what was stored until then stays.
+pub async fn store_days(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let today = now.as_micros().div_euclid(micros(DAY));
+    let oldest = today - DAYS_AT_MOST;
+    let mut conn = app.db.read().await?;
+    let stored: HashSet<i64> = conn
+        .counted_days(oldest)
+        .await?
+        .into_iter()
+        .map(|(day, _)| day)
+        .collect();
+    for day in oldest..today {
+        if !stored.contains(&day) && begin_of(day + 1).plus(SETTLED) <= now {
+            let counted = conn.count_span(begin_of(day), begin_of(day + 1)).await?;
+            app.db.write().await?.keep_day(day, counted).await?;
+        }
+    }
+    app.db.write().await?.purge_days(oldest).await.map(drop)
 }

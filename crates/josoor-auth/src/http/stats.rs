@@ -74,7 +74,7 @@ pub struct RangeStats {
     pub failures: i64,
     /// Accounts created in these days that still exist.
     pub new_users: i64,
-    /// Users who signed in at least once. Each is counted once, however many days there are.
+    /// Users who signed in at least once and still exist. Each is counted once, however many days there are.
     pub active_users: i64,
 }
 
@@ -104,7 +104,7 @@ request_fields! {
 
 /// Counts users, sessions and sign-ins
 ///
-/// Days go back as far as the audit trail is kept.
+/// Days that are over are stored, and stay when the audit trail's rows go; before that they go back as far as the audit trail is kept.
 #[utoipa::path(
     get, path = "/admin/stats", tag = "admin", operation_id = "show_stats", security(("bearer" = [])),
     params(StatsQuery),

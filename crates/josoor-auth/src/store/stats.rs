@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use super::conn::{Conn, built, on};
+use super::conn::{Conn, built, execute, on};
 use super::row::from_row;
 use crate::domain::Timestamp;
 use crate::error::Result;
@@ -53,6 +53,31 @@ from_row!(SpanCounts {
     active_users
 });
 
+/// A row of `counted_days`.
+struct CountedDay {
+    day: i64,
+    sign_ins: i64,
+    failures: i64,
+    active_users: i64,
+}
+
+from_row!(CountedDay {
+    day,
+    sign_ins,
+    failures,
+    active_users
+});
+
+impl CountedDay {
+    const fn counts(&self) -> SpanCounts {
+        SpanCounts {
+            sign_ins: self.sign_ins,
+            failures: self.failures,
+            active_users: self.active_users,
+        }
+    }
+}
+
 impl Conn {
     /// Counts the users by kind.
     pub async fn count_users_by_kind(&mut self) -> Result<UserCounts> {
@@ -73,11 +98,10 @@ impl Conn {
         on!(self, sqlx::query_scalar(SQL).bind(now), fetch_one)
     }
 
-    /// Counts the users who signed in at least once from `from` on and before `to`.
-    pub async fn count_active_users(&mut self, from: Timestamp, to: Timestamp) -> Result<i64> {
-        const SQL: &str = "select count(distinct subject_id) from audit
-             where action = 'sign_in' and outcome = 'success' and at >= $1 and at < $2";
-        on!(self, sqlx::query_scalar(SQL).bind(from).bind(to), fetch_one)
+    /// Counts the users who signed in from `from` on. Those who were deleted are not among them.
+    pub async fn count_active_users(&mut self, from: Timestamp) -> Result<i64> {
+        const SQL: &str = "select count(*) from users where last_login_at >= $1 and deleted_at is null";
+        on!(self, sqlx::query_scalar(SQL).bind(from), fetch_one)
     }
 
     /// Counts the accounts that were created in each of these spans, which is given by its beginning and its end, and still are there.
@@ -107,5 +131,34 @@ impl Conn {
                 count(distinct case when outcome = 'success' then subject_id end) as active_users
              from audit where action = 'sign_in' and at >= $1 and at < $2";
         on!(self, sqlx::query_as(SQL).bind(from).bind(to), fetch_one)
+    }
+
+    /// What was counted of days that are over, from `first` on, by the number of the day since 1970.
+    pub async fn counted_days(&mut self, first: i64) -> Result<Vec<(i64, SpanCounts)>> {
+        const SQL: &str = "select day, sign_ins, failures, active_users from counted_days where day >= $1";
+        let days: Vec<CountedDay> = on!(self, sqlx::query_as(SQL).bind(first), fetch_all)?;
+        Ok(days.into_iter().map(|day| (day.day, day.counts())).collect())
+    }
+
+    /// Keeps what was counted of a day. What another node has kept of it stays.
+    pub async fn keep_day(&mut self, day: i64, counts: SpanCounts) -> Result<()> {
+        const SQL: &str =
+            "insert into counted_days (day, sign_ins, failures, active_users) values ($1, $2, $3, $4)
+             on conflict (day) do nothing";
+        execute!(
+            self,
+            sqlx::query(SQL)
+                .bind(day)
+                .bind(counts.sign_ins)
+                .bind(counts.failures)
+                .bind(counts.active_users)
+        )
+        .map(drop)
+    }
+
+    /// Removes what was counted of days before this one; how many there were.
+    pub async fn purge_days(&mut self, before: i64) -> Result<u64> {
+        const SQL: &str = "delete from counted_days where day < $1";
+        execute!(self, sqlx::query(SQL).bind(before))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::account::{self, deletion};
+use crate::admin::stats;
 use crate::app::App;
 use crate::audit;
 use crate::auth::devices;
@@ -50,7 +51,7 @@ pub async fn purge_regularly(app: App) {
 
 /// Removes, in small steps, sessions, one-time tokens and keys whose last possible moment was a day ago, flows that are over, deleted
 /// accounts after their grace, what accounts had before changes that cannot be undone any more, counts of failed sign-ins to addresses without an account, changes that no copy can contradict any more, and
-/// audit rows past their retention.
+/// audit rows past their retention. Stores the statistics of days that are over.
 pub async fn purge(app: &App) -> Result<()> {
     let now = app.clock.now();
     let ended = now.minus(KEEP_ENDED);
@@ -107,6 +108,8 @@ pub async fn purge(app: &App) -> Result<()> {
         conn.purge_devices(forgotten, unused, STEP).await
     })
     .await?;
+    // Before the rows that are counted go.
+    stats::store_days(app).await?;
     let retained = now.minus(app.config.audit.retention);
     in_steps(app, retained, async |app, before| {
         audit::prune(app, before, STEP).await

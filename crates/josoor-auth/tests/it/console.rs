@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::command;
+use crate::support::database;
 use crate::support::server::{Answer, PASSWORD, Server, Tokens, on_both};
 
 async fn stats(server: &Server, admin: &Tokens, query: &str) -> Answer {
@@ -111,6 +112,51 @@ on_both!(
         assert_eq!(second.json["range"]["new_users"], 5);
         assert_eq!(series(&second, "new_users").iter().sum::<i64>(), 5);
         assert_eq!(second.json["users"]["total"], 5);
+        server.stop().await;
+    }
+);
+
+on_both!(
+    days_that_are_over_are_stored_and_outlive_the_audit_trail,
+    async |stage: Stage| {
+        let start: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
+        let clock = Clock::manual(start);
+        let server = stage.start_with(clock.clone()).await;
+        server.register_admin("admin@example.com").await;
+        server.log_in("admin@example.com").await;
+        // The day is over, but a transaction of its last second may not be.
+        clock.advance(Duration::from_hours(12) + Duration::from_mins(1));
+        server.log_in("admin@example.com").await;
+        josoor_auth::admin::stats::store_days(&server.app)
+            .await
+            .expect("counted");
+        let stored = "select count(*) from counted_days where day = 20513";
+        assert_eq!(database::number(&server.app.db, stored).await, 0);
+        clock.advance(Duration::from_mins(10));
+        for _ in 0..2 {
+            josoor_auth::admin::stats::store_days(&server.app)
+                .await
+                .expect("counted");
+        }
+        assert_eq!(database::number(&server.app.db, stored).await, 1);
+        let kept = "select count(*) from counted_days";
+        assert_eq!(database::number(&server.app.db, kept).await, 366);
+        // Another process reads what was stored, whatever has become of the trail.
+        database::execute(&server.app.db, "delete from audit").await;
+        server.stop().await;
+        let server = stage.start_with(clock.clone()).await;
+        let admin = server.log_in("admin@example.com").await;
+        let found = stats(&server, &admin, "?days=2").await.is(200);
+        assert_eq!(series(&found, "sign_ins"), [1, 1]);
+        assert_eq!(series(&found, "active_users"), [1, 1]);
+        assert_eq!(found.json["range"]["active_users"], 1);
+        // A year later it is gone.
+        clock.advance(Duration::from_hours(366 * 24));
+        josoor_auth::admin::stats::store_days(&server.app)
+            .await
+            .expect("counted");
+        assert_eq!(database::number(&server.app.db, stored).await, 0);
+        assert_eq!(database::number(&server.app.db, kept).await, 366);
         server.stop().await;
     }
 );
