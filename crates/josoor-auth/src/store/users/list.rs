@@ -126,21 +126,21 @@ impl Conn {
     /// By which of its parts what matches a filter is gathered.
     async fn how_to_gather(&mut self, filter: &UserFilter) -> Result<Find> {
         if !filter.has_grams() {
-            return Ok(Find::ByFacts);
+            return Ok(Find::Facts);
         }
         if !filter.has_facts() {
-            return Ok(Find::ByWords);
+            return Ok(Find::Words);
         }
-        self.set_planner(Find::ByFacts.settings()).await?;
+        self.set_planner(Find::Facts.settings()).await?;
         let count: i64 = built!(
             self,
             counting_few(filter),
             build_query_scalar().persistent(false).fetch_one
         )?;
         Ok(if count > GATHERED {
-            Find::ByWords
+            Find::Words
         } else {
-            Find::ByFacts
+            Find::Facts
         })
     }
 
@@ -327,11 +327,11 @@ impl Conn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Find {
     /// By the index of grams; then they are sorted.
-    ByWords,
+    Words,
     /// By the indexes of the filter's other parts; then they are sorted.
-    ByFacts,
+    Facts,
     /// By the order's index; each is tested.
-    ByOrder,
+    Order,
 }
 
 impl Find {
@@ -343,7 +343,7 @@ impl Find {
         if filter.is_some() && (total <= GATHERED || total < COUNTED && !is_soon_full) {
             gather
         } else {
-            Self::ByOrder
+            Self::Order
         }
     }
 
@@ -351,13 +351,13 @@ impl Find {
     /// otherwise, the grams of every row would be computed. Facts are as quick by reading the table.
     const fn settings(self) -> &'static str {
         match self {
-            Self::ByWords => {
+            Self::Words => {
                 "set local enable_seqscan = off; set local enable_bitmapscan = on; set local enable_sort = on"
             }
-            Self::ByFacts => {
+            Self::Facts => {
                 "set local enable_seqscan = on; set local enable_bitmapscan = on; set local enable_sort = on"
             }
-            Self::ByOrder => {
+            Self::Order => {
                 "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off"
             }
         }
@@ -366,7 +366,7 @@ impl Find {
 
 /// Begins ` from … where …`.
 fn push_from<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
-    if find == Find::ByWords {
+    if find == Find::Words {
         query.push(" from ").push(E::FROM_GRAMS);
         E::push_grams(query, &filter.text);
     } else {
@@ -386,7 +386,7 @@ fn push_filter<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find
 /// [`push_filter`], whether a user was deleted or not.
 fn push_conditions<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
     push_words(query, filter);
-    if find == Find::ByFacts && !filter.text.is_empty() && filter.has_facts() {
+    if find == Find::Facts && !filter.text.is_empty() && filter.has_facts() {
         let (before, after) = E::BY_INDEX_FIRST;
         query.push(before);
         push_facts(query, filter, find);
@@ -407,7 +407,7 @@ fn push_words<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter) {
 
 fn push_facts<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find: Find) {
     // Written so that no index is found for them, where another one is to be used.
-    let by_index = find == Find::ByFacts;
+    let by_index = find == Find::Facts;
     if let Some(role) = filter.role {
         query.push(if by_index {
             " and users.role = "
@@ -450,7 +450,7 @@ fn push_facts<E: Engine>(query: &mut QueryBuilder<E>, filter: &UserFilter, find:
 /// How many users have a filter's facts, up to one more than [`GATHERED`].
 fn counting_few<E: Engine>(filter: &UserFilter) -> QueryBuilder<E> {
     let mut query = QueryBuilder::new("select count(*) from (select 1 from users where true");
-    push_facts(&mut query, filter, Find::ByFacts);
+    push_facts(&mut query, filter, Find::Facts);
     query.push(if filter.deleted {
         " and deleted_at is not null"
     } else {
@@ -478,7 +478,7 @@ fn counting<E: Engine>(prefix: &str, filter: &UserFilter, find: Find) -> QueryBu
     query.push("select (select count(*) from users where true");
     push_conditions(&mut query, filter, find);
     query.push(") - (select count(*) from users where deleted_at is not null");
-    push_conditions(&mut query, filter, Find::ByOrder);
+    push_conditions(&mut query, filter, Find::Order);
     query.push(")");
     query
 }
@@ -495,7 +495,7 @@ fn listing<E: Engine>(
     let key = format!("{}{}", sort.key(), if sort.is_text() { E::BYTEWISE } else { "" });
     let (id, key) = match find {
         // The order has to follow after all are gathered: with a limit PostgreSQL would follow the order and test every row.
-        Find::ByWords | Find::ByFacts => {
+        Find::Words | Find::Facts => {
             query.push(format!(
                 "with found as materialized (select users.id, {key} as sort_key"
             ));
@@ -504,7 +504,7 @@ fn listing<E: Engine>(
             query.push(") select found.id from found where true");
             ("found.id", "found.sort_key".to_owned())
         }
-        Find::ByOrder => {
+        Find::Order => {
             query.push("select users.id");
             push_from(&mut query, filter, find);
             push_filter(&mut query, filter, find);
