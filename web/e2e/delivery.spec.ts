@@ -122,6 +122,9 @@ test("the viewer of the API's document comes out of the binary", async ({ page, 
 
   // The product's name, and a way back.
   await expect(page.getByRole("link", { name: "JOSOOR" }).first()).toBeVisible();
-  await page.getByRole("link", { name: "Back to my account" }).click();
+  await page.getByRole("link", { name: "العربية" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "مرجع واجهة البرمجة" })).toBeVisible();
+  await expect(page.getByText("/auth/login").first()).toBeVisible();
+  await page.getByRole("link", { name: "حسابي" }).click();
   await expect(page).toHaveURL(/\/login|\/account/);
 });

@@ -4,21 +4,24 @@
 (() => {
   const KEY = "josoor_theme";
   const root = document.documentElement;
+  let kept = null;
   const system = matchMedia("(prefers-color-scheme: dark)");
   const chosen = () => {
     try {
-      return localStorage.getItem(KEY);
+      return localStorage.getItem(KEY) ?? kept;
     } catch {
-      return null;
+      return kept;
     }
   };
   const isDark = () => (chosen() ?? (system.matches ? "dark" : "light")) === "dark";
   const apply = () => {
     root.classList.toggle("dark-mode", isDark());
+    // The pages' own style sheet follows this one.
+    root.dataset.theme = isDark() ? "dark" : "light";
     const button = document.getElementById("theme");
     if (!button) return;
     button.hidden = false;
-    button.textContent = isDark() ? "Light" : "Dark";
+    button.textContent = isDark() ? button.dataset.light : button.dataset.dark;
   };
   apply();
   system.addEventListener("change", apply);
@@ -30,8 +33,7 @@
         localStorage.setItem(KEY, next);
       } catch {
         // Then it holds for this page.
-        root.classList.toggle("dark-mode", next === "dark");
-        return;
+        kept = next;
       }
       apply();
     });

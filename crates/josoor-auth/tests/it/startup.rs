@@ -359,6 +359,11 @@ on_both!(
         let viewer = get(&server, "/docs").await.is(200);
         assert!(viewer.text.contains("<html"));
         assert!(!viewer.text.contains("https://") && !viewer.text.contains("//cdn"));
+        let arabic = get(&server, "/docs?lang=ar").await.is(200);
+        assert!(arabic.text.contains(r#"<html lang="ar" dir="rtl">"#));
+        assert_eq!(arabic.headers["content-language"], "ar");
+        let cookie = arabic.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.starts_with("josoor_locale=ar;"), "{cookie}");
         server.stop().await;
     }
 );
