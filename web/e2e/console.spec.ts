@@ -170,8 +170,12 @@ test("many at once: a preview, and a result for each; the last administrator sta
       .getByRole("dialog")
       .getByRole("button", { name: /^Activate/ })
       .click();
-    await expect(page.getByRole("dialog").getByText(/1\W* user changed/)).toBeVisible();
-    await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+    // The list of the deactivated has one fewer, until that is undone.
+    const status = page.getByRole("status");
+    await expect(status.filter({ hasText: /1\W* user changed/ })).toBeVisible();
+    await expect(status.filter({ hasText: /23\W* users/ })).toBeVisible();
+    await page.getByRole("button", { name: "Undo" }).click();
+    await expect(status.filter({ hasText: /24\W* users/ })).toBeVisible();
 
     // The seal of the trail is checked at the press of a button.
     await page.goto(`${server.url}/console/audit`);

@@ -101,6 +101,11 @@ test("an administrator finds and deactivates a user without a mouse", async ({ p
   await tabTo(page, "Deactivate", "button");
   await page.keyboard.press("Enter");
   await expect(page.getByText("The account is deactivated.")).toBeVisible();
+  // What one request takes back can be undone where it is reported.
+  await tabTo(page, "Undo", "button");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("status").filter({ hasText: "The account is active." })).toBeVisible();
+  await expect(page.getByText("Active", { exact: true })).toBeVisible();
 });
 
 test("Caps Lock is reported, and a password can be pasted", async ({ page, server }) => {

@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { expect, PASSWORD, test } from "./server";
@@ -39,6 +40,18 @@ test("an authenticator app is set up, asked for at the next sign-in, and turned 
   const codes = await listed.allTextContents();
   expect(new Set(codes).size).toBe(10);
   await clean(page);
+  // Kept as a file, or on a sheet of paper with nothing else on it: each names the account.
+  const [file] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Download" }).click(),
+  ]);
+  const kept = readFileSync(await file.path(), "utf8");
+  for (const part of [email, ...codes]) expect(kept).toContain(part);
+  await page.emulateMedia({ media: "print" });
+  await expect(page.getByRole("region", { name: "Save your recovery codes" })).toContainText(email);
+  await expect(listed.first()).toBeVisible();
+  await expect(page.getByText("Authenticator app")).toBeHidden();
+  await page.emulateMedia({ media: null });
   await page.getByRole("button", { name: "I saved them" }).click();
   await expect(page.getByText(/10\W* codes left/)).toBeVisible();
 

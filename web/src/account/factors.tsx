@@ -1,12 +1,16 @@
 import type { Schemas } from "@josoor/auth";
 import { useAuth, useUser } from "@josoor/auth/react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { FileDown, Printer } from "lucide-react";
 import { useState } from "react";
+import { Copy } from "../components/copy";
+import { save } from "../components/download";
 import { PasswordField, TextField } from "../components/fields";
 import { Form, messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Result } from "../components/queries";
 import { Code, Time } from "../components/values";
+import { config } from "../config";
 import { useI18n } from "../i18n";
 import { Passkeys } from "./passkeys";
 
@@ -39,6 +43,12 @@ export function Factors() {
       <Result of={factors}>
         {({ totp, passkeys, recovery_codes_left }) => (
           <>
+            <p>
+              <span className={totp || passkeys.length > 0 ? "badge good" : "badge warn"}>
+                {t(totp || passkeys.length > 0 ? "factors.state_on" : "factors.state_off")}
+              </span>{" "}
+              {t(totp || passkeys.length > 0 ? "factors.lead_on" : "factors.lead_off")}
+            </p>
             <Passkeys passkeys={passkeys} onCodes={setCodes} onChange={refresh} />
             {totp ? (
               <Present createdAt={totp.created_at} lastUsedAt={totp.last_used_at} onChange={refresh} />
@@ -89,15 +99,28 @@ function Confirm({
     <section className="card">
       <h2>{t("factors.scan")}</h2>
       <p>{t("factors.scan_lead")}</p>
-      <img
-        src={`data:image/svg+xml,${encodeURIComponent(setup.qr_svg)}`}
-        alt={t("factors.qr")}
-        width="200"
-        height="200"
-      />
-      <p>
-        {t("factors.by_hand")} <Code>{setup.secret}</Code>
-      </p>
+      <div className="scan">
+        <img
+          src={`data:image/svg+xml,${encodeURIComponent(setup.qr_svg)}`}
+          alt={t("factors.qr")}
+          width="200"
+          height="200"
+        />
+        <div>
+          <p>{t("factors.by_hand")}</p>
+          <p>
+            <Code>
+              {/* In groups to read aloud; copied without spaces. */}
+              {Array.from({ length: Math.ceil(setup.secret.length / 4) }, (_, group) => 4 * group).map((start) => (
+                <span key={start} className="group">
+                  {setup.secret.slice(start, start + 4)}
+                </span>
+              ))}
+            </Code>
+          </p>
+          <Copy text={setup.secret} of={t("factors.key")} className="button quiet" />
+        </div>
+      </div>
       <Form
         submit={t("factors.confirm")}
         onSubmit={async ({ code = "" }) => onDone(await client.factors.confirmTotp({ code }))}
@@ -109,6 +132,7 @@ function Confirm({
       >
         <TextField
           name="code"
+          className="digits"
           label={t("field.code")}
           autoComplete="one-time-code"
           inputMode="numeric"
@@ -206,9 +230,13 @@ function Replace({
 }
 
 function RecoveryCodes({ codes, onClose }: { codes: string[]; onClose: () => void }) {
-  const { t } = useI18n();
+  const { t, date, language } = useI18n();
+  const user = useUser();
+  // A sheet of paper has to say which account it is for.
+  const of = [config.branding.name[language], user?.email ?? "", date(Date.now())];
+  const text = codes.join("\n");
   return (
-    <section className="card" aria-labelledby="recovery-codes">
+    <section className="card printed" aria-labelledby="recovery-codes">
       <h2 id="recovery-codes">{t("factors.keep")}</h2>
       <p>{t("factors.keep_lead")}</p>
       <ul className="codes">
@@ -218,11 +246,29 @@ function RecoveryCodes({ codes, onClose }: { codes: string[]; onClose: () => voi
           </li>
         ))}
       </ul>
+      <p className="small">
+        <bdi>{of[0]}</bdi> · <bdi dir="ltr">{of[1]}</bdi> · <bdi>{of[2]}</bdi>
+      </p>
       <div className="actions">
         <button type="button" className="button" onClick={onClose}>
           {t("factors.kept")}
         </button>
+        <Copy text={text} of={t("factors.codes")} className="button quiet" />
+        <button
+          type="button"
+          className="button quiet"
+          onClick={() =>
+            save(
+              new Blob([`${of.join("\n")}\n\n${text}\n`], { type: "text/plain;charset=utf-8" }),
+              "recovery-codes.txt",
+            )
+          }
+        >
+          <FileDown className="icon" />
+          {t("factors.download")}
+        </button>
         <button type="button" className="button quiet" onClick={() => window.print()}>
+          <Printer className="icon" />
           {t("factors.print")}
         </button>
       </div>

@@ -15,6 +15,7 @@ import { AppPage } from "../components/app-page";
 import { ExpiryWarning } from "../components/expiry-warning";
 import { Data } from "../components/queries";
 import { StepUp } from "../components/step-up";
+import { Toasts } from "../components/toast";
 import { type TextKey, useI18n } from "../i18n";
 import { NotFound } from "../pages/refusals";
 import { Activity } from "./activity";
@@ -43,35 +44,37 @@ export function Account() {
   const [location] = useLocation();
   return (
     <Data>
-      <ExpiryWarning />
-      <StepUp />
-      <Switch>
-        {SECTIONS.map(([path, title, , Content]) => (
-          <Route key={path} path={path}>
-            <AppPage title={title} width="wide">
-              <div className="split">
-                <nav className="side" aria-label={t("account.title")}>
-                  {SECTIONS.map(([to, name, Icon]) => (
-                    <Link
-                      key={to}
-                      href={to}
-                      aria-current={to === location ? "page" : undefined}
-                      ref={to === location ? showInLine : undefined}
-                    >
-                      <Icon className="icon" />
-                      {t(name)}
-                    </Link>
-                  ))}
-                </nav>
-                <div>
-                  <Content />
+      <Toasts>
+        <ExpiryWarning />
+        <StepUp />
+        <Switch>
+          {SECTIONS.map(([path, title, , Content]) => (
+            <Route key={path} path={path}>
+              <AppPage title={title} width="wide">
+                <div className="split">
+                  <nav className="side" aria-label={t("account.title")}>
+                    {SECTIONS.map(([to, name, Icon]) => (
+                      <Link
+                        key={to}
+                        href={to}
+                        aria-current={to === location ? "page" : undefined}
+                        ref={to === location ? showInLine : undefined}
+                      >
+                        <Icon className="icon" />
+                        {t(name)}
+                      </Link>
+                    ))}
+                  </nav>
+                  <div>
+                    <Content />
+                  </div>
                 </div>
-              </div>
-            </AppPage>
-          </Route>
-        ))}
-        <Route component={NotFound} />
-      </Switch>
+              </AppPage>
+            </Route>
+          ))}
+          <Route component={NotFound} />
+        </Switch>
+      </Toasts>
     </Data>
   );
 }

@@ -1,10 +1,12 @@
 import type { Passkey } from "@josoor/auth";
 import { useAuth, useUser } from "@josoor/auth/react";
+import { KeyRound } from "lucide-react";
 import { useState } from "react";
 import { Cancel, Dialog } from "../components/dialog";
 import { PasswordField, TextField } from "../components/fields";
 import { Form, messageOf } from "../components/form";
 import { Notice } from "../components/notice";
+import { useToast } from "../components/toast";
 import { Time } from "../components/values";
 import { useI18n } from "../i18n";
 
@@ -78,6 +80,7 @@ function Entry({ passkey, onChange }: { passkey: Passkey; onChange: () => Promis
   const i18n = useI18n();
   const { t, date } = i18n;
   const { client } = useAuth();
+  const say = useToast();
   const [asked, setAsked] = useState<"rename" | "remove" | null>(null);
   const [failure, setFailure] = useState<unknown>(null);
   const close = () => {
@@ -95,6 +98,7 @@ function Entry({ passkey, onChange }: { passkey: Passkey; onChange: () => Promis
   };
   return (
     <li className="card row">
+      <KeyRound className="icon" />
       <div>
         <h3>
           <bdi>{passkey.name}</bdi> {passkey.is_backed_up && <span className="badge">{t("passkeys.backed_up")}</span>}
@@ -125,8 +129,13 @@ function Entry({ passkey, onChange }: { passkey: Passkey; onChange: () => Promis
           <Form
             submit={t("passkeys.save")}
             onSubmit={async ({ name = "" }) => {
+              const before = passkey.name;
               await client.passkeys.rename(passkey.id, name);
               close();
+              say(t("profile.saved"), async () => {
+                await client.passkeys.rename(passkey.id, before);
+                await onChange();
+              });
               await onChange();
             }}
             footer={<Cancel onClick={close} />}

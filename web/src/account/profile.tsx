@@ -6,6 +6,7 @@ import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { LanguageSelect } from "../components/language-select";
 import { MailHint, Notice } from "../components/notice";
+import { useToast } from "../components/toast";
 import { Code } from "../components/values";
 import { config } from "../config";
 import { useI18n } from "../i18n";
@@ -15,7 +16,7 @@ export function Profile() {
   const { t, date } = useI18n();
   const { client } = useAuth();
   const user = useUser();
-  const [isSaved, setSaved] = useState(false);
+  const say = useToast();
   const [isSent, setSent] = useState(false);
   if (!user) return null;
   return (
@@ -35,7 +36,6 @@ export function Profile() {
           <MailHint isOn={config.devMail} />
         </Notice>
       )}
-      {isSaved && <Notice kind="done">{t("profile.saved")}</Notice>}
       <div className="card">
         <div className="person">
           <Avatar user={user} isLarge />
@@ -53,9 +53,9 @@ export function Profile() {
         <Form
           submit={t("profile.submit")}
           onSubmit={async ({ full_name = "", locale }) => {
-            setSaved(false);
+            const before = { full_name: user.full_name, locale: user.locale };
             await client.updateMe({ full_name: full_name.trim() || null, locale: locale === "ar" ? "ar" : "en" });
-            setSaved(true);
+            say(t("profile.saved"), () => client.updateMe(before));
           }}
         >
           <TextField

@@ -6,6 +6,7 @@ import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Result } from "../components/queries";
+import { useToast } from "../components/toast";
 import { useI18n } from "../i18n";
 
 interface Item {
@@ -46,7 +47,7 @@ export function RemovableList<T extends Item>({
   const queries = useQueryClient();
   const items = useQuery({ queryKey: [kind], queryFn: list, ...(refetchInterval ? { refetchInterval } : {}) });
   const [asked, setAsked] = useState<T | "all" | null>(null);
-  const [done, setDone] = useState<string | null>(null);
+  const say = useToast();
   const nameOf = ({ device }: T) => device || t("sessions.unknown_device");
   const removal = useMutation({
     mutationFn: async (what: T | "all") => {
@@ -55,7 +56,7 @@ export function RemovableList<T extends Item>({
       return t(`${kind}.removed_one`, { device: nameOf(what) });
     },
     onSuccess: (text) => {
-      setDone(text);
+      say(text);
       setAsked(null);
       return queries.invalidateQueries({ queryKey: [kind] });
     },
@@ -68,7 +69,6 @@ export function RemovableList<T extends Item>({
   return (
     <>
       <p>{t(`${kind}.lead`)}</p>
-      {done && <Notice kind="done">{done}</Notice>}
       <Result of={items}>
         {(found) =>
           found.length === 0 ? (

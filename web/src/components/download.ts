@@ -5,7 +5,12 @@ import { config } from "../config";
 export async function download(client: AuthClient, path: string, file: string): Promise<void> {
   const response = await client.fetch(`${config.base}${path}`);
   if (!response.ok) throw new AuthError({ kind: "failed", code: `http_${response.status}`, status: response.status });
-  const address = URL.createObjectURL(await response.blob());
+  save(await response.blob(), file);
+}
+
+/** Saves a file. */
+export function save(content: Blob, file: string) {
+  const address = URL.createObjectURL(content);
   const link = document.createElement("a");
   link.href = address;
   link.download = file;

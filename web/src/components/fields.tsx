@@ -7,6 +7,8 @@ interface FieldProps {
   name: string;
   label: string;
   hint?: ReactNode;
+  /** May stay empty, which is said beside the label. */
+  isOptional?: boolean;
   required?: boolean;
   defaultValue?: string;
   autoComplete: string;
@@ -29,12 +31,15 @@ export function Frame({
   input,
   label,
   hint,
+  isAside = false,
   error,
   children,
 }: {
   input: string;
   label: string;
   hint?: ReactNode;
+  /** The hint stands on the label's line. */
+  isAside?: boolean;
   error: string | undefined;
   children: ReactNode;
 }) {
@@ -42,7 +47,7 @@ export function Frame({
     <div className={error ? "field wrong" : "field"}>
       <label htmlFor={input}>{label}</label>
       {hint && (
-        <div className="hint" id={`${input}-hint`}>
+        <div className={isAside ? "hint aside" : "hint"} id={`${input}-hint`}>
           {hint}
         </div>
       )}
@@ -56,10 +61,18 @@ export function Frame({
   );
 }
 
-export function TextField({ name, label, hint, ...rest }: FieldProps & Omit<ComponentProps<"input">, "name">) {
-  const { input, error, aria } = useField(name, hint);
+export function TextField({
+  name,
+  label,
+  isOptional = false,
+  hint,
+  ...rest
+}: FieldProps & Omit<ComponentProps<"input">, "name">) {
+  const { t } = useI18n();
+  const shown = isOptional ? t("field.optional") : hint;
+  const { input, error, aria } = useField(name, shown);
   return (
-    <Frame input={input} label={label} hint={hint} error={error}>
+    <Frame input={input} label={label} hint={shown} isAside={isOptional} error={error}>
       <input id={input} name={name} type="text" dir="auto" {...aria} {...rest} />
     </Frame>
   );

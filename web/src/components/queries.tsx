@@ -1,8 +1,10 @@
 import { isAuthError } from "@josoor/auth";
 import { QueryClient, QueryClientProvider, type UseQueryResult } from "@tanstack/react-query";
+import { SearchX } from "lucide-react";
 import type { ReactNode } from "react";
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
+import { Empty } from "./empty";
 import { messageOf } from "./form";
 import { Loading, Notice } from "./notice";
 
@@ -27,19 +29,18 @@ export function Result<T>({ of, children }: { of: UseQueryResult<T>; children: (
   const i18n = useI18n();
   if (of.data !== undefined) return children(of.data);
   if (of.isPending) return <Loading />;
+  if (isAuthError(of.error, "not_found")) return <Empty icon={SearchX}>{messageOf(of.error, i18n)}</Empty>;
   return (
-    <Notice kind={isAuthError(of.error, "not_found") ? "note" : "bad"}>
+    <Notice kind="bad">
       <p>{messageOf(of.error, i18n)}</p>
       {isAuthError(of.error) && of.error.code === "mfa_enrollment_required" && (
         <Link className="button" href="/account/two-step">
           {i18n.t("account.factors")}
         </Link>
       )}
-      {!isAuthError(of.error, "not_found") && (
-        <button type="button" className="button" onClick={() => void of.refetch()}>
-          {i18n.t("offline.retry")}
-        </button>
-      )}
+      <button type="button" className="button" onClick={() => void of.refetch()}>
+        {i18n.t("offline.retry")}
+      </button>
     </Notice>
   );
 }

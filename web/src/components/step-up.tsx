@@ -63,7 +63,14 @@ export function StepUp() {
         footer={<Cancel onClick={() => end(false)} />}
       >
         {takesCode ? (
-          <TextField name="code" label={t("field.code")} autoComplete="one-time-code" dir="ltr" required />
+          <TextField
+            name="code"
+            className="digits"
+            label={t("field.code")}
+            autoComplete="one-time-code"
+            dir="ltr"
+            required
+          />
         ) : (
           <PasswordField name="password" label={t("field.current_password")} email={user.email} required />
         )}

@@ -1,18 +1,15 @@
-import type { Role, Schemas, User } from "@josoor/auth";
+import type { Schemas, User } from "@josoor/auth";
 import { useAuth } from "@josoor/auth/react";
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { ArrowRight } from "lucide-react";
 import type { ReactNode } from "react";
 import { Dialog } from "../components/dialog";
 import { messageOf } from "../components/form";
 import { Notice } from "../components/notice";
 import { Table } from "../components/table";
+import { useToast } from "../components/toast";
 import { useI18n } from "../i18n";
-
-export interface BulkChange {
-  role?: Role;
-  is_active?: boolean;
-}
+import { type BulkChange, undoOf } from "./bulk-change";
 
 type Result = Schemas["BulkResult"];
 
@@ -29,15 +26,44 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
     (change.is_active === undefined || user.is_active === change.is_active);
   const isKept = (user: User) => isSame(user) || user.id === me?.id;
   const concerned = users.filter((user) => !isKept(user));
+  const say = useToast();
+  const queries = useQueryClient();
+  const send = async (ids: number[], what: BulkChange) => {
+    const answer = await client.request<Schemas["BulkResponse"]>("POST", "/admin/users/bulk", {
+      body: { ids, change: what },
+    });
+    return answer.items;
+  };
+  /** How many were changed, and how many were not. */
+  const countsOf = (items: Result[]) => {
+    const failed = items.filter(({ outcome }) => outcome === "failed").length;
+    const changed = items.filter(({ outcome }) => outcome === "changed").length;
+    return `${n("bulk.changed", changed)} ${failed > 0 ? n("bulk.failed", failed) : ""}`;
+  };
   const run = useMutation({
     mutationFn: () =>
-      client.request<Schemas["BulkResponse"]>("POST", "/admin/users/bulk", {
-        body: { ids: concerned.map(({ id }) => id), change },
-      }),
+      send(
+        concerned.map(({ id }) => id),
+        change,
+      ),
+    onSuccess: (items) => {
+      // What failed is shown user by user.
+      if (items.some(({ outcome }) => outcome === "failed")) return;
+      onClose();
+      const changed = new Set(items.filter(({ outcome }) => outcome === "changed").map(({ id }) => id));
+      say(countsOf(items), async () => {
+        const back: Result[] = [];
+        for (const { ids, change: before } of undoOf(
+          change,
+          concerned.filter(({ id }) => changed.has(id)),
+        ))
+          back.push(...(await send(ids, before)));
+        await queries.invalidateQueries({ queryKey: ["users"] });
+        return countsOf(back);
+      });
+    },
   });
-  const results = new Map<number, Result>(run.data?.items.map((result) => [result.id, result]));
-  const count = (outcome: Result["outcome"]) => [...results.values()].filter((one) => one.outcome === outcome).length;
-  const failed = count("failed");
+  const results = new Map<number, Result>(run.data?.map((result) => [result.id, result]));
   const kind = change.role ? "role" : change.is_active ? "activate" : "deactivate";
   const wanted = change.role ? t(`role.${change.role}`) : t(change.is_active ? "users.active" : "users.inactive");
 
@@ -65,13 +91,7 @@ export function BulkDialog({ change, users, onClose }: { change: BulkChange; use
         </>
       )}
       {run.error && <Notice kind="bad">{messageOf(run.error, i18n)}</Notice>}
-      <p role="status">
-        {run.isPending
-          ? t("form.sending")
-          : run.isSuccess
-            ? `${n("bulk.changed", count("changed"))} ${failed > 0 ? n("bulk.failed", failed) : ""}`
-            : ""}
-      </p>
+      <p role="status">{run.isPending ? t("form.sending") : run.isSuccess ? countsOf(run.data) : ""}</p>
       <Table label={t("console.users")} tall columns={[t("field.email"), t("bulk.now"), t("bulk.result")]}>
         {users.map((user) => (
           <tr key={user.id}>

@@ -5,6 +5,7 @@ import { useLocation } from "wouter";
 import { Cancel, Dialog } from "../components/dialog";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
+import { useToast } from "../components/toast";
 import { config } from "../config";
 import { useI18n } from "../i18n";
 
@@ -13,20 +14,16 @@ const mismatch = (field: string) =>
   new AuthError({ kind: "validation", code: "validation_failed", errors: [{ field, code: "mismatch", message: "" }] });
 
 /** Deactivating and deleting a user, each after a question. */
-export function DangerZone({
-  user,
-  onChanged,
-  onDone,
-}: {
-  user: User;
-  onChanged: () => Promise<void>;
-  onDone: (text: string) => void;
-}) {
+export function DangerZone({ user, onChanged }: { user: User; onChanged: () => Promise<void> }) {
   const { t, duration } = useI18n();
-  const { client } = useAuth();
+  const { client, user: me } = useAuth();
+  const say = useToast();
   const [, navigate] = useLocation();
   const [asked, setAsked] = useState<"activation" | "deletion" | null>(null);
   const close = () => setAsked(null);
+  const setActive = async (is_active: boolean) => {
+    await client.request("PATCH", `/admin/users/${user.id}`, { body: { is_active } });
+  };
   return (
     <section className="card danger-zone" aria-labelledby="danger">
       <h2 id="danger">{t("user.danger")}</h2>
@@ -56,9 +53,15 @@ export function DangerZone({
             danger={user.is_active}
             submit={t(user.is_active ? "user.deactivate" : "user.activate")}
             onSubmit={async () => {
-              await client.request("PATCH", `/admin/users/${user.id}`, { body: { is_active: !user.is_active } });
+              const before = user.is_active;
+              await setActive(!before);
               close();
-              onDone(t(user.is_active ? "user.deactivated" : "user.activated"));
+              const undo = async () => {
+                await setActive(before);
+                await onChanged();
+                return t(before ? "user.activated" : "user.deactivated");
+              };
+              say(t(before ? "user.deactivated" : "user.activated"), user.id === me?.id ? undefined : undo);
               await onChanged();
             }}
             footer={<Cancel onClick={close} />}
@@ -84,6 +87,12 @@ export function DangerZone({
               if (confirm_email.trim() !== user.email) throw mismatch("confirm_email");
               await client.request("DELETE", `/admin/users/${user.id}`);
               close();
+              const undo = async () => {
+                await client.request("POST", `/admin/users/${user.id}/restore`);
+                await onChanged();
+                return t("user.restored");
+              };
+              say(t("toast.user_deleted"), config.deletionGrace > 0 ? undo : undefined);
               navigate("/console/users", { replace: true });
               await onChanged();
             }}

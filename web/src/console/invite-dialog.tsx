@@ -31,7 +31,7 @@ export function InviteDialog({
         footer={<Cancel onClick={onClose} />}
       >
         <EmailField name="email" label={t("field.email")} autoComplete="off" required suggest={suggestedEmail} />
-        <TextField name="full_name" label={t("field.full_name")} hint={t("field.optional")} autoComplete="off" />
+        <TextField name="full_name" label={t("field.full_name")} isOptional autoComplete="off" />
         <RoleSelect name="role" value="user" />
         <LanguageSelect value={language} />
       </Form>

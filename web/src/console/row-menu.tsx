@@ -3,7 +3,7 @@ import { Ellipsis } from "lucide-react";
 import { useRef, useState } from "react";
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
-import type { BulkChange } from "./bulk";
+import type { BulkChange } from "./bulk-change";
 import type { AdminUser } from "./user-fields";
 import { TABS, userAt } from "./user-tabs";
 

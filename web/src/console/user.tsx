@@ -5,12 +5,14 @@ import { ArrowLeft, History } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
+import { Copy } from "../components/copy";
 import { Empty } from "../components/empty";
 import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
 import { useTitle } from "../components/page";
 import { Result } from "../components/queries";
+import { useToast } from "../components/toast";
 import { useUnsaved } from "../components/unsaved";
 import { Code } from "../components/values";
 import { config } from "../config";
@@ -49,7 +51,8 @@ function Detail({ user }: { user: AdminUser }) {
   const { t, dateTime } = i18n;
   const { client, user: me } = useAuth();
   const queries = useQueryClient();
-  const [done, setDone] = useState<ReactNode>(null);
+  const say = useToast();
+  const [sent, setSent] = useState<ReactNode>(null);
   useTitle(user.full_name ?? user.email);
   // The list of users shows the same account.
   const refresh = async () => {
@@ -74,8 +77,8 @@ function Detail({ user }: { user: AdminUser }) {
           </p>
         </div>
       </div>
-      {done && <Notice kind="done">{done}</Notice>}
-      {(user.deleted_at || user.frozen_at) && <WayBack user={user} onChanged={refresh} onDone={setDone} />}
+      {sent && <Notice kind="done">{sent}</Notice>}
+      {(user.deleted_at || user.frozen_at) && <WayBack user={user} onChanged={refresh} />}
       {/* Each has an address of its own, so these are links. */}
       <nav aria-label={user.email}>
         <ul className="parts">
@@ -84,7 +87,7 @@ function Detail({ user }: { user: AdminUser }) {
               <Link
                 href={userAt(user.id, one)}
                 aria-current={one === tab ? "page" : undefined}
-                onClick={() => setDone(null)}
+                onClick={() => setSent(null)}
               >
                 {t(`user_tab.${one}`)}
               </Link>
@@ -93,49 +96,60 @@ function Detail({ user }: { user: AdminUser }) {
         </ul>
       </nav>
       {tab === "profile" && (
-        <section className="card" aria-labelledby="profile">
-          <h2 id="profile">{t("account.profile")}</h2>
-          <dl className="facts">
-            <dt>{t("field.id")}</dt>
-            <dd>
-              <Code>{user.id}</Code> <Copy text={String(user.id)} />
-            </dd>
-            <dt>{t("field.language")}</dt>
-            <dd>{LANGUAGES[user.locale]}</dd>
-            <dt>{t("users.created")}</dt>
-            <dd>{dateTime(user.created_at)}</dd>
-            <dt>{t("users.last_login")}</dt>
-            <dd>{user.last_login_at ? dateTime(user.last_login_at) : t("users.never")}</dd>
-            <dt>{t("users.updated")}</dt>
-            <dd>{dateTime(user.updated_at)}</dd>
-          </dl>
-          <Form
-            onInput={() => setChanged(true)}
-            submit={t("profile.submit")}
-            onSubmit={async ({ full_name = "", role }) => {
-              setDone(null);
-              try {
-                await client.request<User>("PATCH", `/admin/users/${user.id}`, {
-                  body: { full_name: full_name.trim() || null, role },
-                });
-              } finally {
-                await refresh();
-              }
-              setChanged(false);
-              setDone(t("user.saved"));
-            }}
-          >
-            <TextField
-              key={user.full_name}
-              name="full_name"
-              label={t("field.full_name")}
-              autoComplete="off"
-              defaultValue={user.full_name ?? ""}
-            />
-            <RoleSelect name="role" value={user.role} />
-            <p className="hint">{t("user.role_hint")}</p>
-          </Form>
-        </section>
+        <div className="pair">
+          <section className="card" aria-labelledby="profile">
+            <h2 id="profile">{t("account.profile")}</h2>
+            <Form
+              onInput={() => setChanged(true)}
+              submit={t("profile.submit")}
+              onSubmit={async ({ full_name = "", role }) => {
+                const before = { full_name: user.full_name, role: user.role };
+                const save = async (body: Pick<User, "full_name"> & { role: string | undefined }) => {
+                  try {
+                    await client.request<User>("PATCH", `/admin/users/${user.id}`, { body });
+                  } finally {
+                    await refresh();
+                  }
+                };
+                await save({ full_name: full_name.trim() || null, role });
+                setChanged(false);
+                // An administrator who has given the role away could not take it back.
+                say(t("user.saved"), isMe && role !== user.role ? undefined : () => save(before));
+              }}
+            >
+              <TextField
+                key={user.full_name}
+                name="full_name"
+                label={t("field.full_name")}
+                autoComplete="off"
+                defaultValue={user.full_name ?? ""}
+              />
+              <RoleSelect name="role" value={user.role} />
+              <p className="hint">{t("user.role_hint")}</p>
+            </Form>
+          </section>
+          <section className="card" aria-labelledby="facts">
+            <h2 id="facts">{t("list.details")}</h2>
+            <dl className="facts">
+              <dt>{t("field.id")}</dt>
+              <dd>
+                <Code>{user.id}</Code> <Copy text={String(user.id)} of={t("field.id")} />
+              </dd>
+              <dt>{t("field.email")}</dt>
+              <dd>
+                <bdi dir="ltr">{user.email}</bdi> <Copy text={user.email} of={t("field.email")} />
+              </dd>
+              <dt>{t("field.language")}</dt>
+              <dd>{LANGUAGES[user.locale]}</dd>
+              <dt>{t("users.created")}</dt>
+              <dd>{dateTime(user.created_at)}</dd>
+              <dt>{t("users.last_login")}</dt>
+              <dd>{user.last_login_at ? dateTime(user.last_login_at) : t("users.never")}</dd>
+              <dt>{t("users.updated")}</dt>
+              <dd>{dateTime(user.updated_at)}</dd>
+            </dl>
+          </section>
+        </div>
       )}
       {tab === "security" && (
         <>
@@ -145,9 +159,9 @@ function Detail({ user }: { user: AdminUser }) {
             <Form
               submit={t("user.send_reset")}
               onSubmit={async () => {
-                setDone(null);
+                setSent(null);
                 await client.request("POST", `/admin/users/${user.id}/password-reset`);
-                setDone(
+                setSent(
                   <>
                     <p>{t("user.reset_sent", { email: user.email })}</p>
                     <MailHint isOn={config.devMail} />
@@ -156,27 +170,20 @@ function Detail({ user }: { user: AdminUser }) {
               }}
             />
           </section>
-          <UserFactors user={user} onChanged={refresh} onDone={setDone} />
-          {!user.deleted_at && <DangerZone user={user} onChanged={refresh} onDone={setDone} />}
+          <UserFactors user={user} onChanged={refresh} onDone={say} />
+          {!user.deleted_at && <DangerZone user={user} onChanged={refresh} />}
         </>
       )}
-      {tab === "sessions" && <UserSessions user={user} onDone={setDone} />}
+      {tab === "sessions" && <UserSessions user={user} onDone={say} />}
       {tab === "activity" && <UserActivity user={user} />}
     </>
   );
 }
 
 /** A deleted account that can be restored, or one whose owner has to recover it. */
-function WayBack({
-  user,
-  onChanged,
-  onDone,
-}: {
-  user: AdminUser;
-  onChanged: () => Promise<void>;
-  onDone: (text: string) => void;
-}) {
+function WayBack({ user, onChanged }: { user: AdminUser; onChanged: () => Promise<void> }) {
   const { t, dateTime } = useI18n();
+  const say = useToast();
   const { client } = useAuth();
   const isDeleted = !!user.deleted_at;
   return (
@@ -190,25 +197,11 @@ function WayBack({
         submit={t(isDeleted ? "user.restore" : "user.release")}
         onSubmit={async () => {
           await client.request("POST", `/admin/users/${user.id}/restore`);
-          onDone(t(isDeleted ? "user.restored" : "user.released"));
+          say(t(isDeleted ? "user.restored" : "user.released"));
           await onChanged();
         }}
       />
     </Notice>
-  );
-}
-
-function Copy({ text }: { text: string }) {
-  const { t } = useI18n();
-  const [isCopied, setCopied] = useState(false);
-  return (
-    <button
-      type="button"
-      className="link"
-      onClick={() => void navigator.clipboard?.writeText(text).then(() => setCopied(true))}
-    >
-      <span role="status">{t(isCopied ? "user.copied" : "user.copy")}</span>
-    </button>
   );
 }
 

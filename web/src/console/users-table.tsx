@@ -6,16 +6,16 @@ import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
 import { Time } from "../components/values";
 import { type TextKey, useI18n } from "../i18n";
-import type { BulkChange } from "./bulk";
+import type { BulkChange } from "./bulk-change";
 import { RowMenu } from "./row-menu";
 import { type AdminUser, StatusOf } from "./user-fields";
 
 /** Those that can be sorted by. */
 export const COLUMNS: [sort: string, title: TextKey, width: string][] = [
-  ["email", "field.email", "w-l"],
+  ["email", "field.email", "w-xl"],
   ["full_name", "field.full_name", "w-m"],
   ["role", "field.role", "w-s"],
-  ["created_at", "users.created", "w-s"],
+  ["created_at", "users.created", "w-sm"],
 ];
 
 /** A page of users, to sort and to choose from; Shift chooses a range. */
@@ -67,8 +67,8 @@ export function UsersTable({
             {COLUMNS.map(([key, , width]) => (
               <col key={key} className={width} />
             ))}
-            <col className="w-s" />
-            <col className="w-l" />
+            <col className="w-sm" />
+            <col className="w-ml" />
             <col className="w-check" />
           </colgroup>
           <thead>

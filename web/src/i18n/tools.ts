@@ -1,6 +1,6 @@
 import { type Counted, counted, sixForms } from "./plural";
 
-/** What the console's tools say; both languages stand together. */
+/** What the tools of account and console say; both languages stand together. */
 const TOOLS = {
   "seal.check": { en: "Check the seal", ar: "فحص الختم" },
   "seal.checking": { en: "Checking every row…", ar: "جارٍ فحص كل السجلات…" },
@@ -45,6 +45,20 @@ const TOOLS = {
 
   "chart.before": { en: "{count} in the previous period", ar: "{count} في المدة السابقة" },
   "chart.change": { en: "{percent} vs. the previous period", ar: "{percent} عن المدة السابقة" },
+
+  "toast.undo": { en: "Undo", ar: "تراجع" },
+  "toast.undone": { en: "The change is undone.", ar: "تم التراجع عن التغيير." },
+  "toast.user_deleted": { en: "The account is deleted.", ar: "تم حذف الحساب." },
+
+  "factors.state_on": { en: "On", ar: "مفعّل" },
+  "factors.state_off": { en: "Off", ar: "غير مفعّل" },
+  "factors.lead_on": { en: "Your password alone no longer signs you in.", ar: "لم تعد كلمة المرور وحدها تكفي للدخول." },
+  "factors.lead_off": {
+    en: "Your password alone signs you in. Add a passkey or an app.",
+    ar: "كلمة المرور وحدها تكفي للدخول. أضف مفتاح مرور أو تطبيقًا.",
+  },
+  "factors.key": { en: "Key for the app", ar: "مفتاح التطبيق" },
+  "factors.download": { en: "Download", ar: "تنزيل" },
 
   "steps.title": { en: "First steps", ar: "الخطوات الأولى" },
   "steps.done": { en: "done", ar: "تم" },

@@ -1,6 +1,7 @@
 import { safeReturnTo } from "@josoor/auth";
 import { Link } from "wouter";
 import { AppPage } from "../components/app-page";
+import { Mark } from "../components/mark";
 import "../later.css";
 import { useI18n } from "../i18n";
 
@@ -9,6 +10,7 @@ export function NotFound() {
   return (
     <AppPage title="not_found.title">
       <div className="card">
+        <Mark kind="lost" />
         <p>{t("not_found.lead")}</p>
         <Link className="button" href={safeReturnTo("/account")}>
           {t("unauthorized.account")}

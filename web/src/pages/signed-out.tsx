@@ -1,4 +1,5 @@
 import { useAuth } from "@josoor/auth/react";
+import { Mark } from "../components/mark";
 import { Page } from "../components/page";
 import { at, config } from "../config";
 import { useI18n } from "../i18n";
@@ -12,6 +13,7 @@ export function SignedOut() {
   return (
     <Page title={isGone ? "signed_out.deleted_title" : "signed_out.title"}>
       <div className="card">
+        <Mark kind="good" />
         {isGone && config.deletionGrace > 0 ? (
           <p>{t("signed_out.deleted_undo", { duration: duration(config.deletionGrace) })}</p>
         ) : (
