@@ -52,6 +52,11 @@ export const POINTS: [point: string, answer: string, pictures: string[]][] = [
   ],
   ["Empty lists", "an icon, why, and what to do", ["console-outbox", "console-keys"]],
   ["Branding", "a preview in both languages and themes, phone and 200 %", ["console-branding"]],
-  ["Two-step verification", "passkeys, app and recovery codes on one page", ["account-two-step"]],
+  [
+    "Two-step verification",
+    "whether it is on, passkeys, app and recovery codes on one page; the key in groups",
+    ["account-two-step"],
+  ],
+  ["Undo", "in the message about each change that a request takes back", []],
   ["Sign-in by code", "a code by email, in large digits", ["login-code"]],
 ];
