@@ -73,6 +73,9 @@ test("an authenticator app is set up, asked for at the next sign-in, and turned 
   await expect(page).toHaveURL(`${server.url}/account/two-step`);
   await expect(page.getByText(/9\W* codes left/)).toBeVisible();
 
+  await page.getByRole("button", { name: "Create new codes" }).click();
+  await expect(page.getByRole("heading", { name: "Save your recovery codes" })).toBeFocused();
+
   await page.getByRole("button", { name: "Turn off…" }).click();
   await page.getByRole("button", { name: "Turn off the app" }).click();
   await expect(page.getByRole("button", { name: "Set up the app" })).toBeVisible();

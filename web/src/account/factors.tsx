@@ -2,7 +2,7 @@ import type { Schemas } from "@josoor/auth";
 import { useAuth, useUser } from "@josoor/auth/react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { FileDown, Printer } from "lucide-react";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Copy } from "../components/copy";
 import { save } from "../components/download";
 import { PasswordField, TextField } from "../components/fields";
@@ -39,7 +39,7 @@ export function Factors() {
     );
   return (
     <>
-      {codes && <RecoveryCodes codes={codes} onClose={() => setCodes(null)} />}
+      {codes && <RecoveryCodes key={codes[0]} codes={codes} onClose={() => setCodes(null)} />}
       <Result of={factors}>
         {({ totp, passkeys, recovery_codes_left }) => (
           <>
@@ -232,12 +232,17 @@ function Replace({
 function RecoveryCodes({ codes, onClose }: { codes: string[]; onClose: () => void }) {
   const { t, date, language } = useI18n();
   const user = useUser();
+  // What asked for them may be further down the page.
+  const title = useRef<HTMLHeadingElement>(null);
+  useEffect(() => title.current?.focus(), []);
   // A sheet of paper has to say which account it is for.
   const of = [config.branding.name[language], user?.email ?? "", date(Date.now())];
   const text = codes.join("\n");
   return (
     <section className="card printed" aria-labelledby="recovery-codes">
-      <h2 id="recovery-codes">{t("factors.keep")}</h2>
+      <h2 id="recovery-codes" ref={title} tabIndex={-1}>
+        {t("factors.keep")}
+      </h2>
       <p>{t("factors.keep_lead")}</p>
       <ul className="codes">
         {codes.map((code) => (
