@@ -1504,7 +1504,10 @@ export interface components {
         };
         /** @description The JSON body of a change of one's own address. */
         ChangeEmailRequest: {
-            /** @description The address to change to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The address to change to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             new_email: string;
             /**
              * Format: password
@@ -1774,7 +1777,10 @@ export interface components {
         };
         /** @description The JSON body that names an address. */
         ForgotPasswordRequest: {
-            /** @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email: string;
         };
         /** @description How many devices were forgotten. */
@@ -1789,7 +1795,10 @@ export interface components {
         };
         /** @description The JSON body that creates an account and invites its owner. */
         InviteUserRequest: {
-            /** @description The address that the invitation goes to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The address that the invitation goes to. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email: string;
             /**
              * @description The name to show. Without control characters and line breaks. A blank one is none, and so is null.
@@ -1860,7 +1869,10 @@ export interface components {
         LocaleName: "en" | "ar";
         /** @description The JSON body of a sign-in. */
         LoginRequest: {
-            /** @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email: string;
             /**
              * Format: password
@@ -1872,7 +1884,10 @@ export interface components {
         };
         /** @description The JSON body that asks for a code by mail. */
         MailCodeRequest: {
-            /** @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The account's address, in any letter case. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email: string;
             transport?: components["schemas"]["Transport"] | null;
         };
@@ -2203,7 +2218,10 @@ export interface components {
         };
         /** @description The JSON body of a registration. */
         RegisterRequest: {
-            /** @description The account's address, kept as typed. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The account's address, kept as typed. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email: string;
             /**
              * Format: password
@@ -2254,7 +2272,10 @@ export interface components {
         };
         /** @description The JSON body that asks for another mail. */
         ResendVerificationRequest: {
-            /** @description The address to verify. Without it, that of the caller's account. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The address to verify. Without it, that of the caller's account. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email?: string | null;
         };
         /** @description The JSON body that sets a password by a link. */
@@ -2303,7 +2324,10 @@ export interface components {
         SecureAccountRequest: {
             /** @description The part after `token=` in the link. */
             token: string;
-            /** @description The address that the mail with the link went to, typed in by its owner. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+            /**
+             * @description The address that the mail with the link went to, typed in by its owner. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+             * @example sara@example.com
+             */
             email: string;
         };
         /** @description Live sessions, the latest first. */
@@ -2646,7 +2670,10 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    /** @description The account's address, kept as typed. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8. */
+                    /**
+                     * @description The account's address, kept as typed. An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.
+                     * @example sara@example.com
+                     */
                     email: string;
                     /**
                      * Format: password

@@ -38,7 +38,8 @@ impl FieldText for Email {
             .description(Some(
                 "An email address, unique whatever its letter case. The pattern covers the usual ones; addresses in other \
                  scripts and internationalised domains are accepted besides, in at most 254 bytes of UTF-8.",
-            ));
+            ))
+            .examples(["sara@example.com"]);
         TextSchema::Inline(object.build())
     }
 }
