@@ -152,6 +152,8 @@ class Relay:
     def __init__(self, target: int):
         self.target, self.port = target, free_port()
         self.sent = 0
+        # The end of what the gateway has sent.
+        self.last = b""
         self.open()
 
     def open(self) -> None:
@@ -190,6 +192,7 @@ class Relay:
             while data := source.recv(1 << 16):
                 if counts:
                     self.sent += len(data)
+                    self.last = (self.last + data)[-(1 << 16) :]
                 sink.sendall(data)
         except OSError:
             pass

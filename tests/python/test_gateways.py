@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import secrets
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -277,6 +278,22 @@ def test_b2_the_client_address_is_the_one_that_the_gateway_saw(gateway: Gateway,
         assert current["ip"] == Connection.ADDRESS, (extra, current)
         seen += 1
     assert seen >= 6, seen
+
+
+def test_a_client_begins_no_trace(gateway: Gateway, user: dict, identity: dict):
+    """JOSOOR Auth goes by `traceparent` of a trusted proxy, which the gateway is."""
+    connection = Connection(gateway.port)
+    for names in (("traceparent", "tracestate"), ("Traceparent", "TraceState"), ("TRACEPARENT", "TRACESTATE")):
+        trace, vendor = secrets.token_hex(16), f"v{secrets.token_hex(8)}"
+        sent = list(zip(names, (f"00-{trace}-{secrets.token_hex(8)}-01", f"{vendor}=1"), strict=True))
+        for extra in ([], [("Connection", "Traceparent, Tracestate")]):
+            for path in ("/reports/x", "/reports/admin/x", "/auth/me"):
+                gateway.cases += 1
+                answer = connection.ask("GET", path, [bearer(user), *sent, *extra])
+                assert trace not in answer.body.decode() and vendor not in answer.body.decode(), (path, answer)
+            assert holds(gateway, connection, identity, "/reports/x", [bearer(user), *sent])
+        sent_on = gateway.relay.last.decode("latin-1")
+        assert "/auth/me" in sent_on and trace not in sent_on and vendor not in sent_on, sent_on
 
 
 @pytest.mark.parametrize("kind", ["hung", "away"])
