@@ -143,6 +143,74 @@ def test_the_debian_package_is_in_order(files: Path, stripped: Path):
     assert "installed and not started" in said and "josoor-auth doctor" in said
 
 
+# Everything that is written stays in the memory of this one command: this machine's files are only read.
+ASIDE = """
+set -e
+mount -t tmpfs -o size=400m none "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" overlay "$1/root"
+mount --rbind /dev "$1/root/dev"
+mount --rbind /proc "$1/root/proc"
+cp "$2" "$1/root/root/package.deb"
+exec chroot "$1/root" sh -c "$3"
+"""
+
+# Each line of `said` is what the next lines assert.
+INSTALLED = """
+set -e
+export DEBIAN_FRONTEND=noninteractive
+settings=/etc/josoor-auth/josoor-auth.env
+enabled=/etc/systemd/system/multi-user.target.wants/josoor-auth.service
+install() { dpkg --no-triggers --install /root/package.deb </dev/null; }
+install
+echo "# installed"
+dpkg --verify josoor-auth
+stat -c '%U:%G %a %n' $settings /usr/bin/josoor-auth /usr/lib/systemd/system/josoor-auth.service
+cd / && josoor-auth --version && josoor-auth --env-file $settings config check
+systemd-analyze verify josoor-auth.service
+systemctl enable josoor-auth.service 2>/dev/null
+echo PUBLIC_URL=https://auth.example.com >>$settings
+mkdir -p /var/lib/private/josoor-auth
+install
+echo "# upgraded"
+tail -n 1 $settings
+dpkg --no-triggers --remove josoor-auth
+echo "# removed"
+tail -n 1 $settings
+test ! -e /usr/bin/josoor-auth
+install
+dpkg --no-triggers --purge josoor-auth
+echo "# purged"
+ls -d /etc/josoor-auth /usr/share/doc/josoor-auth $enabled 2>/dev/null || true
+test -L $enabled && echo "$enabled leads nowhere"
+ls -d /var/lib/private/josoor-auth
+"""
+
+
+def test_the_debian_package_is_installed_upgraded_and_purged(files: Path, stripped: Path):
+    place = stripped.parent / "aside"
+    place.mkdir()
+    command = ["unshare", "--mount", "sh", "-c", ASIDE, "sh", place, named(files, "*.deb")]
+    if subprocess.run([*command, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this machine allows no overlay of its files")
+    done = subprocess.run([*command, INSTALLED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, installed, upgraded, removed, purged = re.split(r"^# .*\n", done.stdout, flags=re.MULTILINE)
+    assert "installed and not started" in first and "systemctl enable --now josoor-auth" in first
+    assert installed.splitlines()[:3] == [
+        "root:root 644 /etc/josoor-auth/josoor-auth.env",
+        "root:root 755 /usr/bin/josoor-auth",
+        "root:root 644 /usr/lib/systemd/system/josoor-auth.service",
+    ]
+    assert "the settings are in order" in installed
+    # The operator's file stays, an upgrade is no first installation, and a service that was not enabled is not started.
+    assert upgraded.startswith("PUBLIC_URL=https://auth.example.com\n") and "not started" not in installed
+    assert removed.startswith("PUBLIC_URL=https://auth.example.com\n")
+    # Accounts stay.
+    assert purged == "/var/lib/private/josoor-auth\n", purged
+    assert "The accounts and the master key are still in /var/lib/private/josoor-auth." in removed
+
+
 def rendered(*arguments: object) -> list[dict]:
     command = [HELM, "template", "auth", CHART, *arguments]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
