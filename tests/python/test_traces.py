@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import secrets
+import ssl
 import threading
 import time
 from collections import defaultdict
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from aiosmtpd.controller import Controller
+from certificates import make_authority
 from footprint import FOOTPRINTS, PATIENCE, Server, bearer, free_port
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -32,7 +34,7 @@ class Mailbox:
 class Receiver:
     """Takes traces, and answers with `status`."""
 
-    def __init__(self):
+    def __init__(self, tls: ssl.SSLContext | None = None):
         self.requests: list[tuple[dict, bytes]] = []
         self.status = 200
         receiver = self
@@ -57,8 +59,11 @@ class Receiver:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if tls:
+            # Each connection is opened in its own thread, so that one which is not trusted holds up no other.
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_port}"
 
     def resources(self) -> list:
         batches = [ExportTraceServiceRequest.FromString(body) for _, body in self.requests]
@@ -250,32 +255,69 @@ def test_requests_do_not_need_the_receiver(start_server, receiver):
     receiver.status = 503
     server = start_server("sqlite", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
 
-    def count(outcome: str) -> int:
-        for line in server.client.get("/metrics").text.splitlines():
-            if line.startswith(f'josoor_auth_spans_total{{outcome="{outcome}"}} '):
-                return int(line.split()[1])
-        return 0
-
-    def work_until(what: str, condition) -> None:
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            server.admin_token()
-            assert time.monotonic() < end, f"waited {PATIENCE:.0f} s, and still not: {what}"
-            time.sleep(0.1)
-
     with judged(server):
-        work_until("spans are lost", lambda: count("failed") > 0)
-        lost = count("failed")
-        work_until("more are lost", lambda: count("failed") > lost)
+        wait_until("spans are lost", lambda: counted(server, "failed") > 0, server.admin_token)
+        lost = counted(server, "failed")
+        wait_until("more are lost", lambda: counted(server, "failed") > lost, server.admin_token)
         assert [line["fields"]["url"] for line in reports(server)] == [f"{receiver.url}/v1/traces"]
         assert "503" in server.run_cli("doctor")
         receiver.status = 200
-        work_until("they are sent again", lambda: count("sent") > 0)
+        wait_until("they are sent again", lambda: counted(server, "sent") > 0, server.admin_token)
         assert len(reports(server)) == 1
         assert any(line["message"] == "traces are sent again" for line in log_lines(server))
         assert f"{receiver.url}/v1/traces takes them" in server.run_cli("doctor")
     assert receiver.spans()
 
 
+def counted(server: Server, outcome: str) -> int:
+    """How many spans have had an outcome."""
+    for line in server.client.get("/metrics").text.splitlines():
+        if line.startswith(f'josoor_auth_spans_total{{outcome="{outcome}"}} '):
+            return int(line.split()[1])
+    return 0
+
+
+def wait_until(what: str, condition, work) -> None:
+    """Works until it is so."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        work()
+        assert time.monotonic() < end, f"waited {PATIENCE:.0f} s, and still not: {what}"
+        time.sleep(0.1)
+
+
 def reports(server: Server) -> list[dict]:
     return [line for line in log_lines(server) if line.get("fields", {}).get("code") == "traces_not_sent"]
+
+
+def test_a_receiver_with_tls_is_verified_with_the_authority_of_the_settings(start_server, tmp_path):
+    own, other = tmp_path / "own.pem", tmp_path / "other.pem"
+    other.write_bytes(make_authority(tmp_path)[0])
+    certificate, context = make_authority(tmp_path)
+    own.write_bytes(certificate)
+    receiver = Receiver(context)
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20hidden"}
+    # The system's authorities do not know it, and neither does another one.
+    for more in ({}, {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(other)}):
+        server = start_server("sqlite", **settings, **more)
+        with judged(server):
+            for _ in range(2):
+                began = time.monotonic()
+                server.admin_token()
+                assert time.monotonic() - began < 2
+                lost = counted(server, "failed")
+                wait_until("spans are lost", lambda: counted(server, "failed") > lost, server.admin_token)
+            said = server.run_cli("doctor")
+            assert "invalid peer certificate" in said and "OTEL_EXPORTER_OTLP_CERTIFICATE" in said, said
+        (report,) = reports(server)
+        assert report["level"] == "WARN" and report["fields"]["url"] == f"{receiver.url}/v1/traces"
+        assert "invalid peer certificate" in report["fields"]["error"] and "OTEL_EXPORTER_OTLP_CERTIFICATE" in report["fields"]["error"]
+    assert not receiver.requests
+    server = start_server("sqlite", **settings, OTEL_EXPORTER_OTLP_CERTIFICATE=str(own))
+    with judged(server):
+        signed_in = server.client.post("/auth/login", json={"email": server.admin_email, "password": server.admin_password})
+        server.keep_tokens(signed_in, 200)
+        assert f"{receiver.url}/v1/traces takes them" in server.run_cli("doctor")
+    assert receiver.trace_of(signed_in) and not reports(server)
+    assert all(headers["authorization"] == "Bearer hidden" for headers, _ in receiver.requests)
+    receiver.close()

@@ -1,9 +1,13 @@
 //! `[tracing]`: where traces are sent, and how many.
 
+use std::io::Read as _;
+
 use percent_encoding::percent_decode_str;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use url::Url;
 
-use super::raw::{Parsed, Raw, refused};
+use super::raw::{Parsed, Raw, refused, shown};
 use super::reader::Reader;
 use super::urls::{header_name, is_this_machine};
 use super::values::{any_text, optional, ratio, text};
@@ -50,6 +54,8 @@ pub struct CollectorConfig {
     pub url: Url,
     /// Headers of each request, by lower-case name. Values are visible ASCII.
     pub headers: Vec<(String, Secret)>,
+    /// What its certificate is verified with; `None`: those of the system.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
 }
 
 impl Reader<'_> {
@@ -57,11 +63,12 @@ impl Reader<'_> {
         let url = self.read("tracing.endpoint", |raw| optional(raw, endpoint));
         let protocol = self.read("tracing.protocol", |raw| any_text(raw).map(str::to_owned));
         let headers = self.read("tracing.headers", |raw| optional(raw, headers));
+        let authorities = self.read("tracing.certificate", |raw| optional(raw, certificates));
         let sample = self.read("tracing.sample", ratio);
         let sample_checks = self.read("tracing.sample_checks", ratio);
         let service_name = self.read("tracing.service_name", service_name);
         let attributes = self.read("tracing.resource_attributes", |raw| optional(raw, attributes));
-        let (url, headers) = (url?, headers?.unwrap_or_default());
+        let (url, headers, authorities) = (url?, headers?.unwrap_or_default(), authorities?);
         if let Some(url) = &url {
             self.check_endpoint(url, !headers.is_empty());
             // The variable may be meant for other programs of the machine, as long as nothing is traced here.
@@ -76,7 +83,11 @@ impl Reader<'_> {
             }
         }
         Some(TracingConfig {
-            collector: url.map(|url| CollectorConfig { url, headers }),
+            collector: url.map(|url| CollectorConfig {
+                url,
+                headers,
+                authorities,
+            }),
             sample: sample?,
             sample_checks: sample_checks?,
             service_name: service_name?,
@@ -160,6 +171,35 @@ fn header((name, value): (String, String)) -> Option<(String, Secret)> {
     let is_name = !name.is_empty() && !OWN_HEADERS.contains(&name.as_str());
     let is_value = !value.is_empty() && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     (is_name && is_value).then(|| (name, Secret::new(value)))
+}
+
+/// More than a bundle of all public authorities has.
+const LARGEST_BUNDLE: u64 = 4 << 20;
+
+/// The certificates of a file.
+fn certificates(raw: &Raw) -> Parsed<Vec<CertificateDer<'static>>> {
+    const REMEDY: &str =
+        "name a readable file in PEM with the certificate of the authority that signed the receiver's";
+    let path = super::values::path(raw)?;
+    let name = shown(&path.to_string_lossy());
+    let mut pem = Vec::new();
+    let read = std::fs::metadata(&path).and_then(|found| {
+        // A pipe would keep the start waiting.
+        if !found.is_file() {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        std::fs::File::open(&path)?
+            .take(LARGEST_BUNDLE)
+            .read_to_end(&mut pem)
+    });
+    if let Err(error) = read {
+        return refused(format!("{name} cannot be read: {error}"), REMEDY);
+    }
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => refused(format!("{name} has no certificates in PEM"), REMEDY),
+    }
 }
 
 /// The longest name or value of an attribute of the service.
@@ -278,6 +318,53 @@ mod tests {
         assert!(
             warnings.len() == 1 && warnings[0].contains("https://"),
             "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn certificates_of_a_receiver_are_read_or_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.pem");
+        let file = file.to_str().expect("a path");
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4318");
+        let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", file);
+        let pem = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+        for (content, reason) in [
+            (None, "cannot be read: No such file"),
+            (Some("no certificate"), "has no certificates in PEM"),
+            (
+                Some("-----BEGIN CERTIFICATE-----\n!\n"),
+                "has no certificates in PEM",
+            ),
+        ] {
+            if let Some(content) = content {
+                std::fs::write(file, content).expect("written");
+            }
+            let error = parsed(&[endpoint, certificate]).expect_err(reason).to_string();
+            assert!(
+                error.starts_with("tracing.certificate (OTEL_EXPORTER_OTLP_CERTIFICATE): "),
+                "{error}"
+            );
+            assert!(
+                error.contains(reason) && error.contains("; name a readable file"),
+                "{error}"
+            );
+        }
+        std::fs::write(file, pem.repeat(2)).expect("written");
+        let config = parsed(&[endpoint, certificate]).expect("a configuration");
+        let authorities = config
+            .tracing
+            .collector
+            .as_ref()
+            .and_then(|one| one.authorities.as_ref());
+        assert_eq!(authorities.map(Vec::len), Some(2));
+        let config = parsed(&[endpoint]).expect("a configuration");
+        assert!(
+            config
+                .tracing
+                .collector
+                .as_ref()
+                .is_some_and(|one| one.authorities.is_none())
         );
     }
 

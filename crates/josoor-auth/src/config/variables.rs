@@ -1,7 +1,7 @@
 //! The names of environment variables.
 
 /// The names that some keys have elsewhere: on the platform, and in the specification of OpenTelemetry.
-pub(super) const PLATFORM_VARIABLES: [(&str, &str); 20] = [
+pub(super) const PLATFORM_VARIABLES: [(&str, &str); 21] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("MASTER_KEY", "keys.master_key"),
@@ -19,6 +19,7 @@ pub(super) const PLATFORM_VARIABLES: [(&str, &str); 20] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "tracing.endpoint"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "tracing.protocol"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "tracing.headers"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "tracing.certificate"),
     ("OTEL_TRACES_SAMPLER_ARG", "tracing.sample"),
     ("OTEL_SERVICE_NAME", "tracing.service_name"),
     ("OTEL_RESOURCE_ATTRIBUTES", "tracing.resource_attributes"),

@@ -49,12 +49,19 @@ impl fmt::Debug for Collector {
 }
 
 impl Collector {
-    /// Connects to nothing yet. Its certificate is verified against those of the system, or of `SSL_CERT_FILE`.
+    /// Connects to nothing yet. Its certificate is verified with those of the settings, else with those of the system, or of
+    /// `SSL_CERT_FILE`.
     pub(super) fn new(config: &CollectorConfig) -> Self {
         let is_tls = config.url.scheme() == "https";
         let mut authorities = rustls::RootCertStore::empty();
-        if is_tls {
-            authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        match &config.authorities {
+            _ if !is_tls => {}
+            Some(given) => {
+                authorities.add_parsable_certificates(given.iter().cloned());
+            }
+            None => {
+                authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
         }
         let lacks_authorities = is_tls && authorities.is_empty();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -110,7 +117,10 @@ impl Collector {
     /// Posts an `ExportTraceServiceRequest`; how many of its spans the receiver has rejected. Redirects are not followed.
     pub(super) async fn send(&self, body: Vec<u8>) -> anyhow::Result<usize> {
         if self.lacks_authorities {
-            bail!("there are no CA certificates: install ca-certificates or set SSL_CERT_FILE");
+            bail!(
+                "there are no CA certificates: install ca-certificates, or let OTEL_EXPORTER_OTLP_CERTIFICATE name a file \
+                 of them"
+            );
         }
         tokio::time::timeout(PATIENCE, self.post(body))
             .await
@@ -120,7 +130,7 @@ impl Collector {
     async fn post(&self, body: Vec<u8>) -> anyhow::Result<usize> {
         let mut request = Request::post(self.url.as_str()).body(Full::new(Bytes::from(body)))?;
         *request.headers_mut() = self.headers.clone();
-        let response = self.client.request(request).await?;
+        let response = self.client.request(request).await.map_err(explain)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LARGEST_ANSWER);
         let body = body.collect().await;
@@ -134,5 +144,19 @@ impl Collector {
         let answer = ExportTraceServiceResponse::decode(body).unwrap_or_default();
         let rejected = answer.partial_success.map_or(0, |part| part.rejected_spans);
         usize::try_from(rejected).context("it has rejected less than nothing")
+    }
+}
+
+/// With the remedy where the receiver's certificate is the fault.
+fn explain(error: hyper_util::client::legacy::Error) -> anyhow::Error {
+    let error = anyhow::Error::from(error);
+    let reason = format!("{error:#}");
+    if reason.contains("certificate") {
+        anyhow::anyhow!(
+            "{reason}; let OTEL_EXPORTER_OTLP_CERTIFICATE name the file of the authority that signed it, and \
+             OTEL_EXPORTER_OTLP_ENDPOINT the name in it"
+        )
+    } else {
+        error
     }
 }

@@ -183,6 +183,7 @@ mod tests {
             collector: Some(CollectorConfig {
                 url: format!("http://{address}/v1/traces").parse().expect("a URL"),
                 headers: Vec::new(),
+                authorities: None,
             }),
             sample: 1.0,
             sample_checks: 0.0,
