@@ -202,7 +202,7 @@ async fn show_public_keys(State(app): State<App>) -> Response {
     let mut response = Json(app.keys.access.public_keys()).into_response();
     response.headers_mut().insert(
         header::CACHE_CONTROL,
-        HeaderValue::from_static("public, max-age=300, stale-while-revalidate=600"),
+        HeaderValue::from_static("public, max-age=300"),
     );
     response
 }
