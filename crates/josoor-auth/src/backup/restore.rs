@@ -50,9 +50,16 @@ impl Backup {
     /// engine.
     pub fn open(path: &Path, key: &BackupKey, config: &Config) -> Result<Self> {
         let reader = Reader::open(path).map_err(|error| {
-            Error::Internal(
-                anyhow::Error::new(error).context(format!("{} is not a whole backup", path.display())),
-            )
+            let is_unread = matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory
+            );
+            let what = if is_unread {
+                "cannot be read"
+            } else {
+                "is not a whole backup"
+            };
+            Error::Internal(anyhow::Error::new(error).context(format!("{} {what}", path.display())))
         })?;
         let manifest: Manifest = serde_json::from_slice(&reader.manifest).map_err(|error| {
             refused(format!(

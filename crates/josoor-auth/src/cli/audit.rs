@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::output::{Json, Outcome, find_user, finish, open, pretty, print, print_raw, user_error};
+use super::output::{Json, Outcome, confirm, find_user, finish, open, pretty, print, print_raw, user_error};
 use crate::act::Client;
 use crate::app::App;
 use crate::audit;
@@ -81,21 +81,6 @@ fn parse_reason(text: &str) -> Result<String, String> {
         return Err("a reason has 1 to 200 characters, on one line".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Asks before what cannot be undone.
-fn confirm(question: &str, yes: bool) -> Outcome {
-    if yes {
-        return Ok(());
-    }
-    eprint!("{question} Type yes to confirm: ");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    if line.trim() == "yes" {
-        Ok(())
-    } else {
-        Err(user_error("nothing was done"))
-    }
 }
 
 /// Between two tries to erase what is not sealed yet, and how many there are.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{Failure, Outcome, pretty, print, user_error};
+use super::output::{Failure, Outcome, confirm, note, pretty, print, user_error};
 use crate::app::App;
 use crate::backup::{self, Backup, Manifest, Occasion, Settled};
 use crate::clock::Clock;
@@ -38,7 +38,7 @@ pub(super) struct RestoreArguments {
     /// Only checks the backup against these settings, and prints what is in it
     #[arg(long)]
     check: bool,
-    /// Does not ask
+    /// Does not ask before it replaces what is there
     #[arg(long, conflicts_with = "check")]
     yes: bool,
 }
@@ -78,7 +78,7 @@ pub(super) async fn back_up(config: Config, arguments: BackupArguments) -> Outco
         made.bytes.div_ceil(1024),
         describe(&made.manifest)
     ))?;
-    eprintln!("The master key is not in it: keep that apart, and keep both.");
+    note("The master key is not in it: keep that apart, and keep both.");
     Ok(())
 }
 
@@ -101,11 +101,12 @@ pub(super) async fn restore(config: Config, arguments: RestoreArguments) -> Outc
     if arguments.check {
         return print(&describe(&backup.manifest));
     }
-    if !arguments.yes {
-        eprintln!("{}", describe(&backup.manifest));
-        return Err(user_error(
-            "this replaces every account, session and audit row that is there; add --yes if that is what you want",
-        ));
+    if !arguments.yes && is_something_there(&config).await? {
+        note(&describe(&backup.manifest));
+        confirm(
+            "This replaces every account, session and audit row that is there.",
+            false,
+        )?;
     }
     // What is in Redis is of the database that goes: it must be removed, so Redis must be there.
     let redis = match &config.redis.url {
@@ -134,19 +135,30 @@ pub(super) async fn restore(config: Config, arguments: RestoreArguments) -> Outc
                  restore once more, or follow docs/start/two-nodes.md, \"Empty Redis\""
             ))
         })?;
-        eprintln!("{removed} keys were removed from Redis");
+        note(&format!("{removed} keys were removed from Redis"));
     }
     for finding in &settled.findings {
-        eprintln!("the audit trail in the backup: {finding}");
+        note(&format!("the audit trail in the backup: {finding}"));
     }
     if let Some(kept) = kept {
-        eprintln!("the database that was there is now {}", kept.display());
+        note(&format!("the database that was there is now {}", kept.display()));
     }
     print(&format!(
         "restored: {} users; {} sessions revoked, so that all users sign in again",
         backup.manifest.rows("users"),
         settled.sessions
     ))
+}
+
+/// Whether there is a database that a backup would replace.
+async fn is_something_there(config: &Config) -> Outcome<bool> {
+    if let Database::Sqlite { path } = &config.database.url {
+        return Ok(path.exists());
+    }
+    let db = Db::open(&config.database).await?;
+    let applied = db.applied_migrations().await;
+    db.close().await;
+    Ok(!applied?.is_empty())
 }
 
 /// Brings the backup up in its place beside, with this version's migrations.

@@ -9,11 +9,12 @@ use super::mail;
 use super::output::{Outcome, describe, pretty, print, user_error};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Database};
+use crate::error::Error;
 use crate::keys;
 use crate::mail::Mailer;
 use crate::passwords::Policy;
 use crate::redis::{ConnectionSettings, examine as examine_redis};
-use crate::store::{Db, OutboxState};
+use crate::store::{self, Db, OutboxState};
 use crate::telemetry;
 
 /// How bad a finding is.
@@ -240,6 +241,14 @@ fn try_folder(database: &Path) -> std::result::Result<(), (PathBuf, std::io::Err
 /// Whether only the owner can read the file.
 fn check_mode(file: &Path, report: &mut Report) -> bool {
     match std::fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => {
+            report.problem(
+                "files",
+                format!("{} is no file", file.display()),
+                "name another one in DATABASE_URL",
+            );
+            false
+        }
         Ok(metadata) => {
             let mode = metadata.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
@@ -287,6 +296,17 @@ async fn check_passkeys(config: &Config, db: &Db, report: &mut Report) {
     }
 }
 
+/// What to do about a database that cannot be used.
+fn remedy_of(config: &Config, error: &Error) -> &'static str {
+    let usual = match config.database.url {
+        Database::Sqlite { .. } => {
+            "check DATABASE_URL, and that the file belongs to the user that the service runs as"
+        }
+        Database::Postgres { .. } => "check DATABASE_URL and that the server runs",
+    };
+    store::remedy(error).unwrap_or(usual)
+}
+
 async fn check_database(config: &Config, report: &mut Report) {
     if let Database::Sqlite { path } = &config.database.url
         && !path.exists()
@@ -300,11 +320,8 @@ async fn check_database(config: &Config, report: &mut Report) {
     let db = match Db::open(&config.database).await {
         Ok(db) => db,
         Err(error) => {
-            return report.problem(
-                "database",
-                describe(error),
-                "check DATABASE_URL and that the server runs",
-            );
+            let remedy = remedy_of(config, &error);
+            return report.problem("database", describe(error), remedy);
         }
     };
     let examined = async {
@@ -313,11 +330,8 @@ async fn check_database(config: &Config, report: &mut Report) {
     };
     match examined.await {
         Err(error) => {
-            return report.problem(
-                "database",
-                describe(error),
-                "check DATABASE_URL and that the server runs",
-            );
+            let remedy = remedy_of(config, &error);
+            return report.problem("database", describe(error), remedy);
         }
         Ok(objections) if objections.is_empty() => {
             let pooler = if db.is_pooled() {
@@ -374,7 +388,7 @@ async fn check_database(config: &Config, report: &mut Report) {
         if let Ok(count @ 1..) = bare.await {
             report.warn(
                 "factors",
-                format!("{count} active administrators have no second factor: a password alone protects all accounts"),
+                format!("active administrators without a second factor: {count}; a password alone protects all accounts"),
                 "let them add an authenticator app; JOSOOR_AUTH__MFA__REQUIRED=admin makes it a must",
             );
         }

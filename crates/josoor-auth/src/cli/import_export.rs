@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::import_report::{IdMap, Report, State, fingerprint, private, progress_bar};
-use super::output::{Json, Outcome, finish, open, pretty, print, user_error};
+use super::output::{Json, Outcome, finish, note, open, pretty, print, user_error};
 use crate::act::Client;
 use crate::app::App;
 use crate::config::Config;
@@ -318,7 +318,7 @@ async fn import_into(
     let mut last = before;
     let mut observe = |event: Event<'_>| match event {
         Event::IgnoredColumns(columns) => {
-            bar.suspend(|| eprintln!("not taken over: {}", columns.join(", ")));
+            bar.suspend(|| note(&format!("not taken over: {}", columns.join(", "))));
             Ok(())
         }
         Event::Reported(row) => report.line(row, &bar),
@@ -455,7 +455,7 @@ pub(super) async fn export_users(config: Config, arguments: ExportArguments) -> 
     let app = open(config).await?;
     let exported = export_to(&app, arguments.out.as_deref(), format, contents).await;
     finish(&app, exported, |count| {
-        eprintln!("{count} users exported");
+        note(&format!("{count} users exported"));
         Ok(())
     })
     .await

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::output::{Failure, Json, Outcome, finish, open, pretty, print, user_error};
+use super::output::{Failure, Json, Outcome, finish, note, open, pretty, print, user_error};
 use crate::act::Client;
 use crate::admin::keys::{self, How};
 use crate::config::{Algorithm, Config, Database, MasterKey};
@@ -114,8 +114,8 @@ pub(super) async fn rotate_key(config: Config, arguments: RotateArguments) -> Ou
             print(&format!("{kid}\tverifies until {until}"))?;
         }
         match arguments.algorithm.filter(|algorithm| *algorithm != configured) {
-            Some(algorithm) => eprintln!("Then set JWT_ALGORITHM={algorithm} at every node, one after another."),
-            None if how == How::Compromised => eprintln!(
+            Some(algorithm) => note(&format!("Then set JWT_ALGORITHM={algorithm} at every node, one after another.")),
+            None if how == How::Compromised => note(
                 "Services that keep the list of keys accept tokens of the old one until they read it again, five minutes at most."
             ),
             None => {}
@@ -166,12 +166,12 @@ pub(super) async fn rotate_master(config: Config, new_file: &Path, leaked: bool)
     finish(&app, rotated, |count| {
         print(&format!("{count} keys are encrypted with the new master key"))?;
         if leaked {
-            eprintln!("Second factors were removed, because their secrets leaked with the key: users add them again.");
-            eprintln!("Begin the audit trail again: josoor-auth audit rebase --reason \"the master key leaked\"");
+            note("Second factors were removed, because their secrets leaked with the key: users add them again.");
+            note("Begin the audit trail again: josoor-auth audit rebase --reason \"the master key leaked\"");
         }
         match &own_file {
-            Some(file) => eprintln!("It is in {} now. Backups made before need the old one: keep it with them.", file.display()),
-            None => eprintln!(
+            Some(file) => note(&format!("It is in {} now. Backups made before need the old one: keep it with them.", file.display())),
+            None => note(
                 "Set MASTER_KEY to the new one at every node and restart them, one after another; a node that starts with the old one says \
                  so and ends. Backups made before need the old one: keep it with them."
             ),

@@ -129,14 +129,20 @@ fn server_of(mailer: &Mailer) -> String {
 }
 
 /// What to do about a failure.
-pub(super) const fn remedy(error: &SendError) -> &'static str {
+pub(super) fn remedy(error: &SendError) -> &'static str {
     match (error.stage, error.effect) {
         (Stage::Connection, _) => {
             "check SMTP_URL: host, port and TLS (smtps:// for port 465, smtp:// for port 587), and that this machine may connect"
         }
-        (Stage::Hello, _) => "set mail.helo to a name of this machine that the mail server accepts",
+        (Stage::Hello, _) => {
+            "set mail.helo to a name of this machine that the mail server accepts, or have it accept this machine's address"
+        }
         (Stage::Tls, _) => "check SMTP_URL: smtp:// needs STARTTLS, smtps:// is TLS from the first byte",
         (Stage::SignIn, _) => "check the user and the password in SMTP_URL",
+        // RFC 4954, 6.
+        (Stage::Sender, _) if error.reason.code == Some(530) => {
+            "the mail server wants a sign-in: give SMTP_URL a user and a password"
+        }
         (Stage::Sender, _) => "set MAIL_FROM to an address that the user of SMTP_URL may send from",
         (_, Effect::Never) => "the mail server accepts no mail to this address; try another one",
         (Stage::Recipient | Stage::Text, _) => {

@@ -6,7 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::output::Outcome;
+use super::output::{Outcome, print_raw};
 
 #[derive(Args)]
 pub(super) struct CompletionsArguments {
@@ -18,7 +18,7 @@ pub(super) struct CompletionsArguments {
 pub(super) fn print_completions(mut command: Command, arguments: &CompletionsArguments) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "josoor-auth", &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
+    print_raw(&String::from_utf8_lossy(&script))
 }
 
 /// Prints the manual page of the program and of all its commands, in roff.
@@ -38,7 +38,7 @@ pub(super) fn print_manual(mut command: Command) -> Outcome {
         render_command(command, &mut page)?;
     }
     man.render_version_section(&mut page)?;
-    Ok(std::io::stdout().write_all(&page)?)
+    print_raw(&String::from_utf8_lossy(&page))
 }
 
 /// A section for each command, also for those below it.

@@ -19,7 +19,6 @@ mod settings;
 mod systemd;
 mod users;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,11 +29,11 @@ use self::database::{adopt, migrate};
 use self::keys::{KeyCommand, list_keys, rotate_key, rotate_master};
 use self::mail::{MailCommand, manage_mails};
 use self::manual::{CompletionsArguments, print_completions, print_manual};
-use self::output::{Failure, Json, Outcome, pretty, print};
+use self::output::{Failure, Json, Outcome, note, pretty, print};
 use self::sessions::{SessionCommand, manage_sessions};
 use self::settings::{ConfigCommand, check_config, show_config};
 use self::users::{UserCommand, manage_users};
-use crate::config::{Config, EnvFile};
+use crate::config::{self, Config, EnvFile};
 use crate::keys::generate_master_key;
 use crate::{http, telemetry};
 
@@ -116,7 +115,7 @@ pub fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no runtime: {error}");
+            note(&format!("error: no runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -126,11 +125,11 @@ pub fn run() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(error)) => {
-            eprintln!("error: the settings need attention\n{error}");
+            note(&format!("error: the settings need attention\n{error}"));
             ExitCode::FAILURE
         }
         Err(Failure::Message(text)) => {
-            eprintln!("error: {text}");
+            note(&format!("error: {text}"));
             ExitCode::FAILURE
         }
     }
@@ -144,10 +143,7 @@ async fn dispatch(cli: Cli) -> Outcome {
             None if is_dev => EnvFile::of_directory(Path::new("."))?,
             None => None,
         };
-        // Only text can be a setting; a variable that is not text cannot be one of ours.
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = config::text_variables(std::env::vars_os())?;
         Config::load(cli.config.as_deref(), env_file.as_ref(), &environment)
     };
     match cli.command.unwrap_or(Command::Serve { dev: false }) {

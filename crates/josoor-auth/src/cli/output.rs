@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::domain::{Email, Role, UserId};
 use crate::error::Error;
-use crate::store::User;
+use crate::store::{self, User};
 use crate::telemetry;
 
 #[derive(Args, Clone, Copy)]
@@ -37,6 +37,12 @@ impl From<ConfigError> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        if let Some(remedy) = store::remedy(&error) {
+            return Self::Message(format!(
+                "{}\n{remedy}; `josoor-auth doctor` examines it",
+                describe(error)
+            ));
+        }
         Self::Message(match &error {
             Error::Invalid(fields) | Error::UnknownFields(fields) => {
                 fields.iter().map(|field| format!("{}: {}", field.field, field.message)).collect::<Vec<_>>().join("\n")
@@ -84,11 +90,37 @@ pub(super) fn print(text: &str) -> Outcome {
 
 pub(super) fn print_raw(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
-    match write!(out, "{text}") {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // The reader has seen enough (`| head`).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// A line on standard error. One that cannot be written is left out: what the command does goes on.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A question on standard error, before its answer is read.
+pub(super) fn prompt(question: &str) {
+    let _ = write!(std::io::stderr(), "{question}");
+}
+
+/// Asks before what cannot be undone, unless `yes` says that there is no need to.
+pub(super) fn confirm(question: &str, yes: bool) -> Outcome {
+    if yes {
+        return Ok(());
+    }
+    prompt(&format!("{question} Type yes to confirm: "));
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if line.trim() == "yes" {
+        return Ok(());
+    }
+    Err(user_error(
+        "nothing was done; where there is no terminal to answer on, add --yes",
+    ))
 }
 
 pub(super) fn pretty<T: serde::Serialize>(value: &T) -> String {
@@ -128,8 +160,10 @@ pub(super) async fn find_user(app: &App, text: &str) -> Outcome<User> {
 
 /// The cause of an error in words, for reports that have remedies of their own.
 pub(super) fn describe(error: Error) -> String {
-    if let Error::StoreUnavailable(cause) = &error {
-        return format!("{cause:#}");
+    match &error {
+        Error::StoreUnavailable(cause) => return format!("{cause:#}"),
+        Error::Internal(cause) => return format!("{cause:#}"),
+        _ => {}
     }
     match Failure::from(error) {
         Failure::Message(text) => text,

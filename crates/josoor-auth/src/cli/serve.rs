@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::output::{Outcome, user_error};
+use super::output::{Outcome, note, user_error};
 use super::systemd;
 use crate::account::setup;
 use crate::app::App;
@@ -51,7 +51,7 @@ pub(super) async fn serve(config: Config, stop: CancellationToken) -> Outcome {
     // Before anything is opened: a second server on the same port should not touch the database.
     let listener = listen(&config).await?;
     let metrics = match config.metrics.bind {
-        Some(address) => Some(bind(address, "set metrics.bind to a free address").await?),
+        Some(address) => Some(bind(address, "set JOSOOR_AUTH__METRICS__BIND to a free address").await?),
         None => None,
     };
     let address = listener.local_addr()?;
@@ -116,11 +116,11 @@ pub(super) async fn serve(config: Config, stop: CancellationToken) -> Outcome {
         ),
     }
     if std::io::stderr().is_terminal() {
-        eprintln!(
+        note(&format!(
             "\n  API and its documentation   {}\n  Readiness                   {}\n",
             public_url.join("docs"),
             public_url.join("readyz")
-        );
+        ));
     }
     let metrics = metrics.map(|listener| {
         let router = http::health::metrics_router(&app);
@@ -257,10 +257,10 @@ async fn offer_setup(app: &App) -> Outcome {
     ));
     let minutes = offer.expires_at.since(app.clock.now()).as_secs().div_ceil(60);
     if std::io::stderr().is_terminal() {
-        eprintln!(
+        note(&format!(
             "\n  There is no administrator yet. This link makes the first one; it works once, for {minutes} minutes:\n\n  {}\n",
             *link
-        );
+        ));
         return Ok(());
     }
     match write_private(&file, &link) {

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::output::{Json, Outcome, pretty, print};
+use super::output::{Json, Outcome, note, pretty, print};
 use crate::config::Config;
 
 #[derive(Subcommand)]
@@ -25,10 +25,10 @@ pub(super) fn show_config(config: &Config, json: bool) -> Outcome {
 
 pub(super) fn check_config(config: &Config) -> Outcome {
     if let Some(report) = &config.env_file_report {
-        eprintln!("{report}");
+        note(report);
     }
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        note(&format!("warning: {warning}"));
     }
     print("the settings are in order")
 }

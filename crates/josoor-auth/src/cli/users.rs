@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::import_export::{ExportArguments, ImportArguments, export_users, import_users};
 use super::output::{
-    Json, Outcome, find_user, finish, open, parse_role, pretty, print, print_raw, user_error,
+    Json, Outcome, find_user, finish, open, parse_role, pretty, print, print_raw, prompt, user_error,
 };
 use crate::account::factors;
 use crate::act::Client;
@@ -334,7 +334,7 @@ async fn delete_user(app: &App, user: &str, now: bool, yes: bool, client: &Clien
         if !std::io::stdin().is_terminal() {
             return Err(user_error("no terminal to confirm on; add --yes"));
         }
-        eprint!(
+        prompt(&format!(
             "Delete {} ({}){}? Type the address to confirm: ",
             user.email,
             user.id,
@@ -343,7 +343,7 @@ async fn delete_user(app: &App, user: &str, now: bool, yes: bool, client: &Clien
             } else {
                 ""
             }
-        );
+        ));
         let mut line = String::new();
         std::io::stdin().read_line(&mut line)?;
         if line.trim() != user.email {

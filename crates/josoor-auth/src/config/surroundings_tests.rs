@@ -132,6 +132,7 @@ fn d18_names_that_look_like_ours_are_warned_about() {
         ("DATABASE_URI", "DATABASE_URL"),
         ("MAIL_FORM", "MAIL_FROM"),
         ("JOSOOR_AUTH_SESSION_IDLE", "JOSOOR_AUTH__SESSION__IDLE"),
+        ("josoor_auth__session__idle", "JOSOOR_AUTH__SESSION__IDLE"),
         ("JOSOOR_AUTH_SESSION__IDLE", "JOSOOR_AUTH__SESSION__IDLE"),
         ("JOSOOR_AUTH_SESION_IDLE", "JOSOOR_AUTH__SESSION__IDLE"),
         ("JOSOOR_AUTH_JWT_SECRET", "JOSOOR_AUTH__AUTH__JWT_SECRET"),

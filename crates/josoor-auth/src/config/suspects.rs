@@ -50,7 +50,8 @@ fn known_names() -> Vec<String> {
 
 /// `JOSOOR_AUTH_SESSION_IDLE`, where the parts have to be separated by two underscores.
 fn one_underscore(layers: &Layers, name: &str, value: &str) -> Option<String> {
-    let rest = name.strip_prefix(NAME)?;
+    let upper = name.to_ascii_uppercase();
+    let rest = upper.strip_prefix(NAME)?;
     // `JOSOOR_AUTH_SERVER_PORT=tcp://10.0.0.1:8000`: the address of a service, from Kubernetes.
     if value.contains("://") && rest.ends_with("PORT") {
         return None;

@@ -49,6 +49,26 @@ pub(super) fn code(error: &DriverError) -> String {
     if code.is_empty() { "ERR".to_owned() } else { code }
 }
 
+/// What the server says of a connection that it refuses, in fixed words: its own may quote a password.
+fn known_detail(detail: &str) -> &'static str {
+    const KNOWN: [(&str, &str); 3] = [
+        (
+            "DB index is out of range",
+            "it has no database with the number at the end of the URL",
+        ),
+        (
+            "cluster support disabled",
+            "it is no Cluster, for which redis+cluster:// is",
+        ),
+        (
+            "unknown command 'SENTINEL'",
+            "it is no Sentinel, for which redis+sentinel:// is",
+        ),
+    ];
+    let found = KNOWN.iter().find(|(said, _)| detail.contains(said));
+    found.map_or("it refuses the connection (ERR)", |(_, meaning)| meaning)
+}
+
 /// Why there is no connection, or no answer on it. A failure of the connection itself holds no key and no value.
 pub(super) fn reason(error: &DriverError) -> String {
     const CERTIFICATE: &str = "invalid peer certificate: ";
@@ -66,6 +86,7 @@ pub(super) fn reason(error: &DriverError) -> String {
             "WRONGPASS" => "wrong user or password (WRONGPASS)".to_owned(),
             "NOAUTH" => "the server wants a password (NOAUTH)".to_owned(),
             "NOPERM" => "the user may not do this (NOPERM)".to_owned(),
+            "ERR" => known_detail(error.detail().unwrap_or_default()).to_owned(),
             code => code.to_owned(),
         };
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::audit::codes::AuditKey;
 use super::conn::{Conn, POSTGRESQL, SQLITE, Shared, execute, on};
-use super::failure::{code_of, store_error};
+use super::failure::{code_of, is_tls, store_error};
 use super::postgres::PgStore;
 use super::sqlite::{self, ServerMark, SqliteFile};
 use crate::clock::{Clock, Reading};
@@ -277,8 +277,9 @@ impl Db {
     }
 }
 
-/// Whether waiting may help: not where the server refuses the log-in or has no such database.
+/// Whether waiting may help: not where the server refuses the log-in, has no such database, or does not offer TLS.
 fn passes(error: &Error) -> bool {
     matches!(error, Error::StoreUnavailable(_))
+        && !is_tls(error)
         && code_of(error).is_none_or(|code| !code.starts_with("28") && code != "3D000")
 }

@@ -170,12 +170,53 @@ pub(super) fn store_error(error: sqlx::Error) -> Error {
 
 /// The code of the database's own failure that is behind this one.
 pub(super) fn code_of(error: &Error) -> Option<String> {
-    let cause = match error {
+    failure_of(error).and_then(Failure::code)
+}
+
+fn failure_of(error: &Error) -> Option<&Failure> {
+    match error {
         Error::StoreUnavailable(cause) => cause.downcast_ref::<Failure>(),
         Error::Internal(cause) => cause.downcast_ref::<Failure>(),
         _ => None,
-    };
-    cause.and_then(Failure::code)
+    }
+}
+
+/// Whether TLS to the server cannot be had as the settings want it.
+pub(super) fn is_tls(error: &Error) -> bool {
+    matches!(
+        failure_of(error),
+        Some(Failure {
+            error: sqlx::Error::Tls(_),
+            ..
+        })
+    )
+}
+
+/// What an operator does about a database that cannot be used, where the failure tells.
+pub fn remedy(error: &Error) -> Option<&'static str> {
+    if is_tls(error) {
+        return Some(
+            "let the server offer TLS, or correct sslmode in DATABASE_URL: disable is for this machine and for private networks",
+        );
+    }
+    let code = code_of(error)?;
+    match code.as_str() {
+        "3D000" => Some("create it (`create database`), or correct the name at the end of DATABASE_URL"),
+        "53300" => Some(
+            "raise max_connections of the server, or lower JOSOOR_AUTH__DATABASE__MAX_CONNECTIONS, which is for each node",
+        ),
+        code if code.len() == 5 && code.starts_with("28") => Some(
+            "correct the user and the password in DATABASE_URL (# % : / @ in them are percent-encoded), or what pg_hba.conf of the server \
+             allows",
+        ),
+        "26" => Some(
+            "let DATABASE_URL name another file: this one is no database of SQLite, or is encrypted or damaged",
+        ),
+        "11" => Some(
+            "the file is damaged: restore a backup (`josoor-auth restore`), or correct the path in DATABASE_URL",
+        ),
+        _ => None,
+    }
 }
 
 /// Whether a value that must be unique exists already.

@@ -53,6 +53,7 @@ pub use credentials::{Credential, WholeCredential};
 pub use db::Db;
 pub use devices::{Device, DeviceSeen};
 pub use examine::Objection;
+pub use failure::remedy;
 pub use flows::{FlowKind, FlowRow, NewFlow};
 pub use import::{Seen, SourceTable};
 pub use keys::KeyRow;

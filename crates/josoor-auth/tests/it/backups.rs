@@ -124,10 +124,14 @@ on_both!(
             !other.directory().join("auth.db").exists(),
             "a check changes nothing"
         );
+        // Nothing is there that it would replace, so there is nothing to confirm; then there is.
+        let restored = run(&other, &["restore", &file.display().to_string()]).with(0);
         run(&other, &["restore", &file.display().to_string()])
             .with(1)
-            .says(&["--yes"]);
-        let restored = restore(&other, &file).with(0);
+            .says(&["replaces every account", "--yes"]);
+        run(&other, &["restore", "no/such.backup", "--check"])
+            .with(1)
+            .says(&["no/such.backup cannot be read: No such file"]);
         assert!(restored.out.contains("sessions revoked"), "{restored:?}");
         let head = manifest["audit_head"].as_str().expect("a head");
         let verified = run(&other, &["audit", "verify", "--head", head]).with(0);

@@ -59,6 +59,7 @@ mod problems;
 mod recovery;
 mod redis_refusals;
 mod refresh;
+mod remedies;
 mod revocation;
 mod rolling;
 mod search;

@@ -67,6 +67,20 @@ async fn d16_doctor_says_what_redis_refuses() {
             "{user}: {found:?}"
         );
     }
+    for (url, words) in [
+        (
+            format!("redis://good:secret@{at}/99"),
+            "number at the end of the URL",
+        ),
+        (format!("redis+cluster://{at}"), "it is no Cluster"),
+        (format!("redis+sentinel://{at}/main/0"), "it is no Sentinel"),
+    ] {
+        let found = stage_with(&mut stage, &url);
+        assert!(
+            found[0] == "problem" && found[1].contains(words),
+            "{url}: {found:?}"
+        );
+    }
     let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &redis.port.to_string()]);
     let found = stage_with(&mut stage, &format!("redis://127.0.0.1:{}", replica.port));
     assert!(

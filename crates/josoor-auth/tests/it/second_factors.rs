@@ -1131,7 +1131,7 @@ on_both!(
         assert!(
             doctor
                 .out
-                .contains("1 active administrators have no second factor"),
+                .contains("active administrators without a second factor: 1;"),
             "{doctor:?}"
         );
         let id = UserId(tokens.user_id);

@@ -207,17 +207,17 @@ async fn trials_a10_the_cause_stands_first_and_once() {
         (
             format!("postgres://postgres@127.0.0.1:{port}/nothing"),
             "database \"nothing\" does not exist",
-            vec![],
+            vec!["create database".to_owned()],
         ),
         (
             format!("postgres://stranger@127.0.0.1:{port}/postgres"),
             "role \"stranger\" does not exist",
-            vec![],
+            vec!["user and the password in DATABASE_URL".to_owned()],
         ),
         (
             format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=require"),
             "TLS: server does not support TLS",
-            vec![],
+            vec!["sslmode in DATABASE_URL".to_owned()],
         ),
         (
             format!(
@@ -245,8 +245,14 @@ async fn trials_a10_the_cause_stands_first_and_once() {
             is_plain(&said, first);
             assert!(words.iter().all(|word| said.err.contains(word)), "{said:?}");
         }
-        let [level, found, _] = findings(&stage, "database").remove(0);
+        let [level, found, remedy] = findings(&stage, "database").remove(0);
         assert!(level == "problem" && found.starts_with(first), "{level} {found}");
+        assert!(
+            words
+                .iter()
+                .all(|word| found.contains(word) || remedy.contains(word)),
+            "{found} {remedy}"
+        );
         assert!(!found.contains("doctor"), "{found}");
     }
 }

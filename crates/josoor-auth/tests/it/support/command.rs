@@ -92,6 +92,24 @@ pub(crate) fn run_with(stage: &Stage, arguments: &[&str], input: &[u8]) -> Ended
     end(command(stage, arguments), input)
 }
 
+/// Runs a command whose standard output or standard error leads to readers that are gone; the code that it ends with.
+pub(crate) fn run_unread(stage: &Stage, arguments: &[&str], output: bool, error: bool) -> i32 {
+    let unread = |is_unread: bool| {
+        if !is_unread {
+            return Stdio::null();
+        }
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let ended = command(stage, arguments)
+        .stdin(Stdio::null())
+        .stdout(unread(output))
+        .stderr(unread(error))
+        .status();
+    ended.expect("the program ends").code().unwrap_or(-1)
+}
+
 fn end(mut command: Command, input: &[u8]) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
