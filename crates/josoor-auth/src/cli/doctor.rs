@@ -350,6 +350,14 @@ async fn check_database(config: &Config, report: &mut Report) {
     if config.database.url.is_sqlite() && db.takes_writes().await.is_ok_and(|takes| !takes) {
         report.problem("database", "it takes no writes", "free space on its disk");
     }
+    let applied = db.applied_migrations().await.unwrap_or_default();
+    if let Err(error) = db.refuse_newer(&applied).await {
+        return report.problem(
+            "migrations",
+            describe(error),
+            "use the program of that version; josoor-auth --version names this one's",
+        );
+    }
     match db.pending_migrations().await {
         Ok(0) => report.ok("migrations", "none pending"),
         Ok(pending) => report.warn(

@@ -6,6 +6,7 @@ use josoor_auth::app::App;
 use josoor_auth::clock::Clock;
 use josoor_auth::config::Config;
 
+use crate::store_start;
 use crate::support::server::{Footprint, PASSWORD, Stage, Tokens, http_client, on_both};
 use crate::support::{command, database};
 
@@ -26,6 +27,55 @@ async fn tables(app: &App, stage: &Stage) -> BTreeSet<String> {
     };
     database::texts(&app.db, sql).await.into_iter().collect()
 }
+
+on_both!(
+    a_database_of_a_later_version_is_refused_unless_that_version_allows_it,
+    async |stage: Stage| {
+        let app = open(&stage).await.expect("it opens");
+        let known = database::number(&app.db, "select max(version) from josoor_auth_migrations").await;
+        let nothing = match stage.footprint {
+            Footprint::Embedded => "x''",
+            Footprint::Production => "''",
+        };
+        let later = format!(
+            "insert into josoor_auth_migrations (version, description, installed_on, success, checksum, execution_time)
+             values (9001, 'of a later version', current_timestamp, true, {nothing}, 0)"
+        );
+        database::execute(&app.db, &later).await;
+        let commands = [&["serve"][..], &["migrate"], &["user", "list"]];
+        let are_refused = |made_by: &str| {
+            for command in commands {
+                command::run(&stage, command)
+                    .with(1)
+                    .says(&[made_by, "this is version 0.1.0"]);
+            }
+            let [level, found, remedy] = store_start::findings(&stage, "migrations").remove(0);
+            assert!(
+                level == "problem" && found.contains(made_by) && !remedy.is_empty(),
+                "{level} {found}"
+            );
+        };
+        tokio::task::block_in_place(|| are_refused("made by a later version, of which migration 9001 is"));
+        // A version says what it knows, and what others have to know that run beside it.
+        let says = format!(
+            "insert into guards (name, passes) values ('program 9.8.7', 9001), ('beside 9.8.7', {known} + 1)"
+        );
+        database::execute(&app.db, &says).await;
+        tokio::task::block_in_place(|| are_refused("made by version 9.8.7"));
+        let allows = format!("update guards set passes = {known} where name = 'beside 9.8.7'");
+        database::execute(&app.db, &allows).await;
+        app.close().await;
+        let listed = tokio::task::block_in_place(|| command::run(&stage, &["user", "list"]));
+        listed.with(0);
+        let app = open(&stage).await.expect("it opens");
+        let noted = format!(
+            "select passes from guards where name = 'program {}'",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(database::number(&app.db, &noted).await, known);
+        app.close().await;
+    }
+);
 
 on_both!(
     five_servers_that_start_together_make_one_schema_and_one_set_of_keys,

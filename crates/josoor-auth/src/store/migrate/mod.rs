@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod additive;
 mod engines;
+mod program;
 
 use std::borrow::Cow;
 use std::pin::pin;
@@ -151,19 +152,28 @@ impl Db {
     /// Applies the migrations that are missing, and gives rows what they lack. Killed anywhere, the next call goes on.
     ///
     /// # Errors
-    /// A schema in which another program has a table `users`; `StoreUnavailable` when a lock is not to be had.
+    /// A schema in which another program has a table `users`, or a database of a later version; `StoreUnavailable` when a lock is
+    /// not to be had.
     pub async fn migrate(&self, schema: &str) -> Result<()> {
+        if matches!(self, Self::Postgres(_)) {
+            self.refuse_unfit(schema).await?;
+        }
+        let applied = self.applied_migrations().await?;
+        self.refuse_newer(&applied).await?;
+        if !applied.is_empty() {
+            // First, so that a node of the version before, which starts meanwhile, knows what it meets.
+            self.note_program().await?;
+        }
         match self {
             Self::Postgres(store) => {
-                self.refuse_unfit(schema).await?;
                 while retry_locked(|| apply_next(store, schema)).await? {}
                 while self.backfill_is_needed().await? {
                     retry_locked(|| backfill_step(store)).await?;
                 }
-                Ok(())
             }
-            Self::Sqlite { writer, .. } => migrate_sqlite(self, writer).await,
+            Self::Sqlite { writer, .. } => migrate_sqlite(self, writer).await?,
         }
+        self.note_program().await
     }
 
     /// How many of this release's migrations the database does not have yet.
