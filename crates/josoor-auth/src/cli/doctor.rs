@@ -396,7 +396,7 @@ async fn check_database(config: &Config, report: &mut Report) {
         if let Ok(count @ 1..) = bare.await {
             report.warn(
                 "factors",
-                format!("active administrators without a second factor: {count}; a password alone protects all accounts"),
+                format!("active administrators with no second factor: {count}; a password alone protects all accounts"),
                 "let them add an authenticator app; JOSOOR_AUTH__MFA__REQUIRED=admin makes it a must",
             );
         }

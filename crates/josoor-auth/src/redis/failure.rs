@@ -51,7 +51,8 @@ pub(super) fn code(error: &DriverError) -> String {
 
 /// What the server says of a connection that it refuses, in fixed words: its own may quote a password.
 fn known_detail(detail: &str) -> &'static str {
-    const KNOWN: [(&str, &str); 3] = [
+    const KNOWN: [(&str, &str); 4] = [
+        ("has no permissions", "the user may not do this (NOPERM)"),
         (
             "DB index is out of range",
             "it has no database with the number at the end of the URL",

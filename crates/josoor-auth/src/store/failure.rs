@@ -23,6 +23,14 @@ impl Failure {
         Self { error, text }
     }
 
+    /// The same with what it is about behind its cause.
+    pub(super) fn about(self, what: &str) -> Self {
+        Self {
+            text: format!("{}: {what}", self.text),
+            ..self
+        }
+    }
+
     /// The server's or the library's own code.
     pub(super) fn code(&self) -> Option<String> {
         database_code(&self.error)

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::conn::{Conn, Shared};
-use super::failure::store_error;
+use super::failure::{Failure, store_error};
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
 
@@ -106,10 +106,13 @@ async fn connect_first(options: &SqliteConnectOptions) -> Result<SqliteConnectio
 }
 
 fn in_file(path: &Path, error: Error) -> Error {
-    let place = |cause: String| anyhow::anyhow!("{cause}: {}", path.display());
+    let place = |cause: anyhow::Error| match cause.downcast::<Failure>() {
+        Ok(failure) => anyhow::Error::from(failure.about(&path.display().to_string())),
+        Err(cause) => anyhow::anyhow!("{cause:#}: {}", path.display()),
+    };
     match error {
-        Error::StoreUnavailable(cause) => Error::unavailable(place(format!("{cause:#}"))),
-        Error::Internal(cause) => Error::Internal(place(format!("{cause:#}"))),
+        Error::StoreUnavailable(cause) => Error::unavailable(place(cause.into_cause())),
+        Error::Internal(cause) => Error::Internal(place(cause)),
         other => other,
     }
 }

@@ -68,10 +68,8 @@ async fn d16_doctor_says_what_redis_refuses() {
         );
     }
     for (url, words) in [
-        (
-            format!("redis://good:secret@{at}/99"),
-            "number at the end of the URL",
-        ),
+        (format!("redis://good:secret@{at}/1"), "NOPERM"),
+        (format!("redis://{at}/99"), "number at the end of the URL"),
         (format!("redis+cluster://{at}"), "it is no Cluster"),
         (format!("redis+sentinel://{at}/main/0"), "it is no Sentinel"),
     ] {

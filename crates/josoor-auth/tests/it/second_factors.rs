@@ -1131,7 +1131,7 @@ on_both!(
         assert!(
             doctor
                 .out
-                .contains("active administrators without a second factor: 1;"),
+                .contains("active administrators with no second factor: 1;"),
             "{doctor:?}"
         );
         let id = UserId(tokens.user_id);

@@ -50,8 +50,8 @@ impl Db {
             None => format!("a later version, of which migration {newest} is"),
         };
         Err(Error::Internal(anyhow::anyhow!(
-            "the database was made by {made_by}, and this is version {VERSION}. Start that version or a later one; or restore a backup \
-             that this one has made (`josoor-auth restore`)"
+            "the database was made by {made_by}, and this is version {VERSION}. Start that version or a later one. A \
+             backup that this version has made is restored into an empty database"
         )))
     }
 
