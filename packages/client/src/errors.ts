@@ -27,7 +27,7 @@ export type FieldError = components["schemas"]["FieldProblem"];
 export interface MfaNeeded {
   /** Names the sign-in. */
   flow: string;
-  methods: ("passkey" | "totp" | "recovery_code" | "mail_code")[];
+  methods: components["schemas"]["FactorMethod"][];
   /** What `AuthClient.passkeys.use` takes, where a passkey is among them. */
   passkey: components["schemas"]["PasskeyRequestOptions"] | null;
   /** For how long it waits, in seconds. */

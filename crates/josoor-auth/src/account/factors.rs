@@ -166,7 +166,9 @@ pub async fn confirm_totp(
     act.tx.delete_credentials(user.id, FactorMethod::Totp).await?;
     let id = uuid::Builder::from_random_bytes(crypto::random_bytes()).into_uuid();
     let sealed = totp::seal(app, user.id, &id, &secret)?;
-    act.tx.insert_totp(user.id, id, &sealed, step, now).await?;
+    act.tx
+        .insert_code_factor(user.id, FactorMethod::Totp, id, &sealed, step, now)
+        .await?;
     act.audit(
         Entry::success(Audit::FactorAdd)
             .subject(user.id)

@@ -18,6 +18,7 @@ use crate::error::Invalid;
     Eq,
     Hash,
     serde::Serialize,
+    serde::Deserialize,
     utoipa::ToSchema,
     strum::EnumString,
     strum::IntoStaticStr,
@@ -44,6 +45,11 @@ impl FactorMethod {
     pub const fn as_str(self) -> &'static str {
         self.into_str()
     }
+
+    /// Whether it is shown with a code that is typed.
+    pub const fn is_code(self) -> bool {
+        !matches!(self, Self::Passkey)
+    }
 }
 
 /// A code of a second factor: well-formed, not verified.
@@ -69,6 +75,9 @@ const TEXT_AT_MOST: usize = 128;
 const TOTP_DIGITS: usize = 6;
 
 impl FactorCode {
+    /// A regular expression (ECMA-262) of codes as they are given out; others are read besides.
+    pub const PATTERN: &str = "^([0-9]{6}|[0-9]{8}|[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3})$";
+
     /// Reads a code as it is typed or pasted: in any letter case, with spaces, hyphens and marks of the writing direction, in
     /// Arabic-Indic or Persian digits.
     ///

@@ -197,21 +197,12 @@ impl AccountExport {
                     forgotten_at: device.forgotten_at,
                 })
                 .collect(),
-            factors: kept
-                .factors
-                .totp()
-                .map(|row| ExportedFactor::of(FactorMethod::Totp, row))
-                .into_iter()
-                .chain(
-                    kept.factors
-                        .passkeys()
-                        .map(|row| ExportedFactor::of(FactorMethod::Passkey, row)),
-                )
-                .chain(
-                    kept.factors
-                        .recovery_codes()
-                        .map(|row| ExportedFactor::of(FactorMethod::RecoveryCode, row)),
-                )
+            factors: FactorMethod::ALL
+                .iter()
+                .flat_map(|&method| {
+                    let rows = kept.factors.of_method(method);
+                    rows.map(move |row| ExportedFactor::of(method, row))
+                })
                 .collect(),
             mails: kept
                 .mails

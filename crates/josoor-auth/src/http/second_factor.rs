@@ -113,11 +113,10 @@ fn answer_of(
     code: Option<FactorCode>,
     assertion: Option<PasskeyAssertion>,
 ) -> Result<FactorAnswer> {
-    let (given, missing, other) = match method {
-        FactorMethod::Passkey => (assertion.map(FactorAnswer::from), "assertion", code.is_some()),
-        FactorMethod::Totp | FactorMethod::RecoveryCode | FactorMethod::MailCode => {
-            (code.map(FactorAnswer::from), "code", assertion.is_some())
-        }
+    let (given, missing, other) = if method.is_code() {
+        (code.map(FactorAnswer::from), "code", assertion.is_some())
+    } else {
+        (assertion.map(FactorAnswer::from), "assertion", code.is_some())
     };
     if other {
         let reason = Invalid::new("conflict", "Give what `method` names, and nothing besides.");

@@ -114,26 +114,29 @@ impl Conn {
         on!(self, sqlx::query_as(SQL).bind(user.0), fetch_all)
     }
 
-    /// Adds a TOTP secret that was confirmed with the code of `step`. The user is locked and has none.
-    pub async fn insert_totp(
+    /// Adds what a code of this method is compared with, which was confirmed with one; of an app, the code of the time step `counter`.
+    /// The user is locked and has none.
+    pub async fn insert_code_factor(
         &mut self,
         user: UserId,
+        method: FactorMethod,
         id: Uuid,
         sealed: &[u8],
-        step: i64,
+        counter: i64,
         now: Timestamp,
     ) -> Result<()> {
         const SQL: &str =
             "insert into credentials (id, user_id, kind, created_at, confirmed_at, last_used_at, sealed, counter)
-             values ($1, $2, 'totp', $3, $3, $3, $4, $5)";
+             values ($1, $2, $3, $4, $4, $4, $5, $6)";
         execute!(
             self,
             sqlx::query(SQL)
                 .bind(id)
                 .bind(user.0)
+                .bind(method.as_str())
                 .bind(now)
                 .bind(sealed)
-                .bind(step)
+                .bind(counter)
         )
         .map(drop)
     }

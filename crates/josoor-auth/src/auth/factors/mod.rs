@@ -29,19 +29,24 @@ impl Factors {
         conn.credentials_of(user).await.map(Self)
     }
 
+    /// Those of one method, in the order in which they were confirmed.
+    pub fn of_method(&self, method: FactorMethod) -> impl Iterator<Item = &Credential> {
+        self.0.iter().filter(move |row| row.is(method))
+    }
+
     /// The authenticator app, if one is confirmed.
     pub fn totp(&self) -> Option<&Credential> {
-        self.0.iter().find(|row| row.is(FactorMethod::Totp))
+        self.of_method(FactorMethod::Totp).next()
     }
 
     /// The passkeys.
     pub fn passkeys(&self) -> impl Iterator<Item = &Credential> {
-        self.0.iter().filter(|row| row.is(FactorMethod::Passkey))
+        self.of_method(FactorMethod::Passkey)
     }
 
     /// The recovery codes that were not used.
     pub fn recovery_codes(&self) -> impl Iterator<Item = &Credential> {
-        self.0.iter().filter(|row| row.is(FactorMethod::RecoveryCode))
+        self.of_method(FactorMethod::RecoveryCode)
     }
 
     /// Whether there is an app or a passkey.

@@ -93,7 +93,9 @@ pub async fn add(act: &mut Act, made: &User, factors: &MovedFactors) -> Result<u
         let sealed = totp::seal(&act.app, user, &id, secret)?;
         // A step of the future would lock the owner out until then.
         let step = (*last_step).min(totp::step_at(now));
-        act.tx.insert_totp(user, id, &sealed, step, now).await?;
+        act.tx
+            .insert_code_factor(user, FactorMethod::Totp, id, &sealed, step, now)
+            .await?;
         added += 1;
     }
     let mut left_out = 0;

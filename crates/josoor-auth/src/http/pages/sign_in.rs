@@ -61,9 +61,9 @@ impl Step for SignIn {
         if let Some(waiting) = state.waiting {
             let values = context! {
                 may_trust => waiting.may_trust,
-                has_app => waiting.has_app,
+                asks_for => waiting.asks_for.as_str(),
+                lead => format!("code.lead_{}", waiting.asks_for.as_str()),
                 passkey => waiting.passkey,
-                is_by_mail => waiting.is_by_mail,
             };
             return Ok(Shown::Page(visit.content("code.html", "code.title", values)));
         }
@@ -130,11 +130,11 @@ pub(super) async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Res
         needed.binding.as_ref(),
         needed.expires_in,
     );
+    let mut codes = needed.methods.iter().copied().filter(|method| method.is_code());
     let waiting = WaitingSignIn {
-        is_by_mail: needed.methods == [FactorMethod::MailCode],
+        asks_for: codes.next().unwrap_or(FactorMethod::RecoveryCode),
         token: Token(needed.flow),
         may_trust: needed.may_trust,
-        has_app: needed.methods.contains(&FactorMethod::Totp),
         passkey: needed.passkey.as_ref().map(passkey::json_of).transpose()?,
     };
     let state = State {
@@ -148,12 +148,8 @@ pub(super) async fn ask_for_code(visit: &mut Visit, needed: FactorNeeded) -> Res
 /// Finishes the sign-in that waits for its second factor.
 async fn finish(visit: &mut Visit, mut form: Form) -> Result<Next> {
     let trust = form.is_ticked("trust_device");
-    let is_by_mail = visit
-        .typed
-        .waiting
-        .as_ref()
-        .is_some_and(|waiting| waiting.is_by_mail);
-    let code = if is_by_mail {
+    let asks_for = visit.typed.waiting.as_ref().map(|waiting| waiting.asks_for);
+    let code = if asks_for == Some(FactorMethod::MailCode) {
         let MailCodeForm { code } = form.read(visit)?;
         FactorCode::Mail(code)
     } else {

@@ -5,7 +5,7 @@ use http::HeaderValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::domain::Secret;
+use crate::domain::{FactorMethod, Secret};
 
 /// What a page shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,20 +65,17 @@ pub struct WaitingSignIn {
     pub token: Token,
     /// Whether the user may have this device trusted.
     pub may_trust: bool,
-    /// Whether the code was sent by mail.
-    #[serde(default)]
-    pub is_by_mail: bool,
-    /// Whether a code of an authenticator app finishes it.
-    #[serde(default = "yes")]
-    pub has_app: bool,
+    /// Of which method a code is asked for.
+    #[serde(default = "totp")]
+    pub asks_for: FactorMethod,
     /// What the browser is asked for where a passkey finishes it: JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passkey: Option<String>,
 }
 
-/// A sign-in that began at a node of the release before waits for a code.
-const fn yes() -> bool {
-    true
+/// A sign-in that began at a node of the release before waits for a code of an app.
+const fn totp() -> FactorMethod {
+    FactorMethod::Totp
 }
 
 /// A token, such as that of a link.

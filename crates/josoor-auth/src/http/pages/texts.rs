@@ -119,6 +119,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::domain::FactorMethod;
 
     fn plain(text: &str) -> String {
         text.replace(['\u{2068}', '\u{2069}'], "")
@@ -151,6 +152,7 @@ mod tests {
         // Put together from the service's names, or from the name of a page.
         let composed = |key: &str| {
             key.starts_with("error.")
+                || key.starts_with("code.lead_")
                 || key.starts_with("field.")
                 || key.starts_with("reason.")
                 || [".sent", ".sent_more", ".again", ".done"]
@@ -174,6 +176,14 @@ mod tests {
                 !is_text || all(Locale::En).contains_key(found),
                 "there is no text {found}"
             );
+        }
+    }
+
+    #[test]
+    fn each_code_of_a_second_factor_is_asked_for_in_words() {
+        for method in FactorMethod::ALL.iter().filter(|method| method.is_code()) {
+            let key = format!("code.lead_{}", method.as_str());
+            assert!(find(Locale::En, &key).is_some(), "there is no text {key}");
         }
     }
 

@@ -102,7 +102,7 @@ impl FieldText for FactorCode {
 
     fn schema() -> TextSchema {
         let object = text()
-            .pattern(Some("^([0-9]{6}|[0-9]{8}|[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){3})$"))
+            .pattern(Some(Self::PATTERN))
             .description(Some(
                 "The six digits that the app shows, a recovery code, or the eight digits from a mail. Spaces, hyphens, letter case and \
                  Arabic-Indic digits make no difference.",
@@ -131,10 +131,10 @@ impl FieldText for MailCode {
 impl FieldText for FactorMethod {
     fn parse(_: &'static str, text: &str, _: &Policy) -> Result<Self, Invalid> {
         text.parse().map_err(|_| {
-            Invalid::new(
-                "unknown_method",
-                "A method is one of the `methods` of the answer: passkey, totp, recovery_code or mail_code.",
-            )
+            let names: Vec<_> = Self::ALL.iter().map(|method| method.as_str()).collect();
+            let names = names.join(", ");
+            let message = format!("A method is one of the `methods` of the answer: {names}.");
+            Invalid::new("unknown_method", message)
         })
     }
 
