@@ -1,5 +1,5 @@
 //! Packs the built pages (`assets/web`, made by `make web`) for the binary: each file plain, as gzip and as brotli, in one table. Lists
-//! the migrations.
+//! the migrations and the templates of mails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -41,6 +41,7 @@ fn main() {
     table.push(']');
     fs::write(out.join("web_files.rs"), table).expect("a writable OUT_DIR");
     list_migrations(&out);
+    list_mail_templates(&out);
 }
 
 /// `0012_ways_of_signing_in.sql` is `(12, "ways of signing in", text)`.
@@ -63,6 +64,27 @@ fn list_migrations(out: &Path) {
     }
     table.push(']');
     fs::write(out.join("migrations.rs"), table).expect("a writable OUT_DIR");
+}
+
+/// `new_device.en.txt` is `("new_device", "en", text)`.
+fn list_mail_templates(out: &Path) {
+    println!("cargo::rerun-if-changed=templates/mail");
+    let mut files = Vec::new();
+    collect(Path::new("templates/mail"), &mut files);
+    files.sort();
+    let mut table = String::from("&[\n");
+    for file in files {
+        let name = file
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .expect("a name in UTF-8");
+        let (kind, language) = name.split_once('.').expect("a kind and a language");
+        let path = fs::canonicalize(&file).expect("a path");
+        let path = path.to_str().expect("a path in UTF-8");
+        writeln!(table, "({kind:?}, {language:?}, include_str!({path:?})),").expect("a string grows");
+    }
+    table.push(']');
+    fs::write(out.join("mail_templates.rs"), table).expect("a writable OUT_DIR");
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

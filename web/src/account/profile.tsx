@@ -2,10 +2,10 @@ import { useAuth, useUser } from "@josoor/auth/react";
 import { useState } from "react";
 import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
-import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { LanguageSelect } from "../components/language-select";
 import { MailHint, Notice } from "../components/notice";
+import { PersonalFields, personalOf, personalTyped } from "../components/personal-fields";
 import { useToast } from "../components/toast";
 import { Code } from "../components/values";
 import { config } from "../config";
@@ -52,19 +52,13 @@ export function Profile() {
         </div>
         <Form
           submit={t("profile.submit")}
-          onSubmit={async ({ full_name = "", locale }) => {
-            const before = { full_name: user.full_name, locale: user.locale };
-            await client.updateMe({ full_name: full_name.trim() || null, locale: locale === "ar" ? "ar" : "en" });
+          onSubmit={async (values) => {
+            const before = { ...personalOf(user), locale: user.locale };
+            await client.updateMe({ ...personalTyped(values), locale: values.locale === "ar" ? "ar" : "en" });
             say(t("profile.saved"), () => client.updateMe(before));
           }}
         >
-          <TextField
-            key={user.full_name}
-            name="full_name"
-            label={t("field.full_name")}
-            autoComplete="name"
-            defaultValue={user.full_name ?? ""}
-          />
+          <PersonalFields user={user} isOwn />
           <LanguageSelect value={user.locale} hint={t("profile.language_hint")} />
         </Form>
       </div>

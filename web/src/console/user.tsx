@@ -7,10 +7,10 @@ import { Link } from "wouter";
 import { Avatar } from "../components/avatar";
 import { Copy } from "../components/copy";
 import { Empty } from "../components/empty";
-import { TextField } from "../components/fields";
 import { Form } from "../components/form";
 import { MailHint, Notice } from "../components/notice";
 import { useTitle } from "../components/page";
+import { type Personal, PersonalFields, personalOf, personalTyped } from "../components/personal-fields";
 import { Result } from "../components/queries";
 import { useToast } from "../components/toast";
 import { useUnsaved } from "../components/unsaved";
@@ -102,28 +102,22 @@ function Detail({ user }: { user: AdminUser }) {
             <Form
               onInput={() => setChanged(true)}
               submit={t("profile.submit")}
-              onSubmit={async ({ full_name = "", role }) => {
-                const before = { full_name: user.full_name, role: user.role };
-                const save = async (body: Pick<User, "full_name"> & { role: string | undefined }) => {
+              onSubmit={async (values) => {
+                const before = { ...personalOf(user), role: user.role };
+                const save = async (body: Personal & { role: string | undefined }) => {
                   try {
                     await client.request<User>("PATCH", `/admin/users/${user.id}`, { body });
                   } finally {
                     await refresh();
                   }
                 };
-                await save({ full_name: full_name.trim() || null, role });
+                await save({ ...personalTyped(values), role: values.role });
                 setChanged(false);
                 // An administrator who has given the role away could not take it back.
-                say(t("user.saved"), isMe && role !== user.role ? undefined : () => save(before));
+                say(t("user.saved"), isMe && values.role !== user.role ? undefined : () => save(before));
               }}
             >
-              <TextField
-                key={user.full_name}
-                name="full_name"
-                label={t("field.full_name")}
-                autoComplete="off"
-                defaultValue={user.full_name ?? ""}
-              />
+              <PersonalFields user={user} />
               <RoleSelect name="role" value={user.role} />
               <p className="hint">{t("user.role_hint")}</p>
             </Form>

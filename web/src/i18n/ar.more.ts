@@ -1,5 +1,6 @@
 import { actions } from "./actions";
 import type { more as english } from "./en.more";
+import { mails } from "./mails";
 import { sixForms as counted } from "./plural";
 import { service } from "./service";
 import { story } from "./story";
@@ -175,6 +176,7 @@ export const more: typeof english = {
 
   ...actions("ar"),
   ...story("ar"),
+  ...mails("ar"),
   ...tools("ar"),
   ...service("ar"),
 
@@ -536,43 +538,4 @@ export const more: typeof english = {
     many: "{count} محاولة",
     other: "{count} محاولة",
   }),
-  "mail.reset_request": "طلب إعادة تعيين كلمة المرور",
-  "mail.verify_request": "طلب تأكيد البريد",
-  "mail.registration_request": "طلب إنشاء حساب",
-  "mail.email_change_request": "طلب تغيير البريد",
-  "mail.verify_email": "تأكيد البريد",
-  "mail.finish_registration": "إكمال إنشاء الحساب",
-  "mail.already_registered": "الحساب موجود بالفعل",
-  "mail.reset_password": "إعادة تعيين كلمة المرور",
-  "mail.invitation": "دعوة",
-  "mail.password_changed": "تغيير كلمة المرور",
-  "mail.confirm_email": "تأكيد البريد الجديد",
-  "mail.email_wanted": "طلب حساب آخر للبريد",
-  "mail.email_changed": "تغيير البريد، إلى القديم",
-  "mail.email_change_done": "تغيير البريد، إلى الجديد",
-  "mail.email_restored": "التراجع عن تغيير البريد",
-  "mail.refresh_reuse": "نسخ محتمل للجلسة",
-  "mail.session_limit": "جلسات كثيرة",
-  "mail.account_deleted": "حذف الحساب نهائيًا",
-  "mail.account_deletion": "حذف الحساب",
-  "mail.account_frozen": "تجميد الحساب",
-  "mail.account_restored": "استعادة الحساب",
-  "mail.new_device": "جهاز جديد",
-  "mail.factor_added": "إضافة عامل تحقق ثانٍ",
-  "mail.factor_removed": "إزالة عامل التحقق الثاني",
-  "mail.passkey_added": "إضافة مفتاح مرور",
-  "mail.passkey_removed": "إزالة مفتاح مرور",
-  "mail.factors_reset": "إعادة ضبط عوامل التحقق",
-  "mail.recovery_codes_replaced": "رموز استرداد جديدة",
-  "mail.recovery_code_used": "استخدام رمز استرداد",
-  "mail.recovery_codes_low": "رموز استرداد قليلة متبقية",
-  "mail.sign_in_request": "طلب رمز للدخول",
-  "mail.sign_in_code": "رمز الدخول",
-  "mail.failure_limit_request": "طلب: محاولات دخول فاشلة كثيرة",
-  "mail.confirm_sign_in": "رمز بعد محاولات فاشلة كثيرة",
-  "mail.step_up_code": "رمز تأكيد الهوية",
-  "mail.failure_limit": "محاولات دخول فاشلة كثيرة",
-  "mail.password_removed": "إزالة كلمة المرور",
-  "mail.mfa_failed": "رموز خاطئة بعد كلمة المرور الصحيحة",
-  "mail.new_admin": "مدير نظام جديد",
 };

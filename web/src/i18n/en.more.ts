@@ -1,4 +1,5 @@
 import { actions } from "./actions";
+import { mails } from "./mails";
 import { counted } from "./plural";
 import { service } from "./service";
 import { story } from "./story";
@@ -155,6 +156,7 @@ export const more = {
 
   ...actions("en"),
   ...story("en"),
+  ...mails("en"),
   ...tools("en"),
   ...service("en"),
 
@@ -402,43 +404,4 @@ export const more = {
   "outbox.none": "No matching emails.",
   "outbox.count": counted({ one: "{count} email", other: "{count} emails" }),
   "outbox.attempts": counted({ one: "{count} attempt", other: "{count} attempts" }),
-  "mail.reset_request": "Request: reset password",
-  "mail.verify_request": "Request: confirm email",
-  "mail.registration_request": "Request: create account",
-  "mail.email_change_request": "Request: change email",
-  "mail.verify_email": "Confirm email",
-  "mail.finish_registration": "Finish registration",
-  "mail.already_registered": "Account already exists",
-  "mail.reset_password": "Reset password",
-  "mail.invitation": "Invitation",
-  "mail.password_changed": "Password changed",
-  "mail.confirm_email": "Confirm new email",
-  "mail.email_wanted": "Email wanted by another account",
-  "mail.email_changed": "Email changed, to the old one",
-  "mail.email_change_done": "Email changed, to the new one",
-  "mail.email_restored": "Email change undone",
-  "mail.refresh_reuse": "Session may be copied",
-  "mail.session_limit": "Too many sessions",
-  "mail.account_deleted": "Account deleted permanently",
-  "mail.account_deletion": "Account deleted",
-  "mail.account_frozen": "Account frozen",
-  "mail.account_restored": "Account restored",
-  "mail.new_device": "New device",
-  "mail.factor_added": "Second factor added",
-  "mail.factor_removed": "Second factor removed",
-  "mail.passkey_added": "Passkey added",
-  "mail.passkey_removed": "Passkey removed",
-  "mail.factors_reset": "Second factors reset",
-  "mail.recovery_codes_replaced": "New recovery codes",
-  "mail.recovery_code_used": "Recovery code used",
-  "mail.recovery_codes_low": "Few recovery codes left",
-  "mail.sign_in_request": "Request: code to sign in",
-  "mail.sign_in_code": "Code to sign in",
-  "mail.failure_limit_request": "Request: many failed sign-ins",
-  "mail.confirm_sign_in": "Code after many failed sign-ins",
-  "mail.step_up_code": "Code to confirm identity",
-  "mail.failure_limit": "Many failed sign-ins",
-  "mail.password_removed": "Password removed",
-  "mail.mfa_failed": "Wrong codes after the right password",
-  "mail.new_admin": "New administrator",
 };

@@ -4,7 +4,7 @@ use crate::account::profile;
 use crate::act::Client;
 use crate::app::App;
 use crate::auth::caller::Caller;
-use crate::domain::{Change, Role, UserId};
+use crate::domain::{Role, UserId};
 use crate::error::{Error, Refusal, Result};
 use crate::store::UserPatch;
 
@@ -21,12 +21,11 @@ pub struct BulkChange {
 }
 
 impl BulkChange {
-    const fn patch(self) -> UserPatch {
+    fn patch(self) -> UserPatch {
         UserPatch {
-            full_name: Change::Keep,
             role: self.role,
             is_active: self.is_active,
-            locale: None,
+            ..UserPatch::default()
         }
     }
 }

@@ -37,9 +37,7 @@ pub async fn retry(app: &App, id: i64, client: &Client) -> Result<MailSummary> {
         return Err(Error::MailNotRetryable(NotRetryable::Sent));
     }
     let kind = row.kind.parse::<MailKind>();
-    if kind.is_ok_and(|kind| mail::purpose_of(kind).is_some())
-        && !act.tx.may_link_be_sent(id, act.now).await?
-    {
+    if kind.is_ok_and(|kind| kind.purpose().is_some()) && !act.tx.may_link_be_sent(id, act.now).await? {
         return Err(Error::MailNotRetryable(NotRetryable::LinkGone));
     }
     if !act.tx.retry_mail(id, act.now).await? {

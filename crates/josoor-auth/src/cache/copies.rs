@@ -16,7 +16,7 @@ pub(super) const USER_COPY_LIFE: Duration = Duration::from_hours(24);
 
 /// The copy of a live session under `session:<sid>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionCopy {
+pub(super) struct SessionCopy {
     /// Whose it is.
     pub user_id: i64,
     /// For display.
@@ -136,9 +136,8 @@ impl Versioned for UserCopy {
     }
 
     fn bytes(&self) -> u64 {
-        // The address and the name stand in the memo, too.
-        let texts = self.email.len() + self.full_name.as_ref().map_or(0, String::len);
-        192 + Memo::BYTES + 4 * texts as u64
+        // What was typed stands in the memo, too.
+        192 + Memo::BYTES + 4 * self.typed_bytes() as u64
     }
 }
 

@@ -1,5 +1,7 @@
 //! The kinds of mails, and their classes.
 
+use super::purpose::Purpose;
+
 /// What a row of the outbox is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
@@ -107,6 +109,23 @@ impl MailKind {
                 | Self::SignInRequest
                 | Self::FailureLimitRequest
         )
+    }
+
+    /// The purpose of the token in the link of the message, if its link has one.
+    pub const fn purpose(self) -> Option<Purpose> {
+        match self {
+            Self::ResetPassword => Some(Purpose::ResetPassword),
+            Self::Invitation => Some(Purpose::Invitation),
+            Self::VerifyEmail => Some(Purpose::VerifyEmail),
+            Self::FinishRegistration => Some(Purpose::Registration),
+            Self::ConfirmEmail => Some(Purpose::ChangeEmail),
+            Self::EmailChanged => Some(Purpose::UndoEmailChange),
+            Self::AccountDeletion => Some(Purpose::UndoDeletion),
+            Self::NewDevice | Self::PasskeyAdded => Some(Purpose::SecureAccount),
+            Self::SignInCode => Some(Purpose::SignIn),
+            Self::ConfirmSignIn | Self::StepUpCode => Some(Purpose::Confirm),
+            _ => None,
+        }
     }
 
     /// The class of the row.

@@ -50,6 +50,11 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The bytes of what its user has typed.
+    pub fn typed_bytes(&self) -> usize {
+        self.email.len() + self.full_name.as_ref().map_or(0, String::len)
+    }
+
     /// In place of the profile of a user who was deleted: the id and nothing else.
     pub fn of_deleted(id: UserId, at: Timestamp) -> Self {
         Self {

@@ -26,7 +26,7 @@ use crate::http::response::representation::{
 };
 use crate::passwords::Policy;
 use crate::sessions;
-use crate::store::{Start, UserCursor, UserFilter, UserPatch, UserSort};
+use crate::store::{NewUser, Start, UserCursor, UserFilter, UserPatch, UserSort};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -306,10 +306,13 @@ async fn invite_user(
     State(app): State<App>,
     Body(request): Body<InviteUserRequest>,
 ) -> Result<(StatusCode, Json<UserResponse>)> {
-    let (email, full_name) = (request.email, request.full_name);
-    let role = request.role.0.unwrap_or(Role::User);
     let locale = request.locale.unwrap_or(app.config.mail.locale);
-    let user = invitations::invite(&app, &email, full_name.as_ref(), role, locale, &admin.client).await?;
+    let new = NewUser {
+        full_name: request.full_name.as_ref(),
+        role: request.role.0.unwrap_or(Role::User),
+        ..NewUser::new(&request.email, locale, app.clock.now())
+    };
+    let user = invitations::invite(&app, &new, &admin.client).await?;
     Ok((StatusCode::CREATED, Json(UserResponse::from(&user))))
 }
 
@@ -376,7 +379,7 @@ async fn update_user(
         full_name: request.full_name,
         role: request.role.0,
         is_active: request.is_active.0,
-        locale: None,
+        ..UserPatch::default()
     };
     let user = users::update(&app, id, patch, &admin.client).await?.user;
     Ok(Json(AdminUserResponse::from(&user)))

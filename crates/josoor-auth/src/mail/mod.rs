@@ -8,6 +8,6 @@ mod test_mail;
 
 pub use self::frame::LOGO;
 pub use self::mailer::Mailer;
-pub use self::render::{Mail, link_of, moment, purpose_of, render};
-pub use self::smtp::{Effect, SendError, Smtp, Stage};
+pub use self::render::{Mail, link_of, moment, render};
+pub use self::smtp::{Effect, SendError, Stage};
 pub use self::test_mail::{sample_mail, test_mail};

@@ -47,76 +47,15 @@ impl std::fmt::Debug for Mail {
     }
 }
 
-macro_rules! templates {
-    ($($kind:ident $name:literal;)*) => {
-        /// The template of a message; `None` for requests, which are not sent.
-        const fn template(kind: MailKind, locale: Locale) -> Option<&'static str> {
-            match (kind, locale) {
-                $(
-                    (MailKind::$kind, Locale::En) => {
-                        Some(include_str!(concat!("../../templates/mail/", $name, ".en.txt")))
-                    }
-                    (MailKind::$kind, Locale::Ar) => {
-                        Some(include_str!(concat!("../../templates/mail/", $name, ".ar.txt")))
-                    }
-                )*
-                _ => None,
-            }
-        }
-    };
-}
+/// The files of `templates/mail`, which the build lists: kind, language, text.
+static TEMPLATES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/mail_templates.rs"));
 
-templates! {
-    VerifyEmail "verify_email";
-    FinishRegistration "finish_registration";
-    AlreadyRegistered "already_registered";
-    ResetPassword "reset_password";
-    Invitation "invitation";
-    PasswordChanged "password_changed";
-    ConfirmEmail "confirm_email";
-    EmailWanted "email_wanted";
-    EmailChanged "email_changed";
-    EmailChangeDone "email_change_done";
-    EmailRestored "email_restored";
-    RefreshReuse "refresh_reuse";
-    SessionLimit "session_limit";
-    AccountDeleted "account_deleted";
-    AccountDeletion "account_deletion";
-    AccountFrozen "account_frozen";
-    AccountRestored "account_restored";
-    NewDevice "new_device";
-    FactorAdded "factor_added";
-    FactorRemoved "factor_removed";
-    PasskeyAdded "passkey_added";
-    PasskeyRemoved "passkey_removed";
-    FactorsReset "factors_reset";
-    RecoveryCodesReplaced "recovery_codes_replaced";
-    RecoveryCodeUsed "recovery_code_used";
-    RecoveryCodesLow "recovery_codes_low";
-    MfaFailed "mfa_failed";
-    NewAdmin "new_admin";
-    SignInCode "sign_in_code";
-    PasswordRemoved "password_removed";
-    ConfirmSignIn "confirm_sign_in";
-    StepUpCode "step_up_code";
-    FailureLimit "failure_limit";
-}
-
-/// The purpose of the token in the link of a message, if its link has one.
-pub const fn purpose_of(kind: MailKind) -> Option<Purpose> {
-    match kind {
-        MailKind::ResetPassword => Some(Purpose::ResetPassword),
-        MailKind::Invitation => Some(Purpose::Invitation),
-        MailKind::VerifyEmail => Some(Purpose::VerifyEmail),
-        MailKind::FinishRegistration => Some(Purpose::Registration),
-        MailKind::ConfirmEmail => Some(Purpose::ChangeEmail),
-        MailKind::EmailChanged => Some(Purpose::UndoEmailChange),
-        MailKind::AccountDeletion => Some(Purpose::UndoDeletion),
-        MailKind::NewDevice | MailKind::PasskeyAdded => Some(Purpose::SecureAccount),
-        MailKind::SignInCode => Some(Purpose::SignIn),
-        MailKind::ConfirmSignIn | MailKind::StepUpCode => Some(Purpose::Confirm),
-        _ => None,
-    }
+/// The template of a message; `None` for requests, which are not sent.
+fn template(kind: MailKind, locale: Locale) -> Option<&'static str> {
+    let found = TEMPLATES
+        .iter()
+        .find(|(name, language, _)| *name == kind.as_str() && *language == locale.as_str());
+    found.map(|(_, _, text)| *text)
 }
 
 /// The link of a one-time token. The token stands behind `#`, which browsers send to no server and no log keeps.
@@ -147,7 +86,7 @@ pub fn render(row: &MailRow, public_url: &str, branding: &BrandingConfig, keys: 
         return Err(fault("it is a request"));
     };
     // What is confirmed by the code alone has no link of its own.
-    let link = match purpose_of(row.kind).filter(|purpose| *purpose != Purpose::Confirm) {
+    let link = match row.kind.purpose().filter(|purpose| *purpose != Purpose::Confirm) {
         Some(purpose) => {
             let token = row.token.ok_or_else(|| fault("it has no token"))?;
             Some(link_of(public_url, keys, purpose, token))
@@ -173,8 +112,11 @@ pub fn render(row: &MailRow, public_url: &str, branding: &BrandingConfig, keys: 
     let mut escaped = Environment::new();
     escaped.set_auto_escape_callback(|_| AutoEscape::Html);
 
-    let lifetime = purpose_of(row.kind).map(|purpose| spell(locale, purpose.lifetime()));
-    let code = match (purpose_of(row.kind), row.token) {
+    let lifetime = row
+        .kind
+        .purpose()
+        .map(|purpose| spell(locale, purpose.lifetime()));
+    let code = match (row.kind.purpose(), row.token) {
         (Some(purpose @ (Purpose::SignIn | Purpose::Confirm)), Some(token)) => {
             Some(MailCode::spelled(keys.one_time.code(purpose, token).expose()))
         }
@@ -443,5 +385,7 @@ mod tests {
                 assert_eq!(template(kind, locale).is_none(), kind.is_request(), "{kind:?}");
             }
         }
+        let messages = MailKind::ALL.iter().filter(|kind| !kind.is_request());
+        assert_eq!(TEMPLATES.len(), 2 * messages.count(), "a template of no message");
     }
 }

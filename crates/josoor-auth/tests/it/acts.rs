@@ -26,7 +26,7 @@ use josoor_auth::domain::{
 use josoor_auth::keys::DeviceMark;
 use josoor_auth::redis::{RedisEvent, RedisEvents};
 use josoor_auth::sessions::{self, Issued, LogIn, LogOut, Presented, SignInWith};
-use josoor_auth::store::{AuditFilter, MailRow, Transport, UserPatch};
+use josoor_auth::store::{AuditFilter, MailRow, NewUser, Transport, UserPatch};
 use josoor_auth::telemetry::Sample;
 use josoor_auth::worker::purge;
 use serde_json::{Value, json};
@@ -264,7 +264,7 @@ impl Observer {
         let mut rows = Vec::new();
         for class in MailClass::ALL {
             let until = now.plus(Duration::from_hours(10_000));
-            while let Some(row) = conn.take_mail(class, now, until).await.unwrap() {
+            while let Some(row) = conn.take_mail_except(&[], class, now, until).await.unwrap() {
                 rows.push(row);
             }
         }
@@ -389,7 +389,7 @@ impl Observer {
     /// The token of the link in the latest queued mail of this kind.
     #[track_caller]
     fn token(&self, kind: MailKind) -> String {
-        let purpose = josoor_auth::mail::purpose_of(kind).expect("a mail with a link");
+        let purpose = kind.purpose().expect("a mail with a link");
         let id = self.mail(kind).token.expect("a token");
         self.app.keys.one_time.issue(purpose, id).expose().to_owned()
     }
@@ -841,7 +841,8 @@ async fn run_every_act(mut stage: TheStage) {
         .await
         .unwrap();
     let new = address("guest@example.com");
-    let invite = invitations::invite(&app, new, None, Role::User, Locale::En, &admin_client);
+    let new = NewUser::new(new, Locale::En, app.clock.now());
+    let invite = invitations::invite(&app, &new, &admin_client);
     o.run("admin/invitations::invite", "a user", invite)
         .await
         .unwrap();

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use josoor_auth::domain::{Email, Locale, MailKind, Purpose, UserId};
-use josoor_auth::mail;
 use josoor_auth::store::{Content, MailDetails, NewMail, Origin};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -475,7 +474,7 @@ on_both!(every_message_is_written_without_a_gap, async |stage: Stage| {
             let mut tx = server.app.db.begin().await.expect("begun");
             let now = server.app.clock.now();
             let token = uuid::Uuid::from_u128(u128::from(rand_like(kind.as_str(), locale)));
-            let purpose = mail::purpose_of(kind).unwrap_or(Purpose::VerifyEmail);
+            let purpose = kind.purpose().unwrap_or(Purpose::VerifyEmail);
             tx.insert_one_time_token(&josoor_auth::store::NewOneTimeToken {
                 id: token,
                 purpose,

@@ -64,7 +64,7 @@ async fn try_take_up(app: &App, row: &MailRow) -> Result<Outcome> {
         requests::resolve(app, row).await?;
         return Ok(Outcome::Settled);
     }
-    let link = match mail::purpose_of(row.kind) {
+    let link = match row.kind.purpose() {
         Some(purpose) => {
             let token = match row.token {
                 Some(id) => app.db.write().await?.one_time_token(id).await?,
