@@ -9,39 +9,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::mailbox::{mail, mail_number, mails, settled};
+use crate::support::requests::{forgot, log_in, reset, verify};
 use crate::support::server::{Answer, Footprint, PASSWORD, Server, Stage, Tokens, eventually, on_both};
 use crate::support::{database, raw};
 
 const NEW: &str = "another long sentence";
-
-async fn forgot(server: &Server, email: &str) -> Answer {
-    server
-        .post("/auth/password/forgot", &json!({ "email": email }))
-        .await
-}
-
-async fn reset(server: &Server, token: &str, password: &str) -> Answer {
-    server
-        .post(
-            "/auth/password/reset",
-            &json!({ "token": token, "new_password": password }),
-        )
-        .await
-}
-
-async fn log_in(server: &Server, email: &str, password: &str) -> Answer {
-    server
-        .post("/auth/login", &json!({ "email": email, "password": password }))
-        .await
-}
-
-async fn verify(server: &Server, token: &str, password: Option<&str>) -> Answer {
-    let mut body = json!({ "token": token });
-    if let Some(password) = password {
-        body["password"] = password.into();
-    }
-    server.post("/auth/email/verify", &body).await
-}
 
 async fn audit(server: &Server, action: &str, outcome: &str) -> i64 {
     let sql = format!("select count(*) from audit where action = '{action}' and outcome = '{outcome}'");

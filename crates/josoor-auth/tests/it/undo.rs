@@ -9,42 +9,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::mailbox::{mail, mail_number, mails, settled};
+use crate::support::requests::{forgot, log_in, reset, verify};
 use crate::support::server::{
     Answer, Footprint, PASSWORD, Server, Stage, Tokens, eventually, http_client, on_both,
 };
 use crate::support::{command, database};
 
 const NEW: &str = "another long sentence";
-
-async fn forgot(server: &Server, email: &str) {
-    server
-        .post("/auth/password/forgot", &json!({ "email": email }))
-        .await
-        .is(202);
-}
-
-async fn reset(server: &Server, token: &str, password: &str) -> Answer {
-    server
-        .post(
-            "/auth/password/reset",
-            &json!({ "token": token, "new_password": password }),
-        )
-        .await
-}
-
-async fn log_in(server: &Server, email: &str, password: &str) -> Answer {
-    server
-        .post("/auth/login", &json!({ "email": email, "password": password }))
-        .await
-}
-
-async fn verify(server: &Server, token: &str, password: Option<&str>) -> Answer {
-    let mut body = json!({ "token": token });
-    if let Some(password) = password {
-        body["password"] = password.into();
-    }
-    server.post("/auth/email/verify", &body).await
-}
 
 /// Registers an account and verifies its address by its own session.
 async fn register_verified(server: &Server, email: &str) -> Tokens {
@@ -169,7 +140,7 @@ on_both!(
         let owner = register_verified(&server, "owner@example.com").await;
         // Somebody who knows the password prepares another address, and a reset is open.
         let change = ask_for_address(&server, &owner.access, PASSWORD, "thief@example.com").await;
-        forgot(&server, "owner@example.com").await;
+        forgot(&server, "owner@example.com").await.is(202);
         let open_reset = mail(&server, "owner@example.com", "reset_password").await.token();
         let waiting = server.register("waiting@example.com").await;
         let verification = mail(&server, "waiting@example.com", "verify_email").await.token();
@@ -266,7 +237,7 @@ on_both!(
         near.get("/auth/me", &thief.access).await.is(200);
         // What an intruder could prepare.
         let pending = ask_for_address(&server, &thief.access, THIEFS, "second@example.com").await;
-        forgot(&server, "thief@example.com").await;
+        forgot(&server, "thief@example.com").await.is(202);
         let open_reset = mail(&server, "thief@example.com", "reset_password").await.token();
 
         let notice = mail(&server, "owner@example.com", "email_changed").await;
@@ -321,7 +292,7 @@ on_both!(
             .is_problem(422, "validation_failed");
         assert_eq!(same.json["errors"][0]["code"], "password_unchanged");
         // The link is still good, and another one can be asked for.
-        forgot(&server, "owner@example.com").await;
+        forgot(&server, "owner@example.com").await.is(202);
         let link = mail_number(&server, "owner@example.com", "reset_password", 2)
             .await
             .token();
@@ -423,7 +394,7 @@ on_both!(
             (&json!(null), &json!(true))
         );
         // Bound to what the account was: the next link sets the password.
-        forgot(&server, "lost@example.com").await;
+        forgot(&server, "lost@example.com").await.is(202);
         let link = mail_number(&server, "lost@example.com", "reset_password", 2)
             .await
             .token();
@@ -446,7 +417,7 @@ on_both!(
         let shown = command::run(&stage, &["user", "show", "one@example.com"]).with(0);
         assert!(shown.out.contains("frozen"), "{}", shown.out);
         command::run(&stage, &["user", "restore", "one@example.com"]).with(0);
-        forgot(&server, "one@example.com").await;
+        forgot(&server, "one@example.com").await.is(202);
         let link = mail_number(&server, "one@example.com", "reset_password", 2)
             .await
             .token();
@@ -573,7 +544,7 @@ on_both!(
         // Who asks about the address by mail is sent the link again, as its owner.
         let link = mail(&server, "owner@example.com", "account_deletion").await;
         assert!(link.link.contains("/undo#token="), "{link:?}");
-        forgot(&server, "owner@example.com").await;
+        forgot(&server, "owner@example.com").await.is(202);
         let again = mail_number(&server, "owner@example.com", "account_deletion", 2).await;
         assert_eq!(again.token(), link.token());
         assert!(

@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod raw;
 #[expect(dead_code, reason = "the tests of `kv` use the rest")]
 pub(crate) mod redis;
+pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod smtp;
