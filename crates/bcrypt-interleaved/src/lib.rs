@@ -2,7 +2,7 @@
 //!
 //! A round of Blowfish is a chain of lookups, each of which waits for the one before, so a single computation leaves a
 //! core idle most of the time. This crate computes `N` of them in step: while one waits for its table, the others go on.
-//! On current x86-64 and ARM cores two take about the time of one, and four about 1.4 times as long.
+//! On current x86-64 and ARM cores two take about the time of one, and four about 1.3 times as long.
 //!
 //! Every lane computes the same function as any other bcrypt of version `2b`; how many are computed together changes
 //! nothing but the time. The time does not depend on the passwords, but as with every table-driven Blowfish the order in

@@ -25,8 +25,7 @@ const PASSWORD: &str = "Correct-Horse-1";
 /// Waits until nothing is in the outbox.
 async fn settle(server: &Server) -> anyhow::Result<()> {
     loop {
-        let waiting = server.app.db.read().await?.count_waiting_mails().await?;
-        if waiting == 0 {
+        if server.app.db.read().await?.mail_backlog().await?.is_empty() {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

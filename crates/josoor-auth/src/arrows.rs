@@ -53,7 +53,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("http", &[BASE, PARTS, IDENTITY, USE_CASES]),
     ("cli", &[BASE, PARTS, IDENTITY, USE_CASES, "worker http"]),
     ("main", &["cli"]),
-    ("lib", &["app clock config"]),
+    ("lib", &["cli"]),
 ];
 
 /// What only one room may name.
@@ -63,9 +63,6 @@ const TECHNOLOGIES: [(&str, &str); 4] = [
     ("redis", "redis"),
     ("sqlx", "store"),
 ];
-
-/// What is for tests and measurements only, and the room that makes it.
-const FOR_TESTS: [(&str, &str); 2] = [("not_counted", "limits"), ("not_checked", "passwords")];
 
 /// The words, signs and strings of a source without its comments and without what is for tests.
 fn tokens(source: &str) -> Vec<String> {
@@ -414,14 +411,6 @@ fn arrows_point_down_only() {
             if other != room && !may_name(room, other) {
                 faults.push(format!(
                     "{}: {room} may not name {other} ({path})",
-                    source.file.display()
-                ));
-            }
-        }
-        for (name, owner) in FOR_TESTS {
-            if room != owner && source.words.iter().any(|word| word == name) {
-                faults.push(format!(
-                    "{}: {name} is for tests and measurements",
                     source.file.display()
                 ));
             }

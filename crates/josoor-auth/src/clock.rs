@@ -22,7 +22,8 @@ pub enum Clock {
     System,
     /// The database's clock, as read last and counted on since.
     Database(Arc<DatabaseClock>),
-    /// Stands still until it is moved.
+    /// Stands still until a test moves it.
+    #[cfg(feature = "internals")]
     Manual(Arc<AtomicI64>),
 }
 
@@ -91,6 +92,7 @@ impl DatabaseClock {
 
 impl Clock {
     /// A clock that stands at `now` until it is moved.
+    #[cfg(feature = "internals")]
     pub fn manual(now: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(now.as_micros())))
     }
@@ -110,6 +112,7 @@ impl Clock {
         Timestamp::from_micros(match self {
             Self::System => system_micros(),
             Self::Database(clock) => clock.now(),
+            #[cfg(feature = "internals")]
             Self::Manual(micros) => micros.load(Ordering::SeqCst),
         })
     }
@@ -126,7 +129,9 @@ impl Clock {
     pub fn skew(&self) -> i64 {
         match self {
             Self::Database(clock) => clock.skew(),
-            Self::System | Self::Manual(_) => 0,
+            Self::System => 0,
+            #[cfg(feature = "internals")]
+            Self::Manual(_) => 0,
         }
     }
 
@@ -136,6 +141,7 @@ impl Clock {
     }
 
     /// Moves a manual clock on; does nothing to the others.
+    #[cfg(feature = "internals")]
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(clock) = self {
             clock.fetch_add(micros(by), Ordering::SeqCst);

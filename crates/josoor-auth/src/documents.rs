@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::{Arg, Command};
 use serde_json::json;
 
+use crate::cli;
 use crate::domain::Audit;
+use crate::domain::limit;
 use crate::http::response::codes::CODES;
 use crate::http::{limited_requests, verified_requests};
 use crate::telemetry::{Metrics, RefreshOutcome, Sample, SignIn, SpanOutcome, codes};
-use crate::{cli, limits};
 
 /// Compares the part `name` of a page with `text`, or renews it where `UPDATE_DOCS` is set.
 fn hold(page: &str, name: &str, text: &str) {
@@ -59,7 +60,7 @@ fn cell(text: &str) -> String {
 
 #[test]
 fn limits_are_documented() {
-    hold("reference/limits.md", "limits", &limits::table());
+    hold("reference/limits.md", "limits", &limit::table());
 }
 
 #[test]

@@ -11,5 +11,5 @@ fn main() -> ExitCode {
     // memory with a full cache, and not a request more a second. A kernel that does not know this call has none to give.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    josoor_auth::cli::run()
+    josoor_auth::run()
 }

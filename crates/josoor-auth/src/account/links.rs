@@ -41,6 +41,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
+    #[cfg(feature = "internals")]
     pub const ALL: [Self; 9] = [
         Self::PasswordChanged,
         Self::PasswordReset,

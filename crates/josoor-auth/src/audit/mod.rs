@@ -23,11 +23,11 @@ mod stream;
 
 pub use self::chain::{describe, parse_head};
 pub use self::check::{Report, verify};
-pub use self::erase::{Erased, erase};
+pub use self::erase::erase;
 pub use self::export::{CSV_HEADER, csv_line, csv_plain, csv_text, to_csv, to_json};
 pub use self::prune::prune;
 pub(crate) use self::read::{ACTIVITY_COUNTED, ANSWERS};
-pub use self::read::{Activity, activity, list, record_configuration, record_export};
+pub use self::read::{activity, list, record_configuration, record_export};
 pub use self::rebase::rebase;
 pub use self::seal::{begin, end_sealing, require_mac, seal, seal_regularly};
 pub use self::stream::stream_regularly;

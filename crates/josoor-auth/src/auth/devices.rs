@@ -61,7 +61,7 @@ pub struct SignInDevice {
 }
 
 /// A code of an account's present password and address that discloses neither.
-pub(crate) fn epoch_of(app: &App, user: &User) -> Result<String> {
+pub fn epoch_of(app: &App, user: &User) -> Result<String> {
     let email = address_of(user)?;
     let changed = user.password_changed_at.map_or(0, Timestamp::as_micros);
     let tag = app.keys.tag(
@@ -123,20 +123,6 @@ pub fn may_trust(app: &App, user: &User) -> bool {
     !app.config.mfa.no_trust.contains(&user.role)
 }
 
-/// How a user's account knows `client` with `mark`. To be called before the sign-in is recorded, which makes it known.
-pub async fn recognize(
-    app: &App,
-    conn: &mut Conn,
-    user: &User,
-    mark: Option<&DeviceMark>,
-    client: &Client,
-) -> Result<Familiarity> {
-    let devices = conn.devices_of(user.id).await?;
-    let place = Place::of(client);
-    let (familiarity, _) = find(&devices, &epoch_of(app, user)?, mark, &place, app.clock.now());
-    Ok(familiarity)
-}
-
 /// Records a sign-in on a device in the unit of work in which the user is locked. A device that is known keeps its row; so does
 /// a program without a cookie, as long as it comes from the same network.
 pub(crate) async fn record_sign_in(
@@ -195,13 +181,15 @@ pub(crate) async fn notify_of_new_device(act: &mut Act, user: &User) -> Result<(
 }
 
 /// The origin of a sign-in, as far as it is known without a mark.
-struct Place {
+#[derive(Debug)]
+pub struct Place {
     network: String,
     label: String,
 }
 
 impl Place {
-    fn of(client: &Client) -> Self {
+    /// The network and the label of a client.
+    pub fn of(client: &Client) -> Self {
         Self {
             network: Network::of(&client.ip).map_or_else(String::new, |network| network.to_string()),
             label: device_label(&client.user_agent),
@@ -213,8 +201,8 @@ fn is_known(device: &Device, epoch: &str, now: Timestamp) -> bool {
     device.is_current(epoch) && now.since(device.last_seen_at) < DEVICE_LIFE
 }
 
-/// What is known of a place, and which row a sign-in from there continues.
-fn find(
+/// How an account that has `devices` knows a sign-in from a place, and which row that continues.
+pub fn find(
     devices: &[Device],
     epoch: &str,
     mark: Option<&DeviceMark>,

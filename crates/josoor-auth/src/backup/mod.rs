@@ -10,6 +10,6 @@ mod manifest;
 mod restore;
 pub mod schedule;
 
-pub use self::make::{Made, Occasion, make};
+pub use self::make::{Occasion, make};
 pub use self::manifest::Manifest;
 pub use self::restore::{Backup, Settled, remove_database, settle, staged_config};

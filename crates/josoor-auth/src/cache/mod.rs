@@ -29,7 +29,7 @@ pub mod stats;
 mod tail;
 mod touches;
 
-pub use self::copies::{Memo, SessionCopy, UserCopy, user_copies_until};
+pub use self::copies::{UserCopy, user_copies_until};
 pub use self::effects::Effects;
 pub use self::ends::{ended, ends_at, live_since};
 pub use self::session_cache::SessionCache;

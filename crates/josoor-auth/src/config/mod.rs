@@ -43,7 +43,7 @@ use std::time::Duration;
 pub use josoor_auth_verify::Algorithm;
 
 pub use self::admin::{AdminConfig, AdminStepUp};
-pub use self::auth::{AuthConfig, KeysConfig, MasterKey, MissingTokenStatus};
+pub use self::auth::{AuthConfig, KeysConfig, MasterKey};
 pub use self::branding::BrandingConfig;
 pub use self::database::{Database, DatabaseConfig};
 pub use self::entries::Entry;
@@ -61,12 +61,12 @@ pub use self::password::{HashConfig, PasswordConfig, PasswordScheme};
 pub use self::postgres::{PostgresOptions, RootCertificates};
 pub use self::problem::{ConfigError, ConfigProblem, Source};
 use self::reader::Reader;
-pub use self::redis::{CacheConfig, RedisConfig, RedisKind, RedisTarget};
-pub use self::registration::{MailDomains, RegistrationConfig, RegistrationMode};
+pub use self::redis::{CacheConfig, RedisConfig};
+pub use self::registration::{RegistrationConfig, RegistrationMode};
 pub use self::server::{ForwardedHeader, ServerConfig};
 pub use self::session::{AccountConfig, SessionConfig};
 pub use self::tracing::{CollectorConfig, TracingConfig};
-pub use self::urls::{Origin, PublicUrl, loopback_alike};
+pub use self::urls::{PublicUrl, loopback_alike};
 use self::values::{DELETION_GRACE_AT_MOST, optional};
 
 /// All settings, checked. Documented, with units and variables, in `config.default.toml`.
@@ -150,6 +150,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`load`](Self::load).
+    #[cfg(feature = "internals")]
     pub fn parse(file: Option<(&str, &str)>, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         Self::parse_all(file, None, env)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use josoor_auth_verify::RedisKind;
+pub(super) use josoor_auth_verify::RedisKind;
 use josoor_auth_verify::{RedisUrl, RedisUrlError};
 
 use super::raw::{Parsed, Raw, refused};

@@ -8,6 +8,7 @@ use super::source::{self, DEFAULTS, Layers};
 use super::*;
 use crate::domain::Locale;
 use crate::domain::limit::Limit;
+use josoor_auth_verify::RedisKind;
 
 const GOOD_SECRET: &str = "q7Vd0xK2mZ9sT4wB8nR1yL6cJ3hF5gPa";
 const GOOD_KEY: &str = "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=";
@@ -218,7 +219,12 @@ fn every_platform_variable_is_read() {
     assert_eq!(public_url.join("login"), "https://example.org/auth/login");
     assert!(public_url.is_https() && !public_url.is_loopback());
     assert_eq!(config.auth.issuer, "https://example.org/auth");
-    let origins: Vec<&str> = config.server.cors_origins.iter().map(Origin::as_str).collect();
+    let origins: Vec<String> = config
+        .server
+        .cors_origins
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(origins, ["https://a.example", "https://b.example:8443"]);
     let proxies: Vec<String> = config
         .server

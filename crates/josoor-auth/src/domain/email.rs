@@ -50,10 +50,6 @@ impl Email {
         "|([A-Za-z0-9]{1,10}(-[A-Za-z0-9]{1,9})?\\.){3,6})[A-Za-z]{2,63}$",
     );
 
-    /// A regular expression (ECMA-262) that every accepted address matches once its outer white space is gone. What does
-    /// not match is surely refused; what matches need not be accepted.
-    pub const PATTERN_AT_LEAST: &str = "^[^\\s@\"(),:;<>\\\\]{1,64}@[^\\s@.]+(\\.[^\\s@.]+)+$";
-
     /// Reads an address. Takes time linear in the text.
     ///
     /// Refuses with `email_too_long`, `forbidden_character` or `invalid_email`.
@@ -461,22 +457,11 @@ mod tests {
             let upper = lower.to_uppercase();
             prop_assert_eq!(key(&lower), key(&upper));
         }
-
-        #[test]
-        fn accepted_addresses_match_the_wider_pattern(text in "[^@]{1,10}@[^@]{1,10}\\.[a-z]{2,3}") {
-            if let Ok(email) = Email::parse(&text) {
-                prop_assert!(regex(Email::PATTERN_AT_LEAST).is_match(email.address()));
-            }
-        }
-    }
-
-    fn regex(pattern: &str) -> regex::Regex {
-        regex::Regex::new(pattern).unwrap()
     }
 
     #[test]
-    fn the_patterns_cover_ordinary_addresses() {
-        let (surely, at_least) = (regex(Email::PATTERN), regex(Email::PATTERN_AT_LEAST));
+    fn the_pattern_covers_ordinary_addresses() {
+        let pattern = regex::Regex::new(Email::PATTERN).unwrap();
         for text in [
             "ada@example.com",
             "Ada.Lovelace+news@mail.eu-west.example.co.uk",
@@ -485,10 +470,9 @@ mod tests {
             "a_b-c@x1.example",
             "first.m.last@dep.example.org",
         ] {
-            assert!(surely.is_match(text) && at_least.is_match(text), "{text}");
+            assert!(pattern.is_match(text), "{text}");
             assert_eq!(key(text), text.to_lowercase());
         }
-        assert!(at_least.is_match("محمد@مثال.إختبار"));
         for text in [
             "",
             "a",
@@ -498,7 +482,7 @@ mod tests {
             "a@example.com,b@example.com",
             "<a@example.com>",
         ] {
-            assert!(!surely.is_match(text), "{text}");
+            assert!(!pattern.is_match(text), "{text}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::characters::{is_bidi_control, is_control, is_invisible};
 
 /// The last character of a search text that [`SearchKeys`] has made. A text without it was written by another program or by the
 /// release before, and is made again. It has to be another character whenever the folding gives other texts.
-pub const FOLDED: char = '\u{1}';
+pub(super) const FOLDED: char = '\u{1}';
 
 /// The most bytes of a name that decide its place in a list: what an index can hold.
 const NAME_KEY_BYTES: usize = 400;
@@ -22,7 +22,7 @@ const NAME_KEY_BYTES: usize = 400;
 /// Folds a text. Folding it again changes nothing. White space is reduced to single spaces, and none is left at the ends.
 ///
 /// Takes time linear in the text. At most 18 times as many characters come out (U+FDFA).
-pub fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     let folded: String = text
         .chars()
         .map(spacing_accent)

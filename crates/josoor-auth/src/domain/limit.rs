@@ -1,5 +1,6 @@
 //! The limits. A new one needs a variant and a row here, its default in `config.default.toml`, and a use case that takes it.
 
+#[cfg(test)]
 use std::fmt::Write as _;
 
 /// The limits, each with a quota of its own in `[limits]`; [`TABLE`] describes them.
@@ -53,6 +54,10 @@ pub enum Limit {
 
 /// What there is to say about one limit.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "internals"),
+    expect(dead_code, reason = "the reference has the rest")
+)]
 pub struct Entry {
     /// Which one.
     pub limit: Limit,
@@ -239,6 +244,7 @@ impl Entry {
 }
 
 /// The table of all limits, in Markdown, as `docs/reference/limits.md` has it.
+#[cfg(test)]
 pub fn table() -> String {
     let mut text = "| Limit | Default | Counts | The answer says |\n|---|---|---|---|\n".to_owned();
     for entry in &TABLE {

@@ -28,13 +28,13 @@ mod timestamp;
 mod typed_code;
 mod user;
 
-pub use accent::{Accent, CONTRAST, Colour, Shades, Theme, Unreadable};
+pub use accent::{Accent, CONTRAST, Colour, Shades, Theme};
 pub use audit::Audit;
 pub use change::Change;
 pub use device::{DeviceLabel, KnownDevice, device_label};
 pub use email::Email;
 pub use factor::{FactorCode, FactorMethod, RecoveryCode};
-pub use fold::{FOLDED, SearchKeys, SearchWords, fold};
+pub use fold::{SearchKeys, SearchWords};
 pub use ids::{SessionId, UserId};
 pub use josoor_auth_verify::Role;
 pub use locale::Locale;
@@ -46,7 +46,7 @@ pub use passkey::{FactorAnswer, PasskeyAssertion, PasskeyName, PasskeyRegistrati
 pub use password::Password;
 pub(crate) use password::too_short;
 pub use password_hash::PasswordHash;
-pub use picture::{BadPicture, PICTURE_AT_MOST, Picture, PictureKind};
+pub use picture::{PICTURE_AT_MOST, Picture, PictureKind};
 pub use purpose::Purpose;
 pub use request_id::RequestId;
 pub use requester::Requester;

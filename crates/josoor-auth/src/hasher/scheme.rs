@@ -32,16 +32,6 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Argon2id as OWASP's password storage cheat sheet has it: 19 MiB, two passes, one lane.
-    pub const DEFAULT_ARGON2ID: Self = Self::Argon2id {
-        memory_kib: 19 * 1024,
-        iterations: 2,
-        parallelism: 1,
-    };
-
-    /// bcrypt at cost 12.
-    pub const DEFAULT_BCRYPT: Self = Self::Bcrypt { cost: 12 };
-
     /// Whether the parameters are within what this program is willing to compute.
     pub(super) fn check(self) -> anyhow::Result<()> {
         match self {

@@ -13,6 +13,14 @@ use super::*;
 use crate::domain::{Network, UserId};
 use crate::telemetry::Step;
 
+/// The schemes of the default settings.
+pub(super) const DEFAULT_BCRYPT: Scheme = Scheme::Bcrypt { cost: 12 };
+pub(super) const DEFAULT_ARGON2ID: Scheme = Scheme::Argon2id {
+    memory_kib: 19 * 1024,
+    iterations: 2,
+    parallelism: 1,
+};
+
 const BCRYPT: Scheme = Scheme::Bcrypt { cost: 4 };
 const ARGON2ID: Scheme = Scheme::Argon2id {
     memory_kib: 64,
@@ -409,8 +417,9 @@ fn parameters_out_of_bounds_do_not_start() {
         })
         .is_err()
     );
-    Scheme::DEFAULT_BCRYPT.check().unwrap();
-    Scheme::DEFAULT_ARGON2ID.check().unwrap();
+    for scheme in [DEFAULT_BCRYPT, DEFAULT_ARGON2ID] {
+        scheme.check().unwrap();
+    }
 }
 
 #[tokio::test]

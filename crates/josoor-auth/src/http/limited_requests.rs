@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn b13_every_limit_is_in_the_table() {
-        for entry in &crate::limits::TABLE {
+        for entry in &crate::domain::limit::TABLE {
             let is_used = REQUESTS.iter().any(|row| row.limits.contains(&entry.limit));
             assert!(
                 is_used,

@@ -16,7 +16,7 @@ use crate::error::Invalid;
 use crate::store::User;
 
 /// The columns of a native file, in the order in which they are written; the last one only on request.
-pub const COLUMNS: [&str; 15] = [
+pub(super) const COLUMNS: [&str; 15] = [
     "id",
     "uid",
     "email",

@@ -298,4 +298,4 @@ impl Mapping {
 }
 
 /// The largest id that every program reads exactly: JSON's numbers are doubles to many (RFC 8259, 6).
-pub const LARGEST_ID: i64 = 1 << 53;
+pub(super) const LARGEST_ID: i64 = 1 << 53;

@@ -19,6 +19,6 @@ mod tests;
 
 pub use self::code_check::CodeCheck;
 pub use self::limiter::Limiter;
-pub use self::password_check::{CountedNetwork, PasswordCheck};
+pub use self::password_check::PasswordCheck;
 pub use self::requests::{MailShare, Writer};
-pub use crate::domain::limit::{Entry, Limit, TABLE, table};
+pub use crate::domain::limit::Limit;

@@ -23,7 +23,7 @@ impl PasswordCheck {
     }
 
     /// For measurements and tests of the hasher alone.
-    #[doc(hidden)]
+    #[cfg(feature = "internals")]
     pub const fn not_counted(requester: Requester) -> Self {
         Self(requester)
     }

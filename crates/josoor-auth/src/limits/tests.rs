@@ -9,6 +9,7 @@ use super::limiter::{Alone, stricter};
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, Quota};
+use crate::domain::limit::{TABLE, table};
 use crate::domain::{KnownDevice, Network, Requester, SessionId, Timestamp, UserId};
 use crate::error::{Error, Result};
 use crate::redis::RedisError;

@@ -48,18 +48,13 @@ pub struct Person<'a> {
 pub struct NewPassword(Password);
 
 impl NewPassword {
-    /// The password.
-    pub const fn password(&self) -> &Password {
-        &self.0
-    }
-
     /// The password, to hash it.
     pub(crate) fn into_password(self) -> Password {
         self.0
     }
 
     /// For measurements and tests of the hasher alone.
-    #[doc(hidden)]
+    #[cfg(feature = "internals")]
     pub const fn not_checked(password: Password) -> Self {
         Self(password)
     }

@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::failure::{explain, is_plain_refusal};
 use super::link::{Tasks, keep_linked, keep_subscribed};
 use super::scripts::{ADVANCE, SET_VERSIONED, TAKE};
-use super::shared::{Counters, Shared, count};
+use super::shared::Shared;
 use super::source::{Link, Source};
-use super::types::{ConnectionSettings, Kind, RedisError, RedisEvent, RedisEvents, RedisState, RedisStats};
+use super::types::{ConnectionSettings, Kind, RedisError, RedisEvent, RedisEvents, RedisState};
 use crate::telemetry::steps;
 
 /// Commands that travel together in `set_many`.
@@ -59,7 +59,6 @@ impl Redis {
             examine_now: Notify::new(),
             relinked: Notify::new(),
             listeners: Mutex::default(),
-            counters: Counters::default(),
         });
         let tasks = [
             runtime.spawn(keep_linked(Arc::clone(&shared))),
@@ -119,18 +118,6 @@ impl Redis {
     /// same before and after; behind another one there may be another server, or one that has lost its memory.
     pub fn epoch(&self) -> u64 {
         self.shared.epoch.load(Ordering::Acquire)
-    }
-
-    /// Stores a value only where there is none; says whether it did.
-    pub async fn set_if_absent(&self, key: &str, value: &[u8], ttl: Duration) -> Result<bool, RedisError> {
-        let mut command = self.set_command(key, value, ttl);
-        command.arg("NX");
-        let mut link = self.link()?;
-        match self.bounded("SET", async { link.run(&command).await }).await? {
-            Value::Okay => Ok(true),
-            Value::Nil => Ok(false),
-            _ => Err(RedisError::Garbage),
-        }
     }
 
     /// Removes a key; succeeds too where there is none.
@@ -307,12 +294,6 @@ impl Redis {
         self.bounded("PUBLISH", async { link.run(&command).await }).await
     }
 
-    /// Whether the store answers; in a cluster, whether one of the masters does.
-    pub async fn ping(&self) -> Result<(), RedisError> {
-        let mut link = self.link()?;
-        self.bounded("PING", async { link.ping().await }).await
-    }
-
     fn add_listener(&self, sender: mpsc::UnboundedSender<RedisEvent>) {
         let mut listeners = self
             .shared
@@ -348,24 +329,6 @@ impl Redis {
         }
     }
 
-    /// Totals since the start; all zero in process.
-    pub fn stats(&self) -> RedisStats {
-        let Counters {
-            ok,
-            failed,
-            timeouts,
-            connections,
-            subscriptions,
-        } = &self.shared.counters;
-        RedisStats {
-            ok: ok.load(Ordering::Relaxed),
-            failed: failed.load(Ordering::Relaxed),
-            timeouts: timeouts.load(Ordering::Relaxed),
-            connections: connections.load(Ordering::Relaxed),
-            subscriptions: subscriptions.load(Ordering::Relaxed),
-        }
-    }
-
     /// Waits until commands have a connection, `limit` at most; says whether they have.
     pub async fn wait_connected(&self, limit: Duration) -> bool {
         let mut link = self.shared.link.subscribe();
@@ -394,10 +357,7 @@ impl Redis {
     }
 
     fn link(&self) -> Result<Link, RedisError> {
-        self.link_or_down().map_err(|error| {
-            count(&self.shared.counters.failed);
-            explain(&error)
-        })
+        self.link_or_down().map_err(|error| explain(&error))
     }
 
     fn link_or_down(&self) -> RedisResult<Link> {
@@ -405,29 +365,19 @@ impl Redis {
         link.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
     }
 
-    /// Waits for the answer to a command as long as the configuration allows, counts what became of it, and has the link examined
-    /// when the answer calls for it.
+    /// Waits for the answer to a command as long as the configuration allows, and has the link examined when the answer calls for it.
     async fn bounded<T>(
         &self,
         command: &'static str,
         work: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, RedisError> {
-        let counters = &self.shared.counters;
         let mut step = steps::redis(command);
         let error = match tokio::time::timeout(self.shared.timeout, work).await {
-            Ok(Ok(answer)) => {
-                count(&counters.ok);
-                return Ok(answer);
-            }
+            Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error,
             Err(_) => std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
         };
         step.fail(if error.is_timeout() { "timeout" } else { "_OTHER" });
-        count(if error.is_timeout() {
-            &counters.timeouts
-        } else {
-            &counters.failed
-        });
         if !is_plain_refusal(&error) {
             self.shared.examine_now.notify_one();
         }

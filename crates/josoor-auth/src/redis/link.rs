@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::failure::reason;
-use super::shared::{Shared, count};
+use super::shared::Shared;
 use super::source::{Health, Link, Subscription, examine_node};
 use super::types::{Kind, RedisEvent};
 use crate::crypto;
@@ -132,7 +132,6 @@ pub(super) async fn keep_linked(shared: Arc<Shared>) {
         match within(ATTEMPT_TIMEOUT, shared.source.open()).await {
             Ok(link) => {
                 let since = attempts.succeeded();
-                count(&shared.counters.connections);
                 shared.put_link(link.clone());
                 shared.relinked.notify_one();
                 let reason = attend_link(&shared, link).await;
@@ -173,7 +172,6 @@ async fn attend_link(shared: &Shared, mut link: Link) -> String {
             (Link::Cluster(_), Health::Partial) => {
                 // Looked at afresh, the cluster may be whole: a replica has taken over.
                 if let Ok(fresh) = within(ATTEMPT_TIMEOUT, shared.source.open()).await {
-                    count(&shared.counters.connections);
                     shared.link.send_replace(None);
                     shared.put_link(fresh.clone());
                     link = fresh;
@@ -191,7 +189,6 @@ pub(super) async fn keep_subscribed(shared: Arc<Shared>) {
         match within(ATTEMPT_TIMEOUT, shared.source.subscribe(&shared.channel, link)).await {
             Ok(subscription) => {
                 let since = attempts.succeeded();
-                count(&shared.counters.subscriptions);
                 shared.notify_listeners(&RedisEvent::Subscribed);
                 let reason = attend_subscription(&shared, subscription).await;
                 shared.notify_listeners(&RedisEvent::Lost);

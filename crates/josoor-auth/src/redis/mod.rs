@@ -18,7 +18,7 @@ mod tests;
 mod types;
 
 pub use self::client::Redis;
-pub use self::examine::{Trouble, examine};
-pub use self::types::{
-    ConnectionSettings, DEFAULT_TIMEOUT, Kind, RedisError, RedisEvent, RedisEvents, RedisState, RedisStats,
-};
+pub use self::examine::examine;
+#[cfg(feature = "internals")]
+pub use self::types::RedisEvents;
+pub use self::types::{ConnectionSettings, RedisError, RedisEvent};

@@ -24,26 +24,12 @@ pub(super) struct Shared {
     /// A new link stands; it may lead to another master than the subscription.
     pub(super) relinked: Notify,
     pub(super) listeners: Mutex<Listeners>,
-    pub(super) counters: Counters,
 }
 
 #[derive(Default)]
 pub(super) struct Listeners {
     pub(super) subscribed: bool,
     pub(super) senders: Vec<mpsc::UnboundedSender<RedisEvent>>,
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) ok: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) timeouts: AtomicU64,
-    pub(super) connections: AtomicU64,
-    pub(super) subscriptions: AtomicU64,
-}
-
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Shared {

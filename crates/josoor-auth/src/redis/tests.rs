@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ConnectionSettings, Kind, Redis, RedisError, RedisEvent, RedisEvents};
+use super::types::{Kind, RedisEvents};
+use super::{ConnectionSettings, Redis, RedisError, RedisEvent};
 use crate::domain::Secret;
 
 #[expect(dead_code, reason = "the integration tests use the rest")]
@@ -147,13 +148,6 @@ async fn operations(kv: &Redis) {
     kv.delete("key").await.unwrap();
     assert_eq!(kv.get("key").await.unwrap(), None);
 
-    // A late fill does not replace a tombstone; a tombstone replaces whatever is there.
-    assert!(kv.set_if_absent("session", b"filled", MINUTE).await.unwrap());
-    assert!(!kv.set_if_absent("session", b"again", MINUTE).await.unwrap());
-    kv.set("session", b"revoked", MINUTE).await.unwrap();
-    assert!(!kv.set_if_absent("session", b"late", MINUTE).await.unwrap());
-    assert_eq!(kv.get("session").await.unwrap().as_deref(), Some(&b"revoked"[..]));
-
     // Three at once, then one for each tenth of a second, whatever was tried in between.
     let (tenth, full) = (Duration::from_millis(100), Duration::from_millis(300));
     for stored in [None, Some("no number"), Some("nan"), Some("-1"), Some("1")] {
@@ -238,7 +232,6 @@ async fn operations(kv: &Redis) {
         Some(_) => Err(RedisError::Garbage),
     })
     .await;
-    kv.ping().await.unwrap();
 }
 
 #[tokio::test]
@@ -246,11 +239,6 @@ async fn all_operations_work_on_one_server() {
     let server = RedisServer::start(&["--requirepass", "p@ss/word"]);
     let kv = connected(&format!("redis://:p%40ss%2Fword@127.0.0.1:{}/2", server.port), "").await;
     operations(&kv).await;
-    let stats = kv.stats();
-    assert!(
-        stats.ok > 20 && stats.failed == 0 && stats.timeouts == 0,
-        "{stats:?}"
-    );
     assert_eq!(kv.state().kind, "single");
 }
 
@@ -333,10 +321,6 @@ async fn what_the_server_refuses_is_an_error_without_details() {
     server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
     let read_only = Err(RedisError::Unavailable("READONLY".to_owned()));
     assert_eq!(kv.set("key", b"value", MINUTE).await, read_only);
-    assert_eq!(
-        kv.set_if_absent("key", b"value", MINUTE).await.map(drop),
-        read_only
-    );
     server.ask(&["REPLICAOF", "NO", "ONE"]);
     eventually(async || kv.set("key", b"value", MINUTE).await).await;
 
@@ -347,7 +331,6 @@ async fn what_the_server_refuses_is_an_error_without_details() {
             .await
             .unwrap()
     );
-    assert!(kv.stats().failed >= 6);
 }
 
 #[tokio::test]
@@ -379,7 +362,6 @@ async fn a_hung_server_costs_the_timeout_and_mixes_up_no_answers() {
     }
     let failed_after = stopped.elapsed();
     assert!(failed_after < Duration::from_secs(1), "{failed_after:?}");
-    assert!(kv.stats().timeouts >= 20);
 
     assert_eq!(next(&mut events).await, RedisEvent::Lost);
     let noticed = stopped.elapsed();
@@ -448,8 +430,6 @@ async fn a_server_that_dies_and_returns_is_found_again() {
     eventually(async || other.publish("back").await).await;
     assert_eq!(next(&mut events).await, message("back"));
     eventually(async || kv.set("key", b"value", MINUTE).await).await;
-    let stats = kv.stats();
-    assert!(stats.connections >= 2 && stats.subscriptions >= 2, "{stats:?}");
 }
 
 #[tokio::test]
@@ -463,7 +443,7 @@ async fn connections_that_the_server_cuts_are_replaced() {
     }
     assert_eq!(next(&mut events).await, RedisEvent::Lost);
     assert_eq!(next(&mut events).await, RedisEvent::Subscribed);
-    eventually(async || kv.ping().await).await;
+    eventually(async || kv.get("key").await).await;
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-pub use josoor_auth_verify::RedisKind as Kind;
+pub(super) use josoor_auth_verify::RedisKind as Kind;
 use josoor_auth_verify::{RedisUrl, RedisUrlError};
 use tokio::sync::mpsc;
 
 use crate::domain::Secret;
 
 /// How long a command may take unless the configuration says otherwise.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(200);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Where the shared store is and how to use it.
 ///
@@ -96,19 +96,4 @@ pub struct RedisState {
     pub connected: bool,
     /// Whether published invalidations arrive.
     pub subscribed: bool,
-}
-
-/// Totals since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RedisStats {
-    /// Commands that were answered.
-    pub ok: u64,
-    /// Commands that failed for another reason than time, those refused at once while disconnected included.
-    pub failed: u64,
-    /// Commands that got no answer in time.
-    pub timeouts: u64,
-    /// Connections for commands that were established, the first included.
-    pub connections: u64,
-    /// Subscriptions that were confirmed, the first included.
-    pub subscriptions: u64,
 }

@@ -18,7 +18,7 @@ pub use authenticate::authenticate;
 pub use issue::Issued;
 pub(crate) use issue::{issue, refresh_expires_at};
 pub use log_in::{LogIn, log_in};
-pub use open::{Held, Opened, SignInWith, open};
+pub use open::{Held, SignInWith, open};
 pub use passkey::{log_in_with_passkey, present_passkey};
 pub use refresh::{holder, refresh};
 pub use renew::renew_access;

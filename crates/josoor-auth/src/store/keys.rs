@@ -112,12 +112,6 @@ impl Conn {
         Ok(execute!(self, sqlx::query(SQL).bind(kid).bind(until))? == 1)
     }
 
-    /// A key signs from `from` on, in place of later.
-    pub async fn begin_key(&mut self, kid: &str, from: Timestamp) -> Result<bool> {
-        const SQL: &str = "update keys set signs_from = $2 where kid = $1 and signs_from > $2";
-        Ok(execute!(self, sqlx::query(SQL).bind(kid).bind(from))? == 1)
-    }
-
     /// Stores a key under another encryption.
     pub async fn reseal_key(&mut self, kid: &str, sealed: &[u8]) -> Result<bool> {
         const SQL: &str = "update keys set sealed = $2 where kid = $1";

@@ -45,14 +45,12 @@ mod sqlite;
 mod stats;
 mod users;
 
-pub use adopt::Adopted;
-pub use audit::{AuditFilter, AuditKey, AuditRow, Blanked, ChainEnd, MacOrigin, NewAudit, RowCode, Seal};
+pub use audit::{AuditFilter, AuditKey, AuditRow, ChainEnd, MacOrigin, NewAudit, RowCode, Seal};
 pub use changes::Change;
 pub use conn::Conn;
 pub use credentials::{Credential, WholeCredential};
 pub use db::Db;
 pub use devices::{Device, DeviceSeen};
-pub use examine::Objection;
 pub use failure::remedy;
 pub use flows::{FlowKind, FlowRow, NewFlow};
 pub use import::{Seen, SourceTable};
@@ -60,15 +58,12 @@ pub use keys::KeyRow;
 pub use migrate::unknown_migrations;
 pub use one_time_tokens::{NewOneTimeToken, OneTimeToken};
 pub use outbox::{
-    BY_CLASS, BY_NETWORK, BY_RECIPIENT, Backlog, Content, MailDetails, MailError, MailRow, MailSummary,
-    NewMail, OVER_BUDGET, Origin, OutboxFilter, OutboxState, RequestOrigin,
+    BY_CLASS, BY_NETWORK, BY_RECIPIENT, Content, MailDetails, MailError, MailRow, MailSummary, NewMail,
+    OVER_BUDGET, Origin, OutboxFilter, OutboxState, RequestOrigin,
 };
 pub use page_flows::PageFlow;
 pub use passkeys::{NewPasskey, Passkey};
 pub use past_credentials::{PastCredential, PastKind};
-pub use postgres::PgStore;
-pub use registrations::Registration;
 pub use sessions::{LiveSince, NewSession, Rotation, SessionPage, SessionRow, Touch, Transport};
-pub use sqlite::{ServerMark, SqliteFile};
 pub use stats::{SpanCounts, UserCounts};
 pub use users::{NewUser, Start, User, UserCursor, UserFilter, UserPage, UserPatch, UserSort};

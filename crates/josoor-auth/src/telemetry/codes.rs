@@ -1,6 +1,7 @@
 //! The codes of warnings and errors in the log, for alerts and searches. A message may be reworded; a code never changes.
 
 /// One kind of warning or error.
+#[cfg(test)]
 #[derive(Debug)]
 pub struct LogCode {
     /// The field `code` of the line.
@@ -19,6 +20,7 @@ macro_rules! codes {
         )*
 
         /// All codes.
+        #[cfg(test)]
         pub static CODES: &[LogCode] = &[
             $(LogCode { code: $code, level: stringify!($level), meaning: $meaning },)*
         ];
@@ -83,6 +85,7 @@ codes! {
 }
 
 /// The table of the codes in Markdown, as `docs/reference/log-codes.md` has it.
+#[cfg(test)]
 pub fn table() -> String {
     let mut text = "| Code | Level | Meaning |\n|---|---|---|\n".to_owned();
     for LogCode { code, level, meaning } in CODES {

@@ -9,10 +9,9 @@ mod traces;
 
 pub(crate) use log::is_invisible;
 pub use log::{LogFormat, flush, init};
-pub use metrics::{
-    CacheCounters, InFlight, METRICS_MEDIA_TYPE, Metrics, RefreshOutcome, RouteFigures, Sample, SignIn,
-    SpanOutcome,
-};
+#[cfg(test)]
+pub use metrics::SpanOutcome;
+pub use metrics::{CacheCounters, METRICS_MEDIA_TYPE, Metrics, RefreshOutcome, RouteFigures, Sample, SignIn};
 pub use scope::Scope;
 pub use traces::trace::{Step, Trace};
 pub use traces::{RequestStart, Traces, try_collector};

@@ -189,7 +189,7 @@ on_both!(
         stage.set("TRUSTED_PROXIES", "127.0.0.0/8");
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", cost);
         stage.set("JOSOOR_AUTH__HASH__THREADS", "2");
-        for limit in &josoor_auth::limits::TABLE {
+        for limit in &josoor_auth::domain::limit::TABLE {
             let default = if limit.default.contains('`') {
                 ""
             } else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use josoor_auth::act::Client;
-use josoor_auth::auth::devices::{self, DEVICES_AT_MOST, Familiarity};
+use josoor_auth::auth::devices::{self, DEVICES_AT_MOST, Familiarity, Place};
 use josoor_auth::clock::Clock;
 use josoor_auth::domain::UserId;
 use josoor_auth::keys::DeviceMark;
@@ -364,9 +364,10 @@ on_both!(
                 user_agent: program.to_owned(),
                 ..Client::default()
             };
-            devices::recognize(&server.app, &mut conn, &user, mark, &client)
-                .await
-                .unwrap()
+            let devices = conn.devices_of(user.id).await.unwrap();
+            let epoch = devices::epoch_of(&server.app, &user).unwrap();
+            let now = server.app.clock.now();
+            devices::find(&devices, &epoch, mark, &Place::of(&client), now).0
         };
         assert_eq!(recognize("203.0.113.7", CHROME, None).await, Familiarity::New);
         let from = From {

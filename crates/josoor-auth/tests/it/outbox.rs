@@ -667,7 +667,7 @@ on_both!(
 
 /// The limits of the service itself, not those of tests.
 fn with_default_limits(stage: &mut crate::support::server::Stage) {
-    for limit in &josoor_auth::limits::TABLE {
+    for limit in &josoor_auth::domain::limit::TABLE {
         let quota = if limit.default.starts_with("as ") {
             ""
         } else {

@@ -3,8 +3,8 @@
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use super::super::bcrypt::Ready;
-use super::super::scheme::Scheme;
 use super::super::stored::Stored;
+use super::super::tests::{DEFAULT_ARGON2ID, DEFAULT_BCRYPT};
 use super::*;
 use crate::domain::PasswordHash;
 
@@ -132,7 +132,7 @@ fn d14_hashes_that_other_programs_made_verify_and_are_replaced() {
             let hash = imported(&text);
             assert!(verifies(&hash, &password), "{tool} {form}");
             let stored = Stored::parse(hash.as_str(), None).expect("read");
-            for scheme in [Scheme::DEFAULT_BCRYPT, Scheme::DEFAULT_ARGON2ID] {
+            for scheme in [DEFAULT_BCRYPT, DEFAULT_ARGON2ID] {
                 assert!(stored.is_outdated(scheme, password.as_bytes()), "{tool} {form}");
             }
             // What is written out is read again.

@@ -104,7 +104,7 @@ mod tests {
     fn only_a_language_of_ours_is_remembered() {
         let remembered = |uri: &'static str, public_url: &str| {
             let env = [("PUBLIC_URL".to_owned(), public_url.to_owned())].into();
-            let config = crate::Config::parse(None, &env).expect("settings");
+            let config = crate::config::Config::parse(None, &env).expect("settings");
             let cookie = remember(&Uri::from_static(uri), &config.server.public_url);
             cookie.map(|cookie| cookie.to_str().expect("ASCII").to_owned())
         };

@@ -12,5 +12,7 @@ pub mod service;
 pub mod settings;
 pub mod stack;
 
-pub use accept::{Drained, serve};
+#[cfg(feature = "internals")]
+pub use accept::Drained;
+pub use accept::serve;
 pub use options::ServeOptions;

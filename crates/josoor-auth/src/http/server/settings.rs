@@ -143,10 +143,4 @@ impl HttpSettings {
             self.warned.about_origin(origin);
         }
     }
-
-    /// Where the service is mounted on its host: empty, or a path without a slash at its end.
-    pub fn base_path(&self) -> &str {
-        let rest = self.public_url.split_once("://").map_or("", |(_, rest)| rest);
-        rest.find('/').map_or("", |at| &rest[at..]).trim_end_matches('/')
-    }
 }

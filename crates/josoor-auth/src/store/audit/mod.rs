@@ -8,5 +8,5 @@ mod stream;
 mod trail;
 
 pub use chain::{ChainEnd, Seal};
-pub use codes::{AuditKey, Blanked, MacOrigin, RowCode};
+pub use codes::{AuditKey, MacOrigin, RowCode};
 pub use rows::{AuditFilter, AuditRow, NewAudit};

@@ -53,7 +53,7 @@ pub enum Part<'a> {
 }
 
 /// Takes the steps, in order.
-pub type Sink<'a> = dyn FnMut(Part<'_>) -> io::Result<()> + Send + 'a;
+pub(super) type Sink<'a> = dyn FnMut(Part<'_>) -> io::Result<()> + Send + 'a;
 
 /// Gives the rows of a table.
-pub type Source<'a> = dyn FnMut(&str) -> io::Result<Box<dyn io::Read + Send>> + Send + 'a;
+pub(super) type Source<'a> = dyn FnMut(&str) -> io::Result<Box<dyn io::Read + Send>> + Send + 'a;

@@ -8,7 +8,7 @@ mod postgres;
 mod sqlite;
 mod stage;
 
-pub use self::copied::{Copied, CopiedColumn, CopiedTable, Part, Sink, Source};
+pub use self::copied::{Copied, CopiedTable, Part};
 pub use self::sqlite::{
     claim_file, copy_sqlite, describe_sqlite, last_user_of, make_single_file, reserve_users, take_offline,
 };

@@ -10,5 +10,5 @@ mod state;
 
 pub use content::{Content, MailDetails, Origin, RequestOrigin};
 pub use list::{MailSummary, OutboxFilter};
-pub use queue::{BY_CLASS, BY_NETWORK, BY_RECIPIENT, Backlog, MailError, MailRow, NewMail, OVER_BUDGET};
+pub use queue::{BY_CLASS, BY_NETWORK, BY_RECIPIENT, MailError, MailRow, NewMail, OVER_BUDGET};
 pub use state::OutboxState;

@@ -223,18 +223,8 @@ impl Conn {
         .map(drop)
     }
 
-    /// Takes up a due row of a class, if there is one: no other node takes it up before `until`. Of several nodes at the same
-    /// moment each gets another row or none.
-    pub async fn take_mail(
-        &mut self,
-        class: MailClass,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<MailRow>> {
-        self.take_mail_except(&[], class, now, until).await
-    }
-
-    /// [`take_mail`](Self::take_mail), of the rows to others than these recipients, by the addresses' canonical forms.
+    /// Takes up a due row of a class, if there is one, to others than these recipients, by the addresses' canonical forms: no
+    /// other node takes it up before `until`. Of several nodes at the same moment each gets another row or none.
     pub async fn take_mail_except(
         &mut self,
         recipients: &[String],
@@ -378,12 +368,6 @@ impl Conn {
                 count(case when last_error = $1 then 1 end) as over_budget, min(created_at) as oldest
              from outbox where sent_at is null and dropped_at is null group by class order by class";
         on!(self, sqlx::query_as(SQL).bind(OVER_BUDGET), fetch_all)
-    }
-
-    /// How many rows wait.
-    pub async fn count_waiting_mails(&mut self) -> Result<i64> {
-        const SQL: &str = "select count(*) from outbox where sent_at is null and dropped_at is null";
-        on!(self, sqlx::query_scalar(SQL), fetch_one)
     }
 
     /// Removes every row about a user's account.

@@ -5,6 +5,9 @@
 //! many, the order's index is followed, in which a page is soon full. The planner is not left to choose: neither engine knows what
 //! testing one row costs.
 
+#[cfg(feature = "internals")]
+mod explain;
+
 use std::collections::{HashMap, HashSet};
 
 use sqlx::QueryBuilder;
@@ -15,8 +18,7 @@ use super::order::{Range, Start, UserCursor, UserSort};
 use super::user::{User, columns};
 use crate::domain::{Role, SearchWords, UserId};
 use crate::error::Result;
-use crate::store::conn::{Conn, Raw, answered, built, on};
-use crate::store::failure::store_error;
+use crate::store::conn::{Conn, built, on};
 
 /// More users than this that a search finds are not counted.
 const COUNTED: i64 = 100_000;
@@ -190,57 +192,6 @@ impl Conn {
             None
         };
         Ok(UserCursor::of(user, sort, name_key))
-    }
-
-    /// The engine's plans for [`list_users`](Self::list_users), for a list of which `total` is known: for tests.
-    #[doc(hidden)]
-    pub async fn explain_list_users(
-        &mut self,
-        filter: &UserFilter,
-        sort: UserSort,
-        start: &Start,
-        total: i64,
-    ) -> Result<Vec<String>> {
-        let ranges = Range::all(sort, start);
-        let mut lines = Vec::new();
-        self.begin_snapshot().await?;
-        let gather = self.how_to_gather(filter).await?;
-        let find = Find::choose(gather, filter, start, total, 21);
-        for step in 0..=ranges.len() {
-            let range = step.checked_sub(1).map(|at| &ranges[at]);
-            self.set_planner(match range {
-                None => gather.settings(),
-                Some(_) => find.settings(),
-            })
-            .await?;
-            match self.raw("explain") {
-                Raw::Postgres(c) => {
-                    let mut query = match range {
-                        None => counting("explain ", filter, gather),
-                        Some(range) => listing("explain ", filter, sort, range, find, Some(21)),
-                    };
-                    let plan = query.build_query_scalar().persistent(false).fetch_all(&mut *c);
-                    let plan: Vec<String> = answered(plan).await.map_err(store_error)?;
-                    lines.extend(plan);
-                }
-                Raw::Sqlite(c) => {
-                    const PREFIX: &str = "explain query plan ";
-                    let mut query = match range {
-                        None => counting(PREFIX, filter, gather),
-                        Some(range) => listing(PREFIX, filter, sort, range, find, Some(21)),
-                    };
-                    let plan: Vec<(i64, i64, i64, String)> = query
-                        .build_query_as()
-                        .persistent(false)
-                        .fetch_all(&mut *c)
-                        .await
-                        .map_err(store_error)?;
-                    lines.extend(plan.into_iter().map(|row| row.3));
-                }
-            }
-        }
-        self.end_snapshot().await?;
-        Ok(lines)
     }
 
     /// The ids of the users that match a filter, in order. Eight bytes for each: what follows can be read in pieces, and

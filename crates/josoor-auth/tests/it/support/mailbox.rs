@@ -77,7 +77,7 @@ pub(crate) async fn mail(server: &Server, to: &str, kind: &str) -> Mail {
 pub(crate) async fn settled(server: &Server) {
     eventually("the outbox is empty", || async {
         let mut conn = server.app.db.write().await.expect("a connection");
-        conn.count_waiting_mails().await.expect("a number") == 0
+        conn.mail_backlog().await.expect("the backlog").is_empty()
     })
     .await;
 }

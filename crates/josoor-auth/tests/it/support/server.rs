@@ -85,7 +85,7 @@ impl Stage {
         // The lowest cost: hashing is not what these tests are about.
         stage.set("JOSOOR_AUTH__PASSWORD__BCRYPT_COST", "4");
         // Nor are limits, but they are counted. Those that are about them set their own.
-        for limit in &josoor_auth::limits::TABLE {
+        for limit in &josoor_auth::domain::limit::TABLE {
             stage.set_limit(limit.name(), "1000000/1s");
         }
         if footprint == Footprint::Production {
