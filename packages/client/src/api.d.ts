@@ -1002,7 +1002,7 @@ export interface paths {
         };
         /**
          * Counts users, sessions and sign-ins
-         * @description Days go back as far as the audit trail is kept.
+         * @description Days that are over are stored, and stay when the audit trail's rows go; before that they go back as far as the audit trail is kept.
          */
         get: operations["show_stats"];
         put?: never;
@@ -2193,7 +2193,7 @@ export interface components {
             new_users: number;
             /**
              * Format: int64
-             * @description Users who signed in at least once. Each is counted once, however many days there are.
+             * @description Users who signed in at least once and still exist. Each is counted once, however many days there are.
              */
             active_users: number;
         };
