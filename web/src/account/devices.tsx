@@ -1,11 +1,13 @@
 import { useAuth } from "@josoor/auth/react";
 import { DeviceIcon } from "../components/device-icon";
+import { deviceName } from "../components/device-name";
 import { Code, Time } from "../components/values";
 import { useI18n } from "../i18n";
 import { RemovableList } from "./removable-list";
 
 export function Devices() {
-  const { t, date } = useI18n();
+  const i18n = useI18n();
+  const { t, date } = i18n;
   const { devices } = useAuth().client;
   return (
     <RemovableList
@@ -21,7 +23,7 @@ export function Devices() {
           <DeviceIcon device={device.device} />
           <div>
             <h2>
-              <bdi>{device.device || t("sessions.unknown_device")}</bdi>{" "}
+              <bdi>{deviceName(i18n, device.device)}</bdi>{" "}
               {device.current && <span className="badge good">{t("devices.current")}</span>}
             </h2>
             <p className="small">

@@ -44,9 +44,9 @@ describe("the story of an account", () => {
       "You signed in from Firefox on Linux.",
     ]);
     expect(sentences(rows, arabic)[0]).toBe(
-      `كلمة مرور خاطئة 3 مرات من Firefox on Linux. ثم سجّلت الدخول الساعة ${time}.`,
+      `كلمة مرور خاطئة 3 مرات من Firefox على Linux. ثم سجّلت الدخول الساعة ${time}.`,
     );
-    expect(sentences(rows.slice(1, 3), arabic)).toEqual(["كلمة مرور خاطئة مرتين من Firefox on Linux."]);
+    expect(sentences(rows.slice(1, 3), arabic)).toEqual(["كلمة مرور خاطئة مرتين من Firefox على Linux."]);
   });
 
   it("keeps apart what came from another device, and what came much later", () => {
@@ -78,7 +78,10 @@ describe("the story of an account", () => {
     expect(sentences([row("12:00", { action: "role_change", by_other: true, reason: "admin", device: null })])).toEqual(
       ["Role changed · now: administrator"],
     );
-    expect(sentences([row("12:00", { device: "" })])).toEqual(["You signed in from Unknown device."]);
+    for (const device of ["", "Unknown device"]) {
+      expect(sentences([row("12:00", { device })])).toEqual(["You signed in from Unknown device."]);
+      expect(sentences([row("12:00", { device })], arabic)).toEqual(["سجّلت الدخول من جهاز غير معروف."]);
+    }
     expect(sentences([row("12:00", { action: "activity_report", id: 4711 })])[0]).toContain("Receipt 4711.");
   });
 

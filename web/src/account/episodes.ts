@@ -1,4 +1,5 @@
 import type { Schemas } from "@josoor/auth";
+import { deviceName } from "../components/device-name";
 import type { I18n } from "../i18n";
 
 export type Row = Schemas["ActivityResponse"];
@@ -59,7 +60,7 @@ export function isInQuestion({ rows: [row] }: Episode): boolean {
 export function sentenceOf({ rows, followed }: Episode, i18n: I18n): string {
   const { t, n, maybe } = i18n;
   const [row] = rows;
-  const nameOf = ({ device }: Row) => device || t("sessions.unknown_device");
+  const nameOf = ({ device }: Row) => deviceName(i18n, device ?? "");
   const values = {
     device: nameOf(row),
     reason: row.reason ? (maybe(`audit_reason.${row.reason}`) ?? row.reason) : "",

@@ -1,6 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { MonitorSmartphone } from "lucide-react";
 import { type ReactNode, useState } from "react";
+import { deviceName } from "../components/device-name";
 import { Cancel, Dialog } from "../components/dialog";
 import { Empty } from "../components/empty";
 import { messageOf } from "../components/form";
@@ -48,7 +49,7 @@ export function RemovableList<T extends Item>({
   const items = useQuery({ queryKey: [kind], queryFn: list, ...(refetchInterval ? { refetchInterval } : {}) });
   const [asked, setAsked] = useState<T | "all" | null>(null);
   const say = useToast();
-  const nameOf = ({ device }: T) => device || t("sessions.unknown_device");
+  const nameOf = ({ device }: T) => deviceName(i18n, device);
   const removal = useMutation({
     mutationFn: async (what: T | "all") => {
       if (what === "all") return n(`${kind}.removed_count`, await removeAll());

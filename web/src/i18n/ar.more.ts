@@ -108,6 +108,7 @@ export const more: typeof english = {
   "sessions.lead": "الأجهزة المسجّل دخولها إلى حسابك",
   "sessions.current": "هذا الجهاز",
   "sessions.unknown_device": "جهاز غير معروف",
+  "sessions.device": "{program} على {system}",
   "sessions.active_now": "نشطة الآن",
   "sessions.last_active": "آخر نشاط",
   "sessions.since": "منذ {date}",

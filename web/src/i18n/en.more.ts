@@ -102,6 +102,7 @@ export const more = {
   "sessions.lead": "Devices that are signed in to your account",
   "sessions.current": "This device",
   "sessions.unknown_device": "Unknown device",
+  "sessions.device": "{program} on {system}",
   "sessions.active_now": "Active now",
   "sessions.last_active": "Last active",
   "sessions.since": "since {date}",

@@ -37,7 +37,11 @@ export function SessionsList({ className }: SessionsListProps): ReactNode {
   }, [asked]);
 
   if (status !== "signed-in") return null;
-  const nameOf = ({ device }: Session) => device || t("sessions.unknown");
+  const nameOf = ({ device }: Session) => {
+    if (device === "" || device === "Unknown device") return t("sessions.unknown");
+    const [program, system] = device.split(" on ");
+    return program && system ? t("sessions.device", { program, system }) : device;
+  };
   const close = () => {
     setAsked(null);
     list.current?.focus();
