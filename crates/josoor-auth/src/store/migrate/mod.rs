@@ -160,8 +160,9 @@ impl Db {
         }
         let applied = self.applied_migrations().await?;
         self.refuse_newer(&applied).await?;
-        if !applied.is_empty() {
-            // First, so that a node of the version before, which starts meanwhile, knows what it meets.
+        if matches!(self, Self::Postgres(_)) && !applied.is_empty() {
+            // First, so that a node of the version before, which starts meanwhile, knows what it meets. One file of SQLite has
+            // one node, and another start may be holding its lock for as long as migrations take.
             self.note_program().await?;
         }
         match self {
