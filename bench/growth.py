@@ -229,8 +229,7 @@ def main() -> None:
                 found[footprint, users] = cells
                 for name, cell in zip(ROWS, cells, strict=True):
                     say(f"  {name}: {cell}")
-        (HERE / "GROWTH.md").write_text(report(found, audit))
-        say("written: bench/GROWTH.md")
+                (HERE / "GROWTH.md").write_text(report(found, audit))
 
 
 if __name__ == "__main__":
