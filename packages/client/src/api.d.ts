@@ -2396,7 +2396,7 @@ export interface components {
         StatsResponse: {
             /**
              * Format: date-time
-             * @description When the counting was done; some counts may be a few seconds older.
+             * @description When the counting was done; some counts may be a few seconds older, with millions of users a minute or two.
              */
             generated_at: string;
             /** @description The users. */

@@ -215,16 +215,16 @@ pub async fn store_days(app: &App) -> Result<()> {
     let now = app.clock.now();
     let today = now.as_micros().div_euclid(micros(DAY));
     let oldest = today - DAYS_AT_MOST;
-    let mut conn = app.db.read().await?;
-    let stored: HashSet<i64> = conn
-        .counted_days(oldest)
-        .await?
-        .into_iter()
-        .map(|(day, _)| day)
-        .collect();
+    let stored = app.db.read().await?.counted_days(oldest).await?;
+    let stored: HashSet<i64> = stored.into_iter().map(|(day, _)| day).collect();
     for day in oldest..today {
         if !stored.contains(&day) && begin_of(day + 1).plus(SETTLED) <= now {
-            let counted = conn.count_span(begin_of(day), begin_of(day + 1)).await?;
+            // One connection at a time: there may be no second one.
+            let counted = async {
+                let mut conn = app.db.read().await?;
+                conn.count_span(begin_of(day), begin_of(day + 1)).await
+            };
+            let counted = counted.await?;
             app.db.write().await?.keep_day(day, counted).await?;
         }
     }

@@ -81,7 +81,7 @@ pub struct RangeStats {
 /// Counts, and a series of days.
 #[derive(Serialize, ToSchema)]
 pub struct StatsResponse {
-    /// When the counting was done; some counts may be a few seconds older.
+    /// When the counting was done; some counts may be a few seconds older, with millions of users a minute or two.
     #[schema(value_type = String, format = DateTime)]
     pub generated_at: Timestamp,
     /// The users.

@@ -108,13 +108,14 @@ pub async fn purge(app: &App) -> Result<()> {
         conn.purge_devices(forgotten, unused, STEP).await
     })
     .await?;
-    // Before the rows that are counted go.
-    stats::store_days(app).await?;
+    // Before the rows that are counted go; they go also when they cannot be counted.
+    let stored = stats::store_days(app).await;
     let retained = now.minus(app.config.audit.retention);
     in_steps(app, retained, async |app, before| {
         audit::prune(app, before, STEP).await
     })
-    .await
+    .await?;
+    stored
 }
 
 async fn in_steps(
