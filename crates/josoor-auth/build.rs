@@ -46,45 +46,39 @@ fn main() {
 
 /// `0012_ways_of_signing_in.sql` is `(12, "ways of signing in", text)`.
 fn list_migrations(out: &Path) {
-    println!("cargo::rerun-if-changed=migrations");
-    let mut files = Vec::new();
-    collect(Path::new("migrations"), &mut files);
-    files.sort();
-    let mut table = String::from("&[\n");
-    for file in files {
-        let name = file
-            .file_stem()
-            .and_then(|name| name.to_str())
-            .expect("a name in UTF-8");
+    list(out, "migrations", "migrations.rs", |name| {
         let (number, words) = name.split_once('_').expect("a number and words");
         let number: i64 = number.parse().expect("a number");
-        let path = fs::canonicalize(&file).expect("a path");
-        let (words, path) = (words.replace('_', " "), path.to_str().expect("a path in UTF-8"));
-        writeln!(table, "({number}, {words:?}, include_str!({path:?})),").expect("a string grows");
-    }
-    table.push(']');
-    fs::write(out.join("migrations.rs"), table).expect("a writable OUT_DIR");
+        format!("{number}, {:?}", words.replace('_', " "))
+    });
 }
 
 /// `new_device.en.txt` is `("new_device", "en", text)`.
 fn list_mail_templates(out: &Path) {
-    println!("cargo::rerun-if-changed=templates/mail");
+    list(out, "templates/mail", "mail_templates.rs", |name| {
+        let (kind, language) = name.split_once('.').expect("a kind and a language");
+        format!("{kind:?}, {language:?}")
+    });
+}
+
+/// Writes a table of the files of a folder: what `describe` makes of the name, and the text.
+fn list(out: &Path, folder: &str, table: &str, describe: impl Fn(&str) -> String) {
+    println!("cargo::rerun-if-changed={folder}");
     let mut files = Vec::new();
-    collect(Path::new("templates/mail"), &mut files);
+    collect(Path::new(folder), &mut files);
     files.sort();
-    let mut table = String::from("&[\n");
+    let mut rows = String::from("&[\n");
     for file in files {
         let name = file
             .file_stem()
             .and_then(|name| name.to_str())
             .expect("a name in UTF-8");
-        let (kind, language) = name.split_once('.').expect("a kind and a language");
         let path = fs::canonicalize(&file).expect("a path");
         let path = path.to_str().expect("a path in UTF-8");
-        writeln!(table, "({kind:?}, {language:?}, include_str!({path:?})),").expect("a string grows");
+        writeln!(rows, "({}, include_str!({path:?})),", describe(name)).expect("a string grows");
     }
-    table.push(']');
-    fs::write(out.join("mail_templates.rs"), table).expect("a writable OUT_DIR");
+    rows.push(']');
+    fs::write(out.join(table), rows).expect("a writable OUT_DIR");
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
